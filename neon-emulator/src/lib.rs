@@ -1,0 +1,1 @@
+//! Neon's HTTP API over real PostgreSQL.

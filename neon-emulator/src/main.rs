@@ -1,0 +1,2 @@
+//! The `neon-emulator` binary.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The `sepulki` command line.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The `testkit` binary.
+fn main() {}
