@@ -1,1 +1,3 @@
 //! Kubernetes operator for hosted Neon.
+
+pub mod neon;
