@@ -1,3 +1,4 @@
 //! Kubernetes operator for hosted Neon.
 
+pub mod api;
 pub mod neon;
