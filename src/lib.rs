@@ -1,3 +1,7 @@
 //! Kubernetes operator for hosted Neon.
 
+pub mod clock;
+pub mod cluster;
+pub mod config;
 pub mod neon;
+pub mod telemetry;
