@@ -1,5 +1,6 @@
 //! Kubernetes operator for hosted Neon.
 
+pub mod admin;
 pub mod clock;
 pub mod cluster;
 pub mod config;
