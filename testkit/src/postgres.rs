@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
-//! let database = testkit::postgres::shared().await?.database().await?;
+//! let database = testkit::Postgres::shared().await?.database().await?;
 //! let options = database.owner_options(); // sqlx: TLS with verify-full, not a superuser
 //! # Ok(()) }
 //! ```
@@ -86,16 +86,16 @@ pub struct Database {
     superuser_options: PgConnectOptions,
 }
 
-/// The server that all tests of this binary share, started by the first that asks.
-///
-/// Tests of one binary run in one process with `cargo test`; a runner that gives each test its own
-/// process starts a server for each.
-pub async fn shared() -> anyhow::Result<&'static Postgres> {
-    static SHARED: OnceCell<Postgres> = OnceCell::const_new();
-    SHARED.get_or_try_init(Postgres::start).await
-}
-
 impl Postgres {
+    /// The server that all tests of this binary share, started by the first that asks.
+    ///
+    /// Tests of one binary run in one process with `cargo test`; a runner that gives each test its own
+    /// process starts a server for each.
+    pub async fn shared() -> anyhow::Result<&'static Self> {
+        static SHARED: OnceCell<Postgres> = OnceCell::const_new();
+        SHARED.get_or_try_init(Self::start).await
+    }
+
     /// Starts a new server on a fresh data directory (about 0.8 s).
     ///
     /// # Errors
