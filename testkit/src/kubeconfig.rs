@@ -1,6 +1,6 @@
 //! Kubeconfigs for the local API server: made, written, and turned into client configurations.
 
-use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+use std::path::Path;
 
 use anyhow::Context;
 use base64::Engine;
@@ -10,7 +10,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::pki::Identity;
+use crate::{pki::Identity, private_file};
 
 /// Where the API server is and how to know it: the same for everybody who connects.
 #[derive(Debug, Clone)]
@@ -101,14 +101,7 @@ pub async fn config(kubeconfig: &Kubeconfig) -> anyhow::Result<Config> {
 /// Writes a kubeconfig (JSON is YAML) that only its owner can read.
 pub fn write(kubeconfig: &Kubeconfig, path: &Path) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(kubeconfig).context("write the kubeconfig as text")?;
-    fs::File::options()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .with_context(|| format!("write {}", path.display()))
+    private_file::write(path, &text)
 }
 
 pub(crate) fn base64(text: &str) -> String {

@@ -8,6 +8,7 @@
 //! | [`cluster`] | what one does in it as administrator: namespaces, credentials, manifests |
 //! | [`audit`] | who wrote what to the API server, and who read Secrets |
 //! | [`kubeconfig`], [`manifests`] | reading and writing both |
+//! | [`environment`] | all of it and the operator, left running: `make up` and `make down` |
 //! | [`postgres`] | a throw-away PostgreSQL server and a fresh database per test |
 //!
 //! Nothing is downloaded at run time: what is missing is an error that names the ways to get it.
@@ -17,12 +18,15 @@ pub mod assets;
 pub mod audit;
 pub mod cluster;
 pub mod control_plane;
+pub mod environment;
 mod install;
 pub mod kubeconfig;
 pub mod manifests;
 mod pki;
 pub mod postgres;
+mod private_file;
 mod process;
+pub mod progress;
 mod scratch;
 
 pub use assets::Assets;

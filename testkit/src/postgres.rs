@@ -12,7 +12,7 @@
 
 use std::{
     env, fs,
-    os::unix::fs::{OpenOptionsExt, chown},
+    os::unix::fs::chown,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -29,6 +29,7 @@ use uuid::Uuid;
 
 use crate::{
     pki::Authority,
+    private_file,
     process::{Account, Process, Program, free_port, port_was_taken},
     scratch::ScratchDir,
 };
@@ -363,14 +364,7 @@ fn supported(postgres: &Path) -> bool {
 
 /// Writes a file that only the server's user can read, as a private key must be.
 fn write_for(account: Option<&Account>, path: &Path, text: &str) -> anyhow::Result<()> {
-    let mut file = fs::File::options()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(|| format!("write {}", path.display()))?;
-    std::io::Write::write_all(&mut file, text.as_bytes())?;
+    private_file::write(path, text)?;
     give_to(path, account)
 }
 

@@ -5,7 +5,6 @@
 
 use std::{
     fs, io,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -18,6 +17,7 @@ use crate::{
     audit::AuditLog,
     kubeconfig::{self, Server, base64},
     pki::{self, Authority},
+    private_file,
     process::Program,
 };
 
@@ -97,6 +97,21 @@ impl Installation {
         Ok((installation, authority))
     }
 
+    /// Takes a folder that [`Installation::create`] has filled, if it has.
+    pub(crate) fn open(dir: &Path) -> anyhow::Result<Option<Self>> {
+        match fs::read(dir.join("ports.json")) {
+            Ok(text) => {
+                let ports = serde_json::from_slice(&text).context("read ports.json")?;
+                Ok(Some(Self {
+                    dir: dir.to_owned(),
+                    ports,
+                }))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).context("read ports.json"),
+        }
+    }
+
     /// The administrator's kubeconfig.
     pub(crate) fn admin(&self) -> anyhow::Result<Kubeconfig> {
         Kubeconfig::read_from(self.admin_file()).context("read the administrator's kubeconfig")
@@ -150,6 +165,10 @@ impl Installation {
             .arg(self.file_flag("cluster-signing-cert-file", "ca.crt"))
             .arg(self.file_flag("cluster-signing-key-file", "ca.key"))
             .arg("--use-service-account-credentials=true")
+            // Each controller asks for its own ServiceAccount first; at the default 20 calls a
+            // second that takes longer than everything else here.
+            .arg("--kube-api-qps=1000")
+            .arg("--kube-api-burst=1000")
             .arg("--leader-elect=false")
             // Nobody asks it anything, and its usual port may be taken.
             .arg("--secure-port=0")
@@ -171,16 +190,8 @@ impl Installation {
         self.dir.join(file)
     }
 
-    /// Writes a file that only we can read: half of them are keys.
+    /// Half of the files are keys.
     fn write(&self, file: &str, text: &str) -> anyhow::Result<()> {
-        let path = self.path(file);
-        fs::File::options()
-            .create(true)
-            .write(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path)
-            .and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()))
-            .with_context(|| format!("write {}", path.display()))
+        private_file::write(&self.path(file), text)
     }
 }
