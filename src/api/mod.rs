@@ -19,7 +19,7 @@ mod sepulki_migration;
 pub use condition::{ConditionType, Reason, condition, set_condition};
 pub use crds::{CrdError, crd_files};
 pub use names::{
-    CompactDuration, Digest, FileName, Lease, ObjectName, PgName, RoleName, SecretKey, SuspendAfter,
+    Digest, FileName, Lease, ObjectName, PgName, RoleName, SecretKey, SuspendAfter,
 };
 pub use neon_database::{
     Access, BranchSpec, BranchStatus, ComputeSpec, ConnectionSecretSpec, ConnectionSecretStatus,

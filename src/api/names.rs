@@ -49,10 +49,6 @@ macro_rules! text {
 }
 
 text!(
-    /// A length of time: a whole number and one unit of `s`, `m`, `h`, `d`.
-    CompactDuration, "^[1-9][0-9]{0,8}(s|m|h|d)$", 10
-);
-text!(
     /// `never` or a length of time.
     Lease, "^(never|[1-9][0-9]{0,8}(s|m|h|d))$", 10
 );

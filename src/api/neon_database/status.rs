@@ -162,6 +162,10 @@ pub struct EndpointStatus {
     /// Idle time before it is scaled to zero, as Neon has it.
     #[schemars(length(max = 16))]
     pub suspend_after: String,
+    /// Size and suspend time last sent to Neon: what it stores instead is shown above and not fought over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub requested: Option<String>,
 }
 
 /// A database as it was last brought about.
@@ -174,6 +178,9 @@ pub struct DatabaseStatus {
     /// The role that owns it.
     #[schemars(length(max = 63))]
     pub owner: String,
+    /// Whether this object made it. Recorded before it is made.
+    #[serde(default)]
+    pub created: bool,
     /// Extensions that were asked for, with the version that is installed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]

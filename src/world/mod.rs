@@ -1,0 +1,62 @@
+//! The world as the kinds see it: the ports through which they observe and act.
+//!
+//! The real ports ([`real`](crate::runtime) wires them) speak to Kubernetes, Neon and PostgreSQL; the simulated world of
+//! the tests answers from memory and fails at every boundary. Imports `api reconcile engine neon postgres cluster`; only
+//! the kinds and the runtime import it.
+
+mod cluster;
+mod databases;
+mod errors;
+mod migrations;
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::neon::NeonAccounts;
+use crate::reconcile::BranchLocks;
+
+pub use cluster::{Cluster, SecretRead};
+pub use databases::{Contents, DatabaseReport, PrepareDatabase, PrepareRoles};
+pub use errors::{at_cluster, at_neon, at_postgres};
+pub use migrations::Migrations;
+
+/// Everything a kind needs to look at the world and to change it.
+#[derive(Clone)]
+pub struct World {
+    /// Kubernetes.
+    pub cluster: Arc<dyn Cluster>,
+    /// Neon, by API key.
+    pub neon: Arc<dyn NeonAccounts>,
+    /// Roles, grants and extensions inside of branches.
+    pub contents: Arc<dyn Contents>,
+    /// The migration engine.
+    pub migrations: Arc<dyn Migrations>,
+    /// Who is at work on which branch.
+    pub locks: BranchLocks,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Settings of this operator.
+    pub settings: Arc<Settings>,
+}
+
+/// Settings of the operator that decisions depend on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Name of this installation, part of the mark on branches.
+    pub installation: String,
+    /// Port on which Neon's endpoints answer.
+    pub postgres_port: u16,
+    /// The authority that signed PostgreSQL's certificates; none for hosted Neon.
+    pub certificate_authority: Option<CertificateAuthority>,
+    /// How old the listing of a project may be for a settled object.
+    pub snapshot_interval: std::time::Duration,
+}
+
+/// A certificate authority of PostgreSQL's certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateAuthority {
+    /// Its certificate, in PEM.
+    pub pem: String,
+    /// Where applications mount it.
+    pub mount_path: String,
+}
