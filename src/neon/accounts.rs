@@ -219,3 +219,6 @@ impl NeonApi for Invalidating {
         self.api.operation(project, operation).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,8 @@ mod accounts;
 mod api_host;
 mod client;
 mod error;
+#[cfg(test)]
+mod fake;
 mod observer;
 mod pacing;
 mod redact;

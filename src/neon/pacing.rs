@@ -268,3 +268,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 pub(super) fn stopwatch() -> Instant {
     Instant::now()
 }
+
+#[cfg(test)]
+mod tests;

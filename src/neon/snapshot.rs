@@ -50,7 +50,7 @@ impl ProjectSnapshot {
     }
 
     /// The branches forked from this one.
-    pub fn children_of<'a>(&'a self, id: &'a BranchId) -> impl Iterator<Item = &'a Branch> {
+    pub fn children_of<'a>(&'a self, id: &BranchId) -> impl Iterator<Item = &'a Branch> {
         self.branches
             .iter()
             .filter(move |branch| branch.parent_id.as_ref() == Some(id))
@@ -220,3 +220,6 @@ fn is_fresh(taken_at: Timestamp, max_age: Duration, now: Timestamp) -> bool {
     let max_age = SignedDuration::try_from(max_age).unwrap_or(SignedDuration::MAX);
     now.duration_since(taken_at) <= max_age
 }
+
+#[cfg(test)]
+mod tests;
