@@ -4,13 +4,30 @@
 //! the real client speaks HTTP, the simulated world answers from memory. Every call names its project and branch:
 //! an omitted branch id means the *default* branch to Neon, which is production.
 
+mod accounts;
+mod api_host;
+mod client;
 mod error;
+#[cfg(test)]
+mod fake;
+mod observer;
+mod pacing;
+mod redact;
+mod snapshot;
+mod transport;
 mod types;
+mod wire;
 
 use async_trait::async_trait;
 use secrecy::SecretString;
 
+pub use accounts::{Account, Accounts, NeonAccounts};
+pub use api_host::{ApiHost, InvalidApiHost};
 pub use error::{Error, ErrorKind};
+pub use observer::{Call, CallObserver, Unobserved};
+pub use pacing::{Backoff, PacingRules};
+pub use snapshot::{ProjectSnapshot, Snapshots};
+pub use transport::{ClientSettings, SetupError};
 pub use types::{
     Branch, BranchId, BranchState, CreateBranch, CreateEndpoint, CreatedBranch, Database, Endpoint,
     EndpointId, EndpointState, EndpointType, NewEndpoint, Operation, OperationId, OperationStatus,
