@@ -1,1 +1,4 @@
 //! Kubernetes operator for hosted Neon.
+
+pub mod engine;
+pub mod postgres;
