@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::desired::{Database, Role, WantedSecret, invalid};
 use crate::api::{Access, NeonDatabaseSpec};
 use crate::reconcile::Block;
-use crate::world::CertificateAuthority;
+use crate::config::CertificateAuthority;
 
 /// `type` of every Secret we publish.
 pub const SECRET_TYPE: &str = "sepulki.dev/postgres";

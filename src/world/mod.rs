@@ -1,6 +1,6 @@
 //! The world as the kinds see it: the ports through which they observe and act.
 //!
-//! The real ports ([`real`](crate::runtime) wires them) speak to Kubernetes, Neon and PostgreSQL; the simulated world of
+//! The real ports speak to Kubernetes, Neon and PostgreSQL; the simulated world of
 //! the tests answers from memory and fails at every boundary. Imports `api reconcile engine neon postgres cluster`; only
 //! the kinds and the runtime import it.
 
@@ -12,11 +12,13 @@ mod migrations;
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::config::CertificateAuthority;
 use crate::neon::NeonAccounts;
 use crate::reconcile::BranchLocks;
+use crate::telemetry::Metrics;
 
-pub use cluster::{Cluster, SecretRead};
-pub use databases::{Contents, DatabaseReport, PrepareDatabase, PrepareRoles};
+pub use cluster::Cluster;
+pub use databases::{Contents, DatabaseReport, NewLogin, PrepareDatabase};
 pub use errors::{at_cluster, at_neon, at_postgres};
 pub use migrations::Migrations;
 
@@ -35,6 +37,8 @@ pub struct World {
     pub locks: BranchLocks,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Settings of this operator.
     pub settings: Arc<Settings>,
 }
@@ -50,13 +54,4 @@ pub struct Settings {
     pub certificate_authority: Option<CertificateAuthority>,
     /// How old the listing of a project may be for a settled object.
     pub snapshot_interval: std::time::Duration,
-}
-
-/// A certificate authority of PostgreSQL's certificates.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CertificateAuthority {
-    /// Its certificate, in PEM.
-    pub pem: String,
-    /// Where applications mount it.
-    pub mount_path: String,
 }
