@@ -6,6 +6,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod engine;
+pub mod migration;
 pub mod neon;
 pub mod postgres;
 pub mod reconcile;
