@@ -90,7 +90,7 @@ async fn apply(
     desired: &Desired,
     observed: &Observed,
 ) -> Result<(), Error> {
-    let (Some(place), Some(bundle), Ledger::Read(_, plan)) = (
+    let (Some(place), Some(bundle), Ledger::Read(state, plan)) = (
         observed.place(desired),
         observed.compiled(),
         &observed.ledger,
@@ -137,7 +137,8 @@ async fn apply(
         Err(error) => error,
     };
     kind.count_applied(run.applied.len());
-    Found::told(place, digest, plan, &run.applied, now).write(&mut pass.status, &run.applied);
+    Found::told(place, digest, (state, plan), &run.applied, now)
+        .write(&mut pass.status, &run.applied);
     let of = Circumstances {
         progressed: !run.applied.is_empty(),
         password_is_current: is_current(kind, &access, &error).await,

@@ -55,20 +55,30 @@ impl Found {
         }
     }
 
-    /// What a run that did not come to its end told as applied, which is committed.
+    /// What a run that did not come to its end told as applied, which is committed, on top of what was read before it.
     #[must_use]
-    pub fn told(place: Place, digest: &str, before: &Plan, ran: &[String], now: Timestamp) -> Self {
+    pub fn told(
+        place: Place,
+        digest: &str,
+        (state, plan): (&LedgerState, &Plan),
+        ran: &[String],
+        now: Timestamp,
+    ) -> Self {
+        let before = Self::read(place, digest, None, state, plan);
         let mut applied = [before.applied.as_slice(), ran].concat();
         applied.sort();
-        let pending = before.pending.iter().map(|p| p.version.clone());
+        let mut pending = before.pending;
+        pending.retain(|version| !ran.contains(version));
         Self {
-            place,
-            digest: digest.to_owned(),
-            target: None,
             applied,
-            pending: pending.filter(|version| !ran.contains(version)).collect(),
-            last_time: (!ran.is_empty()).then_some(now),
+            pending,
+            last_time: if ran.is_empty() {
+                before.last_time
+            } else {
+                Some(now)
+            },
             complete: false,
+            ..before
         }
     }
 
@@ -116,11 +126,7 @@ impl Found {
         status.applied = Some(AppliedStatus {
             count: count(self.applied.len()),
             last_version: self.applied.last().cloned(),
-            // what a broken-off run did not tell is what was known before
-            last_time: last_time.or_else(|| {
-                let before = status.applied.take()?;
-                (before.last_version.as_ref() == self.applied.last()).then_some(before.last_time)?
-            }),
+            last_time,
         });
         status.pending = Some(pending(&self.pending));
         status.applied_to = Some(AppliedTo {

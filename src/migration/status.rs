@@ -164,7 +164,14 @@ fn conditions(
     );
     let source = source_ready(status, previous, desired, observed, verdict);
     let planned = planned(status, previous, desired, observed, verdict, &source);
-    let applied = applied(status, previous, desired, verdict, &source, &planned);
+    let applied = applied(
+        status,
+        previous,
+        desired,
+        observed,
+        verdict,
+        (&source, &planned),
+    );
     for (type_, said) in [
         (ConditionType::SourceReady, source),
         (ConditionType::Planned, planned),
@@ -241,10 +248,13 @@ fn planned(
             kept(previous, ConditionType::Planned).unwrap_or(unknown)
         }
         Verdict::Blocked(block) if block.reason == Reason::MigrationFailed => pending(),
-        Verdict::Failed(_) if observed.is_some_and(Observed::ledger_was_read) => pending(),
-        Verdict::Failed(_) => {
-            kept_for(previous, ConditionType::Planned, desired.generation).unwrap_or(unknown)
-        }
+        Verdict::Failed(_) => match observed {
+            Some(observed) if matches!(observed.ledger, Ledger::Read(..)) => pending(),
+            Some(observed) if observed.has_news(desired) => unknown,
+            Some(_) | None => {
+                kept_for(previous, ConditionType::Planned, desired.generation).unwrap_or(unknown)
+            }
+        },
         Verdict::Waiting(_) | Verdict::Blocked(_) if !source.is_true => {
             source.passed_on("the files are not ready")
         }
@@ -256,17 +266,17 @@ fn applied(
     status: &SepulkiMigrationStatus,
     previous: &[Condition],
     desired: &Desired,
+    observed: Option<&Observed>,
     verdict: &Verdict,
-    source: &Said,
-    planned: &Said,
+    (source, planned): (&Said, &Said),
 ) -> Said {
     let (reason, message) = why(verdict);
     let known = match verdict {
         Verdict::Settled(_) => return say(true, Reason::Applied, settled(status)),
         Verdict::Acting(_) => return say(false, Reason::Applying, message),
         Verdict::Suspended(_) | Verdict::Gone => kept(previous, ConditionType::Applied),
-        Verdict::Failed(_) => kept_for(previous, ConditionType::Applied, desired.generation)
-            .filter(|said| said.is_true && status.pending.as_ref().is_none_or(|p| p.count == 0)),
+        Verdict::Failed(_) if observed.is_some_and(|observed| observed.has_news(desired)) => None,
+        Verdict::Failed(_) => kept_for(previous, ConditionType::Applied, desired.generation),
         Verdict::Waiting(_) | Verdict::Blocked(_) => None,
     };
     known.unwrap_or_else(|| {
