@@ -6,7 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::place::Place;
 use crate::api::{
-    AppliedStatus, AppliedTo, CurrentStatus, HistoryEntry, PendingStatus, SepulkiMigrationStatus,
+    AppliedStatus, AppliedTo, BundleStatus, CurrentStatus, HistoryEntry, PendingStatus,
+    SepulkiMigrationStatus,
 };
 use crate::engine::run::Progress;
 use crate::engine::{LedgerState, Plan};
@@ -21,8 +22,7 @@ const REMEMBERED: usize = 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     place: Place,
-    /// Of the files.
-    digest: String,
+    files: BundleStatus,
     target: Option<String>,
     /// In the order of the files.
     applied: Vec<String>,
@@ -37,7 +37,7 @@ impl Found {
     #[must_use]
     pub fn read(
         place: Place,
-        digest: &str,
+        files: BundleStatus,
         target: Option<&str>,
         state: &LedgerState,
         plan: &Plan,
@@ -46,7 +46,7 @@ impl Found {
         let row = state.rows.iter().find(|row| Some(&row.version) == last);
         Self {
             place,
-            digest: digest.to_owned(),
+            files,
             target: target.map(str::to_owned),
             applied: plan.applied.clone(),
             pending: plan.pending.iter().map(|p| p.version.clone()).collect(),
@@ -59,12 +59,12 @@ impl Found {
     #[must_use]
     pub fn told(
         place: Place,
-        digest: &str,
+        files: BundleStatus,
         (state, plan): (&LedgerState, &Plan),
         ran: &[String],
         now: Timestamp,
     ) -> Self {
-        let before = Self::read(place, digest, None, state, plan);
+        let before = Self::read(place, files, None, state, plan);
         let mut applied = [before.applied.as_slice(), ran].concat();
         applied.sort();
         let mut pending = before.pending;
@@ -118,7 +118,7 @@ impl Found {
             let entry = HistoryEntry {
                 time,
                 versions: ran.iter().take(LISTED).cloned().collect(),
-                digest: self.digest.clone(),
+                digest: self.files.digest.clone(),
             };
             status.history.insert(0, entry);
             status.history.truncate(REMEMBERED);
@@ -133,9 +133,10 @@ impl Found {
             branch_id: self.place.branch.id,
             incarnation: self.place.branch.incarnation,
             database: self.place.database,
-            digest: self.complete.then_some(self.digest),
+            digest: self.complete.then(|| self.files.digest.clone()),
             target: self.target.filter(|_| self.complete),
         });
+        status.bundle = Some(self.files);
     }
 }
 

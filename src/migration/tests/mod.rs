@@ -1,7 +1,9 @@
 //! Tests of the whole kind: the decision table, properties of decisions and status, and the loop in a small world.
 
+mod loops;
 mod properties;
 mod table;
+mod world;
 
 use std::sync::Arc;
 

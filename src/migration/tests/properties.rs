@@ -207,7 +207,7 @@ fn is_true(status: &SepulkiMigrationStatus, type_: &str) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn decisions_are_the_same_each_time((desired, _, observed) in any_case()) {

@@ -25,19 +25,21 @@ fn answer(observed: &Observed) -> Next {
 /// The message of a wait for this reason.
 #[track_caller]
 fn waits(next: Next, reason: Reason) -> String {
-    match next {
-        Decision::Wait(wait) if wait.reason == reason => wait.message,
-        other => panic!("{reason} was to be waited for: {other:?}"),
-    }
+    let Decision::Wait(wait) = next else {
+        panic!("{reason} was to be waited for: {next:?}");
+    };
+    assert_eq!(wait.reason, reason, "{}", wait.message);
+    wait.message
 }
 
 /// The message of a block for this reason.
 #[track_caller]
 fn blocks(next: Next, reason: Reason) -> String {
-    match next {
-        Decision::Blocked(block) if block.reason == reason => block.message,
-        other => panic!("{reason} was to block: {other:?}"),
-    }
+    let Decision::Blocked(block) = next else {
+        panic!("{reason} was to block: {next:?}");
+    };
+    assert_eq!(block.reason, reason, "{}", block.message);
+    block.message
 }
 
 #[track_caller]
