@@ -5,6 +5,7 @@ pub mod api;
 pub mod clock;
 pub mod cluster;
 pub mod config;
+pub mod database;
 pub mod engine;
 pub mod neon;
 pub mod postgres;

@@ -41,7 +41,9 @@ pub fn at_postgres(error: postgres::Error) -> Error {
         postgres::Class::Transient => (Class::Transient, Reason::DatabaseUnavailable),
         postgres::Class::Conflict => (Class::Transient, Reason::BranchBusy),
         postgres::Class::Denied => (Class::Transient, Reason::DatabaseUnavailable),
-        postgres::Class::Invalid | postgres::Class::Unsupported => (Class::Invalid, Reason::DatabaseRejected),
+        postgres::Class::Invalid | postgres::Class::Unsupported => {
+            (Class::Invalid, Reason::DatabaseRejected)
+        }
     };
     Error::new(class, reason, error.to_string())
 }
