@@ -7,12 +7,15 @@ use kube::{
     Api,
     api::{ObjectMeta, Patch, PatchParams, PostParams},
 };
-use sepulki::cluster::{Candidate, Ended, Held};
+use sepulki::cluster::{Candidate, Clients, Ended, Held};
 use serde_json::json;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::widget::Bench;
+use crate::{
+    forwarder::Forwarder,
+    widget::{Bench, eventually},
+};
 
 const NAME: &str = "sepulki-operator-test";
 
@@ -21,7 +24,7 @@ impl Bench {
         let candidate = Candidate::new(self.client(), &self.namespace, NAME, me);
         let stop = CancellationToken::new();
         let acquired = candidate.acquire(&stop);
-        timeout(Duration::from_secs(30), acquired)
+        timeout(Duration::from_secs(40), acquired)
             .await
             .expect("acquired in time")
             .unwrap()
@@ -141,6 +144,63 @@ async fn a_lease_that_was_taken_over_is_lost() {
 }
 
 #[tokio::test]
+async fn a_leader_that_cannot_renew_stops_before_another_may_start() {
+    let bench = Bench::new().await;
+    let config = bench.control_plane.config().await.unwrap();
+    let way = Forwarder::new(&config).await;
+    let client = Clients::new(way.config(&config)).unwrap().request;
+    let candidate = Candidate::new(client, &bench.namespace, NAME, "cut-off");
+    let held = candidate.acquire(&CancellationToken::new()).await.unwrap();
+    let claim = held.claim();
+    way.cut();
+    let mut other = std::pin::pin!(bench.acquire("other"));
+    let ended = tokio::select! {
+        ended = held.keep(CancellationToken::new()) => ended,
+        _ = &mut other => panic!("two leaders"),
+    };
+    assert_eq!(ended, Ended::Lost);
+    assert!(!claim.is_current());
+    assert_eq!(
+        bench.holder().await.as_deref(),
+        Some("cut-off"),
+        "its lease still runs"
+    );
+    assert!(other.await.claim().is_current());
+}
+
+#[tokio::test]
+async fn a_short_outage_costs_no_leadership() {
+    let bench = Bench::new().await;
+    let config = bench.control_plane.config().await.unwrap();
+    let way = Forwarder::new(&config).await;
+    let client = Clients::new(way.config(&config)).unwrap().request;
+    let candidate = Candidate::new(client, &bench.namespace, NAME, "one");
+    let held = candidate.acquire(&CancellationToken::new()).await.unwrap();
+    let (claim, stop) = (held.claim(), CancellationToken::new());
+    let acquired = bench
+        .leases()
+        .get(NAME)
+        .await
+        .unwrap()
+        .spec
+        .unwrap()
+        .renew_time;
+    way.cut();
+    let keeping = tokio::spawn(held.keep(stop.clone()));
+    // Longer than until the first renewal, shorter than the claim.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    way.mend();
+    eventually("renewed", async || {
+        let lease = bench.leases().get(NAME).await.unwrap();
+        (lease.spec.unwrap().renew_time > acquired).then_some(())
+    })
+    .await;
+    assert!(claim.is_current());
+    stop.cancel();
+    assert_eq!(keeping.await.unwrap(), Ended::Released);
+}
+
+#[tokio::test]
 async fn a_label_on_the_lease_is_no_takeover() {
     let bench = Bench::new().await;
     let held = bench.acquire("one").await;
@@ -161,7 +221,7 @@ async fn a_label_on_the_lease_is_no_takeover() {
         .unwrap();
     let stop = CancellationToken::new();
     let keeping = tokio::spawn(held.keep(stop.clone()));
-    crate::widget::eventually("renewed", async || {
+    eventually("renewed", async || {
         let lease = bench.leases().get(NAME).await.unwrap();
         (lease.spec.unwrap().renew_time > before).then_some(())
     })

@@ -10,6 +10,7 @@
 mod access;
 mod events;
 mod finalizers;
+mod forwarder;
 mod lease;
 mod secrets;
 mod status;

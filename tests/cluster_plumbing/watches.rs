@@ -10,11 +10,14 @@ use kube::{
     core::{ApiResource, PartialObjectMeta},
     runtime::{reflector::ObjectRef, watcher},
 };
-use sepulki::cluster::{main_watch, referenced_watch, scoped};
+use sepulki::cluster::{Clients, main_watch, referenced_watch, scoped};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::widget::{Bench, Widget};
+use crate::{
+    forwarder::Forwarder,
+    widget::{Bench, Widget},
+};
 
 type Told<K> = Pin<Box<dyn Stream<Item = watcher::Result<K>> + Send>>;
 
@@ -138,6 +141,37 @@ impl Bench {
             .await
             .unwrap();
     }
+}
+
+#[tokio::test]
+async fn what_changed_while_the_server_was_away_is_told_afterwards() {
+    let bench = Bench::new().await;
+    bench.widget("changes", json!({})).await;
+    bench.widget("stays", json!({})).await;
+    let config = bench.control_plane.config().await.unwrap();
+    let way = Forwarder::new(&config).await;
+    let client = Clients::new(way.config(&config)).unwrap().watch;
+    let (_store, told) = main_watch::<Widget>(scoped(client, Some(&bench.namespace)));
+    let mut told: Told<_> = Box::pin(told);
+    let mut first = [next(&mut told).await, next(&mut told).await];
+    first.sort();
+    assert_eq!(first, ["changes", "stays"]);
+
+    way.cut();
+    bench.change("changes", json!({"spec": {"size": 2}})).await;
+    let away = timeout(Duration::from_secs(3), told.next()).await;
+    assert!(
+        away.is_err(),
+        "errors stay inside, and nothing is told twice"
+    );
+    way.mend();
+    assert_eq!(next(&mut told).await, "changes");
+    bench.widget("sentinel", json!({})).await;
+    assert_eq!(
+        next(&mut told).await,
+        "sentinel",
+        "what stayed as it was is not told again"
+    );
 }
 
 #[tokio::test]
