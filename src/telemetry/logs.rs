@@ -42,3 +42,18 @@ pub fn install(format: LogFormat, filter: Targets) -> Result<(), AlreadyInstalle
     }
     .map_err(|_| AlreadyInstalled)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_output_is_set_up_once() {
+        // Another test of this process may have been first.
+        let _ = install(LogFormat::Text, Targets::new());
+        assert_eq!(
+            install(LogFormat::Json, Targets::new()),
+            Err(AlreadyInstalled)
+        );
+    }
+}
