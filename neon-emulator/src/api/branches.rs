@@ -11,7 +11,7 @@ use super::{
     Answer, Change, Shared, created, databases, endpoints,
     error::ApiError,
     instant, no_content, ok, put,
-    request::{Body, Query, present},
+    request::{Body, Field, Query},
     roles,
     validate::{self, ComputeRequest},
 };
@@ -92,8 +92,7 @@ pub(crate) struct UpdateBody {
 struct UpdateBranch {
     name: Option<String>,
     protected: Option<bool>,
-    #[serde(deserialize_with = "present")]
-    expires_at: Option<Option<String>>,
+    expires_at: Field<String>,
 }
 
 pub(crate) async fn list(
@@ -205,8 +204,10 @@ pub(crate) async fn update(
         if let Some(protected) = asked.protected {
             branch.protected = protected;
         }
-        if let Some(expires_at) = asked.expires_at {
-            set_expiry(&mut branch, expires_at.as_deref(), now)?;
+        match asked.expires_at {
+            Field::Absent => {}
+            Field::Null => set_expiry(&mut branch, None, now)?,
+            Field::Value(at) => set_expiry(&mut branch, Some(&at), now)?,
         }
         may_expire(project, &branch)?;
         branch.updated_at = now;

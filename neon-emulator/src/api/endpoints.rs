@@ -129,7 +129,7 @@ pub(crate) async fn create(
             steps,
         })
     })?;
-    answer(&control, &project_id, &shown, operations, created)
+    answer(&control, &project_id, &shown, &operations, created)
 }
 
 pub(crate) async fn update(
@@ -154,7 +154,7 @@ pub(crate) async fn update(
             steps,
         })
     })?;
-    answer(&control, &project_id, &shown, operations, ok)
+    answer(&control, &project_id, &shown, &operations, ok)
 }
 
 pub(crate) async fn delete(
@@ -226,7 +226,7 @@ fn transition(
             steps: step.into_iter().collect(),
         })
     })?;
-    answer(&control, &project_id, &shown, operations, ok)
+    answer(&control, &project_id, &shown, &operations, ok)
 }
 
 /// A changed size or setting restarts the compute, or wakes it, and so drops its connections.
@@ -261,7 +261,7 @@ fn answer(
     control: &Arc<Control>,
     project_id: &str,
     endpoint: &Endpoint,
-    operations: Value,
+    operations: &Value,
     respond: fn(Value) -> Answer,
 ) -> Answer {
     control.look(project_id, |project| {

@@ -238,14 +238,26 @@ fn put(object: &mut Value, key: &str, value: Option<Value>) {
     }
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the last words of handlers, which can fail"
+)]
 fn ok(body: Value) -> Answer {
     Ok(Json(body).into_response())
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the last words of handlers, which can fail"
+)]
 fn created(body: Value) -> Answer {
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the last words of handlers, which can fail"
+)]
 fn no_content() -> Answer {
     Ok(StatusCode::NO_CONTENT.into_response())
 }

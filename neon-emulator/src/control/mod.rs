@@ -210,7 +210,7 @@ impl Control {
         if awake.woken {
             self.recorder.at(&endpoint.id, |counts| counts.wakeups += 1);
             self.at_endpoint(project_id, &endpoint.id, |endpoint, now| {
-                endpoint.started_at = Some(now)
+                endpoint.started_at = Some(now);
             });
         }
         Ok(awake)
@@ -220,7 +220,7 @@ impl Control {
     fn suspended(&self, project_id: &str, endpoint_id: &str) {
         self.recorder.at(endpoint_id, |counts| counts.suspends += 1);
         self.at_endpoint(project_id, endpoint_id, |endpoint, now| {
-            endpoint.suspended_at = Some(now)
+            endpoint.suspended_at = Some(now);
         });
     }
 

@@ -63,7 +63,7 @@ impl Control {
 
     fn settle(&self, project_id: &str, id: &str, status: Status, error: Option<String>) {
         self.in_project(project_id, |project, now: Timestamp| {
-            project.settle(id, status, error, now)
+            project.settle(id, status, error, now);
         });
     }
 }

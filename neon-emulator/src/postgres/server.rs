@@ -30,7 +30,7 @@ pub(crate) const MAINTENANCE_DB: &str = "postgres";
 const SOCKET_PORT: u16 = 5432;
 
 /// Crash recovery of a large branch may take a while on a slow disk.
-const START_DEADLINE: Duration = Duration::from_secs(60);
+const START_DEADLINE: Duration = Duration::from_mins(1);
 
 /// A fast stop that takes longer is followed by an immediate one.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);

@@ -21,7 +21,7 @@ use crate::{compute::Awake, control::WakeError, scram::Verifier};
 
 /// How long a client may take to get to its session (PostgreSQL's `authentication_timeout`);
 /// waking the compute comes on top.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The first byte of a TLS handshake, for clients that do not ask for TLS first.
 const TLS_HANDSHAKE: u8 = 0x16;
