@@ -1,0 +1,193 @@
+//! The vocabulary of conditions: closed sets of types and reasons, and how a condition is written. Pure.
+//!
+//! `Ready`, `Reconciling` and `Stalled` follow kstatus: the two abnormal ones are never true together, and come before
+//! all others in the list because kstatus takes the first that is true.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name {
+            $($(#[$vdoc])* $variant,)+
+        }
+
+        impl $name {
+            /// The word as it stands in status, events and metrics.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => stringify!($variant),)+
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+words!(
+    /// Types of condition.
+    ConditionType {
+        /// The whole object is as asked.
+        Ready,
+        /// Work is going on or something passing is waited for.
+        Reconciling,
+        /// A person has to change something.
+        Stalled,
+        /// The branch exists and can be used.
+        BranchReady,
+        /// The read-write endpoint exists with the size asked for.
+        ComputeReady,
+        /// Databases, extensions, roles and grants are as asked.
+        DatabasesReady,
+        /// Every connection Secret is published and works.
+        CredentialsPublished,
+        /// The files were read and make a bundle.
+        SourceReady,
+        /// What is to be applied is known.
+        Planned,
+        /// Everything up to the target is applied.
+        Applied,
+    }
+);
+
+words!(
+    /// Why a condition is as it is.
+    Reason {
+        /// Everything is as asked.
+        Succeeded,
+        /// Nothing of this was asked for.
+        NotRequired,
+        /// A step is being taken.
+        Progressing,
+        /// Nothing is changed because `suspend` is set.
+        Suspended,
+        /// The object is being deleted.
+        Deleting,
+        /// The spec cannot be carried out as it stands.
+        InvalidSpec,
+        /// The object does not fit the schema of this version.
+        InvalidObject,
+        /// The Secret with the API key does not exist, or lacks the key.
+        KeyNotFound,
+        /// Neon refuses the API key.
+        KeyRefused,
+        /// The project does not exist, or the key may not see it.
+        ProjectNotFound,
+        /// No parent is given and the profile does not lead to exactly one.
+        ParentRequired,
+        /// The parent does not exist.
+        ParentNotFound,
+        /// The parent is not ready.
+        ParentNotReady,
+        /// The branch to take over does not exist.
+        BranchNotFound,
+        /// The recorded branch is gone.
+        BranchMissing,
+        /// A branch of that name exists and is not ours.
+        BranchNameConflict,
+        /// Another object has claimed the branch.
+        BranchClaimed,
+        /// Branches stand in the way of deleting this one.
+        ChildrenExist,
+        /// The branch is protected, so Neon would refuse to delete it.
+        BranchProtected,
+        /// Neon refuses a value of the spec.
+        NeonRejected,
+        /// A limit of the Neon plan is reached.
+        LimitReached,
+        /// Neon is at work.
+        OperationsRunning,
+        /// Neon cannot be reached or fails.
+        NeonUnavailable,
+        /// The project is busy with other operations.
+        ProjectLocked,
+        /// Neon allows no more requests for a moment.
+        RateLimited,
+        /// PostgreSQL cannot be reached.
+        DatabaseUnavailable,
+        /// PostgreSQL refuses what was asked.
+        DatabaseRejected,
+        /// The Kubernetes API cannot be reached or refuses.
+        ClusterUnavailable,
+        /// A migration is at work on this branch.
+        MigrationRunning,
+        /// Something else is at work on this branch.
+        BranchBusy,
+        /// A Secret of that name exists and is not ours.
+        SecretConflict,
+        /// Credentials are published and work.
+        Published,
+        /// Credentials are not out yet.
+        NotPublished,
+        /// The database to migrate does not exist yet.
+        DatabaseNotFound,
+        /// The database to migrate is not ready.
+        DatabaseNotReady,
+        /// A referenced ConfigMap does not exist yet.
+        ConfigMapNotFound,
+        /// The files are not those whose digest is given.
+        DigestMismatch,
+        /// The files cannot be used as migrations.
+        InvalidMigration,
+        /// The version to stop at is not in the bundle.
+        TargetNotFound,
+        /// An applied file was changed.
+        ChecksumMismatch,
+        /// A file sorts before one that is already applied.
+        OutOfOrder,
+        /// The ledger table is somebody else's.
+        LedgerConflict,
+        /// Another object applies migrations to the same ledger.
+        LedgerClaimed,
+        /// Another runner holds the ledger's lock.
+        LedgerBusy,
+        /// A statement failed.
+        MigrationFailed,
+        /// Everything up to the target is applied.
+        Applied,
+        /// Migrations are being applied.
+        Applying,
+        /// Something was found that should be impossible.
+        Bug,
+    }
+);
+
+/// A condition as it should stand now; [`set_condition`] keeps the time of the last flip.
+#[must_use]
+pub fn condition(
+    type_: ConditionType,
+    status: bool,
+    reason: Reason,
+    message: impl Into<String>,
+    generation: i64,
+    now: Timestamp,
+) -> Condition {
+    Condition {
+        type_: type_.as_str().to_owned(),
+        status: if status { "True" } else { "False" }.to_owned(),
+        reason: reason.as_str().to_owned(),
+        message: message.into(),
+        observed_generation: Some(generation),
+        last_transition_time: Time(now),
+    }
+}
+
+/// Puts a condition in its place: after those written before it, with the time of its last flip.
+pub fn set_condition(list: &mut Vec<Condition>, previous: &[Condition], mut next: Condition) {
+    if let Some(old) = previous
+        .iter()
+        .find(|c| c.type_ == next.type_ && c.status == next.status)
+    {
+        next.last_transition_time = old.last_transition_time.clone();
+    }
+    list.retain(|c| c.type_ != next.type_);
+    list.push(next);
+}

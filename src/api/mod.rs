@@ -1,0 +1,41 @@
+//! The public contract: the kinds, their schema and their vocabulary. Types only; no client, no logic, imports
+//! nothing else of this crate.
+//!
+//! Group `sepulki.dev`, version `v1alpha1`. What the server can check is checked by the schema (patterns, bounds, CEL
+//! rules); what needs arithmetic or a look at the world is left to each kind's `desired.rs` and `plan.rs`.
+
+#![expect(
+    unreachable_pub,
+    reason = "the schema derive repeats each struct inside a function"
+)]
+
+mod condition;
+mod crds;
+mod names;
+mod neon_database;
+mod refs;
+mod sepulki_migration;
+
+pub use condition::{ConditionType, Reason, condition, set_condition};
+pub use crds::{CrdError, crd_files};
+pub use names::{
+    Digest, FileName, Lease, ObjectName, PgName, RoleName, SecretKey, SuspendAfter,
+};
+pub use neon_database::{
+    Access, BranchSpec, BranchStatus, ComputeSpec, ConnectionSecretSpec, ConnectionSecretStatus,
+    Credentials, DatabaseSpec, DatabaseStatus, DeletionPolicy, Effective, EndpointStatus,
+    Environment, ExistingBranch, ExtensionSpec, ExtensionStatus, NeonDatabase, NeonDatabaseSpec,
+    NeonDatabaseStatus, OperationStatus, ParentBranch, RoleSpec, RoleStatus,
+};
+pub use refs::{DatabaseRef, SecretKeyRef};
+pub use sepulki_migration::{
+    AppliedStatus, AppliedTo, BundleStatus, ConfigMapSource, CurrentStatus, HistoryEntry,
+    InlineFile, LastError, LedgerSpec, MigrationSource, ObjectNameRef, PendingStatus,
+    SepulkiMigration, SepulkiMigrationSpec, SepulkiMigrationStatus, TargetSpec,
+};
+
+/// API group of every kind.
+pub const GROUP: &str = "sepulki.dev";
+
+/// The finalizer that keeps a NeonDatabase until its branch is dealt with.
+pub const BRANCH_FINALIZER: &str = "sepulki.dev/branch";

@@ -1,0 +1,301 @@
+//! NeonDatabase: one environment's database on hosted Neon.
+
+mod status;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::names::{Lease, ObjectName, PgName, RoleName, SuspendAfter};
+use super::refs::{DatabaseRef, SecretKeyRef};
+
+pub use status::{
+    BranchStatus, ConnectionSecretStatus, Credentials, DatabaseStatus, Effective, EndpointStatus,
+    ExtensionStatus, NeonDatabaseStatus, OperationStatus, RoleStatus,
+};
+
+/// What is asked of one environment's database.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "sepulki.dev",
+    version = "v1alpha1",
+    kind = "NeonDatabase",
+    plural = "neondatabases",
+    shortname = "neondb",
+    category = "sepulki",
+    namespaced,
+    status = "NeonDatabaseStatus",
+    derive = "PartialEq",
+    doc = "One environment's database on hosted Neon: a branch, its compute, databases, roles and connection Secrets.",
+    selectable = ".spec.projectId",
+    selectable = ".spec.environment",
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Env", type_ = "string", json_path = ".spec.environment"),
+    printcolumn(name = "Branch", type_ = "string", json_path = ".status.branch.name"),
+    printcolumn(name = "Host", type_ = "string", json_path = ".status.endpoint.host", priority = 1),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".status.branch.expiryTime", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new(
+        "!has(oldSelf.status) || !has(oldSelf.status.branch) || (has(self.spec.branch) && has(self.spec.branch.name) ? self.spec.branch.name : '') in [has(oldSelf.spec.branch) && has(oldSelf.spec.branch.name) ? oldSelf.spec.branch.name : '', oldSelf.status.branch.name]")
+        .message("branch.name is immutable once the branch exists").field_path(".spec.branch.name"),
+    validation = Rule::new(
+        "(has(oldSelf.spec.branch) && has(oldSelf.spec.branch.parent)) || !has(self.spec.branch) || !has(self.spec.branch.parent) || !has(oldSelf.status) || !has(oldSelf.status.effective) || (has(oldSelf.status.effective.parent) && self.spec.branch.parent == oldSelf.status.effective.parent)")
+        .message("branch.parent is immutable: another parent was already resolved for this object").field_path(".spec.branch.parent"),
+    validation = Rule::new(
+        "(has(oldSelf.spec.branch) && has(oldSelf.spec.branch.existing)) || !has(self.spec.branch) || !has(self.spec.branch.existing) || !has(oldSelf.status) || !has(oldSelf.status.effective) || (has(oldSelf.status.effective.existing) && self.spec.branch.existing == oldSelf.status.effective.existing)")
+        .message("branch.existing is immutable: this object's branch was already resolved otherwise").field_path(".spec.branch.existing"),
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(oldSelf.branch) || !has(oldSelf.branch.parent) || (has(self.branch) && has(self.branch.parent) && self.branch.parent == oldSelf.branch.parent)")
+        .message("branch.parent is immutable once set").field_path(".branch.parent"),
+    validation = Rule::new("!has(oldSelf.branch) || !has(oldSelf.branch.existing) || (has(self.branch) && has(self.branch.existing) && self.branch.existing == oldSelf.branch.existing)")
+        .message("branch.existing is immutable once set").field_path(".branch.existing"),
+    validation = Rule::new("!has(self.branch) || !has(self.branch.lease) || self.branch.lease == 'never' || !has(self.deletionPolicy) || self.deletionPolicy == 'Delete'")
+        .message("a branch with a lease is deleted by Neon when nobody renews it: not possible with deletionPolicy Retain").field_path(".branch.lease"),
+    validation = Rule::new("!has(self.connectionSecrets) || !has(self.roles) || self.connectionSecrets.all(s, !has(s.role) || self.roles.exists(r, r.name == s.role))")
+        .message("connectionSecrets[].role must name an entry of roles").field_path(".connectionSecrets"),
+    validation = Rule::new("!has(self.connectionSecrets) || !has(self.databases) || self.connectionSecrets.all(s, !has(s.database) || self.databases.exists(d, d.name == s.database))")
+        .message("connectionSecrets[].database must name an entry of databases").field_path(".connectionSecrets"),
+    validation = Rule::new("!has(self.roles) || self.roles.size() == 0 || (has(self.databases) && self.databases.size() > 0)")
+        .message("roles need at least one database: without databases nothing inside the branch is managed").field_path(".roles"),
+    validation = Rule::new("!has(self.roles) || !has(self.databases) || self.roles.all(r, !has(r.databases) || r.databases.all(n, self.databases.exists(d, d.name == n)))")
+        .message("roles[].databases must name entries of databases").field_path(".roles"),
+)]
+pub struct NeonDatabaseSpec {
+    /// Id of the Neon project, such as `shiny-wind-12345678`. Immutable.
+    #[schemars(length(min = 1, max = 60), regex(pattern = "^[a-z0-9-]+$"))]
+    #[x_kube(validation = ("self == oldSelf", "projectId is immutable"))]
+    pub project_id: String,
+    /// The Secret that holds the Neon API key. Default: key `apiKey` of the Secret `neon-api-key`. May change.
+    #[serde(default)]
+    pub api_key_secret_ref: SecretKeyRef,
+    /// The profile whose values stand in for what this spec leaves out. Immutable.
+    #[x_kube(validation = ("self == oldSelf", "environment is immutable"))]
+    pub environment: Environment,
+    /// True: nothing is changed, neither on Neon nor inside the branch. A lease is still renewed, deletion still
+    /// works, and `Ready` keeps its value. Default: false.
+    #[serde(default)]
+    pub suspend: bool,
+    /// The branch. Default: what the environment's profile says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<BranchSpec>,
+    /// The read-write compute. Default: what the environment's profile says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute: Option<ComputeSpec>,
+    /// Databases of the branch. Without any, nothing inside the branch is managed. One that leaves the list stays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub databases: Vec<DatabaseSpec>,
+    /// Application roles, made by SQL with the least rights their access needs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub roles: Vec<RoleSpec>,
+    /// Secrets that applications mount. Default: one, named like this object, where exactly one role is ReadWrite and
+    /// exactly one database is listed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub connection_secrets: Vec<ConnectionSecretSpec>,
+    /// What becomes of the branch when this object is deleted. Default: Retain for production and staging, Delete for
+    /// development and preview; recorded when the branch is first resolved. A branch that was taken over is never
+    /// deleted unless this says Delete and `branch.existing` names it by id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+}
+
+/// Which profile of defaults applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Environment {
+    /// The project's default branch, taken over; never scaled to zero; protected; retained.
+    Production,
+    /// A branch of production; retained.
+    Staging,
+    /// A branch of staging; deleted with its object.
+    Development,
+    /// A throw-away branch for one change; deleted with its object, and by Neon when nobody renews its lease.
+    Preview,
+}
+
+impl Environment {
+    /// The word as it stands in the spec.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Production => "production",
+            Self::Staging => "staging",
+            Self::Development => "development",
+            Self::Preview => "preview",
+        }
+    }
+}
+
+/// The branch of an environment.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.existing) || !has(self.parent)").message("at most one of existing and parent can be set"),
+    validation = Rule::new("!has(self.existing) || !has(self.name)").message("a branch that is taken over keeps its name").field_path(".name"),
+    validation = Rule::new("!has(self.lease) || self.lease == 'never' || !has(self.existing)")
+        .message("a branch that is taken over cannot have a lease").field_path(".lease"),
+    validation = Rule::new("!has(self.lease) || self.lease == 'never' || !has(self.protected) || !self.protected")
+        .message("Neon allows no expiry on a protected branch").field_path(".lease"),
+)]
+pub struct BranchSpec {
+    /// Take over a branch that exists. Production's profile is the project's default branch. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub existing: Option<ExistingBranch>,
+    /// The branch to fork from. Default: the only production object of namespace and project for staging, the only
+    /// staging object for development. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentBranch>,
+    /// Name on Neon. Default: `<environment>/<namespace>/<name>`, hashed above 63 characters. Immutable once the
+    /// branch exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[A-Za-z0-9._/-]+$"))]
+    #[x_kube(validation = ("!self.startsWith('br-')", "a branch name must not look like a branch id (br-…)"))]
+    pub name: Option<String>,
+    /// Whether Neon refuses to delete or reset the branch. Default: true for production. It is raised, but never
+    /// lowered by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protected: Option<bool>,
+    /// How long Neon keeps the branch after the operator was last heard of: `never` or a length of time, renewed once
+    /// a day while this object lives. Default: 72h for previews, never for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
+}
+
+/// A branch to take over: exactly one way of naming it.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = ("[has(self.default), has(self.name), has(self.id)].filter(x, x).size() == 1", "exactly one of default, name and id must be set"),
+    validation = ("!has(self.default) || self.default", "default can only be true")
+)]
+pub struct ExistingBranch {
+    /// The project's default branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<bool>,
+    /// The branch of this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub name: Option<String>,
+    /// The branch of this id, `br-…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 4, max = 60), regex(pattern = "^br-[a-z0-9-]+$"))]
+    pub id: Option<String>,
+}
+
+/// A branch to fork from: exactly one way of naming it.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.databaseRef) != has(self.branchName)", "exactly one of databaseRef and branchName must be set"))]
+pub struct ParentBranch {
+    /// The branch of another NeonDatabase of this namespace and project. Its `BranchReady` is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_ref: Option<DatabaseRef>,
+    /// A branch by its name on Neon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub branch_name: Option<String>,
+}
+
+/// The read-write compute of the branch.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.minCU) == has(self.maxCU)").message("minCU and maxCU are given together").field_path(".minCU"),
+    validation = Rule::new("!has(self.minCU) || !has(self.maxCU) || self.minCU <= self.maxCU")
+        .message(kube::core::Message::Expression("'minCU (%s) must not be above maxCU (%s)'.format([self.minCU, self.maxCU])".into())).field_path(".minCU"),
+)]
+pub struct ComputeSpec {
+    /// Smallest size, in compute units (CU). A change restarts the compute.
+    #[serde(default, rename = "minCU", skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("self >= 0.25 && self <= 1024.0", "must be between 0.25 and 1024"))]
+    pub min_cu: Option<f64>,
+    /// Largest size, in compute units (CU). A change restarts the compute.
+    #[serde(default, rename = "maxCU", skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("self >= 0.25 && self <= 1024.0", "must be between 0.25 and 1024"))]
+    pub max_cu: Option<f64>,
+    /// Idle time before the compute is scaled to zero: `never`, `default` (Neon's own) or a length of time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend_after: Option<SuspendAfter>,
+}
+
+/// A database of the branch.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseSpec {
+    /// Name.
+    pub name: PgName,
+    /// The role that owns it and runs its migrations. Default: the present owner where the database exists, otherwise
+    /// `<name>_owner`. Made where it does not exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<PgName>,
+    /// Extensions to install. One that leaves the list stays installed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub extensions: Vec<ExtensionSpec>,
+}
+
+/// An extension of a database.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExtensionSpec {
+    /// Name, as in `CREATE EXTENSION`.
+    pub name: PgName,
+}
+
+/// An application role: a group that holds the rights, and logins that belong to it.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleSpec {
+    /// Name of the group, which is what `current_user` says; logins are called `<name>_g<n>`.
+    pub name: RoleName,
+    /// What it may do.
+    pub access: Access,
+    /// Databases it may enter. Default: all that are listed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub databases: Vec<PgName>,
+}
+
+/// What an application role may do. No access includes changing tables or writing the ledger of migrations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Access {
+    /// Read rows.
+    ReadOnly,
+    /// Read, insert, update and delete rows.
+    ReadWrite,
+    /// All rights on data, truncation and references included.
+    Admin,
+}
+
+/// A Secret that applications mount.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectionSecretSpec {
+    /// Name of the Secret.
+    pub name: ObjectName,
+    /// The role it logs in as. Default: the only ReadWrite role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleName>,
+    /// The database it connects to. Default: the only database of the role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<PgName>,
+}
+
+/// What becomes of a branch when its object is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// The branch stays, and so do the published Secrets. No key is needed.
+    Retain,
+    /// The branch is deleted.
+    Delete,
+}

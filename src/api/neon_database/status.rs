@@ -1,0 +1,246 @@
+//! Status of a NeonDatabase: what was resolved once, what exists, and whether it is as asked.
+//!
+//! Nothing that changes by itself is here: compute state and sizes are metrics.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{DeletionPolicy, ExistingBranch, ParentBranch};
+
+/// What was found and done.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = {"observedGeneration": -1}))]
+pub struct NeonDatabaseStatus {
+    /// The generation of the spec that this status speaks of; −1 before the first look.
+    #[serde(default = "unobserved")]
+    pub observed_generation: i64,
+    /// Ready, Reconciling, Stalled, BranchReady, ComputeReady, DatabasesReady, CredentialsPublished.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// What was resolved once and is not moved by a later change of profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effective: Option<Effective>,
+    /// The branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<BranchStatus>,
+    /// The read-write endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<EndpointStatus>,
+    /// The databases as they were last brought about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub databases: Vec<DatabaseStatus>,
+    /// The application roles as they were last brought about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub roles: Vec<RoleStatus>,
+    /// SHA-256 of the branch's incarnation and of everything asked for inside of it, when that was last brought about:
+    /// as long as it stands, no session is opened to look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 80))]
+    pub content_digest: Option<String>,
+    /// The Secrets that are out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub connection_secrets: Vec<ConnectionSecretStatus>,
+    /// Operations on Neon that are waited for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
+    pub operations: Vec<OperationStatus>,
+}
+
+/// The generation that no spec has, so that an object nobody looked at does not count as current.
+fn unobserved() -> i64 {
+    -1
+}
+
+impl Default for NeonDatabaseStatus {
+    fn default() -> Self {
+        Self {
+            observed_generation: unobserved(),
+            conditions: Vec::new(),
+            effective: None,
+            branch: None,
+            endpoint: None,
+            databases: Vec::new(),
+            roles: Vec::new(),
+            content_digest: None,
+            connection_secrets: Vec::new(),
+            operations: Vec::new(),
+        }
+    }
+}
+
+/// What could destroy or move something, resolved once from spec and profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Effective {
+    /// Name of the branch on Neon; none for one that is taken over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub branch_name: Option<String>,
+    /// The branch to take over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub existing: Option<ExistingBranch>,
+    /// The branch to fork from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentBranch>,
+    /// What becomes of the branch when the object goes, unless the spec says otherwise.
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// A branch that this object has claimed. Once recorded it is the identity that everything else hangs on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BranchStatus {
+    /// Identity on Neon.
+    #[schemars(length(max = 64))]
+    pub id: String,
+    /// Name on Neon.
+    #[schemars(length(max = 256))]
+    pub name: String,
+    /// The branch it was forked from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub parent_id: Option<String>,
+    /// Whether it is the project's default branch.
+    #[serde(default)]
+    pub is_default: bool,
+    /// Whether Neon refuses to delete or reset it.
+    #[serde(default)]
+    pub protected: bool,
+    /// Whether it existed before this object and was taken over.
+    #[serde(default)]
+    pub taken_over: bool,
+    /// Changes when the branch is reset, restored or made anew; whatever was true of the old one is then looked at
+    /// again.
+    #[schemars(length(max = 128))]
+    pub incarnation: String,
+    /// Whose passwords open it.
+    pub credentials: Credentials,
+    /// When it was made.
+    pub created_time: Time,
+    /// When Neon deletes it unless the lease is renewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiry_time: Option<Time>,
+}
+
+/// Whose passwords open a branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Credentials {
+    /// A copy of the parent's: nothing may be published yet.
+    Inherited,
+    /// Its own.
+    Own,
+}
+
+/// The read-write endpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointStatus {
+    /// Identity on Neon.
+    #[schemars(length(max = 64))]
+    pub id: String,
+    /// Host of the direct connection.
+    #[schemars(length(max = 253))]
+    pub host: String,
+    /// Smallest size, in CU, as Neon has it.
+    #[serde(rename = "minCU")]
+    pub min_cu: f64,
+    /// Largest size, in CU, as Neon has it.
+    #[serde(rename = "maxCU")]
+    pub max_cu: f64,
+    /// Idle time before it is scaled to zero, as Neon has it.
+    #[schemars(length(max = 16))]
+    pub suspend_after: String,
+    /// Size and suspend time last sent to Neon: what it stores instead is shown above and not fought over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub requested: Option<String>,
+}
+
+/// A database as it was last brought about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseStatus {
+    /// Name.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// The role that owns it.
+    #[schemars(length(max = 63))]
+    pub owner: String,
+    /// Whether this object made it. Recorded before it is made.
+    #[serde(default)]
+    pub created: bool,
+    /// Extensions that were asked for, with the version that is installed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub extensions: Vec<ExtensionStatus>,
+}
+
+/// An installed extension.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExtensionStatus {
+    /// Name.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// Installed version.
+    #[schemars(length(max = 64))]
+    pub version: String,
+}
+
+/// An application role as it was last brought about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleStatus {
+    /// Name of the group.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// The login that applications use.
+    #[schemars(length(max = 63))]
+    pub login: String,
+    /// Relations on which the rights asked for could not be granted, because another role owns them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub not_granted: Vec<String>,
+}
+
+/// A Secret that is out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectionSecretStatus {
+    /// Name of the Secret.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// The role it logs in as.
+    #[schemars(length(max = 63))]
+    pub role: String,
+    /// The database it connects to.
+    #[schemars(length(max = 63))]
+    pub database: String,
+    /// The login it holds.
+    #[schemars(length(max = 63))]
+    pub login: String,
+}
+
+/// An operation on Neon that is waited for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationStatus {
+    /// Identity on Neon.
+    #[schemars(length(max = 64))]
+    pub id: String,
+    /// What is done, in Neon's words.
+    #[schemars(length(max = 64))]
+    pub action: String,
+}

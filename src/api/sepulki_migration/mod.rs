@@ -1,0 +1,174 @@
+//! SepulkiMigration: an ordered bundle of `.sql` files brought to one NeonDatabase.
+
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "several print columns are strings"
+)]
+
+mod status;
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use super::names::{Digest, FileName, ObjectName, PgName};
+use super::refs::DatabaseRef;
+
+pub use status::{
+    AppliedStatus, AppliedTo, BundleStatus, CurrentStatus, HistoryEntry, LastError, PendingStatus,
+    SepulkiMigrationStatus,
+};
+
+/// Which files are to be applied to which database.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "sepulki.dev",
+    version = "v1alpha1",
+    kind = "SepulkiMigration",
+    plural = "sepulkimigrations",
+    shortname = "sepmig",
+    category = "sepulki",
+    namespaced,
+    status = "SepulkiMigrationStatus",
+    derive = "PartialEq",
+    doc = "An ordered bundle of SQL files brought to one NeonDatabase, each applied exactly once.",
+    selectable = ".spec.databaseRef.name",
+    printcolumn(
+        name = "Database",
+        type_ = "string",
+        json_path = ".spec.databaseRef.name"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
+    printcolumn(name = "Applied", type_ = "string", json_path = ".status.progressText"),
+    printcolumn(
+        name = "Version",
+        type_ = "string",
+        json_path = ".status.applied.lastVersion"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.database) == has(oldSelf.database) && (!has(self.database) || self.database == oldSelf.database)")
+        .message("database is immutable").field_path(".database"),
+    validation = Rule::new("has(self.ledger) == has(oldSelf.ledger) && (!has(self.ledger) || self.ledger == oldSelf.ledger)")
+        .message("ledger is immutable").field_path(".ledger"),
+)]
+pub struct SepulkiMigrationSpec {
+    /// The NeonDatabase of this namespace to migrate. Waited for until its branch, compute and databases are ready.
+    /// Immutable.
+    #[x_kube(validation = ("self == oldSelf", "databaseRef is immutable"))]
+    pub database_ref: DatabaseRef,
+    /// The database inside the branch. Default: the only one that the NeonDatabase lists. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<PgName>,
+    /// Where the files are. The whole bundle is read before anything runs.
+    pub source: MigrationSource,
+    /// How far to go. Default: all files. Never goes down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<TargetSpec>,
+    /// True: nothing is applied, and `Ready` keeps its value. A file that is already running is finished.
+    /// Default: false.
+    #[serde(default)]
+    pub suspend: bool,
+    /// The table that records what was applied. Default: `public.schema_migrations`. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<LedgerSpec>,
+}
+
+/// Where the files are: exactly one source.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.configMaps) != has(self.inline)", "exactly one of configMaps and inline must be set"))]
+pub struct MigrationSource {
+    /// ConfigMaps whose keys are file names; several, because one holds at most 1 MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_maps: Option<ConfigMapSource>,
+    /// The files themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub inline: Option<Vec<InlineFile>>,
+}
+
+/// Files in ConfigMaps.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigMapSource {
+    /// The ConfigMaps, in this namespace. One that does not exist yet is waited for.
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub refs: Vec<ObjectNameRef>,
+    /// SHA-256 of the lines `<sha256>  <file name>\n` in byte order of the names. Where given, files that do not match
+    /// are not applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+}
+
+/// An object of this namespace, by name.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectNameRef {
+    /// Name of the object.
+    pub name: ObjectName,
+}
+
+/// A file given in the spec.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InlineFile {
+    /// File name, which is the version that is recorded.
+    pub name: FileName,
+    /// Its content.
+    #[schemars(length(max = 262_144))]
+    pub sql: String,
+}
+
+/// How far to go.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetSpec {
+    /// The last file to apply.
+    pub version: FileName,
+}
+
+/// The table that records what was applied.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LedgerSpec {
+    /// Its schema, which must exist. Default: `public`.
+    #[serde(default = "public")]
+    pub schema: PgName,
+    /// Its name. Default: `schema_migrations`.
+    #[serde(default = "schema_migrations")]
+    pub table: PgName,
+}
+
+fn public() -> PgName {
+    "public".into()
+}
+
+fn schema_migrations() -> PgName {
+    "schema_migrations".into()
+}
+
+impl Default for LedgerSpec {
+    fn default() -> Self {
+        Self {
+            schema: public(),
+            table: schema_migrations(),
+        }
+    }
+}

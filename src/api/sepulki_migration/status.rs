@@ -1,0 +1,169 @@
+//! Status of a SepulkiMigration: what the ledger says, and what is still to be done. Derived from the ledger, never the
+//! other way round.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What was found and done.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = {"observedGeneration": -1}))]
+pub struct SepulkiMigrationStatus {
+    /// The generation of the spec that this status speaks of; −1 before the first look.
+    #[serde(default = "unobserved")]
+    pub observed_generation: i64,
+    /// Ready, Reconciling, Stalled, SourceReady, Planned, Applied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// The files as they were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<BundleStatus>,
+    /// What the ledger says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<AppliedStatus>,
+    /// Where it was applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied_to: Option<AppliedTo>,
+    /// What is still to be applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PendingStatus>,
+    /// Files applied and files in all, such as `3/3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub progress_text: Option<String>,
+    /// The file that is running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<CurrentStatus>,
+    /// The failure that stands in the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<LastError>,
+    /// The last runs, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub history: Vec<HistoryEntry>,
+}
+
+/// The generation that no spec has, so that an object nobody looked at does not count as current.
+fn unobserved() -> i64 {
+    -1
+}
+
+impl Default for SepulkiMigrationStatus {
+    fn default() -> Self {
+        Self {
+            observed_generation: unobserved(),
+            conditions: Vec::new(),
+            bundle: None,
+            applied: None,
+            applied_to: None,
+            pending: None,
+            progress_text: None,
+            current: None,
+            last_error: None,
+            history: Vec::new(),
+        }
+    }
+}
+
+/// The files as they were read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BundleStatus {
+    /// SHA-256 of the lines `<sha256>  <file name>\n` in byte order of the names.
+    #[schemars(length(max = 71))]
+    pub digest: String,
+    /// How many files there are.
+    pub file_count: i32,
+}
+
+/// What the ledger says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AppliedStatus {
+    /// How many files of the bundle are applied.
+    pub count: i32,
+    /// The last of them in the bundle's order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    pub last_version: Option<String>,
+    /// When it was applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_time: Option<Time>,
+}
+
+/// Where the files were applied: another branch or incarnation is looked at anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AppliedTo {
+    /// The branch.
+    #[schemars(length(max = 64))]
+    pub branch_id: String,
+    /// Its incarnation.
+    #[schemars(length(max = 128))]
+    pub incarnation: String,
+}
+
+/// What is still to be applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingStatus {
+    /// How many files.
+    pub count: i32,
+    /// The first twenty, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(max = 255)))]
+    pub versions: Vec<String>,
+}
+
+/// The file that is running.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CurrentStatus {
+    /// File name.
+    #[schemars(length(max = 255))]
+    pub version: String,
+    /// When it was started.
+    pub start_time: Time,
+}
+
+/// The failure that stands in the way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastError {
+    /// File name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    pub version: Option<String>,
+    /// Line, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<i32>,
+    /// Column in characters, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<i32>,
+    /// PostgreSQL's error code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 5))]
+    pub sql_state: Option<String>,
+    /// What is wrong.
+    #[schemars(length(max = 4096))]
+    pub message: String,
+}
+
+/// One run that applied something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEntry {
+    /// When it ended.
+    pub time: Time,
+    /// The first twenty files it applied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(max = 255)))]
+    pub versions: Vec<String>,
+    /// Digest of the bundle.
+    #[schemars(length(max = 71))]
+    pub digest: String,
+}

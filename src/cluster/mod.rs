@@ -1,0 +1,22 @@
+//! Kubernetes plumbing: clients, watches, single objects, paced reads of Secrets, events, the leader's lease.
+//!
+//! Generic over the kind: nothing here knows NeonDatabase or SepulkiMigration, and nothing of Neon or PostgreSQL.
+//! Used by the effects of the kinds and by what wires the operator together.
+
+mod apply;
+mod clients;
+mod error;
+mod events;
+mod lease;
+mod object;
+mod secrets;
+mod watch;
+
+pub use apply::{FIELD_MANAGER, NamespaceState, Objects};
+pub use clients::Clients;
+pub use error::{Error, ErrorKind, Result};
+pub use events::{Event, EventType, Reporter};
+pub use lease::{Candidate, Claim, Ended, Held};
+pub use object::ObjectId;
+pub use secrets::{Freshness, KeyRead, KeyRef, SecretReads, SecretSource};
+pub use watch::{MainWatch, main_watch, referenced_watch, scoped};

@@ -1,0 +1,127 @@
+//! Everything that can be done about a NeonDatabase: the list of effects, and so the list of points where a crash may
+//! fall between. Types only.
+
+use jiff::SignedDuration;
+
+use crate::api::Effective;
+use crate::neon::{Branch, BranchId};
+
+/// One effect.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Keep the object until its branch is dealt with.
+    AddFinalizer,
+    /// Drop operations that have ended from the record.
+    ForgetOperations,
+    /// Record what could destroy or move something, once.
+    Resolve(Effective),
+    /// Record this branch as ours.
+    ClaimBranch(Branch),
+    /// Fork a branch off this one.
+    CreateBranch(BranchId),
+    /// Drop a branch that is gone from the record, so that it is made again.
+    ForgetBranch,
+    /// The branch was reset, restored or made anew: what was true inside of it no longer is.
+    RecordIncarnation,
+    /// Extend Neon's expiry to this long from now.
+    RenewLease(SignedDuration),
+    /// Remove Neon's expiry.
+    EndLease,
+    /// Raise or lower protection.
+    Protect(bool),
+    /// Give the branch its read-write endpoint.
+    CreateEndpoint,
+    /// Set compute size and suspend time.
+    ResizeCompute,
+    /// Create a role that owns databases, through Neon.
+    CreateRole(String),
+    /// Record that we are about to make a database.
+    RecordDatabase {
+        /// Its name.
+        name: String,
+        /// Its owner.
+        owner: String,
+    },
+    /// Create a database, through Neon.
+    CreateDatabase {
+        /// Its name.
+        name: String,
+        /// Its owner.
+        owner: String,
+    },
+    /// Give a role of Neon's a password that the parent does not have.
+    ResetPassword(String),
+    /// Close every login that was copied from the parent.
+    RetireLogins,
+    /// Bring about extensions, roles and grants.
+    PrepareContents,
+    /// Make the role's login work and publish its Secrets.
+    PublishCredentials(String),
+    /// Delete a Secret of ours.
+    WithdrawSecret(String),
+    /// Let a Secret stay when its object goes.
+    KeepSecret(String),
+    /// Delete the branch.
+    DeleteBranch(BranchId),
+    /// Give a branch up to its lease, because nobody can delete it any more.
+    LeaveBehind(String),
+    /// Let the object go.
+    ReleaseFinalizer,
+}
+
+impl crate::reconcile::Action for Action {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::AddFinalizer => "AddFinalizer",
+            Self::ForgetOperations => "ForgetOperations",
+            Self::Resolve(_) => "Resolve",
+            Self::ClaimBranch(_) => "ClaimBranch",
+            Self::CreateBranch(_) => "CreateBranch",
+            Self::ForgetBranch => "ForgetBranch",
+            Self::RecordIncarnation => "RecordIncarnation",
+            Self::RenewLease(_) => "RenewLease",
+            Self::EndLease => "EndLease",
+            Self::Protect(_) => "Protect",
+            Self::CreateEndpoint => "CreateEndpoint",
+            Self::ResizeCompute => "ResizeCompute",
+            Self::CreateRole(_) => "CreateRole",
+            Self::RecordDatabase { .. } => "RecordDatabase",
+            Self::CreateDatabase { .. } => "CreateDatabase",
+            Self::ResetPassword(_) => "ResetPassword",
+            Self::RetireLogins => "RetireLogins",
+            Self::PrepareContents => "PrepareContents",
+            Self::PublishCredentials(_) => "PublishCredentials",
+            Self::WithdrawSecret(_) => "WithdrawSecret",
+            Self::KeepSecret(_) => "KeepSecret",
+            Self::DeleteBranch(_) => "DeleteBranch",
+            Self::LeaveBehind(_) => "LeaveBehind",
+            Self::ReleaseFinalizer => "ReleaseFinalizer",
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::AddFinalizer | Self::Resolve(_) | Self::ForgetOperations => "getting ready".to_owned(),
+            Self::ClaimBranch(branch) => format!("taking up the branch {}", branch.name),
+            Self::CreateBranch(_) => "creating the branch".to_owned(),
+            Self::ForgetBranch => "the branch is gone and is made again".to_owned(),
+            Self::RecordIncarnation => "the branch was reset or restored".to_owned(),
+            Self::RenewLease(_) | Self::EndLease => "renewing the lease".to_owned(),
+            Self::Protect(_) => "changing the branch's protection".to_owned(),
+            Self::CreateEndpoint => "creating the endpoint".to_owned(),
+            Self::ResizeCompute => "changing the compute".to_owned(),
+            Self::CreateRole(name) => format!("creating the role {name}"),
+            Self::RecordDatabase { name, .. } | Self::CreateDatabase { name, .. } => {
+                format!("creating the database {name}")
+            }
+            Self::ResetPassword(_) | Self::RetireLogins => "closing the parent's credentials".to_owned(),
+            Self::PrepareContents => "preparing databases and roles".to_owned(),
+            Self::PublishCredentials(role) => format!("publishing credentials of {role}"),
+            Self::WithdrawSecret(name) => format!("deleting the Secret {name}"),
+            Self::KeepSecret(name) => format!("keeping the Secret {name}"),
+            Self::DeleteBranch(id) => format!("deleting the branch {id}"),
+            Self::LeaveBehind(name) => format!("leaving the branch {name} behind"),
+            Self::ReleaseFinalizer => "letting the object go".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Connection Secrets: which are wanted, what they hold, and how one is known to be current. Pure.
+//!
+//! A Secret says in annotations what it was made for, so that one look tells whether it is ours, whole and for the
+//! branch as it is now; the password in it is needed by nobody but the application.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+
+use super::desired::{Database, Role, WantedSecret, invalid};
+use crate::api::{Access, NeonDatabaseSpec};
+use crate::reconcile::Block;
+use crate::config::CertificateAuthority;
+
+/// `type` of every Secret we publish.
+pub const SECRET_TYPE: &str = "sepulki.dev/postgres";
+
+const DATABASE: &str = "sepulki.dev/neondatabase";
+const BRANCH: &str = "sepulki.dev/branch-id";
+const ENDPOINT: &str = "sepulki.dev/endpoint-id";
+const FORM: &str = "sepulki.dev/form";
+const CONTENT: &str = "sepulki.dev/content";
+
+/// Everything in a URL's user and password that is not unreserved is escaped.
+const URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// What a Secret is to say, but for the password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// Namespace of the Secret and of the object.
+    pub namespace: String,
+    /// Name of the Secret.
+    pub name: String,
+    /// Name of the object.
+    pub object: String,
+    /// The object's uid, which owns the Secret.
+    pub uid: String,
+    /// The branch.
+    pub branch: String,
+    /// Its incarnation.
+    pub incarnation: String,
+    /// The endpoint.
+    pub endpoint: String,
+    /// Host of the direct connection.
+    pub host: String,
+    /// Port of both connections.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// The login.
+    pub login: String,
+    /// The authority that signed PostgreSQL's certificates; none for hosted Neon.
+    pub authority: Option<CertificateAuthority>,
+}
+
+/// What was found under a Secret's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The Secret's uid.
+    pub uid: String,
+    /// Whether this object published it.
+    pub ours: bool,
+    /// Whether an object owns it, so that it goes with that object.
+    pub owned: bool,
+    /// SHA-256 of the form it was made from.
+    pub form: Option<String>,
+    /// Whether its data is what was published.
+    pub intact: bool,
+}
+
+impl Found {
+    /// What a Secret says of itself to the object of this name and uid.
+    #[must_use]
+    pub fn of(secret: &Secret, object: &str) -> Self {
+        let note = |key| secret.metadata.annotations.as_ref().and_then(|a| a.get(key)).cloned();
+        Self {
+            uid: secret.metadata.uid.clone().unwrap_or_default(),
+            ours: note(DATABASE).as_deref() == Some(object),
+            owned: secret.metadata.owner_references.as_ref().is_some_and(|owners| !owners.is_empty()),
+            form: note(FORM),
+            intact: note(CONTENT).is_some_and(|content| content == content_digest(secret.data.as_ref())),
+        }
+    }
+
+    /// Whether it is whole and made from this form.
+    #[must_use]
+    pub fn is_current(&self, form: &Form) -> bool {
+        self.ours && self.owned && self.intact && self.form.as_ref() == Some(&form.digest())
+    }
+}
+
+impl Form {
+    /// SHA-256 of everything the Secret says but the password.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        // a version of the keys below: raise it when they change, and every Secret is written anew
+        hash.update(format!("1 {self:?}"));
+        hex::encode(hash.finalize())
+    }
+
+    /// The Secret with this password.
+    #[must_use]
+    pub fn secret(&self, password: &SecretString) -> Secret {
+        let data = self.data(password);
+        let notes = [
+            (DATABASE, self.object.clone()),
+            (BRANCH, self.branch.clone()),
+            (ENDPOINT, self.endpoint.clone()),
+            (FORM, self.digest()),
+            (CONTENT, content_digest(Some(&data))),
+        ];
+        Secret {
+            metadata: ObjectMeta {
+                namespace: Some(self.namespace.clone()),
+                name: Some(self.name.clone()),
+                annotations: Some(notes.map(|(key, value)| (key.to_owned(), value)).into()),
+                owner_references: Some(vec![self.owner()]),
+                ..ObjectMeta::default()
+            },
+            type_: Some(SECRET_TYPE.to_owned()),
+            data: Some(data),
+            ..Secret::default()
+        }
+    }
+
+    fn owner(&self) -> OwnerReference {
+        OwnerReference {
+            api_version: "sepulki.dev/v1alpha1".to_owned(),
+            kind: "NeonDatabase".to_owned(),
+            name: self.object.clone(),
+            uid: self.uid.clone(),
+            controller: Some(true),
+            block_owner_deletion: None,
+        }
+    }
+
+    fn data(&self, password: &SecretString) -> BTreeMap<String, ByteString> {
+        let pooled = pooled_host(&self.host);
+        let mode = if self.authority.is_some() { "verify-full" } else { "require" };
+        let mut entries = vec![
+            ("DATABASE_URL", self.url(&pooled, password, mode)),
+            ("DATABASE_URL_UNPOOLED", self.url(&self.host, password, mode)),
+            ("PGHOST", pooled),
+            ("PGHOST_UNPOOLED", self.host.clone()),
+            ("PGPORT", self.port.to_string()),
+            ("PGDATABASE", self.database.clone()),
+            ("PGUSER", self.login.clone()),
+            ("PGPASSWORD", password.expose_secret().to_owned()),
+            ("PGSSLMODE", mode.to_owned()),
+        ];
+        if let Some(authority) = &self.authority {
+            entries.push(("ca.crt", authority.pem.clone()));
+            entries.push(("PGSSLROOTCERT", authority.mount_path.clone()));
+        }
+        entries.into_iter().map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes()))).collect()
+    }
+
+    fn url(&self, host: &str, password: &SecretString, mode: &str) -> String {
+        let escape = |text: &str| utf8_percent_encode(text, URL).to_string();
+        let (user, password) = (escape(&self.login), escape(password.expose_secret()));
+        let (port, database) = (self.port, escape(&self.database));
+        format!("postgresql://{user}:{password}@{host}:{port}/{database}?sslmode={mode}")
+    }
+}
+
+/// The password in a Secret of ours.
+#[must_use]
+pub fn password_in(secret: &Secret) -> Option<SecretString> {
+    let bytes = secret.data.as_ref()?.get("PGPASSWORD")?;
+    String::from_utf8(bytes.0.clone()).ok().map(SecretString::from)
+}
+
+/// The login in a Secret of ours.
+#[must_use]
+pub fn login_in(secret: &Secret) -> Option<String> {
+    let bytes = secret.data.as_ref()?.get("PGUSER")?;
+    String::from_utf8(bytes.0.clone()).ok()
+}
+
+/// The same Secret without an owner: it stays when its object goes.
+#[must_use]
+pub fn without_owner(secret: &Secret) -> Secret {
+    Secret {
+        metadata: ObjectMeta {
+            namespace: secret.metadata.namespace.clone(),
+            name: secret.metadata.name.clone(),
+            uid: secret.metadata.uid.clone(),
+            annotations: secret.metadata.annotations.clone(),
+            ..ObjectMeta::default()
+        },
+        type_: secret.type_.clone(),
+        data: secret.data.clone(),
+        ..Secret::default()
+    }
+}
+
+/// The host of the pooled connection: `-pooler` at the end of the endpoint's label, as Neon has it.
+#[must_use]
+pub fn pooled_host(host: &str) -> String {
+    match host.split_once('.') {
+        Some((label, rest)) => format!("{label}-pooler.{rest}"),
+        None => format!("{host}-pooler"),
+    }
+}
+
+fn content_digest(data: Option<&BTreeMap<String, ByteString>>) -> String {
+    let mut hash = Sha256::new();
+    for (key, value) in data.into_iter().flatten() {
+        hash.update(key.as_bytes());
+        hash.update([0]);
+        hash.update(value.0.len().to_be_bytes());
+        hash.update(&value.0);
+    }
+    hex::encode(hash.finalize())
+}
+
+/// The Secrets a spec asks for, with every default filled in.
+pub fn wanted_secrets(
+    spec: &NeonDatabaseSpec,
+    databases: &[Database],
+    roles: &[Role],
+    object: &str,
+) -> Result<Vec<WantedSecret>, Block> {
+    let writers: Vec<&Role> = roles.iter().filter(|role| role.access == Access::ReadWrite).collect();
+    if spec.connection_secrets.is_empty() {
+        // the default: one, where there is no doubt what it should hold
+        return Ok(match (writers.as_slice(), databases) {
+            ([role], [database]) => vec![WantedSecret {
+                name: object.to_owned(),
+                role: role.name.clone(),
+                database: database.name.clone(),
+            }],
+            _ => Vec::new(),
+        });
+    }
+    let mut wanted = Vec::new();
+    for (i, secret) in spec.connection_secrets.iter().enumerate() {
+        let field = format!("spec.connectionSecrets[{i}]");
+        let role = match &secret.role {
+            Some(name) => roles.iter().find(|role| role.name == name.0).ok_or_else(|| {
+                invalid(format!("{field}.role: {name} is not in spec.roles"))
+            })?,
+            None => match writers.as_slice() {
+                [only] => only,
+                _ => {
+                    let n = writers.len();
+                    return Err(invalid(format!("{field}.role: must be named, because {n} roles are ReadWrite")));
+                }
+            },
+        };
+        let database = match (&secret.database, role.databases.as_slice()) {
+            (Some(name), listed) if listed.contains(&name.0) => name.0.clone(),
+            (Some(name), _) => {
+                let role = &role.name;
+                return Err(invalid(format!("{field}.database: the role {role} may not enter {name}")));
+            }
+            (None, [only]) => only.clone(),
+            (None, listed) => {
+                let (role, n) = (&role.name, listed.len());
+                return Err(invalid(format!(
+                    "{field}.database: must be named, because the role {role} may enter {n} databases"
+                )));
+            }
+        };
+        wanted.push(WantedSecret { name: secret.name.0.clone(), role: role.name.clone(), database });
+    }
+    Ok(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form() -> Form {
+        Form {
+            namespace: "team".into(),
+            name: "app".into(),
+            object: "staging".into(),
+            uid: "u-1".into(),
+            branch: "br-1".into(),
+            incarnation: "i-1".into(),
+            endpoint: "ep-1".into(),
+            host: "ep-1.local.localhost".into(),
+            port: 5432,
+            database: "sepulki".into(),
+            login: "app_g1".into(),
+            authority: None,
+        }
+    }
+
+    #[test]
+    fn a_published_secret_is_current_until_anything_about_it_changes() {
+        let form = form();
+        let mut secret = form.secret(&SecretString::from("p@ss/word"));
+        assert!(Found::of(&secret, "staging").is_current(&form));
+        assert!(!Found::of(&secret, "other").is_current(&form));
+        let elsewhere = Form { branch: "br-2".into(), ..form.clone() };
+        assert!(!Found::of(&secret, "staging").is_current(&elsewhere));
+        let reset = Form { incarnation: "i-2".into(), ..form.clone() };
+        assert!(!Found::of(&secret, "staging").is_current(&reset));
+        secret.data.as_mut().unwrap().insert("PGUSER".into(), ByteString(b"me".to_vec()));
+        assert!(!Found::of(&secret, "staging").is_current(&form));
+        let kept = without_owner(&form.secret(&SecretString::from("x")));
+        assert!(!Found::of(&kept, "staging").is_current(&form));
+        assert!(Found::of(&kept, "staging").intact);
+    }
+
+    #[test]
+    fn urls_escape_what_they_must_and_name_both_hosts() {
+        let secret = form().secret(&SecretString::from("p@ss/word"));
+        let text = |key: &str| String::from_utf8(secret.data.as_ref().unwrap()[key].0.clone()).unwrap();
+        assert_eq!(
+            text("DATABASE_URL"),
+            "postgresql://app_g1:p%40ss%2Fword@ep-1-pooler.local.localhost:5432/sepulki?sslmode=require"
+        );
+        assert_eq!(text("PGHOST_UNPOOLED"), "ep-1.local.localhost");
+        assert!(!secret.data.as_ref().unwrap().contains_key("ca.crt"));
+    }
+
+    #[test]
+    fn with_an_authority_certificates_are_verified() {
+        let authority = CertificateAuthority { pem: "PEM".into(), mount_path: "/etc/sepulki/ca.crt".into() };
+        let form = Form { authority: Some(authority), ..form() };
+        let secret = form.secret(&SecretString::from("x"));
+        let text = |key: &str| String::from_utf8(secret.data.as_ref().unwrap()[key].0.clone()).unwrap();
+        assert_eq!(text("PGSSLMODE"), "verify-full");
+        assert_eq!(text("ca.crt"), "PEM");
+        assert_eq!(text("PGSSLROOTCERT"), "/etc/sepulki/ca.crt");
+        assert!(text("DATABASE_URL").ends_with("?sslmode=verify-full"));
+    }
+}

@@ -1,0 +1,113 @@
+//! What to do about a NeonDatabase that is being deleted. Pure and total.
+//!
+//! | # | known | answer |
+//! |---|---|---|
+//! | 1 | our finalizer is gone | Gone |
+//! | 2 | no branch was ever ours, and none bears our mark | ReleaseFinalizer |
+//! | 3 | Retain, or a branch that was taken over and not named by id: Secrets that would go; none | KeepSecret; ReleaseFinalizer |
+//! | 4 | Delete, the key is gone for good or refused, the namespace is going | LeaveBehind |
+//! | 5 | … the key is missing; refused; the project unknown | Wait KeyNotFound; Blocked |
+//! | 6 | … the branch is somebody else's | ReleaseFinalizer |
+//! | 7 | … the branch is there: protected; has children; a migration runs; else | Wait; Wait; Wait; DeleteBranch |
+//! | 8 | … the branch is gone: Secrets of ours; none | WithdrawSecret; ReleaseFinalizer |
+//!
+//! A taken-over branch is deleted only on double consent: the policy says Delete and the spec names the branch by id.
+
+use std::time::Duration;
+
+use super::action::Action;
+use super::desired::Desired;
+use super::observe::{Key, Observed};
+use super::plan::{LATER, block, wait};
+use crate::api::{DeletionPolicy, Reason};
+use crate::neon::Branch;
+use crate::reconcile::{Decision, Fact};
+
+/// Chooses the next thing to do about an object on its way out.
+#[must_use]
+pub fn decide(desired: &Desired, observed: &Observed) -> Decision<Action> {
+    if !desired.has_finalizer {
+        return Decision::Gone;
+    }
+    if !deletes(desired, observed) {
+        return keep(observed);
+    }
+    let recorded = observed.recorded.branch.as_ref();
+    let name = recorded.map_or_else(|| desired.branch_name.clone(), |branch| branch.name.clone());
+    let going = observed.namespace_going;
+    match &observed.key {
+        Key::Good => {}
+        // nothing was ever made: there is nothing that a key would be needed for
+        Key::Missing(_) | Key::Refused(_) | Key::NoProject(_) if observed.recorded.effective.is_none() => {
+            return Decision::Act(Action::ReleaseFinalizer);
+        }
+        Key::Missing(_) | Key::Refused(_) | Key::NoProject(_) if going => {
+            return Decision::Act(Action::LeaveBehind(name));
+        }
+        Key::Missing(message) => return wait(Reason::KeyNotFound, message, LATER),
+        Key::Refused(message) => return block(Reason::KeyRefused, message),
+        Key::NoProject(message) => return block(Reason::ProjectNotFound, message),
+    }
+    let branch = match recorded {
+        Some(_) => match &observed.branch {
+            Fact::Known(branch) => Some(branch),
+            Fact::Absent => None,
+            Fact::Unknown => return wait(Reason::NeonUnavailable, "the branch could not be looked up", LATER),
+        },
+        None => observed.marked.as_ref(),
+    };
+    match branch {
+        Some(_) if observed.older_rival.is_some() => Decision::Act(Action::ReleaseFinalizer),
+        Some(branch) => delete(observed, branch),
+        None => withdraw(observed),
+    }
+}
+
+/// Whether the branch goes with the object.
+#[must_use]
+pub fn deletes(desired: &Desired, observed: &Observed) -> bool {
+    let effective = observed.recorded.effective.as_ref();
+    let policy = desired.deletion_policy(effective.map(|e| e.deletion_policy));
+    let recorded = observed.recorded.branch.as_ref();
+    let taken_over = recorded.is_some_and(|branch| branch.taken_over)
+        || (recorded.is_none() && effective.is_some_and(|e| e.existing.is_some()));
+    let by_id = desired.existing.as_ref().is_some_and(|existing| existing.id.is_some());
+    policy == DeletionPolicy::Delete && (!taken_over || (by_id && recorded.is_some()))
+}
+
+/// Row 3.
+fn keep(observed: &Observed) -> Decision<Action> {
+    let owned = observed.secrets.iter().find(|(_, found)| found.known().is_some_and(|f| f.ours && f.owned));
+    match owned {
+        Some((name, _)) => Decision::Act(Action::KeepSecret(name.clone())),
+        None => Decision::Act(Action::ReleaseFinalizer),
+    }
+}
+
+/// Row 7.
+fn delete(observed: &Observed, branch: &Branch) -> Decision<Action> {
+    let name = &branch.name;
+    if branch.protected {
+        let message = format!("the branch {name} is protected: unprotect it on Neon to let it be deleted");
+        return wait(Reason::BranchProtected, message, LATER);
+    }
+    if !observed.children.is_empty() {
+        let children = observed.children.join(", ");
+        return wait(Reason::ChildrenExist, format!("the branch {name} has children: {children}"), CHILDREN);
+    }
+    if !observed.branch_free {
+        return wait(Reason::MigrationRunning, "a migration is at work on this branch", LATER);
+    }
+    Decision::Act(Action::DeleteBranch(branch.id.clone()))
+}
+
+/// Children go by themselves, and their going wakes us; a branch that nobody here owns is looked for now and then.
+const CHILDREN: Duration = Duration::from_secs(10);
+
+/// Row 8.
+fn withdraw(observed: &Observed) -> Decision<Action> {
+    match observed.secrets.iter().find(|(_, found)| found.known().is_some_and(|f| f.ours)) {
+        Some((name, _)) => Decision::Act(Action::WithdrawSecret(name.clone())),
+        None => Decision::Act(Action::ReleaseFinalizer),
+    }
+}

@@ -1,0 +1,304 @@
+//! What is asked of a NeonDatabase: the spec parsed into types that cannot be wrong. Pure.
+//!
+//! A spec that cannot be parsed is not an error but part of the answer: deletion works all the same.
+
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
+
+use super::credentials::wanted_secrets;
+use super::mark::{Mark, branch_name};
+use super::profile::{Profile, profile};
+use crate::api::{
+    Access, BRANCH_FINALIZER, BranchSpec, ComputeSpec, DeletionPolicy, Environment, ExistingBranch,
+    NeonDatabase, NeonDatabaseSpec, ParentBranch, Reason, SecretKeyRef,
+};
+use crate::neon::ProjectId;
+use crate::reconcile::Block;
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Desired {
+    /// Which object asks.
+    pub mark: Mark,
+    /// The object's uid.
+    pub uid: String,
+    /// The object's generation.
+    pub generation: i64,
+    /// When the object was made: the older object wins a branch that two want.
+    pub created: Option<Timestamp>,
+    /// Whether the object is being deleted.
+    pub deleting: bool,
+    /// Whether our finalizer is on the object.
+    pub has_finalizer: bool,
+    /// Where the API key is.
+    pub key: SecretKeyRef,
+    /// The Neon project.
+    pub project: ProjectId,
+    /// The environment.
+    pub environment: Environment,
+    /// The defaults of the environment.
+    pub profile: Profile,
+    /// Whether nothing may be changed.
+    pub suspend: bool,
+    /// What becomes of the branch, where the spec says so.
+    pub deletion_policy: Option<DeletionPolicy>,
+    /// The branch to take over, where the spec names one.
+    pub existing: Option<ExistingBranch>,
+    /// The branch to fork from, where the spec names one.
+    pub parent: Option<ParentBranch>,
+    /// Name of an own branch.
+    pub branch_name: String,
+    /// The rest of the spec, or what is wrong with it.
+    pub rest: Result<Rest, Block>,
+}
+
+/// The part of the spec that may be wrong in ways the schema cannot see.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rest {
+    /// Whether Neon is to refuse deleting the branch; where only the profile says so, protection is not lowered.
+    pub protected: Setting<bool>,
+    /// How long Neon keeps the branch after the operator was last heard of.
+    pub lease: Option<SignedDuration>,
+    /// Smallest and largest compute size, in CU.
+    pub compute_units: (f64, f64),
+    /// Idle time before the compute is scaled to zero.
+    pub suspend_after: SuspendAfter,
+    /// Databases to be there.
+    pub databases: Vec<Database>,
+    /// Application roles to be there.
+    pub roles: Vec<Role>,
+    /// Secrets to be out.
+    pub secrets: Vec<WantedSecret>,
+}
+
+/// A value and whether the spec says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting<T> {
+    /// The value.
+    pub value: T,
+    /// True: from the spec; false: from the profile.
+    pub explicit: bool,
+}
+
+/// Idle time before a compute is scaled to zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SuspendAfter {
+    /// It always runs.
+    Never,
+    /// Neon's own default, 300 seconds.
+    Default,
+    /// After this many seconds.
+    Seconds(i64),
+}
+
+impl SuspendAfter {
+    /// As Neon's API writes it.
+    #[must_use]
+    pub fn seconds(self) -> i64 {
+        match self {
+            Self::Never => -1,
+            Self::Default => 0,
+            Self::Seconds(seconds) => seconds,
+        }
+    }
+
+    /// Whether Neon's number means the same; to Neon 0 and 300 are one.
+    #[must_use]
+    pub fn is(self, seconds: i64) -> bool {
+        let plain = |s: i64| if s == 0 { 300 } else { s };
+        plain(self.seconds()) == plain(seconds)
+    }
+}
+
+/// A database to be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Database {
+    /// Name.
+    pub name: String,
+    /// Owner, where the spec names one.
+    pub owner: Option<String>,
+    /// Extensions to be installed.
+    pub extensions: Vec<String>,
+}
+
+impl Database {
+    /// The owner it gets where it does not exist yet.
+    #[must_use]
+    pub fn owner_if_new(&self) -> String {
+        self.owner.clone().unwrap_or_else(|| format!("{}_owner", self.name))
+    }
+}
+
+/// An application role to be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// Name of the group.
+    pub name: String,
+    /// What it may do.
+    pub access: Access,
+    /// Databases it may enter.
+    pub databases: Vec<String>,
+}
+
+/// A Secret to be out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedSecret {
+    /// Name of the Secret.
+    pub name: String,
+    /// The role it logs in as.
+    pub role: String,
+    /// The database it connects to.
+    pub database: String,
+}
+
+impl Desired {
+    /// What the object asks of this installation.
+    #[must_use]
+    pub fn of(object: &NeonDatabase, installation: &str) -> Self {
+        let meta = &object.metadata;
+        let spec = &object.spec;
+        let branch = spec.branch.clone().unwrap_or_default();
+        let namespace = meta.namespace.clone().unwrap_or_default();
+        let name = meta.name.clone().unwrap_or_default();
+        let profile = profile(spec.environment);
+        Self {
+            uid: meta.uid.clone().unwrap_or_default(),
+            generation: meta.generation.unwrap_or_default(),
+            created: meta.creation_timestamp.as_ref().map(|time| time.0),
+            deleting: meta.deletion_timestamp.is_some(),
+            has_finalizer: meta.finalizers.iter().flatten().any(|f| f == BRANCH_FINALIZER),
+            key: spec.api_key_secret_ref.clone(),
+            project: ProjectId::from(spec.project_id.as_str()),
+            environment: spec.environment,
+            profile,
+            suspend: spec.suspend,
+            deletion_policy: spec.deletion_policy,
+            branch_name: branch
+                .name
+                .clone()
+                .unwrap_or_else(|| branch_name(spec.environment, &namespace, &name)),
+            rest: rest(spec, &branch, &profile, &name),
+            existing: branch.existing,
+            parent: branch.parent,
+            mark: Mark { installation: installation.to_owned(), namespace, name },
+        }
+    }
+
+    /// What becomes of the branch when the object goes: the spec's word, otherwise what was recorded once, otherwise
+    /// the profile's.
+    #[must_use]
+    pub fn deletion_policy(&self, recorded: Option<DeletionPolicy>) -> DeletionPolicy {
+        self.deletion_policy.or(recorded).unwrap_or(self.profile.deletion_policy)
+    }
+}
+
+impl Rest {
+    /// SHA-256 of the branch's incarnation and of everything asked for inside of it: while the recorded one is the
+    /// same there is nothing to look at.
+    #[must_use]
+    pub fn content_digest(&self, branch: &str, incarnation: &str) -> String {
+        let mut hash = Sha256::new();
+        // a version of this text: raise it when the SQL behind it changes
+        hash.update(format!("1 {branch} {incarnation} {:?} {:?}", self.databases, self.roles));
+        format!("sha256:{}", hex::encode(hash.finalize()))
+    }
+}
+
+fn rest(spec: &NeonDatabaseSpec, branch: &BranchSpec, profile: &Profile, object: &str) -> Result<Rest, Block> {
+    let compute = spec.compute.clone().unwrap_or_default();
+    let databases = spec.databases.iter().map(database).collect::<Vec<_>>();
+    let roles = roles(spec)?;
+    let protected = Setting {
+        value: branch.protected.unwrap_or(profile.protected),
+        explicit: branch.protected.is_some(),
+    };
+    Ok(Rest {
+        lease: lease(spec, branch, profile, protected.value)?,
+        protected,
+        compute_units: compute.min_cu.zip(compute.max_cu).unwrap_or(profile.compute_units),
+        suspend_after: suspend_after(&compute, profile)?,
+        secrets: wanted_secrets(spec, &databases, &roles, object)?,
+        databases,
+        roles,
+    })
+}
+
+fn database(spec: &crate::api::DatabaseSpec) -> Database {
+    Database {
+        name: spec.name.0.clone(),
+        owner: spec.owner.as_ref().map(|owner| owner.0.clone()),
+        extensions: spec.extensions.iter().map(|e| e.name.0.clone()).collect(),
+    }
+}
+
+fn roles(spec: &NeonDatabaseSpec) -> Result<Vec<Role>, Block> {
+    let all: Vec<String> = spec.databases.iter().map(|d| d.name.0.clone()).collect();
+    let mut roles = Vec::new();
+    for (i, role) in spec.roles.iter().enumerate() {
+        let name = &role.name.0;
+        if name.len() > 58 {
+            return Err(invalid(format!("spec.roles[{i}].name: longer than 58 bytes, which leaves no room for logins")));
+        }
+        if name.starts_with("pg_") || ["neon_superuser", "cloud_admin", "public"].contains(&name.as_str()) {
+            return Err(invalid(format!("spec.roles[{i}].name: {name} is reserved")));
+        }
+        let owner = spec.databases.iter().find(|d| d.owner.as_ref().is_some_and(|o| o.0 == *name));
+        if let Some(database) = owner {
+            let owned = &database.name;
+            return Err(invalid(format!(
+                "spec.roles[{i}].name: {name} owns the database {owned}; an application role cannot be an owner"
+            )));
+        }
+        let listed: Vec<String> = role.databases.iter().map(|d| d.0.clone()).collect();
+        let databases = if listed.is_empty() { all.clone() } else { listed };
+        roles.push(Role { name: name.clone(), access: role.access, databases });
+    }
+    Ok(roles)
+}
+
+fn lease(
+    spec: &NeonDatabaseSpec,
+    branch: &BranchSpec,
+    profile: &Profile,
+    protected: bool,
+) -> Result<Option<SignedDuration>, Block> {
+    match &branch.lease {
+        Some(lease) if lease.0 == "never" => Ok(None),
+        Some(lease) => duration("spec.branch.lease", &lease.0).map(Some),
+        // the profile's lease gives way to what excludes it
+        None if protected || branch.existing.is_some() || spec.deletion_policy == Some(DeletionPolicy::Retain) => {
+            Ok(None)
+        }
+        None => Ok(profile.lease),
+    }
+}
+
+fn suspend_after(compute: &ComputeSpec, profile: &Profile) -> Result<SuspendAfter, Block> {
+    match compute.suspend_after.as_ref().map(|s| s.0.as_str()) {
+        None => Ok(profile.suspend_after),
+        Some("never") => Ok(SuspendAfter::Never),
+        Some("default") => Ok(SuspendAfter::Default),
+        Some(text) => duration("spec.compute.suspendAfter", text).map(|d| SuspendAfter::Seconds(d.as_secs())),
+    }
+}
+
+/// `90s`, `5m`, `72h`, `14d`: the schema has checked the form, so only what is too long for arithmetic is left.
+fn duration(field: &str, text: &str) -> Result<SignedDuration, Block> {
+    let seconds = |unit: &str| match unit {
+        "s" => Some(1_i64),
+        "m" => Some(60),
+        "h" => Some(3_600),
+        "d" => Some(86_400),
+        _ => None,
+    };
+    let split = text.len().saturating_sub(1);
+    text.split_at_checked(split)
+        .and_then(|(number, unit)| number.parse::<i64>().ok()?.checked_mul(seconds(unit)?))
+        .map(SignedDuration::from_secs)
+        .ok_or_else(|| invalid(format!("{field}: {text} is not a length of time such as 90s, 5m, 72h or 14d")))
+}
+
+/// A spec that cannot be carried out as it stands.
+pub fn invalid(message: impl Into<String>) -> Block {
+    Block { reason: Reason::InvalidSpec, message: message.into() }
+}

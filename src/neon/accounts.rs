@@ -1,0 +1,224 @@
+//! One client, one call budget and one set of listings per API key.
+//!
+//! Objects that name the same key share all three; objects with different keys share nothing they have read.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+
+use super::client::Client;
+use super::pacing::{Pacing, ProjectQueues};
+use super::transport::Transport;
+use super::{
+    Branch, BranchId, CallObserver, ClientSettings, CreateBranch, CreateEndpoint, CreatedBranch,
+    Database, Endpoint, EndpointId, NeonApi, Operation, OperationId, PacingRules, Project,
+    ProjectId, Result, Role, SetupError, Snapshots, UpdateBranch, UpdateEndpoint,
+};
+
+/// What one API key gives access to.
+pub struct Account {
+    /// Neon, as this key reaches it. Its mutations make the listings of their project stale.
+    pub api: Arc<dyn NeonApi>,
+    /// The listings read with this key.
+    pub snapshots: Snapshots,
+}
+
+impl Account {
+    /// An account around any implementation of the calls.
+    #[must_use]
+    pub fn new(api: Arc<dyn NeonApi>) -> Self {
+        let snapshots = Snapshots::new(Arc::clone(&api));
+        let api = Arc::new(Invalidating {
+            api,
+            snapshots: snapshots.clone(),
+        });
+        Self { api, snapshots }
+    }
+}
+
+/// Finds the account of an API key.
+pub trait NeonAccounts: Send + Sync {
+    /// The account of this key, the same for every object that names it. No call is made: whether Neon accepts the
+    /// key is told by the first one.
+    fn open(&self, key: &SecretString) -> Arc<Account>;
+}
+
+/// The accounts at a Neon that is reached by HTTP.
+pub struct Accounts {
+    transport: Arc<Transport>,
+    rules: PacingRules,
+    queues: Arc<ProjectQueues>,
+    open: Mutex<HashMap<KeyDigest, Arc<Account>>>,
+}
+
+/// SHA-256 of a key: the key itself is not kept here.
+type KeyDigest = [u8; 32];
+
+impl Accounts {
+    /// No account yet. The observer hears of every call of all of them.
+    ///
+    /// # Errors
+    /// Where the TLS library or the system's certificates cannot be loaded.
+    pub fn new(
+        settings: ClientSettings,
+        observer: Arc<dyn CallObserver>,
+    ) -> std::result::Result<Self, SetupError> {
+        Ok(Self {
+            rules: settings.pacing.clone(),
+            transport: Arc::new(Transport::new(settings, observer)?),
+            queues: Arc::default(),
+            open: Mutex::default(),
+        })
+    }
+}
+
+impl NeonAccounts for Accounts {
+    fn open(&self, key: &SecretString) -> Arc<Account> {
+        // A key that was put into a Secret by `echo` ends with a line break.
+        let key = key.expose_secret().trim();
+        let digest: KeyDigest = Sha256::digest(key.as_bytes()).into();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = open.entry(digest).or_insert_with(|| {
+            let pacing = Pacing::new(self.rules.clone(), Arc::clone(&self.queues));
+            let client = Client::new(Arc::clone(&self.transport), key.into(), pacing);
+            Arc::new(Account::new(Arc::new(client)))
+        });
+        Arc::clone(account)
+    }
+}
+
+/// Makes the listings of a project stale when something in it was changed, or may have been: after a failure, a
+/// lost answer and an abandoned call too.
+struct Invalidating {
+    api: Arc<dyn NeonApi>,
+    snapshots: Snapshots,
+}
+
+/// Invalidates when the call is over, however it ends.
+struct AfterCall<'a>(&'a Snapshots, &'a ProjectId);
+
+impl Drop for AfterCall<'_> {
+    fn drop(&mut self) {
+        self.0.invalidate(self.1);
+    }
+}
+
+#[async_trait]
+impl NeonApi for Invalidating {
+    async fn project(&self, project: &ProjectId) -> Result<Project> {
+        self.api.project(project).await
+    }
+
+    async fn branches(&self, project: &ProjectId) -> Result<Vec<Branch>> {
+        self.api.branches(project).await
+    }
+
+    async fn endpoints(&self, project: &ProjectId) -> Result<Vec<Endpoint>> {
+        self.api.endpoints(project).await
+    }
+
+    async fn create_branch(
+        &self,
+        project: &ProjectId,
+        branch: &CreateBranch,
+    ) -> Result<CreatedBranch> {
+        let _after = AfterCall(&self.snapshots, project);
+        self.api.create_branch(project, branch).await
+    }
+
+    async fn update_branch(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        update: &UpdateBranch,
+    ) -> Result<Vec<Operation>> {
+        let _after = AfterCall(&self.snapshots, project);
+        self.api.update_branch(project, branch, update).await
+    }
+
+    async fn delete_branch(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+    ) -> Result<Vec<Operation>> {
+        let _after = AfterCall(&self.snapshots, project);
+        self.api.delete_branch(project, branch).await
+    }
+
+    async fn create_endpoint(
+        &self,
+        project: &ProjectId,
+        endpoint: &CreateEndpoint,
+    ) -> Result<Vec<Operation>> {
+        let _after = AfterCall(&self.snapshots, project);
+        self.api.create_endpoint(project, endpoint).await
+    }
+
+    async fn update_endpoint(
+        &self,
+        project: &ProjectId,
+        endpoint: &EndpointId,
+        update: &UpdateEndpoint,
+    ) -> Result<Vec<Operation>> {
+        let _after = AfterCall(&self.snapshots, project);
+        self.api.update_endpoint(project, endpoint, update).await
+    }
+
+    async fn roles(&self, project: &ProjectId, branch: &BranchId) -> Result<Vec<Role>> {
+        self.api.roles(project, branch).await
+    }
+
+    async fn create_role(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        name: &str,
+    ) -> Result<Vec<Operation>> {
+        let _after = AfterCall(&self.snapshots, project);
+        self.api.create_role(project, branch, name).await
+    }
+
+    async fn reveal_password(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        role: &str,
+    ) -> Result<SecretString> {
+        self.api.reveal_password(project, branch, role).await
+    }
+
+    async fn reset_password(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        role: &str,
+    ) -> Result<Vec<Operation>> {
+        let _after = AfterCall(&self.snapshots, project);
+        self.api.reset_password(project, branch, role).await
+    }
+
+    async fn databases(&self, project: &ProjectId, branch: &BranchId) -> Result<Vec<Database>> {
+        self.api.databases(project, branch).await
+    }
+
+    async fn create_database(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        name: &str,
+        owner: &str,
+    ) -> Result<Vec<Operation>> {
+        let _after = AfterCall(&self.snapshots, project);
+        self.api.create_database(project, branch, name, owner).await
+    }
+
+    async fn operation(&self, project: &ProjectId, operation: &OperationId) -> Result<Operation> {
+        self.api.operation(project, operation).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

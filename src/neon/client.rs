@@ -1,0 +1,302 @@
+//! The calls of [`NeonApi`] over HTTP, made with one API key.
+//!
+//! Every call names its project and branch; what is waited for and repeated is decided in [`super::pacing`].
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::{HeaderValue, Method};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::pacing::Pacing;
+use super::transport::{Answer, Request, Transport};
+use super::wire::{
+    self, BranchesAnswer, CreatedBranchAnswer, DatabasesAnswer, EndpointsAnswer, OperationAnswer,
+    OperationsAnswer, PasswordAnswer, ProjectAnswer, RolesAnswer,
+};
+use super::{
+    Branch, BranchId, CreateBranch, CreateEndpoint, CreatedBranch, Database, Endpoint, EndpointId,
+    Error, ErrorKind, NeonApi, Operation, OperationId, Project, ProjectId, Result, Role,
+    UpdateBranch, UpdateEndpoint,
+};
+
+const PROJECT: &str = "/projects/{project}";
+const BRANCHES: &str = "/projects/{project}/branches";
+const BRANCH: &str = "/projects/{project}/branches/{branch}";
+const ROLES: &str = "/projects/{project}/branches/{branch}/roles";
+const REVEAL: &str = "/projects/{project}/branches/{branch}/roles/{role}/reveal_password";
+const RESET: &str = "/projects/{project}/branches/{branch}/roles/{role}/reset_password";
+const DATABASES: &str = "/projects/{project}/branches/{branch}/databases";
+const ENDPOINTS: &str = "/projects/{project}/endpoints";
+const ENDPOINT: &str = "/projects/{project}/endpoints/{endpoint}";
+const OPERATION: &str = "/projects/{project}/operations/{operation}";
+
+/// The largest page that the list of branches allows; every plan's limit of branches is below it.
+const PAGE: &str = "10000";
+
+/// Neon, as one API key reaches it.
+pub(super) struct Client {
+    transport: Arc<Transport>,
+    key: SecretString,
+    /// None where the key could not even be a header.
+    bearer: Option<HeaderValue>,
+    pacing: Pacing,
+}
+
+impl Client {
+    pub(super) fn new(transport: Arc<Transport>, key: SecretString, pacing: Pacing) -> Self {
+        Self {
+            bearer: bearer(key.expose_secret()),
+            transport,
+            key,
+            pacing,
+        }
+    }
+
+    async fn attempt(
+        &self,
+        request: &Request<'_>,
+        budget_wait: std::time::Duration,
+    ) -> Result<Answer> {
+        let key = self.key.expose_secret();
+        let bearer = self.bearer.as_ref().ok_or_else(|| {
+            let message = "the API key is empty or holds characters that no key has";
+            Error::without_answer(ErrorKind::Denied, message)
+        })?;
+        self.transport
+            .attempt(request, bearer, key, budget_wait)
+            .await
+    }
+
+    async fn get(
+        &self,
+        route: &'static str,
+        ids: &[&str],
+        query: &[(&'static str, &str)],
+    ) -> Result<Answer> {
+        let request = Request {
+            method: Method::GET,
+            route,
+            ids,
+            query,
+            body: None,
+        };
+        self.pacing
+            .read(|waited| self.attempt(&request, waited))
+            .await
+    }
+
+    async fn change(
+        &self,
+        project: &ProjectId,
+        method: Method,
+        route: &'static str,
+        ids: &[&str],
+        body: Option<Value>,
+    ) -> Result<Answer> {
+        let request = Request {
+            method,
+            route,
+            ids,
+            query: &[],
+            body,
+        };
+        self.pacing
+            .mutate(project, |waited| self.attempt(&request, waited))
+            .await
+    }
+}
+
+fn bearer(key: &str) -> Option<HeaderValue> {
+    let mut bearer = HeaderValue::from_str(&format!("Bearer {key}")).ok()?;
+    bearer.set_sensitive(true);
+    (!key.is_empty()).then_some(bearer)
+}
+
+fn operations(answer: &Answer) -> Result<Vec<Operation>> {
+    let answer: OperationsAnswer = answer.read_or_default()?;
+    Ok(answer.operations.unwrap_or_default())
+}
+
+#[async_trait]
+impl NeonApi for Client {
+    async fn project(&self, project: &ProjectId) -> Result<Project> {
+        let answer = self.get(PROJECT, &[project.as_str()], &[]).await?;
+        Ok(answer.read::<ProjectAnswer>()?.project)
+    }
+
+    async fn branches(&self, project: &ProjectId) -> Result<Vec<Branch>> {
+        let mut all = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut query = vec![("limit", PAGE)];
+            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+            let answer = self.get(BRANCHES, &[project.as_str()], &query).await?;
+            let (page, next) = answer.read::<BranchesAnswer>()?.into_page();
+            all.extend(page);
+            if next.is_none() {
+                return Ok(all);
+            }
+            // A list cut short would make branches look absent.
+            if next == cursor {
+                return Err(Error::lost("the list of branches does not come to an end"));
+            }
+            cursor = next;
+        }
+    }
+
+    async fn endpoints(&self, project: &ProjectId) -> Result<Vec<Endpoint>> {
+        let answer = self.get(ENDPOINTS, &[project.as_str()], &[]).await?;
+        Ok(answer.read::<EndpointsAnswer>()?.endpoints)
+    }
+
+    async fn create_branch(
+        &self,
+        project: &ProjectId,
+        branch: &CreateBranch,
+    ) -> Result<CreatedBranch> {
+        let body = wire::create_branch(branch);
+        let ids = [project.as_str()];
+        let answer = self
+            .change(project, Method::POST, BRANCHES, &ids, Some(body))
+            .await?;
+        let created: CreatedBranchAnswer = answer.read()?;
+        Ok(CreatedBranch {
+            branch: Branch {
+                // Only the list answers them.
+                annotations: branch.annotations.clone(),
+                ..created.branch
+            },
+            operations: created.operations.unwrap_or_default(),
+        })
+    }
+
+    async fn update_branch(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        update: &UpdateBranch,
+    ) -> Result<Vec<Operation>> {
+        let body = wire::update_branch(update);
+        let ids = [project.as_str(), branch.as_str()];
+        let answer = self
+            .change(project, Method::PATCH, BRANCH, &ids, Some(body))
+            .await?;
+        operations(&answer)
+    }
+
+    async fn delete_branch(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+    ) -> Result<Vec<Operation>> {
+        let ids = [project.as_str(), branch.as_str()];
+        let answer = self
+            .change(project, Method::DELETE, BRANCH, &ids, None)
+            .await;
+        match answer {
+            Ok(answer) => operations(&answer),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn create_endpoint(
+        &self,
+        project: &ProjectId,
+        endpoint: &CreateEndpoint,
+    ) -> Result<Vec<Operation>> {
+        let body = wire::create_endpoint(endpoint);
+        let ids = [project.as_str()];
+        let answer = self
+            .change(project, Method::POST, ENDPOINTS, &ids, Some(body))
+            .await?;
+        operations(&answer)
+    }
+
+    async fn update_endpoint(
+        &self,
+        project: &ProjectId,
+        endpoint: &EndpointId,
+        update: &UpdateEndpoint,
+    ) -> Result<Vec<Operation>> {
+        let body = wire::update_endpoint(update);
+        let ids = [project.as_str(), endpoint.as_str()];
+        let answer = self
+            .change(project, Method::PATCH, ENDPOINT, &ids, Some(body))
+            .await?;
+        operations(&answer)
+    }
+
+    async fn roles(&self, project: &ProjectId, branch: &BranchId) -> Result<Vec<Role>> {
+        let ids = [project.as_str(), branch.as_str()];
+        let answer = self.get(ROLES, &ids, &[]).await?;
+        Ok(answer.read::<RolesAnswer>()?.roles)
+    }
+
+    async fn create_role(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        name: &str,
+    ) -> Result<Vec<Operation>> {
+        let body = wire::create_role(name);
+        let ids = [project.as_str(), branch.as_str()];
+        let answer = self
+            .change(project, Method::POST, ROLES, &ids, Some(body))
+            .await?;
+        operations(&answer)
+    }
+
+    async fn reveal_password(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        role: &str,
+    ) -> Result<SecretString> {
+        let ids = [project.as_str(), branch.as_str(), role];
+        let answer = self.get(REVEAL, &ids, &[]).await?;
+        Ok(answer.read_secret::<PasswordAnswer>()?.password.into())
+    }
+
+    async fn reset_password(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        role: &str,
+    ) -> Result<Vec<Operation>> {
+        let ids = [project.as_str(), branch.as_str(), role];
+        let answer = self
+            .change(project, Method::POST, RESET, &ids, None)
+            .await?;
+        operations(&answer)
+    }
+
+    async fn databases(&self, project: &ProjectId, branch: &BranchId) -> Result<Vec<Database>> {
+        let ids = [project.as_str(), branch.as_str()];
+        let answer = self.get(DATABASES, &ids, &[]).await?;
+        Ok(answer.read::<DatabasesAnswer>()?.databases)
+    }
+
+    async fn create_database(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        name: &str,
+        owner: &str,
+    ) -> Result<Vec<Operation>> {
+        let body = wire::create_database(name, owner);
+        let ids = [project.as_str(), branch.as_str()];
+        let answer = self
+            .change(project, Method::POST, DATABASES, &ids, Some(body))
+            .await?;
+        operations(&answer)
+    }
+
+    async fn operation(&self, project: &ProjectId, operation: &OperationId) -> Result<Operation> {
+        let ids = [project.as_str(), operation.as_str()];
+        let answer = self.get(OPERATION, &ids, &[]).await?;
+        Ok(answer.read::<OperationAnswer>()?.operation)
+    }
+}

@@ -1,0 +1,164 @@
+//! A Neon of the tests: one list of branches, slow to answer.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use secrecy::SecretString;
+use tokio::time::sleep;
+
+use super::{
+    Branch, BranchId, BranchState, CreateBranch, CreateEndpoint, CreatedBranch, Database, Endpoint,
+    EndpointId, Error, NeonApi, Operation, OperationId, Project, ProjectId, Result, Role,
+    UpdateBranch, UpdateEndpoint,
+};
+
+/// How long an answer takes; what it says was true when the call began.
+pub(super) const LATENCY: Duration = Duration::from_secs(1);
+
+#[derive(Default)]
+pub(super) struct FakeNeon {
+    pub(super) branches: Mutex<Vec<Branch>>,
+    /// What every call fails with, after its work was done.
+    pub(super) failure: Mutex<Option<Error>>,
+    /// Lists of branches asked for.
+    pub(super) lists: AtomicUsize,
+    /// All other calls.
+    pub(super) others: AtomicUsize,
+}
+
+impl FakeNeon {
+    pub(super) fn lists(&self) -> usize {
+        self.lists.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn others(&self) -> usize {
+        self.others.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn fail_with(&self, failure: Option<Error>) {
+        *self.failure.lock().unwrap() = failure;
+    }
+
+    async fn answer<T>(&self, answer: T) -> Result<T> {
+        sleep(LATENCY).await;
+        match self.failure.lock().unwrap().clone() {
+            Some(failure) => Err(failure),
+            None => Ok(answer),
+        }
+    }
+
+    async fn other<T: Default>(&self) -> Result<T> {
+        self.others.fetch_add(1, Ordering::Relaxed);
+        self.answer(T::default()).await
+    }
+}
+
+pub(super) fn branch(id: &str, parent: Option<&str>) -> Branch {
+    Branch {
+        id: id.into(),
+        name: format!("name-of-{id}"),
+        parent_id: parent.map(BranchId::from),
+        current_state: BranchState::Ready,
+        pending_state: None,
+        default: parent.is_none(),
+        protected: false,
+        created_at: Timestamp::UNIX_EPOCH,
+        last_reset_at: None,
+        expires_at: None,
+        annotations: std::collections::BTreeMap::new(),
+    }
+}
+
+fn not_faked<T>() -> Result<T> {
+    Err(Error::lost("this fake does not answer that call"))
+}
+
+#[async_trait]
+impl NeonApi for FakeNeon {
+    async fn project(&self, _: &ProjectId) -> Result<Project> {
+        not_faked()
+    }
+
+    async fn branches(&self, _: &ProjectId) -> Result<Vec<Branch>> {
+        self.lists.fetch_add(1, Ordering::Relaxed);
+        let branches = self.branches.lock().unwrap().clone();
+        self.answer(branches).await
+    }
+
+    async fn endpoints(&self, _: &ProjectId) -> Result<Vec<Endpoint>> {
+        self.other().await
+    }
+
+    async fn create_branch(&self, _: &ProjectId, create: &CreateBranch) -> Result<CreatedBranch> {
+        let branch = branch(&create.name, Some(create.parent_id.as_str()));
+        self.branches.lock().unwrap().push(branch.clone());
+        self.answer(CreatedBranch {
+            branch,
+            operations: Vec::new(),
+        })
+        .await
+    }
+
+    async fn update_branch(
+        &self,
+        _: &ProjectId,
+        _: &BranchId,
+        _: &UpdateBranch,
+    ) -> Result<Vec<Operation>> {
+        self.other().await
+    }
+
+    async fn delete_branch(&self, _: &ProjectId, _: &BranchId) -> Result<Vec<Operation>> {
+        self.other().await
+    }
+
+    async fn create_endpoint(&self, _: &ProjectId, _: &CreateEndpoint) -> Result<Vec<Operation>> {
+        self.other().await
+    }
+
+    async fn update_endpoint(
+        &self,
+        _: &ProjectId,
+        _: &EndpointId,
+        _: &UpdateEndpoint,
+    ) -> Result<Vec<Operation>> {
+        self.other().await
+    }
+
+    async fn roles(&self, _: &ProjectId, _: &BranchId) -> Result<Vec<Role>> {
+        self.other().await
+    }
+
+    async fn create_role(&self, _: &ProjectId, _: &BranchId, _: &str) -> Result<Vec<Operation>> {
+        self.other().await
+    }
+
+    async fn reveal_password(&self, _: &ProjectId, _: &BranchId, _: &str) -> Result<SecretString> {
+        not_faked()
+    }
+
+    async fn reset_password(&self, _: &ProjectId, _: &BranchId, _: &str) -> Result<Vec<Operation>> {
+        self.other().await
+    }
+
+    async fn databases(&self, _: &ProjectId, _: &BranchId) -> Result<Vec<Database>> {
+        self.other().await
+    }
+
+    async fn create_database(
+        &self,
+        _: &ProjectId,
+        _: &BranchId,
+        _: &str,
+        _: &str,
+    ) -> Result<Vec<Operation>> {
+        self.other().await
+    }
+
+    async fn operation(&self, _: &ProjectId, _: &OperationId) -> Result<Operation> {
+        not_faked()
+    }
+}

@@ -1,0 +1,116 @@
+//! Neon's control-plane API: what the operator asks of it, and how politely.
+//!
+//! Knows nothing of Kubernetes and imports nothing else of this crate. [`NeonApi`] is the port that the kinds use;
+//! the real client speaks HTTP, the simulated world answers from memory. Every call names its project and branch:
+//! an omitted branch id means the *default* branch to Neon, which is production.
+
+mod accounts;
+mod api_host;
+mod client;
+mod error;
+#[cfg(test)]
+mod fake;
+mod observer;
+mod pacing;
+mod redact;
+mod snapshot;
+mod transport;
+mod types;
+mod wire;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+pub use accounts::{Account, Accounts, NeonAccounts};
+pub use api_host::{ApiHost, InvalidApiHost};
+pub use error::{Error, ErrorKind};
+pub use observer::{Call, CallObserver, Unobserved};
+pub use pacing::{Backoff, PacingRules};
+pub use snapshot::{ProjectSnapshot, Snapshots};
+pub use transport::{ClientSettings, SetupError};
+pub use types::{
+    Branch, BranchId, BranchState, CreateBranch, CreateEndpoint, CreatedBranch, Database, Endpoint,
+    EndpointId, EndpointState, EndpointType, NewEndpoint, Operation, OperationId, OperationStatus,
+    Project, ProjectId, Role, UpdateBranch, UpdateEndpoint,
+};
+
+/// Result of one call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The calls the operator makes, bound to one API key.
+///
+/// No implementation repeats a mutation whose answer was lost: the caller looks at the world again and decides.
+/// A mutation that Neon refuses with 423 was not carried out and may be repeated by the implementation.
+#[async_trait]
+pub trait NeonApi: Send + Sync {
+    /// One project, with its plan's limits as far as Neon tells them.
+    async fn project(&self, project: &ProjectId) -> Result<Project>;
+    /// All live branches of a project, with their annotations.
+    async fn branches(&self, project: &ProjectId) -> Result<Vec<Branch>>;
+    /// All endpoints of a project.
+    async fn endpoints(&self, project: &ProjectId) -> Result<Vec<Endpoint>>;
+    /// Creates a branch, with its read-write endpoint in the same call.
+    async fn create_branch(
+        &self,
+        project: &ProjectId,
+        branch: &CreateBranch,
+    ) -> Result<CreatedBranch>;
+    /// Changes name, protection or expiry of a branch.
+    async fn update_branch(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        update: &UpdateBranch,
+    ) -> Result<Vec<Operation>>;
+    /// Deletes a branch. Succeeds without operations where it is already gone.
+    async fn delete_branch(&self, project: &ProjectId, branch: &BranchId)
+    -> Result<Vec<Operation>>;
+    /// Creates an endpoint on an existing branch.
+    async fn create_endpoint(
+        &self,
+        project: &ProjectId,
+        endpoint: &CreateEndpoint,
+    ) -> Result<Vec<Operation>>;
+    /// Changes an endpoint's compute size or suspend time. Restarts it when the size changes.
+    async fn update_endpoint(
+        &self,
+        project: &ProjectId,
+        endpoint: &EndpointId,
+        update: &UpdateEndpoint,
+    ) -> Result<Vec<Operation>>;
+    /// The roles of a branch. Roles made by SQL may be among them.
+    async fn roles(&self, project: &ProjectId, branch: &BranchId) -> Result<Vec<Role>>;
+    /// Creates a role, which belongs to `neon_superuser`. Wakes an idle compute.
+    async fn create_role(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        name: &str,
+    ) -> Result<Vec<Operation>>;
+    /// The present password of a role.
+    async fn reveal_password(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        role: &str,
+    ) -> Result<SecretString>;
+    /// Gives a role a new password, valid when the last operation has finished. Wakes an idle compute.
+    async fn reset_password(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        role: &str,
+    ) -> Result<Vec<Operation>>;
+    /// The databases of a branch.
+    async fn databases(&self, project: &ProjectId, branch: &BranchId) -> Result<Vec<Database>>;
+    /// Creates a database owned by an existing role.
+    async fn create_database(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        name: &str,
+        owner: &str,
+    ) -> Result<Vec<Operation>>;
+    /// One operation.
+    async fn operation(&self, project: &ProjectId, operation: &OperationId) -> Result<Operation>;
+}

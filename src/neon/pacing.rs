@@ -1,0 +1,273 @@
+//! How politely Neon is called: what waits, what is repeated, and what never is.
+//!
+//! | answer | read | mutation |
+//! |---|---|---|
+//! | 423 | – | repeated, 250 ms to 5 s apart, 12 times in all; then [`ErrorKind::Locked`] |
+//! | 429 | the whole account pauses for `Retry-After`, then repeated, 4 times in all | the same: nothing was done |
+//! | 502, 503, 504, no answer | repeated, 4 times in all | never: it may have been done, so the caller looks first |
+//! | anything else | returned | returned |
+//!
+//! Neon allows 700 calls a minute and account and locks a project while its operations run. So every attempt takes
+//! a permit of the account's [`Budget`], and the mutations of one project stand in one queue ([`ProjectQueues`]).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tokio::time::Instant;
+
+use super::{Error, ErrorKind, ProjectId, Result};
+
+/// The rules' figures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PacingRules {
+    /// Calls that may begin within any one second. 8 is 480 a minute of Neon's 700.
+    pub calls_per_second: usize,
+    /// Waits between tries of a mutation that a running operation locks out (423).
+    pub locked: Backoff,
+    /// Waits between tries of a read that failed, and after a 429 without `Retry-After`.
+    pub failed: Backoff,
+    /// Longest pause that a `Retry-After` may ask for.
+    pub longest_pause: Duration,
+}
+
+impl Default for PacingRules {
+    fn default() -> Self {
+        Self {
+            calls_per_second: 8,
+            locked: Backoff {
+                first: Duration::from_millis(250),
+                longest: Duration::from_secs(5),
+                tries: 12,
+            },
+            failed: Backoff {
+                first: Duration::from_millis(500),
+                longest: Duration::from_secs(4),
+                tries: 4,
+            },
+            longest_pause: Duration::from_mins(5),
+        }
+    }
+}
+
+/// Growing waits: each twice as long as the one before, up to the longest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// Longest wait after the first try.
+    pub first: Duration,
+    /// No wait is longer.
+    pub longest: Duration,
+    /// Tries in all.
+    pub tries: u32,
+}
+
+impl Backoff {
+    /// The upper bound of the wait after this many failed tries; none when there is no further try.
+    fn after(&self, failed: u32) -> Option<Duration> {
+        (failed < self.tries).then(|| {
+            let doublings = failed.saturating_sub(1).min(31);
+            self.first
+                .saturating_mul(1_u32 << doublings)
+                .min(self.longest)
+        })
+    }
+}
+
+/// Whether a call changes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    Read,
+    Mutation,
+}
+
+/// What follows a failed try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// Give the error to the caller.
+    Return,
+    /// Try again after a random part of this.
+    RetryWithin(Duration),
+    /// Nobody of this account calls for so long; then try again.
+    PauseAccount(Duration),
+    /// Nobody of this account calls for so long, and the caller gets the error.
+    PauseAccountAndReturn(Duration),
+}
+
+/// The table above. `failed` counts the tries so far.
+fn next(rules: &PacingRules, effect: Effect, error: &Error, failed: u32) -> Next {
+    match error.kind {
+        ErrorKind::Locked => match rules.locked.after(failed) {
+            Some(wait) => Next::RetryWithin(wait),
+            None => Next::Return,
+        },
+        ErrorKind::RateLimited => {
+            let wait = rules.failed.after(failed);
+            let pause = error
+                .retry_after
+                .or(wait)
+                .unwrap_or(rules.failed.longest)
+                .min(rules.longest_pause);
+            match wait {
+                Some(_) => Next::PauseAccount(pause),
+                None => Next::PauseAccountAndReturn(pause),
+            }
+        }
+        ErrorKind::Server if !matches!(error.status, Some(502..=504)) => Next::Return,
+        ErrorKind::Server | ErrorKind::Lost => match (effect, rules.failed.after(failed)) {
+            (Effect::Read, Some(wait)) => Next::RetryWithin(wait),
+            (Effect::Read, None) | (Effect::Mutation, _) => Next::Return,
+        },
+        ErrorKind::Denied
+        | ErrorKind::NotFound
+        | ErrorKind::Conflict
+        | ErrorKind::Protected
+        | ErrorKind::HasChildren
+        | ErrorKind::Limit
+        | ErrorKind::Rejected
+        | ErrorKind::NotReady => Next::Return,
+    }
+}
+
+/// The manners of one account.
+pub(super) struct Pacing {
+    rules: PacingRules,
+    budget: Budget,
+    queues: Arc<ProjectQueues>,
+}
+
+impl Pacing {
+    /// A budget of its own; the queues are shared by all accounts, for two keys may reach the same project.
+    pub(super) fn new(rules: PacingRules, queues: Arc<ProjectQueues>) -> Self {
+        Self {
+            budget: Budget::new(rules.calls_per_second),
+            rules,
+            queues,
+        }
+    }
+
+    /// Makes a call that changes nothing. Each attempt is told how long the budget held it back.
+    pub(super) async fn read<T, A, F>(&self, attempt: A) -> Result<T>
+    where
+        A: Fn(Duration) -> F + Send + Sync,
+        F: Future<Output = Result<T>> + Send,
+    {
+        self.repeat(Effect::Read, attempt).await
+    }
+
+    /// Makes a call that changes something, when it is its turn in the project's queue. It keeps its place while
+    /// it waits for the project to become free.
+    pub(super) async fn mutate<T, A, F>(&self, project: &ProjectId, attempt: A) -> Result<T>
+    where
+        A: Fn(Duration) -> F + Send + Sync,
+        F: Future<Output = Result<T>> + Send,
+    {
+        let _turn = self.queues.turn(project).await;
+        self.repeat(Effect::Mutation, attempt).await
+    }
+
+    async fn repeat<T, A, F>(&self, effect: Effect, attempt: A) -> Result<T>
+    where
+        A: Fn(Duration) -> F + Send + Sync,
+        F: Future<Output = Result<T>> + Send,
+    {
+        let mut failed = 0;
+        loop {
+            let asked = stopwatch();
+            self.budget.take().await;
+            let error = match attempt(asked.elapsed()).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            failed += 1;
+            match next(&self.rules, effect, &error, failed) {
+                Next::Return => return Err(error),
+                Next::RetryWithin(wait) => {
+                    tokio::time::sleep(wait.mul_f64(rand::random::<f64>())).await;
+                }
+                Next::PauseAccount(pause) => self.budget.pause(pause),
+                Next::PauseAccountAndReturn(pause) => {
+                    self.budget.pause(pause);
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+/// The calls an account may begin: first come, first served, so many within any one second.
+///
+/// A permit comes back one second after it was taken, which is the whole limiter.
+struct Budget {
+    permits: Arc<Semaphore>,
+    paused_until: Mutex<Option<Instant>>,
+}
+
+/// How long a permit stays away.
+const WINDOW: Duration = Duration::from_secs(1);
+
+impl Budget {
+    fn new(calls_per_second: usize) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(calls_per_second.max(1))),
+            paused_until: Mutex::new(None),
+        }
+    }
+
+    async fn take(&self) {
+        // Fails only for a closed semaphore, and nobody closes this one.
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
+        // A pause may be prolonged by others while this one waits for its end.
+        while let Some(until) = self.pause_ahead() {
+            tokio::time::sleep_until(until).await;
+        }
+        tokio::spawn(async move {
+            tokio::time::sleep(WINDOW).await;
+            drop(permit);
+        });
+    }
+
+    fn pause(&self, pause: Duration) {
+        let until = stopwatch() + pause;
+        let mut paused = lock(&self.paused_until);
+        *paused = (*paused).max(Some(until));
+    }
+
+    fn pause_ahead(&self) -> Option<Instant> {
+        lock(&self.paused_until).filter(|until| *until > stopwatch())
+    }
+}
+
+/// One queue per project for what changes it.
+///
+/// A turn is a value, so that a caller can one day keep it until the last operation of its mutation has ended.
+#[derive(Default)]
+pub(super) struct ProjectQueues {
+    queues: Mutex<HashMap<ProjectId, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl ProjectQueues {
+    async fn turn(&self, project: &ProjectId) -> OwnedMutexGuard<()> {
+        let queue = {
+            let mut queues = lock(&self.queues);
+            Arc::clone(queues.entry(project.clone()).or_default())
+        };
+        queue.lock_owned().await
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The runtime's own clock, which tests can stop.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "measures waits and ends pauses; nothing is decided about an object by it"
+)]
+pub(super) fn stopwatch() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! The bodies as Neon writes and reads them. Pure; private to the client.
+//!
+//! Answers are read leniently: what is not used is ignored, what may be missing is optional.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Branch, BranchId, CreateBranch, CreateEndpoint, Database, Endpoint, NewEndpoint, Operation,
+    Project, Role, UpdateBranch, UpdateEndpoint,
+};
+
+#[derive(Deserialize)]
+pub(super) struct ProjectAnswer {
+    pub(super) project: Project,
+}
+
+#[derive(Deserialize)]
+pub(super) struct BranchesAnswer {
+    branches: Vec<Branch>,
+    /// By branch id, beside the branches.
+    annotations: Option<BTreeMap<BranchId, Annotation>>,
+    pagination: Option<Pagination>,
+}
+
+#[derive(Deserialize)]
+struct Annotation {
+    value: Option<BTreeMap<String, Value>>,
+}
+
+/// This list calls its cursor `next`; other lists call it `cursor`.
+#[derive(Deserialize)]
+struct Pagination {
+    next: Option<String>,
+}
+
+impl BranchesAnswer {
+    /// The branches with their annotations, and the cursor of the next page if there is one.
+    pub(super) fn into_page(self) -> (Vec<Branch>, Option<String>) {
+        let next = self.pagination.and_then(|pagination| pagination.next);
+        let next = next.filter(|next| !next.is_empty() && !self.branches.is_empty());
+        let mut annotations = self.annotations.unwrap_or_default();
+        let mut branches = self.branches;
+        for branch in &mut branches {
+            let values = annotations
+                .remove(&branch.id)
+                .and_then(|annotation| annotation.value)
+                .unwrap_or_default();
+            branch.annotations = values
+                .into_iter()
+                .filter_map(|(key, value)| match value {
+                    Value::String(text) => Some((key, text)),
+                    Value::Null
+                    | Value::Bool(_)
+                    | Value::Number(_)
+                    | Value::Array(_)
+                    | Value::Object(_) => None,
+                })
+                .collect();
+        }
+        (branches, next)
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct EndpointsAnswer {
+    pub(super) endpoints: Vec<Endpoint>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct CreatedBranchAnswer {
+    pub(super) branch: Branch,
+    pub(super) operations: Option<Vec<Operation>>,
+}
+
+/// What all other mutations answer: the thing changed, which is looked at again anyway, and the work to be done.
+#[derive(Default, Deserialize)]
+pub(super) struct OperationsAnswer {
+    pub(super) operations: Option<Vec<Operation>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RolesAnswer {
+    pub(super) roles: Vec<Role>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct PasswordAnswer {
+    pub(super) password: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct DatabasesAnswer {
+    pub(super) databases: Vec<Database>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct OperationAnswer {
+    pub(super) operation: Operation,
+}
+
+/// `POST …/branches`: without `endpoints` the branch would get no compute.
+pub(super) fn create_branch(create: &CreateBranch) -> Value {
+    let CreateBranch {
+        name,
+        parent_id,
+        protected,
+        expires_at,
+        annotations,
+        endpoint,
+    } = create;
+    let mut branch = Map::new();
+    branch.insert("name".to_owned(), json!(name));
+    branch.insert("parent_id".to_owned(), json!(parent_id));
+    // Neither is sent where not wanted: plans without the feature refuse the mere field.
+    if *protected {
+        branch.insert("protected".to_owned(), json!(true));
+    }
+    if let Some(expires_at) = expires_at {
+        branch.insert("expires_at".to_owned(), json!(to_second(*expires_at)));
+    }
+    let mut endpoint = compute(endpoint.compute_units, endpoint.suspend_timeout_seconds);
+    endpoint.insert("type".to_owned(), json!("read_write"));
+    json!({
+        "branch": branch,
+        "endpoints": [endpoint],
+        "annotation_value": annotations,
+    })
+}
+
+/// `PATCH …/branches/{branch}`: an expiry of `null` removes it.
+pub(super) fn update_branch(update: &UpdateBranch) -> Value {
+    let UpdateBranch {
+        name,
+        protected,
+        expires_at,
+    } = update;
+    let mut branch = Map::new();
+    if let Some(name) = name {
+        branch.insert("name".to_owned(), json!(name));
+    }
+    if let Some(protected) = protected {
+        branch.insert("protected".to_owned(), json!(protected));
+    }
+    if let Some(expires_at) = expires_at {
+        branch.insert("expires_at".to_owned(), json!(expires_at.map(to_second)));
+    }
+    json!({ "branch": branch })
+}
+
+/// `POST …/endpoints`.
+pub(super) fn create_endpoint(create: &CreateEndpoint) -> Value {
+    let CreateEndpoint {
+        branch_id,
+        compute:
+            NewEndpoint {
+                compute_units,
+                suspend_timeout_seconds,
+            },
+    } = create;
+    let mut endpoint = compute(*compute_units, *suspend_timeout_seconds);
+    endpoint.insert("branch_id".to_owned(), json!(branch_id));
+    endpoint.insert("type".to_owned(), json!("read_write"));
+    json!({ "endpoint": endpoint })
+}
+
+/// `PATCH …/endpoints/{endpoint}`.
+pub(super) fn update_endpoint(update: &UpdateEndpoint) -> Value {
+    let UpdateEndpoint {
+        compute_units,
+        suspend_timeout_seconds,
+    } = update;
+    json!({ "endpoint": compute(*compute_units, *suspend_timeout_seconds) })
+}
+
+/// `POST …/roles`.
+pub(super) fn create_role(name: &str) -> Value {
+    json!({ "role": { "name": name } })
+}
+
+/// `POST …/databases`.
+pub(super) fn create_database(name: &str, owner: &str) -> Value {
+    json!({ "database": { "name": name, "owner_name": owner } })
+}
+
+fn compute(units: Option<(f64, f64)>, suspend_timeout_seconds: Option<i64>) -> Map<String, Value> {
+    let mut compute = Map::new();
+    if let Some((min, max)) = units {
+        compute.insert("autoscaling_limit_min_cu".to_owned(), json!(min));
+        compute.insert("autoscaling_limit_max_cu".to_owned(), json!(max));
+    }
+    if let Some(seconds) = suspend_timeout_seconds {
+        compute.insert("suspend_timeout_seconds".to_owned(), json!(seconds));
+    }
+    compute
+}
+
+/// RFC 3339 to the second, the only precision that Neon takes for an expiry.
+fn to_second(time: Timestamp) -> String {
+    format!("{time:.0}")
+}

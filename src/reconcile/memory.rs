@@ -1,0 +1,101 @@
+//! What the process remembers of an object between passes; losing it costs nothing but time.
+//!
+//! The object as it was last written matters because a watch lags behind our own writes: a pass that started from the
+//! watch's older copy would only find out by a conflict.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// Memory of all objects of one kind, by uid.
+#[derive(Debug)]
+pub struct Memory<O> {
+    entries: Mutex<HashMap<String, Entry<O>>>,
+}
+
+#[derive(Debug)]
+struct Entry<O> {
+    generation: i64,
+    attempts: u32,
+    latest: Option<(u64, O)>,
+}
+
+impl<O> Default for Memory<O> {
+    fn default() -> Self {
+        Self {
+            entries: Mutex::default(),
+        }
+    }
+}
+
+impl<O: Clone> Memory<O> {
+    /// The newer of the watch's copy and the one last written.
+    pub fn freshest(&self, uid: &str, version: u64, seen: O) -> O {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        match entries.get(uid).and_then(|entry| entry.latest.as_ref()) {
+            Some((written, latest)) if *written > version => latest.clone(),
+            Some(_) | None => seen,
+        }
+    }
+
+    /// Remembers how a pass ended and what it wrote; answers the number of failures in a row, this one included.
+    pub fn ended(&self, uid: &str, generation: i64, failed: bool, latest: Option<(u64, O)>) -> u32 {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = entries.entry(uid.to_owned()).or_insert(Entry {
+            generation,
+            attempts: 0,
+            latest: None,
+        });
+        if entry.generation != generation || !failed {
+            entry.attempts = 0;
+        }
+        entry.generation = generation;
+        entry.attempts = entry.attempts.saturating_add(u32::from(failed));
+        if latest.is_some() {
+            entry.latest = latest;
+        }
+        entry.attempts
+    }
+
+    /// How often in a row passes over this object and generation have failed.
+    pub fn failures(&self, uid: &str, generation: i64) -> u32 {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries
+            .get(uid)
+            .filter(|entry| entry.generation == generation)
+            .map_or(0, |entry| entry.attempts)
+    }
+
+    /// Forgets an object that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(uid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_count_in_a_row_and_per_generation() {
+        let memory = Memory::<&str>::default();
+        assert_eq!(memory.ended("u", 1, true, None), 1);
+        assert_eq!(memory.ended("u", 1, true, None), 2);
+        assert_eq!(memory.failures("u", 1), 2);
+        assert_eq!(memory.failures("u", 2), 0);
+        assert_eq!(memory.ended("u", 2, true, None), 1);
+        assert_eq!(memory.ended("u", 2, false, None), 0);
+    }
+
+    #[test]
+    fn our_own_write_wins_over_an_older_copy_and_loses_to_a_newer_one() {
+        let memory = Memory::default();
+        memory.ended("u", 1, false, Some((7, "written")));
+        assert_eq!(memory.freshest("u", 6, "older"), "written");
+        assert_eq!(memory.freshest("u", 8, "newer"), "newer");
+        memory.forget("u");
+        assert_eq!(memory.freshest("u", 6, "older"), "older");
+    }
+}

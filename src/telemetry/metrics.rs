@@ -1,0 +1,443 @@
+//! The registry and every metric's name, in one place.
+//!
+//! Labels come from closed sets only: a label is an enum or a `&'static str` out of the code, so that no object's name,
+//! no message and no id can become one. Cheap to clone; all clones count into the same registry.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{
+        DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder,
+        text::encode,
+    },
+    metrics::{
+        MetricType,
+        counter::Counter,
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+        histogram::Histogram,
+        info::Info,
+    },
+    registry::Registry,
+};
+
+use super::process::ProcessMetrics;
+
+/// Media type of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds in seconds: a pass without effects takes microseconds, one that runs migrations takes minutes.
+const PASS_SECONDS: [f64; 11] = [
+    0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0, 1800.0,
+];
+
+/// How a pass ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Everything is as asked.
+    Settled,
+    /// Something has to happen elsewhere first.
+    Waiting,
+    /// Nothing will happen before somebody changes something.
+    Blocked,
+    /// Could not find out, or could not do it.
+    Failed,
+}
+
+impl Outcome {
+    /// The label's value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::Waiting => "waiting",
+            Self::Blocked => "blocked",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl EncodeLabelValue for Outcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.as_str().encode(encoder)
+    }
+}
+
+/// How many objects of a kind say what about themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ObjectCounts {
+    /// `Ready=True`.
+    pub ready: u32,
+    /// `Ready=False`.
+    pub not_ready: u32,
+    /// `Ready=Unknown`, no condition yet, or an object that does not decode.
+    pub unknown: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PassLabels {
+    kind: &'static str,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ActionLabels {
+    kind: &'static str,
+    action: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ErrorLabels {
+    kind: &'static str,
+    class: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NeonLabels {
+    method: &'static str,
+    route: &'static str,
+    status: NeonStatus,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct NeonStatus(Option<u16>);
+
+impl EncodeLabelValue for NeonStatus {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        match self.0 {
+            Some(status) => u32::from(status).encode(encoder),
+            None => "none".encode(encoder),
+        }
+    }
+}
+
+/// Every metric of the operator.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    passes: Family<PassLabels, Counter>,
+    pass_seconds: Family<KindLabels, Histogram>,
+    actions: Family<ActionLabels, Counter>,
+    errors: Family<ErrorLabels, Counter>,
+    neon_requests: Family<NeonLabels, Counter>,
+    branches_left_behind: Counter,
+    migrations_applied: Counter,
+    admission_waiting: Gauge,
+    objects: ObjectSources,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// A registry of its own with every metric in it, those of the process included. Counters get their suffix
+    /// `_total` when they are written out.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::default();
+        let passes = Family::default();
+        registry.register(
+            "sepulki_reconcile_passes",
+            "Passes over an object, by how they ended",
+            passes.clone(),
+        );
+        let new_histogram: fn() -> Histogram = pass_histogram;
+        let pass_seconds = Family::new_with_constructor(new_histogram);
+        registry.register(
+            "sepulki_reconcile_duration_seconds",
+            "How long passes took",
+            pass_seconds.clone(),
+        );
+        let actions = Family::default();
+        registry.register(
+            "sepulki_actions",
+            "Effects carried out, by their name in the plan",
+            actions.clone(),
+        );
+        let errors = Family::default();
+        registry.register(
+            "sepulki_errors",
+            "Passes that failed, by class of error",
+            errors.clone(),
+        );
+        let neon_requests = Family::default();
+        registry.register(
+            "sepulki_neon_requests",
+            "Calls to Neon; status none: no answer came",
+            neon_requests.clone(),
+        );
+        let branches_left_behind = Counter::default();
+        registry.register(
+            "sepulki_branches_left_behind",
+            "Branches that a deleted object had to leave on Neon",
+            branches_left_behind.clone(),
+        );
+        let migrations_applied = Counter::default();
+        registry.register(
+            "sepulki_migrations_applied",
+            "Migration files applied",
+            migrations_applied.clone(),
+        );
+        let admission_waiting = Gauge::default();
+        registry.register(
+            "sepulki_admission_waiting",
+            "Passes that wait for their turn",
+            admission_waiting.clone(),
+        );
+        registry.register(
+            "sepulki_build",
+            "The program that runs",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        let objects = ObjectSources::default();
+        registry.register_collector(Box::new(objects.clone()));
+        registry.register_collector(Box::new(ProcessMetrics));
+        Self {
+            registry: Arc::new(registry),
+            passes,
+            pass_seconds,
+            actions,
+            errors,
+            neon_requests,
+            branches_left_behind,
+            migrations_applied,
+            admission_waiting,
+            objects,
+        }
+    }
+
+    /// A pass over an object of `kind` ended.
+    pub fn pass(&self, kind: &'static str, outcome: Outcome, took: Duration) {
+        self.passes
+            .get_or_create(&PassLabels { kind, outcome })
+            .inc();
+        self.pass_seconds
+            .get_or_create(&KindLabels { kind })
+            .observe(took.as_secs_f64());
+    }
+
+    /// An effect was carried out. `action` is its name in the kind's plan.
+    pub fn action(&self, kind: &'static str, action: &'static str) {
+        self.actions
+            .get_or_create(&ActionLabels { kind, action })
+            .inc();
+    }
+
+    /// A pass failed with an error of `class`.
+    pub fn error(&self, kind: &'static str, class: &'static str) {
+        self.errors
+            .get_or_create(&ErrorLabels { kind, class })
+            .inc();
+    }
+
+    /// A call to Neon ended. `route` is the path's pattern, without ids; no `status` if no answer came.
+    pub fn neon_request(&self, method: &'static str, route: &'static str, status: Option<u16>) {
+        self.neon_requests
+            .get_or_create(&NeonLabels {
+                method,
+                route,
+                status: NeonStatus(status),
+            })
+            .inc();
+    }
+
+    /// A deleted object had to leave its branch on Neon.
+    pub fn branch_left_behind(&self) {
+        self.branches_left_behind.inc();
+    }
+
+    /// Migration files were applied.
+    pub fn migrations_applied(&self, files: u64) {
+        self.migrations_applied.inc_by(files);
+    }
+
+    /// A pass waits for its turn until the guard is dropped.
+    #[must_use]
+    pub fn waiting(&self) -> WaitingGuard {
+        self.admission_waiting.inc();
+        WaitingGuard(self.admission_waiting.clone())
+    }
+
+    /// Shows the objects of `kind` as `sepulki_objects`. `count` is asked at every scrape and should only look at a
+    /// cache.
+    pub fn objects(
+        &self,
+        kind: &'static str,
+        count: impl Fn() -> ObjectCounts + Send + Sync + 'static,
+    ) {
+        self.objects
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(ObjectSource {
+                kind,
+                count: Box::new(count),
+            });
+    }
+
+    /// All metrics in OpenMetrics text, see [`CONTENT_TYPE`].
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+fn pass_histogram() -> Histogram {
+    Histogram::new(PASS_SECONDS)
+}
+
+/// Counts one waiting pass, also when the wait is abandoned.
+#[derive(Debug)]
+pub struct WaitingGuard(Gauge);
+
+impl Drop for WaitingGuard {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Who counts the objects of each kind.
+#[derive(Clone, Debug, Default)]
+struct ObjectSources(Arc<Mutex<Vec<ObjectSource>>>);
+
+struct ObjectSource {
+    kind: &'static str,
+    count: Box<dyn Fn() -> ObjectCounts + Send + Sync>,
+}
+
+impl fmt::Debug for ObjectSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectSource")
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Collector for ObjectSources {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Objects, by the status of their Ready condition";
+        let mut family =
+            encoder.encode_descriptor("sepulki_objects", help, None, MetricType::Gauge)?;
+        for source in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let counts = (source.count)();
+            for (ready, count) in [
+                ("true", counts.ready),
+                ("false", counts.not_ready),
+                ("unknown", counts.unknown),
+            ] {
+                let labels = [("kind", source.kind), ("ready", ready)];
+                ConstGauge::new(i64::from(count)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(metrics: &Metrics) -> Vec<String> {
+        metrics
+            .encode()
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn has(metrics: &Metrics, line: &str) -> bool {
+        lines(metrics).iter().any(|one| one == line)
+    }
+
+    #[test]
+    fn what_is_counted_is_shown_under_its_name() {
+        let metrics = Metrics::new();
+        metrics.pass("NeonDatabase", Outcome::Settled, Duration::from_millis(3));
+        metrics.action("NeonDatabase", "create_branch");
+        metrics.error("SepulkiMigration", "transient");
+        metrics.neon_request("GET", "/projects/{project}/branches", Some(429));
+        metrics.neon_request("POST", "/projects/{project}/branches", None);
+        metrics.migrations_applied(3);
+        metrics.branch_left_behind();
+        for line in [
+            r#"sepulki_reconcile_passes_total{kind="NeonDatabase",outcome="settled"} 1"#,
+            r#"sepulki_reconcile_duration_seconds_bucket{le="0.005",kind="NeonDatabase"} 1"#,
+            r#"sepulki_actions_total{kind="NeonDatabase",action="create_branch"} 1"#,
+            r#"sepulki_errors_total{kind="SepulkiMigration",class="transient"} 1"#,
+            r#"sepulki_neon_requests_total{method="GET",route="/projects/{project}/branches",status="429"} 1"#,
+            r#"sepulki_neon_requests_total{method="POST",route="/projects/{project}/branches",status="none"} 1"#,
+            "sepulki_migrations_applied_total 3",
+            "sepulki_branches_left_behind_total 1",
+            concat!(
+                r#"sepulki_build_info{version=""#,
+                env!("CARGO_PKG_VERSION"),
+                r#""} 1"#
+            ),
+        ] {
+            assert!(
+                has(&metrics, line),
+                "missing {line} in {:#?}",
+                lines(&metrics)
+            );
+        }
+    }
+
+    #[test]
+    fn alerts_can_rest_on_counters_before_their_first_event() {
+        let metrics = Metrics::new();
+        assert!(has(&metrics, "sepulki_branches_left_behind_total 0"));
+        assert!(has(&metrics, "sepulki_migrations_applied_total 0"));
+        assert_eq!(lines(&metrics).last().map(String::as_str), Some("# EOF"));
+    }
+
+    #[test]
+    fn an_abandoned_wait_is_no_longer_counted() {
+        let metrics = Metrics::new();
+        let (one, two) = (metrics.waiting(), metrics.clone().waiting());
+        assert!(has(&metrics, "sepulki_admission_waiting 2"));
+        drop(one);
+        assert!(has(&metrics, "sepulki_admission_waiting 1"));
+        drop(two);
+        assert!(has(&metrics, "sepulki_admission_waiting 0"));
+    }
+
+    #[test]
+    fn objects_are_counted_at_the_scrape() {
+        let metrics = Metrics::new();
+        let counts = Arc::new(Mutex::new(ObjectCounts {
+            ready: 2,
+            not_ready: 1,
+            unknown: 0,
+        }));
+        let source = Arc::clone(&counts);
+        metrics.objects("NeonDatabase", move || *source.lock().unwrap());
+        assert!(has(
+            &metrics,
+            r#"sepulki_objects{kind="NeonDatabase",ready="true"} 2"#
+        ));
+        counts.lock().unwrap().ready = 3;
+        assert!(has(
+            &metrics,
+            r#"sepulki_objects{kind="NeonDatabase",ready="true"} 3"#
+        ));
+        assert!(has(
+            &metrics,
+            r#"sepulki_objects{kind="NeonDatabase",ready="false"} 1"#
+        ));
+    }
+}

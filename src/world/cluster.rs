@@ -1,0 +1,44 @@
+//! The port to Kubernetes: the few reads and writes that the kinds make.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use secrecy::SecretString;
+use serde_json::Value;
+
+use crate::api::{NeonDatabase, SecretKeyRef, SepulkiMigration};
+use crate::cluster::{KeyRead, NamespaceState, ObjectId, Result};
+
+/// Kubernetes.
+#[async_trait]
+pub trait Cluster: Send + Sync {
+    /// All NeonDatabases that the watch knows.
+    fn databases(&self) -> Vec<Arc<NeonDatabase>>;
+    /// All SepulkiMigrations that the watch knows.
+    fn migrations(&self) -> Vec<Arc<SepulkiMigration>>;
+    /// An API key; read at most once a minute unless `anew`.
+    async fn api_key(&self, namespace: &str, at: &SecretKeyRef, anew: bool) -> Result<KeyRead>;
+    /// Remembers that an API key works.
+    fn remember_good_key(&self, namespace: &str, at: &SecretKeyRef, key: &SecretString);
+    /// The last key of that name that worked, whatever has become of its Secret.
+    fn last_good_key(&self, namespace: &str, at: &SecretKeyRef) -> Option<SecretString>;
+    /// A Secret that we publish, or whatever has its name.
+    async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>>;
+    /// Writes a Secret, creating it where it does not exist.
+    async fn apply_secret(&self, secret: &Secret) -> Result<()>;
+    /// Deletes exactly this Secret.
+    async fn delete_secret(&self, namespace: &str, name: &str, uid: &str) -> Result<()>;
+    /// The text of a ConfigMap's keys.
+    async fn config_map(&self, namespace: &str, name: &str) -> Result<Option<BTreeMap<String, Vec<u8>>>>;
+    /// Whether a namespace is there, going or gone.
+    async fn namespace(&self, name: &str) -> Result<NamespaceState>;
+    /// Adds a finalizer; answers the object's metadata as it then is.
+    async fn add_finalizer(&self, id: &ObjectId, present: &[String], finalizer: &str) -> Result<ObjectMeta>;
+    /// Removes a finalizer. Fine where the object is gone.
+    async fn release_finalizer(&self, id: &ObjectId, present: &[String], finalizer: &str) -> Result<()>;
+    /// Writes a whole status on top of exactly this resource version; answers the new one.
+    async fn write_status(&self, id: &ObjectId, resource_version: &str, status: &Value) -> Result<String>;
+}

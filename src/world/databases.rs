@@ -1,0 +1,63 @@
+//! The port to what is inside of a branch: roles, grants, extensions, and whether credentials work.
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+use crate::api::Access;
+use crate::postgres::{Error, Target};
+
+/// Result of one call.
+type Result<T> = std::result::Result<T, Error>;
+
+/// Changes inside of databases. Each call opens its own session, is idempotent, and leaves all or nothing behind.
+#[async_trait]
+pub trait Contents: Send + Sync {
+    /// Closes every login that is not Neon's own and does not bear `mark`. As the management owner.
+    async fn retire_logins(&self, at: &Target, mark: &str) -> Result<()>;
+    /// Makes the groups of application roles. As the management owner.
+    async fn prepare_groups(&self, at: &Target, groups: &[String]) -> Result<()>;
+    /// Brings about extensions and grants of one database. As its owner.
+    async fn prepare_database(&self, at: &Target, wanted: &PrepareDatabase) -> Result<DatabaseReport>;
+    /// The login that the group should use on a branch with this mark, whether or not it exists. As the management
+    /// owner.
+    async fn choose_login(&self, at: &Target, group: &str, mark: &str) -> Result<String>;
+    /// Makes the login work with this password. As the management owner.
+    async fn set_login(&self, at: &Target, login: &NewLogin) -> Result<()>;
+    /// Whether these credentials open the database.
+    async fn accepts(&self, at: &Target) -> Result<bool>;
+}
+
+/// What one database should hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrepareDatabase {
+    /// Extensions to be installed.
+    pub extensions: Vec<String>,
+    /// Whether to take from PUBLIC the right to enter, which PostgreSQL gives it.
+    pub close_to_public: bool,
+    /// Groups that may enter, and what they may do.
+    pub grants: Vec<(String, Access)>,
+    /// Groups that may not enter.
+    pub refused: Vec<String>,
+}
+
+/// What one database holds now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DatabaseReport {
+    /// The extensions that were asked for, with their versions.
+    pub extensions: Vec<(String, String)>,
+    /// What could not be granted: group and relation.
+    pub not_granted: Vec<(String, String)>,
+}
+
+/// A login to be made.
+#[derive(Clone, Debug)]
+pub struct NewLogin {
+    /// The group it belongs to, whose name `current_user` says.
+    pub group: String,
+    /// Its name.
+    pub login: String,
+    /// The comment by which we know it.
+    pub mark: String,
+    /// Its password.
+    pub password: SecretString,
+}

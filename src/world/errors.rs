@@ -1,0 +1,47 @@
+//! What an error of a port means to the loop: the one place where the ports' own classes become [`Class`]. Pure.
+
+use crate::api::Reason;
+use crate::reconcile::{Class, Error};
+use crate::{cluster, neon, postgres};
+
+/// An error of Kubernetes.
+#[must_use]
+pub fn at_cluster(error: cluster::Error) -> Error {
+    let class = match error.kind {
+        cluster::ErrorKind::NotFound | cluster::ErrorKind::Conflict => Class::Conflict,
+        cluster::ErrorKind::Denied | cluster::ErrorKind::Unavailable => Class::Transient,
+        cluster::ErrorKind::Invalid => Class::Invalid,
+    };
+    Error::new(class, Reason::ClusterUnavailable, error.to_string())
+}
+
+/// An error of Neon.
+#[must_use]
+pub fn at_neon(error: neon::Error) -> Error {
+    use neon::ErrorKind as Kind;
+    let (class, reason) = match error.kind {
+        Kind::Denied => (Class::Denied, Reason::KeyRefused),
+        Kind::NotFound | Kind::Conflict => (Class::Conflict, Reason::NeonUnavailable),
+        Kind::Locked => (Class::Transient, Reason::ProjectLocked),
+        Kind::RateLimited => (Class::RateLimited(error.retry_after), Reason::RateLimited),
+        Kind::Protected => (Class::Transient, Reason::BranchProtected),
+        Kind::HasChildren => (Class::Transient, Reason::ChildrenExist),
+        Kind::Limit => (Class::Transient, Reason::LimitReached),
+        Kind::Rejected => (Class::Invalid, Reason::NeonRejected),
+        Kind::NotReady => (Class::Transient, Reason::OperationsRunning),
+        Kind::Server | Kind::Lost => (Class::Transient, Reason::NeonUnavailable),
+    };
+    Error::new(class, reason, error.to_string())
+}
+
+/// An error of PostgreSQL.
+#[must_use]
+pub fn at_postgres(error: postgres::Error) -> Error {
+    let (class, reason) = match error.class {
+        postgres::Class::Transient => (Class::Transient, Reason::DatabaseUnavailable),
+        postgres::Class::Conflict => (Class::Transient, Reason::BranchBusy),
+        postgres::Class::Denied => (Class::Transient, Reason::DatabaseUnavailable),
+        postgres::Class::Invalid | postgres::Class::Unsupported => (Class::Invalid, Reason::DatabaseRejected),
+    };
+    Error::new(class, reason, error.to_string())
+}

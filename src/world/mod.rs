@@ -1,0 +1,57 @@
+//! The world as the kinds see it: the ports through which they observe and act.
+//!
+//! The real ports speak to Kubernetes, Neon and PostgreSQL; the simulated world of
+//! the tests answers from memory and fails at every boundary. Imports `api reconcile engine neon postgres cluster`; only
+//! the kinds and the runtime import it.
+
+mod cluster;
+mod databases;
+mod errors;
+mod migrations;
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::config::CertificateAuthority;
+use crate::neon::NeonAccounts;
+use crate::reconcile::BranchLocks;
+use crate::telemetry::Metrics;
+
+pub use cluster::Cluster;
+pub use databases::{Contents, DatabaseReport, NewLogin, PrepareDatabase};
+pub use errors::{at_cluster, at_neon, at_postgres};
+pub use migrations::Migrations;
+
+/// Everything a kind needs to look at the world and to change it.
+#[derive(Clone)]
+pub struct World {
+    /// Kubernetes.
+    pub cluster: Arc<dyn Cluster>,
+    /// Neon, by API key.
+    pub neon: Arc<dyn NeonAccounts>,
+    /// Roles, grants and extensions inside of branches.
+    pub contents: Arc<dyn Contents>,
+    /// The migration engine.
+    pub migrations: Arc<dyn Migrations>,
+    /// Who is at work on which branch.
+    pub locks: BranchLocks,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Settings of this operator.
+    pub settings: Arc<Settings>,
+}
+
+/// Settings of the operator that decisions depend on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Name of this installation, part of the mark on branches.
+    pub installation: String,
+    /// Port on which Neon's endpoints answer.
+    pub postgres_port: u16,
+    /// The authority that signed PostgreSQL's certificates; none for hosted Neon.
+    pub certificate_authority: Option<CertificateAuthority>,
+    /// How old the listing of a project may be for a settled object.
+    pub snapshot_interval: std::time::Duration,
+}
