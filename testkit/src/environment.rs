@@ -6,7 +6,6 @@
 
 use std::{
     env,
-    fmt::Write,
     fs::{self, File},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -27,6 +26,7 @@ use crate::{
 mod neon;
 mod service;
 mod settings;
+mod shell;
 
 use neon::Neon;
 use service::Service;
@@ -140,7 +140,7 @@ impl Environment {
             environment.start_operator(places, &settings, &operator, &account),
         )
         .await?;
-        private_file::write(&environment.env_file, &environment.env_text()?)?;
+        private_file::write(&environment.env_file, &shell::variables(&environment)?)?;
         Ok(environment)
     }
 
@@ -174,34 +174,6 @@ impl Environment {
         operator
             .wait_until(async || neon::is_ok(client.get(&url)).await)
             .await
-    }
-
-    /// The variables for a shell: what `kubectl`, `neonctl` and `psql` read.
-    fn env_text(&self) -> anyhow::Result<String> {
-        let mut text = String::new();
-        for (name, value) in [
-            (
-                "KUBECONFIG",
-                self.cluster.kubeconfig_file().display().to_string(),
-            ),
-            ("NEON_API_HOST", self.neon_api_host.clone()),
-            ("NEON_API_KEY", self.neon_api_key.clone()),
-            ("NEON_PROJECT_ID", self.neon_project_id.clone()),
-            ("NEON_PG_PORT", self.neon_pg_port.to_string()),
-            ("PGPORT", self.neon_pg_port.to_string()),
-            ("PGSSLROOTCERT", self.ca_file.display().to_string()),
-        ] {
-            writeln!(text, "export {name}={}", quoted(&value))?;
-        }
-        // Where none is installed, the one that was built.
-        if let Some(dir) = assets::kubectl()?.parent().filter(|dir| !is_on_path(dir)) {
-            writeln!(
-                text,
-                "export PATH={}:\"$PATH\"",
-                quoted(&dir.display().to_string())
-            )?;
-        }
-        Ok(text)
     }
 }
 
@@ -378,41 +350,4 @@ fn without_proxies(program: Program) -> Program {
     ]
     .iter()
     .fold(program, |program, name| program.without_env(name))
-}
-
-/// For a POSIX shell: as it is where nothing in it is special, else in single quotes.
-fn quoted(value: &str) -> String {
-    let plain = |character: char| character.is_ascii_alphanumeric() || "/:._-".contains(character);
-    if !value.is_empty() && value.chars().all(plain) {
-        value.to_owned()
-    } else {
-        format!("'{}'", value.replace('\'', r"'\''"))
-    }
-}
-
-fn is_on_path(dir: &Path) -> bool {
-    env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|entry| entry == dir))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quoted;
-
-    #[test]
-    fn values_survive_a_shell() {
-        for value in [
-            "/plain/path-1.crt",
-            "",
-            "with space",
-            "it's",
-            "$HOME `id` \"x\"",
-            "http://127.0.0.1:1/api/v2",
-        ] {
-            let output = std::process::Command::new("sh")
-                .args(["-c", &format!("v={}; printf %s \"$v\"", quoted(value))])
-                .output()
-                .unwrap();
-            assert_eq!(String::from_utf8(output.stdout).unwrap(), value);
-        }
-    }
 }

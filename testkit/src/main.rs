@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use testkit::{
     Assets, assets,
     environment::{self, Environment, Places},
-    progress::note,
+    progress::{note, say},
 };
 
 /// Real parts to try and test the operator with: a Kubernetes control plane, PostgreSQL and the Neon emulator.
@@ -52,7 +52,7 @@ fn show_assets() -> anyhow::Result<ExitCode> {
         found.kube_controller_manager,
         assets::kubectl()?,
     ] {
-        println!("{}", path.display());
+        say(&path.display().to_string());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -60,8 +60,8 @@ fn show_assets() -> anyhow::Result<ExitCode> {
 async fn up() -> anyhow::Result<ExitCode> {
     let places = Places::of_repository()?;
     let environment = Environment::up(&places).await?;
-    println!("==> everything runs; point this shell at it with\n");
-    println!("    . {}\n", environment.env_file.display());
+    say("==> everything runs; point this shell at it with\n");
+    say(&format!("    . {}\n", environment.env_file.display()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -73,14 +73,11 @@ async fn down() -> anyhow::Result<ExitCode> {
 fn status() -> anyhow::Result<ExitCode> {
     let parts = environment::status(&Places::of_repository()?)?;
     for part in &parts {
-        match part.pid {
-            Some(pid) => println!(
-                "{:<24} running, process {pid}, log {}",
-                part.name,
-                part.log.display()
-            ),
-            None => println!("{:<24} not running", part.name),
-        }
+        let state = match part.pid {
+            Some(pid) => format!("running, process {pid}, log {}", part.log.display()),
+            None => "not running".to_owned(),
+        };
+        say(&format!("{:<24} {state}", part.name));
     }
     let complete = parts.iter().all(|part| part.pid.is_some());
     Ok(if complete {
