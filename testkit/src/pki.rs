@@ -43,6 +43,11 @@ impl Authority {
         &self.pem
     }
 
+    /// The authority's own private key, PEM.
+    pub(crate) fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// A certificate for a server that is reached under `names` (host names or IP addresses).
     pub(crate) fn server(&self, names: &[&str]) -> anyhow::Result<Identity> {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
@@ -52,6 +57,20 @@ impl Authority {
             .distinguished_name
             .push(DnType::CommonName, common_name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.sign(params)
+    }
+
+    /// A certificate for somebody who calls: Kubernetes reads the user from the common name and the
+    /// group from the organisation.
+    pub(crate) fn client(&self, user: &str, group: Option<&str>) -> anyhow::Result<Identity> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, user);
+        if let Some(group) = group {
+            params
+                .distinguished_name
+                .push(DnType::OrganizationName, group);
+        }
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(params)
     }
 
@@ -66,4 +85,10 @@ impl Authority {
             key: key.serialize_pem(),
         })
     }
+}
+
+/// A key pair without a certificate: (private key, public key), both PEM.
+pub(crate) fn key_pair() -> anyhow::Result<(String, String)> {
+    let key = KeyPair::generate().context("make a key")?;
+    Ok((key.serialize_pem(), key.public_key_pem()))
 }

@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
-//! let database = testkit::postgres::shared().await?.database().await?;
+//! let database = testkit::Postgres::shared().await?.database().await?;
 //! let options = database.owner_options(); // sqlx: TLS with verify-full, not a superuser
 //! # Ok(()) }
 //! ```
@@ -12,7 +12,7 @@
 
 use std::{
     env, fs,
-    os::unix::fs::{OpenOptionsExt, chown},
+    os::unix::fs::chown,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -29,6 +29,7 @@ use uuid::Uuid;
 
 use crate::{
     pki::Authority,
+    private_file,
     process::{Account, Process, Program, free_port, port_was_taken},
     scratch::ScratchDir,
 };
@@ -86,16 +87,16 @@ pub struct Database {
     superuser_options: PgConnectOptions,
 }
 
-/// The server that all tests of this binary share, started by the first that asks.
-///
-/// Tests of one binary run in one process with `cargo test`; a runner that gives each test its own
-/// process starts a server for each.
-pub async fn shared() -> anyhow::Result<&'static Postgres> {
-    static SHARED: OnceCell<Postgres> = OnceCell::const_new();
-    SHARED.get_or_try_init(Postgres::start).await
-}
-
 impl Postgres {
+    /// The server that all tests of this binary share, started by the first that asks.
+    ///
+    /// Tests of one binary run in one process with `cargo test`; a runner that gives each test its own
+    /// process starts a server for each.
+    pub async fn shared() -> anyhow::Result<&'static Self> {
+        static SHARED: OnceCell<Postgres> = OnceCell::const_new();
+        SHARED.get_or_try_init(Self::start).await
+    }
+
     /// Starts a new server on a fresh data directory (about 0.8 s).
     ///
     /// # Errors
@@ -363,14 +364,7 @@ fn supported(postgres: &Path) -> bool {
 
 /// Writes a file that only the server's user can read, as a private key must be.
 fn write_for(account: Option<&Account>, path: &Path, text: &str) -> anyhow::Result<()> {
-    let mut file = fs::File::options()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(|| format!("write {}", path.display()))?;
-    std::io::Write::write_all(&mut file, text.as_bytes())?;
+    private_file::write(path, text)?;
     give_to(path, account)
 }
 

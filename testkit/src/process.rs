@@ -17,6 +17,7 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use serde::{Deserialize, Serialize};
 
 /// Log lines that an error carries.
 const LOG_LINES: usize = 50;
@@ -84,6 +85,19 @@ impl Program {
         self
     }
 
+    /// Sets a variable of its environment.
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.env
+            .push((name.into(), Some(value.as_ref().to_owned())));
+        self
+    }
+
+    /// Takes a variable out of its environment.
+    pub(crate) fn without_env(mut self, name: &str) -> Self {
+        self.env.push((name.into(), None));
+        self
+    }
+
     /// Runs it as somebody else; only root can.
     pub(crate) fn run_as(mut self, account: Option<Account>) -> Self {
         self.account = account;
@@ -118,6 +132,17 @@ impl Program {
             log: self.log,
             stop: self.stop,
         })
+    }
+
+    /// Starts it in a session of its own; it outlives this process.
+    pub(crate) fn detach(self) -> anyhow::Result<Detached> {
+        let mut command = Command::new("setsid");
+        command.arg(&self.path);
+        self.finish(&mut command)?;
+        let child = command
+            .spawn()
+            .with_context(|| format!("start {} through `setsid` (of util-linux)", self.name))?;
+        Detached::of(child.id()).with_context(|| format!("{} ended at once", self.name))
     }
 
     /// What both ways of starting share.
@@ -237,6 +262,46 @@ impl Drop for Process {
         // The group holds what the program has started in its turn.
         let _ = kill_process_group(pid, Signal::KILL);
         let _ = self.child.wait();
+    }
+}
+
+/// A process that is not tied to ours, known well enough not to be mistaken for a later one with the
+/// same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Detached {
+    pub(crate) pid: u32,
+    /// Clock ticks between boot and its start, from `/proc/<pid>/stat`.
+    started: u64,
+}
+
+impl Detached {
+    fn of(pid: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The second field is the program's name in parentheses and may hold anything.
+        let (_, fields) = stat.rsplit_once(") ")?;
+        let mut fields = fields.split(' ');
+        // Field 3: a zombie has ended, somebody just has not asked for its status yet.
+        if fields.next()? == "Z" {
+            return None;
+        }
+        // Field 22; two are taken by now, and `nth` counts from zero.
+        let started = fields.nth(18)?.parse().ok()?;
+        Some(Self { pid, started })
+    }
+
+    pub(crate) fn is_running(self) -> bool {
+        Self::of(self.pid) == Some(self)
+    }
+
+    /// Sends a signal, if it still runs.
+    pub(crate) fn signal(self, signal: Signal) {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid
+            && self.is_running()
+        {
+            // It may end between the question and the signal.
+            let _ = kill_process(pid, signal);
+        }
     }
 }
 

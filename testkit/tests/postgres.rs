@@ -10,7 +10,7 @@ use sqlx::{
     Connection, Executor, PgConnection, Row,
     postgres::{PgConnectOptions, PgSslMode},
 };
-use testkit::postgres;
+use testkit::Postgres;
 
 async fn connect(options: &PgConnectOptions) -> PgConnection {
     PgConnection::connect_with(options).await.unwrap()
@@ -18,7 +18,7 @@ async fn connect(options: &PgConnectOptions) -> PgConnection {
 
 #[tokio::test]
 async fn the_owner_has_a_database_of_its_own_over_tls() {
-    let database = postgres::shared().await.unwrap().database().await.unwrap();
+    let database = Postgres::shared().await.unwrap().database().await.unwrap();
     let mut connection = connect(&database.owner_options()).await;
     connection.execute("CREATE TABLE t (a int)").await.unwrap();
     let row = connection
@@ -36,7 +36,7 @@ async fn the_owner_has_a_database_of_its_own_over_tls() {
 
 #[tokio::test]
 async fn two_databases_do_not_see_each_other() {
-    let server = postgres::shared().await.unwrap();
+    let server = Postgres::shared().await.unwrap();
     let (one, two) = (
         server.database().await.unwrap(),
         server.database().await.unwrap(),
@@ -56,7 +56,7 @@ async fn two_databases_do_not_see_each_other() {
 
 #[tokio::test]
 async fn tcp_needs_tls_and_the_password() {
-    let server = postgres::shared().await.unwrap();
+    let server = Postgres::shared().await.unwrap();
     let database = server.database().await.unwrap();
     let plain = database.owner_options().ssl_mode(PgSslMode::Disable);
     assert!(PgConnection::connect_with(&plain).await.is_err(), "no TLS");
@@ -75,7 +75,7 @@ async fn tcp_needs_tls_and_the_password() {
 
 #[tokio::test]
 async fn the_url_works_for_psql() {
-    let server = postgres::shared().await.unwrap();
+    let server = Postgres::shared().await.unwrap();
     let database = server.database().await.unwrap();
     let output = std::process::Command::new("psql")
         .args([&database.url(), "-XAtc", "SELECT 1 + 1"])
@@ -92,7 +92,7 @@ async fn the_url_works_for_psql() {
 
 #[tokio::test]
 async fn a_dropped_server_is_gone() {
-    let server = postgres::Postgres::start().await.unwrap();
+    let server = Postgres::start().await.unwrap();
     let (dir, options) = (
         server.socket_dir.clone(),
         server.superuser_options("postgres"),

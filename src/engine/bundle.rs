@@ -1,0 +1,248 @@
+//! The files of a migration, read whole before anything runs. Pure.
+//!
+//! What concerns the set (names, duplicates, order) is an error of [`Bundle::compile`]. What
+//! concerns the inside of one file is kept with the file: a file that was applied long ago by
+//! psql may contain what this engine does not run, and that is nobody's trouble. [`super::plan`]
+//! raises it for files that are still to be run.
+
+use std::collections::BTreeMap;
+
+use super::{
+    checksum, order,
+    report::{Code, Diagnostic, Diagnostics},
+    sql::{self, CommittingProcedures, Script, parse},
+};
+
+/// Largest file that is read, in bytes.
+pub const MAX_FILE_BYTES: usize = 8 << 20;
+/// Longest name, in bytes: the width of the ledger's `version` column.
+const MAX_NAME_BYTES: usize = 255;
+const BOM: char = '\u{feff}';
+
+/// A file as it came from its source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// The file name without folder; it is the migration's version.
+    pub name: String,
+    /// The raw content.
+    pub bytes: Vec<u8>,
+}
+
+/// A compiled set of files in the order in which they run.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    digest: String,
+    files: Vec<MigrationFile>,
+}
+
+/// One file of a bundle.
+#[derive(Debug, Clone)]
+pub struct MigrationFile {
+    version: String,
+    sha256: String,
+    bytes: Vec<u8>,
+    script: Result<Script, Diagnostics>,
+}
+
+impl Bundle {
+    /// Reads, checks, orders and parses `files`. Takes about 0.2 s of CPU time for 1.3 MB; call
+    /// it on a blocking thread.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the set: names that cannot be versions, duplicates, an
+    /// order nobody can know. What is wrong inside a file is in [`MigrationFile::findings`].
+    pub fn compile(files: Vec<SourceFile>) -> Result<Self, Diagnostics> {
+        let digest = digest(&files);
+        let mut files = files;
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        let findings = check_set(&files);
+        if !findings.is_empty() {
+            return Err(findings.into());
+        }
+        let compiled = parse::on_parser_thread(|| compile_all(files));
+        let files = compiled.map_err(|error| {
+            let message = format!("the parser's thread failed: {error}");
+            Diagnostics::from(vec![Diagnostic::of_file(
+                "(bundle)",
+                Code::TooDeep,
+                message,
+            )])
+        })?;
+        Ok(Self { digest, files })
+    }
+
+    /// See [`digest`].
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The files in the order in which they run.
+    #[must_use]
+    pub fn files(&self) -> &[MigrationFile] {
+        &self.files
+    }
+
+    /// The file of a version.
+    #[must_use]
+    pub fn file(&self, version: &str) -> Option<&MigrationFile> {
+        self.files.iter().find(|file| file.version == version)
+    }
+
+    /// Everything that keeps files of this bundle from being run, applied ones included.
+    #[must_use]
+    pub fn findings(&self) -> Diagnostics {
+        let all = self.files.iter().filter_map(MigrationFile::findings);
+        all.flat_map(Diagnostics::iter)
+            .cloned()
+            .collect::<Vec<_>>()
+            .into()
+    }
+}
+
+impl MigrationFile {
+    /// The file name, which is what the ledger records.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Lower-case hex SHA-256 of the raw bytes.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// What keeps the file from being run.
+    #[must_use]
+    pub fn findings(&self) -> Option<&Diagnostics> {
+        self.script.as_ref().err()
+    }
+
+    /// Whether a recorded checksum is this file's, see [`checksum`].
+    pub(crate) fn matches(&self, recorded: &str) -> bool {
+        checksum::matches(&self.bytes, recorded)
+    }
+
+    pub(crate) fn script(&self) -> Result<&Script, &Diagnostics> {
+        self.script.as_ref()
+    }
+}
+
+/// The digest of a set of files: `sha256:` and the SHA-256 of the lines
+/// `<sha256>  <file name>\n` in byte order of the names; what `sha256sum * | sha256sum` prints
+/// in the C locale.
+#[must_use]
+pub fn digest(files: &[SourceFile]) -> String {
+    let mut lines: Vec<(&str, String)> = files
+        .iter()
+        .map(|file| (file.name.as_str(), checksum::sha256(&file.bytes)))
+        .collect();
+    lines.sort();
+    let list: String = lines
+        .iter()
+        .map(|(name, sum)| format!("{sum}  {name}\n"))
+        .collect();
+    format!("sha256:{}", checksum::sha256(list.as_bytes()))
+}
+
+/// Names, duplicates and order of files that are sorted by name.
+fn check_set(files: &[SourceFile]) -> Vec<Diagnostic> {
+    let mut findings: Vec<Diagnostic> = files
+        .iter()
+        .filter_map(|file| bad_name(&file.name))
+        .collect();
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    for file in files {
+        let key = file.name.to_lowercase();
+        let key = key.strip_suffix(".sql").unwrap_or(&key).to_owned();
+        if let Some(other) = seen.insert(key, &file.name) {
+            let message = if other == file.name {
+                "this version exists twice".to_owned()
+            } else {
+                format!("the same version as {other}")
+            };
+            findings.push(
+                Diagnostic::of_file(&file.name, Code::Duplicate, message).with_hint(
+                    "versions must differ in more than case and `.sql`; rename or remove one",
+                ),
+            );
+        }
+    }
+    let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+    if let Some(pair) = order::ambiguous(&names) {
+        let message = format!(
+            "the order is ambiguous: by name {} runs before {}, by number after it",
+            pair.first, pair.second
+        );
+        findings.push(
+            Diagnostic::of_file(pair.first, Code::AmbiguousOrder, message)
+                .with_hint("give the numbers the same width, for example 009 and 010"),
+        );
+    }
+    findings
+}
+
+fn bad_name(name: &str) -> Option<Diagnostic> {
+    let message = if name.is_empty() || name.starts_with(".sql") {
+        "a file without a name"
+    } else if name.len() > MAX_NAME_BYTES {
+        "the name is longer than 255 bytes"
+    } else if name.contains(|c: char| c.is_control() || c == '/' || c == '\\') {
+        "the name contains control characters or a path"
+    } else {
+        return None;
+    };
+    Some(Diagnostic::of_file(
+        &name.escape_debug().to_string(),
+        Code::InvalidName,
+        message,
+    ))
+}
+
+fn compile_all(files: Vec<SourceFile>) -> Vec<MigrationFile> {
+    let mut procedures = CommittingProcedures::new();
+    files
+        .into_iter()
+        .map(|SourceFile { name, bytes }| MigrationFile {
+            script: compile_one(&name, &bytes, &mut procedures).map_err(Diagnostics::from),
+            sha256: checksum::sha256(&bytes),
+            version: name,
+            bytes,
+        })
+        .collect()
+}
+
+fn compile_one(
+    name: &str,
+    bytes: &[u8],
+    procedures: &mut CommittingProcedures,
+) -> Result<Script, Vec<Diagnostic>> {
+    let refuse = |code, message: String| Err(vec![Diagnostic::of_file(name, code, message)]);
+    if bytes.len() > MAX_FILE_BYTES {
+        let mib = MAX_FILE_BYTES >> 20;
+        return refuse(
+            Code::TooLarge,
+            format!("{} bytes; at most {mib} MiB are read", bytes.len()),
+        );
+    }
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let line = bytes
+                .iter()
+                .take(error.valid_up_to())
+                .filter(|b| **b == b'\n')
+                .count()
+                + 1;
+            return refuse(Code::NotText, format!("not UTF-8 from line {line} on"));
+        }
+    };
+    if text.contains('\0') {
+        return refuse(
+            Code::NotText,
+            "contains a NUL byte, which PostgreSQL cannot read".to_owned(),
+        );
+    }
+    sql::compile(name, text.strip_prefix(BOM).unwrap_or(text), procedures)
+}

@@ -1,0 +1,224 @@
+//! The ledger: the table `schema_migrations(version, applied_at, checksum)`. Pure: SQL texts and
+//! the meaning of what they answer; [`super::run`] sends them.
+//!
+//! The table is the one the platform's shell tools kept. It is never altered. Tables of other
+//! tools carry the same name (golang-migrate, dbmate, Rails), so its shape is checked before
+//! anything is written.
+
+use std::fmt;
+
+/// Which table records what was applied.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LedgerName {
+    schema: String,
+    table: String,
+}
+
+impl LedgerName {
+    /// Names a ledger.
+    ///
+    /// # Errors
+    /// Says why PostgreSQL could not have a table of that name.
+    pub fn new(schema: impl Into<String>, table: impl Into<String>) -> Result<Self, String> {
+        let name = Self {
+            schema: schema.into(),
+            table: table.into(),
+        };
+        for part in [&name.schema, &name.table] {
+            if part.is_empty() || part.len() > 63 || part.contains('\0') {
+                return Err(format!(
+                    "{part:?} is not a PostgreSQL name: 1 to 63 bytes are"
+                ));
+            }
+        }
+        Ok(name)
+    }
+
+    /// The schema, unquoted.
+    #[must_use]
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// The table, unquoted.
+    #[must_use]
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// Quoted for SQL.
+    pub(crate) fn quoted(&self) -> String {
+        format!("{}.{}", identifier(&self.schema), identifier(&self.table))
+    }
+}
+
+impl Default for LedgerName {
+    fn default() -> Self {
+        Self {
+            schema: "public".to_owned(),
+            table: "schema_migrations".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for LedgerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.table)
+    }
+}
+
+/// What the ledger says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LedgerState {
+    /// Whether the table exists; it is created by the first run that has something to apply.
+    pub exists: bool,
+    /// Its rows in byte order of the versions.
+    pub rows: Vec<LedgerRow>,
+}
+
+/// One applied migration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerRow {
+    /// The file name.
+    pub version: String,
+    /// As recorded: hex SHA-256, `unknown`, or nothing.
+    pub checksum: Option<String>,
+    /// When; rows made by hand may lack it.
+    pub applied_at: Option<jiff::Timestamp>,
+}
+
+/// A string constant that means the same whatever `standard_conforming_strings` is.
+pub(crate) fn literal(value: &str) -> String {
+    format!("E'{}'", value.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+/// A quoted name.
+pub(crate) fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Answers one row per column: name, type. No row: there is no such relation. A view or foreign
+/// table answers with the type `not a table`.
+pub(crate) fn shape_sql(ledger: &LedgerName) -> String {
+    format!(
+        "SELECT a.attname::text, CASE WHEN c.relkind IN ('r', 'p') \
+           THEN pg_catalog.format_type(a.atttypid, NULL) ELSE 'not a table' END \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+         WHERE n.nspname = {} AND c.relname = {} ORDER BY a.attname",
+        literal(&ledger.schema),
+        literal(&ledger.table)
+    )
+}
+
+/// Judges the answer of [`shape_sql`]: whether the ledger exists, or why that table is not one.
+pub(crate) fn shape(ledger: &LedgerName, columns: &[(String, String)]) -> Result<bool, String> {
+    let columns: Vec<(&str, &str)> = columns
+        .iter()
+        .map(|(n, t)| (n.as_str(), t.as_str()))
+        .collect();
+    let text = |name: &str| matches!(name, "character varying" | "text" | "character");
+    let time = |name: &str| name.starts_with("timestamp");
+    match columns.as_slice() {
+        [] => Ok(false),
+        [("applied_at", at), ("checksum", sum), ("version", version)]
+            if time(at) && text(sum) && text(version) =>
+        {
+            Ok(true)
+        }
+        other => {
+            let found: Vec<String> = other.iter().map(|(n, t)| format!("{n} {t}")).collect();
+            Err(format!(
+                "{ledger} exists but is not a ledger of this tool: it has ({}), expected are \
+                 (applied_at timestamptz, checksum varchar, version varchar)",
+                found.join(", ")
+            ))
+        }
+    }
+}
+
+/// Answers the rows: version, checksum, microseconds since 1970.
+pub(crate) fn rows_sql(ledger: &LedgerName) -> String {
+    format!(
+        "SELECT version::text, checksum::text, \
+           (extract(epoch FROM applied_at) * 1000000)::bigint::text \
+         FROM {} ORDER BY version COLLATE \"C\"",
+        ledger.quoted()
+    )
+}
+
+/// Creates the ledger as one transaction. Default privileges may have given application roles
+/// more than reading it; that is taken back before anybody sees the table.
+pub(crate) fn create_sql(ledger: &LedgerName) -> String {
+    let schema = identifier(&ledger.schema);
+    let table = ledger.quoted();
+    let regclass = literal(&table);
+    format!(
+        "BEGIN; CREATE SCHEMA IF NOT EXISTS {schema}; \
+         CREATE TABLE {table} (version varchar(255) PRIMARY KEY, \
+           applied_at timestamptz DEFAULT now(), checksum varchar(64)); \
+         DO $sepulki$ DECLARE r record; BEGIN \
+           FOR r IN SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' \
+               ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END AS grantee \
+             FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a \
+             WHERE c.oid = {regclass}::pg_catalog.regclass AND a.grantee <> c.relowner \
+               AND a.privilege_type <> 'SELECT' AND pg_catalog.pg_has_role(c.relowner, 'USAGE') \
+           LOOP \
+             EXECUTE pg_catalog.format('REVOKE ALL ON {table_in_format} FROM %s', r.grantee); \
+             EXECUTE pg_catalog.format('GRANT SELECT ON {table_in_format} TO %s', r.grantee); \
+           END LOOP; END $sepulki$; COMMIT",
+        table_in_format = table.replace('\'', "''").replace('%', "%%"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns(list: &[(&str, &str)]) -> Vec<(String, String)> {
+        list.iter()
+            .map(|(n, t)| ((*n).to_owned(), (*t).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn only_the_right_shape_is_a_ledger() {
+        let ledger = LedgerName::default();
+        assert_eq!(shape(&ledger, &[]), Ok(false));
+        let ours = [
+            ("applied_at", "timestamp with time zone"),
+            ("checksum", "character varying"),
+            ("version", "character varying"),
+        ];
+        assert_eq!(shape(&ledger, &columns(&ours)), Ok(true));
+        for foreign in [
+            &[("dirty", "boolean"), ("version", "bigint")][..],
+            &[("version", "character varying")],
+            &[
+                ("applied_at", "not a table"),
+                ("checksum", "not a table"),
+                ("version", "not a table"),
+            ],
+            &[
+                ("applied_at", "timestamp with time zone"),
+                ("checksum", "character varying"),
+                ("version", "bigint"),
+            ],
+        ] {
+            let refusal = shape(&ledger, &columns(foreign)).unwrap_err();
+            assert!(
+                refusal.contains("public.schema_migrations") && refusal.contains(foreign[0].0),
+                "{refusal}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_and_texts_are_quoted() {
+        let ledger = LedgerName::new("My \"s\"", "t'a\\b").unwrap();
+        assert_eq!(ledger.quoted(), "\"My \"\"s\"\"\".\"t'a\\b\"");
+        assert_eq!(literal("a'b\\c"), "E'a''b\\\\c'");
+        assert!(LedgerName::new("", "x").is_err());
+        assert!(LedgerName::new("x", "y".repeat(64)).is_err());
+    }
+}

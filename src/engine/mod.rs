@@ -1,0 +1,33 @@
+//! The migration engine: ordered SQL files, applied exactly once.
+//!
+//! ```text
+//! files ─▶ bundle (names, order, checksums) ─▶ sql (split, parse, classify, segment) ─▶ Bundle
+//!                                                                                         │
+//! ledger (rows of schema_migrations) ────────────────▶ plan ◀─────────────────────────────┘
+//!                                                       │ pending, problems
+//!                                                       ▼
+//!                          run: locks ▸ ledger ▸ one message per file ▸ row in the same transaction
+//! ```
+//!
+//! Everything but [`run`] is pure: no clock, no socket. Knows neither Kubernetes nor Neon; uses
+//! [`crate::postgres`] for sessions. Used by the SepulkiMigration controller, the command line
+//! and tests.
+//!
+//! The promise: when a file's row is in the ledger, the whole file is committed; when it is not,
+//! nothing of it is. Both are one transaction of the server, so no crash of the runner, the
+//! network or the server can separate them.
+
+mod bundle;
+mod checksum;
+mod ledger;
+mod message;
+mod order;
+mod plan;
+mod report;
+pub mod run;
+mod sql;
+
+pub use bundle::{Bundle, MAX_FILE_BYTES, MigrationFile, SourceFile, digest};
+pub use ledger::{LedgerName, LedgerRow, LedgerState};
+pub use plan::{Pending, Plan, Problem, ProblemKind, plan};
+pub use report::{Code, Diagnostic, Diagnostics, Position, Snippet};

@@ -1,0 +1,275 @@
+//! What is applied, what is to run, what is in the way. Pure and total.
+//!
+//! | file | ledger row | verdict |
+//! |---|---|---|
+//! | yes | checksum of the file, or of a variant ([`super::checksum`]) | applied |
+//! | yes | another checksum | applied, [`ProblemKind::Drifted`] |
+//! | yes | none, `unknown` | applied, [`ProblemKind::Unverified`] (a notice) |
+//! | yes | – | pending, up to the target |
+//! | yes, pending | of a file that sorts behind it | pending, [`ProblemKind::OutOfOrder`] |
+//! | yes, pending | of a name that differs in case or `.sql` only | pending, [`ProblemKind::AlmostRecorded`] |
+//! | – | yes | [`ProblemKind::Missing`] (a notice: old files are pruned) |
+//!
+//! Nothing runs while a problem [blocks](Problem::blocks).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::{
+    bundle::{Bundle, MigrationFile},
+    checksum,
+    ledger::{LedgerRow, LedgerState},
+    order,
+    report::Diagnostics,
+};
+
+/// The plan of a bundle against a ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// Versions of the bundle that the ledger has, in order.
+    pub applied: Vec<String>,
+    /// What is to run, in order, up to the target.
+    pub pending: Vec<Pending>,
+    /// What is wrong or worth a word; blocking ones first.
+    pub problems: Vec<Problem>,
+}
+
+/// A file that is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// The file name.
+    pub version: String,
+    /// Its checksum.
+    pub sha256: String,
+}
+
+/// Something about one version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The version it is about.
+    pub version: String,
+    /// What it is.
+    pub kind: ProblemKind,
+}
+
+/// The kinds of problems, see the table of this module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// The applied file has been edited since.
+    Drifted {
+        /// The ledger's checksum.
+        recorded: String,
+        /// The file's.
+        actual: String,
+    },
+    /// Would run although a later one is applied.
+    OutOfOrder {
+        /// The last applied version of the bundle.
+        after: String,
+    },
+    /// The ledger has a version that differs only in case or `.sql`.
+    AlmostRecorded {
+        /// The version in the ledger.
+        row: String,
+    },
+    /// A pending file shares its sequence number with another file.
+    SameNumber {
+        /// The other file.
+        other: String,
+    },
+    /// The file cannot be run.
+    Unrunnable(Diagnostics),
+    /// The target is not in the bundle.
+    UnknownTarget,
+    /// Recorded without a checksum: whether this very file was applied is unknown.
+    Unverified,
+    /// Applied, but the bundle does not have it.
+    Missing,
+}
+
+impl Problem {
+    /// Whether nothing may run because of it.
+    #[must_use]
+    pub fn blocks(&self) -> bool {
+        match self.kind {
+            ProblemKind::Unverified | ProblemKind::Missing => false,
+            ProblemKind::Drifted { .. }
+            | ProblemKind::OutOfOrder { .. }
+            | ProblemKind::AlmostRecorded { .. }
+            | ProblemKind::SameNumber { .. }
+            | ProblemKind::Unrunnable(_)
+            | ProblemKind::UnknownTarget => true,
+        }
+    }
+}
+
+impl ProblemKind {
+    /// The name in conditions and metrics.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Drifted { .. } => "Drifted",
+            Self::OutOfOrder { .. } => "OutOfOrder",
+            Self::AlmostRecorded { .. } => "AlmostRecorded",
+            Self::SameNumber { .. } => "SameNumber",
+            Self::Unrunnable(_) => "Unrunnable",
+            Self::UnknownTarget => "UnknownTarget",
+            Self::Unverified => "Unverified",
+            Self::Missing => "Missing",
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = &self.version;
+        match &self.kind {
+            ProblemKind::Drifted { recorded, actual } => write!(
+                f,
+                "{version} was edited after it was applied (recorded {}…, now {}…): restore the applied file and put the change into a new one",
+                head(recorded),
+                head(actual)
+            ),
+            ProblemKind::OutOfOrder { after } => write!(
+                f,
+                "{version} is not applied, but {after}, which comes later, is: give it a higher number"
+            ),
+            ProblemKind::AlmostRecorded { row } => write!(
+                f,
+                "the ledger records {row:?}, the file is {version:?}: whether that is the same migration cannot be known; give both the same name"
+            ),
+            ProblemKind::SameNumber { other } => write!(
+                f,
+                "{version} has the same number as {other}: which one comes first cannot be known; give it its own number"
+            ),
+            ProblemKind::Unrunnable(findings) => findings.fmt(f),
+            ProblemKind::UnknownTarget => write!(f, "the target {version} is not one of the files"),
+            ProblemKind::Unverified => write!(
+                f,
+                "{version} is recorded without a checksum: it counts as applied, but whether this very file was is unknown"
+            ),
+            ProblemKind::Missing => write!(f, "{version} is applied, but not one of the files"),
+        }
+    }
+}
+
+/// First characters of a checksum.
+fn head(sum: &str) -> &str {
+    sum.get(..12).unwrap_or(sum)
+}
+
+impl Plan {
+    /// The problems because of which nothing may run.
+    pub fn blocking(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter().filter(|problem| problem.blocks())
+    }
+
+    /// Whether the pending files may run.
+    #[must_use]
+    pub fn is_runnable(&self) -> bool {
+        self.blocking().next().is_none()
+    }
+}
+
+/// Plans `bundle` against what `ledger` says, up to and including `target` (all without one).
+#[must_use]
+pub fn plan(bundle: &Bundle, ledger: &LedgerState, target: Option<&str>) -> Plan {
+    let rows: BTreeMap<&str, &LedgerRow> = ledger
+        .rows
+        .iter()
+        .map(|row| (row.version.as_str(), row))
+        .collect();
+    let mut plan = Plan::default();
+    let mut problem = |version: &str, kind| {
+        plan.problems.push(Problem {
+            version: version.to_owned(),
+            kind,
+        });
+    };
+    if let Some(target) = target.filter(|target| bundle.file(target).is_none()) {
+        problem(target, ProblemKind::UnknownTarget);
+    }
+    let last_applied = bundle
+        .files()
+        .iter()
+        .rev()
+        .find(|file| rows.contains_key(file.version()));
+    for file in bundle.files() {
+        let version = file.version();
+        if let Some(row) = rows.get(version) {
+            plan.applied.push(version.to_owned());
+            if let Some(kind) = judge(file, row) {
+                problem(version, kind);
+            }
+        } else if target.is_none_or(|target| version <= target) {
+            for kind in obstacles(bundle, file, &rows, last_applied) {
+                problem(version, kind);
+            }
+            plan.pending.push(Pending {
+                version: version.to_owned(),
+                sha256: file.sha256().to_owned(),
+            });
+        }
+    }
+    let known: BTreeSet<&str> = bundle.files().iter().map(MigrationFile::version).collect();
+    for missing in rows.keys().filter(|version| !known.contains(*version)) {
+        problem(missing, ProblemKind::Missing);
+    }
+    plan.problems.sort_by_key(|problem| !problem.blocks());
+    plan
+}
+
+/// What is to be said about an applied file.
+fn judge(file: &MigrationFile, row: &LedgerRow) -> Option<ProblemKind> {
+    match row
+        .checksum
+        .as_deref()
+        .filter(|sum| checksum::is_checksum(sum))
+    {
+        None => Some(ProblemKind::Unverified),
+        Some(recorded) if file.matches(recorded) => None,
+        Some(recorded) => Some(ProblemKind::Drifted {
+            recorded: recorded.to_owned(),
+            actual: file.sha256().to_owned(),
+        }),
+    }
+}
+
+/// What stands against running a file.
+fn obstacles(
+    bundle: &Bundle,
+    file: &MigrationFile,
+    rows: &BTreeMap<&str, &LedgerRow>,
+    last_applied: Option<&MigrationFile>,
+) -> Vec<ProblemKind> {
+    let mut kinds = Vec::new();
+    if let Some(findings) = file.findings() {
+        kinds.push(ProblemKind::Unrunnable(findings.clone()));
+    }
+    if let Some(last) = last_applied.filter(|last| file.version() < last.version()) {
+        kinds.push(ProblemKind::OutOfOrder {
+            after: last.version().to_owned(),
+        });
+    }
+    let same = |row: &&&str| folded(row) == folded(file.version());
+    if let Some(row) = rows.keys().find(same) {
+        kinds.push(ProblemKind::AlmostRecorded {
+            row: (*row).to_owned(),
+        });
+    }
+    let number = order::sequence_number(file.version());
+    let twin = |other: &&MigrationFile| {
+        other.version() != file.version() && order::sequence_number(other.version()) == number
+    };
+    if let Some(other) = number.and_then(|_| bundle.files().iter().find(twin)) {
+        kinds.push(ProblemKind::SameNumber {
+            other: other.version().to_owned(),
+        });
+    }
+    kinds
+}
+
+fn folded(version: &str) -> String {
+    let lower = version.to_lowercase();
+    lower.strip_suffix(".sql").unwrap_or(&lower).to_owned()
+}

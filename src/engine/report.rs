@@ -1,0 +1,257 @@
+//! What is wrong with a file, where, and what to do about it. Pure.
+//!
+//! One shape for everything that can be said about a file: findings of the compiler before
+//! anything runs and errors of the server afterwards. `Display` is one line for conditions and
+//! logs, [`Diagnostic::render`] the full text for reports and terminals.
+
+use std::fmt;
+
+/// A place in a file, as editors count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+}
+
+/// The line of the file that is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snippet {
+    /// The line, tabs as blanks, long lines cut; constants that may be secrets are blanked.
+    pub text: String,
+    /// Characters before the marked part.
+    pub caret: usize,
+    /// Characters of the marked part, at least 1.
+    pub width: usize,
+}
+
+/// What kind of thing is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Code {
+    /// The name cannot serve as a version.
+    InvalidName,
+    /// Two files would be the same version.
+    Duplicate,
+    /// Byte order and numeric order of the names differ.
+    AmbiguousOrder,
+    /// The file is larger than the engine reads.
+    TooLarge,
+    /// Not UTF-8, or it contains a NUL byte.
+    NotText,
+    /// Nested deeper than can be parsed safely.
+    TooDeep,
+    /// Not SQL.
+    Syntax,
+    /// Two independent readings of the file find different statements.
+    UncertainBoundary,
+    /// A command only psql understands.
+    PsqlCommand,
+    /// `COPY … FROM STDIN`.
+    CopyFromStdin,
+    /// A statement that PostgreSQL refuses inside a transaction.
+    NeedsAutocommit,
+    /// BEGIN, COMMIT and their kin where the file cannot be recorded together with its effects.
+    TransactionControl,
+    /// The server refused a statement; everything was rolled back.
+    Refused,
+    /// The file ended the transaction it ran in, so it was not recorded.
+    CommittedItself,
+    /// The file worked, but its row could not be written; everything was rolled back.
+    NotRecorded,
+}
+
+impl Code {
+    /// The name in reports and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidName => "InvalidName",
+            Self::Duplicate => "Duplicate",
+            Self::AmbiguousOrder => "AmbiguousOrder",
+            Self::TooLarge => "TooLarge",
+            Self::NotText => "NotText",
+            Self::TooDeep => "TooDeep",
+            Self::Syntax => "Syntax",
+            Self::UncertainBoundary => "UncertainBoundary",
+            Self::PsqlCommand => "PsqlCommand",
+            Self::CopyFromStdin => "CopyFromStdin",
+            Self::NeedsAutocommit => "NeedsAutocommit",
+            Self::TransactionControl => "TransactionControl",
+            Self::Refused => "Refused",
+            Self::CommittedItself => "CommittedItself",
+            Self::NotRecorded => "NotRecorded",
+        }
+    }
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The file's name, which is the migration's version.
+    pub file: String,
+    /// What kind of thing is wrong.
+    pub code: Code,
+    /// Where; `None` where the whole file is meant.
+    pub position: Option<Position>,
+    /// The server's SQLSTATE, for errors of the server.
+    pub sqlstate: Option<String>,
+    /// What is wrong.
+    pub message: String,
+    /// More about it in the server's words; may contain data of rows.
+    pub detail: Option<String>,
+    /// What to do.
+    pub hint: Option<String>,
+    /// The line that is meant.
+    pub snippet: Option<Snippet>,
+}
+
+impl Diagnostic {
+    pub(crate) fn of_file(file: &str, code: Code, message: impl Into<String>) -> Self {
+        Self {
+            file: file.to_owned(),
+            code,
+            position: None,
+            sqlstate: None,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            snippet: None,
+        }
+    }
+
+    #[must_use]
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The full text: place, message, line with caret, detail and hint; ends with a line break.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = format!("{self}\n");
+        if let (Some(position), Some(snippet)) = (self.position, &self.snippet) {
+            let number = position.line.to_string();
+            let margin = " ".repeat(number.len());
+            let caret = " ".repeat(snippet.caret) + &"^".repeat(snippet.width);
+            text += &format!(
+                " {margin} |\n {number} | {}\n {margin} | {caret}\n",
+                snippet.text
+            );
+        }
+        for (label, value) in [("detail", &self.detail), ("hint", &self.hint)] {
+            if let Some(value) = value {
+                text += &format!("  {label}: {value}\n");
+            }
+        }
+        text
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(Position { line, column }) = self.position {
+            write!(f, ":{line}:{column}")?;
+        }
+        write!(f, ": {}", self.message)?;
+        if let Some(sqlstate) = &self.sqlstate {
+            write!(f, " (SQLSTATE {sqlstate})")?;
+        }
+        Ok(())
+    }
+}
+
+/// Findings in the order of files and places. Where a function returns them as an error there is
+/// at least one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Diagnostics(Vec<Diagnostic>);
+
+impl Diagnostics {
+    /// The findings.
+    pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
+        self.0.iter()
+    }
+
+    /// The first one.
+    #[must_use]
+    pub fn first(&self) -> Option<&Diagnostic> {
+        self.0.first()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them in full, see [`Diagnostic::render`].
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.0.iter().map(Diagnostic::render).collect()
+    }
+}
+
+impl From<Vec<Diagnostic>> for Diagnostics {
+    fn from(list: Vec<Diagnostic>) -> Self {
+        Self(list)
+    }
+}
+
+impl<'a> IntoIterator for &'a Diagnostics {
+    type Item = &'a Diagnostic;
+    type IntoIter = std::slice::Iter<'a, Diagnostic>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_slice() {
+            [] => f.write_str("no findings"),
+            [only] => only.fmt(f),
+            [first, rest @ ..] => write!(f, "{first} (and {} more)", rest.len()),
+        }
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_reads_like_a_compilers() {
+        let finding = Diagnostic {
+            position: Some(Position {
+                line: 12,
+                column: 3,
+            }),
+            sqlstate: Some("42601".into()),
+            hint: Some("remove the comma".into()),
+            snippet: Some(Snippet {
+                text: "  a int,,".into(),
+                caret: 2,
+                width: 3,
+            }),
+            ..Diagnostic::of_file("001_a.sql", Code::Syntax, "syntax error at or near \",\"")
+        };
+        assert_eq!(
+            finding.to_string(),
+            "001_a.sql:12:3: syntax error at or near \",\" (SQLSTATE 42601)"
+        );
+        assert_eq!(
+            finding.render(),
+            "001_a.sql:12:3: syntax error at or near \",\" (SQLSTATE 42601)\n    |\n 12 |   a int,,\n    |   ^^^\n  hint: remove the comma\n"
+        );
+    }
+}

@@ -1,0 +1,204 @@
+//! The control session: its lock, the ledger, and an eye on the worker.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use tokio::time::sleep;
+
+use super::{
+    Progress, RunError,
+    session::{self, Session, get},
+};
+use crate::{
+    engine::ledger::{self, LedgerName, LedgerRow, LedgerState},
+    postgres::{Class, Error, Target, lock::Key},
+};
+
+pub(super) struct Control {
+    session: Session,
+    ledger: LedgerName,
+    pub(super) keys: Keys,
+}
+
+/// The locks of one ledger.
+#[derive(Clone, Copy)]
+pub(super) struct Keys {
+    pub(super) control: Key,
+    pub(super) worker: Key,
+}
+
+/// What the worker is doing to others and they to it.
+pub(super) struct Sight {
+    /// Who holds what the worker waits for.
+    pub(super) waits_for: Option<String>,
+    /// Somebody waits for the worker.
+    pub(super) is_in_the_way: bool,
+}
+
+impl Control {
+    pub(super) fn new(session: Session, target: &Target, ledger: &LedgerName) -> Self {
+        let name = ledger.quoted();
+        Self {
+            session,
+            ledger: ledger.clone(),
+            keys: Keys {
+                control: Key::control(&target.database, &name),
+                worker: Key::worker(&target.database, &name),
+            },
+        }
+    }
+
+    pub(super) fn server_version(&self) -> u32 {
+        self.session.version
+    }
+
+    /// Takes the control lock, waiting at most `patience` for another run to end.
+    pub(super) async fn take_lock(
+        &mut self,
+        patience: Duration,
+        progress: &mut (impl FnMut(Progress) + Send),
+    ) -> Result<(), RunError> {
+        take(
+            &mut self.session,
+            self.keys,
+            self.keys.control,
+            patience,
+            progress,
+        )
+        .await
+    }
+
+    /// Reads the ledger; a table of that name that is none is an error.
+    pub(super) async fn ledger(&mut self) -> Result<LedgerState, RunError> {
+        let connection = &mut self.session.connection;
+        let mut columns = Vec::new();
+        for row in session::rows(connection, ledger::shape_sql(&self.ledger)).await? {
+            columns.push((get(&row, 0)?, get(&row, 1)?));
+        }
+        if !ledger::shape(&self.ledger, &columns).map_err(RunError::LedgerConflict)? {
+            return Ok(LedgerState::default());
+        }
+        let mut rows = Vec::new();
+        for row in session::rows(connection, ledger::rows_sql(&self.ledger)).await? {
+            let microseconds = get::<Option<String>>(&row, 2)?;
+            rows.push(LedgerRow {
+                version: get(&row, 0)?,
+                checksum: get(&row, 1)?,
+                applied_at: microseconds
+                    .and_then(|text| text.parse().ok())
+                    .and_then(|at| jiff::Timestamp::from_microsecond(at).ok()),
+            });
+        }
+        Ok(LedgerState { exists: true, rows })
+    }
+
+    /// Creates the ledger; only while the lock is held.
+    pub(super) async fn create_ledger(&mut self) -> Result<(), RunError> {
+        let sql = ledger::create_sql(&self.ledger);
+        let created = session::rows(&mut self.session.connection, sql).await;
+        created.map(drop).map_err(|error| {
+            let text = format!("the ledger {} cannot be created: {error}", self.ledger);
+            match error.class {
+                Class::Transient | Class::Conflict => RunError::Transient(text),
+                Class::Denied => RunError::Denied(text),
+                Class::Unsupported | Class::Invalid => RunError::LedgerConflict(text),
+            }
+        })
+    }
+
+    /// Looks at the worker's locks; also proves that this session still lives.
+    pub(super) async fn watch(&mut self, worker: i32) -> Result<Sight, Error> {
+        let sql = format!(
+            "SELECT (SELECT string_agg(coalesce(nullif(a.application_name, ''), a.backend_type) \
+                 || ' (pid ' || a.pid || ', ' || coalesce(a.state, 'unknown') || ')', ', ') \
+               FROM pg_catalog.pg_stat_activity a \
+               WHERE a.pid = ANY (pg_catalog.pg_blocking_pids({worker}))), \
+             EXISTS (SELECT FROM pg_catalog.pg_locks w WHERE NOT w.granted AND w.pid <> {worker} \
+               AND {worker} = ANY (pg_catalog.pg_blocking_pids(w.pid)))"
+        );
+        let rows = session::rows(&mut self.session.connection, sql).await?;
+        let row = rows
+            .first()
+            .ok_or_else(|| Error::new(Class::Transient, "the server gave no answer"))?;
+        Ok(Sight {
+            waits_for: get(row, 0)?,
+            is_in_the_way: get(row, 1)?,
+        })
+    }
+
+    /// Cancels what the worker executes.
+    pub(super) async fn cancel(&mut self, worker: i32) -> Result<(), Error> {
+        signal(&mut self.session, "pg_cancel_backend", worker).await
+    }
+
+    /// Ends the worker's session.
+    pub(super) async fn terminate(&mut self, worker: i32) -> Result<(), Error> {
+        signal(&mut self.session, "pg_terminate_backend", worker).await
+    }
+
+    pub(super) async fn close(self) {
+        session::close(self.session.connection).await;
+    }
+}
+
+/// Sends a signal to a backend, through any session of the same role.
+pub(super) async fn signal(session: &mut Session, function: &str, pid: i32) -> Result<(), Error> {
+    let sql = format!("SELECT pg_catalog.{function}({pid})");
+    session::rows(&mut session.connection, sql).await.map(drop)
+}
+
+/// Polls for `key` and the shared lock of the database. Between polls the session holds no
+/// snapshot, so it is in nobody's way.
+pub(super) async fn take(
+    session: &mut Session,
+    keys: Keys,
+    key: Key,
+    patience: Duration,
+    progress: &mut (impl FnMut(Progress) + Send),
+) -> Result<(), RunError> {
+    let sql = format!(
+        "SELECT {} AND {}",
+        key.try_for_session(),
+        Key::database().try_shared_for_session()
+    );
+    let mut out_of_patience = Box::pin(sleep(patience));
+    let mut last = None;
+    loop {
+        let rows = session::rows(&mut session.connection, sql.clone()).await?;
+        if rows.first().map(|row| get(row, 0)).transpose()? == Some(true) {
+            return Ok(());
+        }
+        let holder = holder(session, keys).await?;
+        if last.as_ref() != Some(&holder) {
+            progress(Progress::WaitingForRun {
+                holder: holder.clone(),
+            });
+            last = Some(holder.clone());
+        }
+        let pause = Duration::from_millis(rand::rng().random_range(100..400));
+        tokio::select! {
+            biased;
+            () = &mut out_of_patience => return Err(RunError::Busy(holder)),
+            () = sleep(pause) => {}
+        }
+    }
+}
+
+/// Describes who holds one of our locks.
+async fn holder(session: &mut Session, keys: Keys) -> Result<String, RunError> {
+    let sql = format!(
+        "SELECT coalesce(nullif(a.application_name, ''), 'a session') || ' (pid ' || l.pid \
+           || coalesce(', since ' || to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), '') || ')' \
+         FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
+         WHERE l.granted AND l.pid <> pg_catalog.pg_backend_pid() \
+           AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()) \
+           AND (({}) OR ({}) OR (({}) AND l.mode = 'ExclusiveLock')) \
+         ORDER BY a.backend_start LIMIT 1",
+        keys.control.in_pg_locks("l"),
+        keys.worker.in_pg_locks("l"),
+        Key::database().in_pg_locks("l"),
+    );
+    let rows = session::rows(&mut session.connection, sql).await?;
+    let found: Option<String> = rows.first().map(|row| get(row, 0)).transpose()?;
+    Ok(found.unwrap_or_else(|| "a session that has just ended".to_owned()))
+}

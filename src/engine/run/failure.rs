@@ -1,0 +1,173 @@
+//! From the server's error to the line of the file. Pure.
+
+use std::ops::Range;
+
+use crate::{
+    engine::{
+        message::{Message, Step},
+        report::{Code, Diagnostic},
+        sql::{
+            Script,
+            lex::{Token, TokenKind, tokens},
+            position::{position, snippet},
+        },
+    },
+    postgres::ServerError,
+};
+
+/// Locates an error that came after `completed` answers to `message`.
+pub(super) fn locate(
+    version: &str,
+    script: &Script,
+    message: &Message,
+    completed: usize,
+    error: &ServerError,
+) -> Diagnostic {
+    let step = message.step(completed);
+    let place = match step {
+        Some(Step::Statement(index)) => place(script, message, index, error),
+        Some(Step::Prepare | Step::Fence | Step::Record | Step::Commit) => None,
+        // a syntax error comes before any answer, with a position
+        None => None,
+    };
+    let place = place.or_else(|| {
+        error
+            .position
+            .and_then(|p| message.byte_of_file(p))
+            .map(|b| word_at(&script.text, b))
+    });
+    let (code, text, hint) = judge(step, place.is_some(), error);
+    Diagnostic {
+        position: place
+            .as_ref()
+            .map(|range| position(&script.text, range.start)),
+        snippet: place.as_ref().map(|range| snippet(&script.text, range)),
+        sqlstate: Some(error.sqlstate.clone()),
+        detail: error.detail.clone(),
+        hint: hint.map(str::to_owned).or_else(|| error.hint.clone()),
+        ..Diagnostic::of_file(version, code, text)
+    }
+}
+
+fn judge(
+    step: Option<Step>,
+    located: bool,
+    error: &ServerError,
+) -> (Code, String, Option<&'static str>) {
+    let message = error.message.clone();
+    match (step, error.sqlstate.as_str()) {
+        (Some(Step::Record), "23502") => (
+            Code::CommittedItself,
+            "the file ended the transaction it ran in, so it was not recorded; what came before that is committed".to_owned(),
+            Some("remove what commits, undo by hand what the file left behind, then try again"),
+        ),
+        (Some(Step::Record), "23505") => (
+            Code::NotRecorded,
+            "the file was rolled back because its version is in the ledger already".to_owned(),
+            Some("files do not write the ledger themselves, and no other tool may run beside this one"),
+        ),
+        (Some(Step::Record), _) => (
+            Code::NotRecorded,
+            format!("the file was rolled back because it could not be recorded: {message}"),
+            None,
+        ),
+        (_, "25001" | "2D000") => (
+            Code::NeedsAutocommit,
+            format!("{message}, which is where files are run"),
+            Some("leave this statement out of the file and run it by hand"),
+        ),
+        (Some(Step::Commit), _) => (Code::Refused, format!("at the commit: {message}"), None),
+        (Some(Step::Prepare | Step::Fence), _) if !located => {
+            (Code::Refused, format!("before the file: {message}"), None)
+        }
+        (_, _) => (Code::Refused, message, None),
+    }
+}
+
+/// The range that is meant by an error of a statement.
+fn place(
+    script: &Script,
+    message: &Message,
+    index: usize,
+    error: &ServerError,
+) -> Option<Range<usize>> {
+    let statement = script.statements.get(index)?.range.clone();
+    if let Some(byte) = error.position.and_then(|p| message.byte_of_file(p)) {
+        return Some(word_at(&script.text, byte));
+    }
+    let in_body = error.context.as_deref().and_then(line_in_block);
+    in_body
+        .and_then(|line| line_of_body(&script.text, &statement, line))
+        .or(Some(statement))
+}
+
+/// The token that begins at `byte`.
+fn word_at(text: &str, byte: usize) -> Range<usize> {
+    let token = tokens(text).into_iter().find(|t| t.range.contains(&byte));
+    token.map_or(byte..byte + 1, |t| byte..t.range.end)
+}
+
+/// The line within the outermost anonymous block that PostgreSQL's stack names:
+/// `PL/pgSQL function inline_code_block line 4 at PERFORM`. The words around it are translated.
+fn line_in_block(context: &str) -> Option<usize> {
+    let (_, after) = context.rsplit_once("inline_code_block")?;
+    let digits = after.trim_start_matches(|c: char| !c.is_ascii_digit() && c != '\n');
+    let end = digits
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(digits.len());
+    digits.get(..end)?.parse().ok()
+}
+
+/// The code on line `number` (from 1) of the string constant that is the body of a DO.
+fn line_of_body(text: &str, statement: &Range<usize>, number: usize) -> Option<Range<usize>> {
+    let source = text.get(statement.clone())?;
+    let is_body = |t: &Token| matches!(t.kind, TokenKind::DollarText | TokenKind::Text);
+    let body = tokens(source).into_iter().find(is_body)?;
+    let literal = body.text(source);
+    let opening = match literal.strip_prefix('$').and_then(|rest| rest.find('$')) {
+        Some(tag) => tag + 2,
+        None => literal.find('\'')? + 1,
+    };
+    let inside = literal.get(opening..)?;
+    let before: usize = inside
+        .split_inclusive('\n')
+        .take(number.checked_sub(1)?)
+        .map(str::len)
+        .sum();
+    let line = inside.get(before..)?.lines().next().unwrap_or_default();
+    let indent = line.len() - line.trim_start().len();
+    let start = statement.start + body.range.start + opening + before + indent;
+    Some(start..start + line.trim().len().max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_blocks() {
+        for (context, expected) in [
+            (
+                "PL/pgSQL function inline_code_block line 4 at PERFORM",
+                Some(4),
+            ),
+            (
+                "SQL statement \"SELECT 1/0\"\nPL/pgSQL function f() line 2 at x\nPL/pgSQL function inline_code_block line 12 at PERFORM",
+                Some(12),
+            ),
+            (
+                "PL/pgSQL-Funktion inline_code_block Zeile 7 bei RAISE",
+                Some(7),
+            ),
+            ("PL/pgSQL function f() line 2 at x", None),
+        ] {
+            assert_eq!(line_in_block(context), expected, "{context}");
+        }
+        let text = "SELECT 1;\nDO $x$\nBEGIN\n  PERFORM f();\nEND $x$;";
+        let statement = 10..text.len();
+        let found = line_of_body(text, &statement, 3).unwrap();
+        assert_eq!(&text[found], "PERFORM f();");
+        let found = line_of_body(text, &statement, 99).unwrap();
+        assert!(found.end <= text.len() + 1);
+    }
+}

@@ -1,0 +1,247 @@
+//! Running a bundle against a database. The only part of the engine with effects.
+//!
+//! ```text
+//! control session A ── lock ── ledger ── plan ─────────── observe every half second ─── ledger ─▶ report
+//! worker session  B             └ lock ── file, row ── file, row ── …
+//! ```
+//!
+//! * A holds the control lock and does the bookkeeping; B holds the worker lock and runs files.
+//!   A run needs both, so a second runner can neither start while A lives nor while a statement
+//!   of a dead run is still executing in B.
+//! * Each file and its row are one message and one transaction ([`super::message`]).
+//! * Losing A ends B. Losing B ends the run; whether its last file was committed is what the
+//!   ledger says to the next run.
+//! * Locks of others are waited for only shortly, then the file starts over after a pause.
+
+mod control;
+mod error;
+mod failure;
+mod file;
+mod session;
+mod stop;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    bundle::Bundle,
+    ledger::{LedgerName, LedgerState},
+    plan::{Plan, plan},
+};
+use crate::postgres::Target;
+
+pub use error::RunError;
+
+use control::Control;
+use file::{FileRun, Worker};
+use stop::Stop;
+
+/// What to run, where, as whom.
+#[derive(Debug, Clone)]
+pub struct RunRequest {
+    /// The direct endpoint, the role that owns the database.
+    pub target: Target,
+    /// Where applied files are recorded.
+    pub ledger: LedgerName,
+    /// The files.
+    pub bundle: Arc<Bundle>,
+    /// The last version to apply; all without one.
+    pub until: Option<String>,
+    /// Who runs: shown to others as `sepulki/<holder>` in `pg_stat_activity`; keep it below 50
+    /// bytes.
+    pub holder: String,
+    /// How long to wait for what.
+    pub timeouts: Timeouts,
+    /// Ends the run: a statement that is running is cancelled on the server.
+    pub cancel: CancellationToken,
+}
+
+/// How long to wait for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a server that is asleep or starting.
+    pub connect: Duration,
+    /// For another run on the same ledger; zero tries once.
+    pub other_run: Duration,
+    /// For a lock inside the database, each time; PostgreSQL's `lock_timeout`.
+    pub lock: Duration,
+    /// Longest time others may wait for locks of one file before it gives way and starts over.
+    pub max_blocked: Duration,
+    /// For the whole run.
+    pub deadline: Duration,
+    /// How often one file starts over because of locks.
+    pub retries: u32,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(30),
+            other_run: Duration::from_secs(10),
+            lock: Duration::from_secs(2),
+            max_blocked: Duration::from_secs(5),
+            deadline: Duration::from_secs(30 * 60),
+            retries: 10,
+        }
+    }
+}
+
+/// What happens during a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// Another run holds the ledger.
+    WaitingForRun {
+        /// Who.
+        holder: String,
+    },
+    /// A file starts, or starts over.
+    Started {
+        /// The file.
+        version: String,
+        /// From 1.
+        number: usize,
+        /// Files of this run.
+        total: usize,
+        /// From 1.
+        attempt: u32,
+    },
+    /// The file waits for locks of other sessions.
+    WaitingForLock {
+        /// The file.
+        version: String,
+        /// Who holds them.
+        holder: String,
+    },
+    /// The file gave way and starts over after a pause.
+    Retrying {
+        /// The file.
+        version: String,
+        /// Why.
+        reason: String,
+        /// The pause.
+        pause: Duration,
+    },
+    /// The file and its row are committed.
+    Applied {
+        /// The file.
+        version: String,
+    },
+}
+
+/// A run that went through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunReport {
+    /// What this run applied, in order.
+    pub applied: Vec<String>,
+    /// The ledger at the end.
+    pub ledger: LedgerState,
+    /// The plan against that ledger: what is left behind the target, and notices.
+    pub plan: Plan,
+}
+
+/// Reads the ledger in a short session, without any lock, and changes nothing.
+///
+/// # Errors
+/// Whatever keeps the ledger from being read; see [`RunError`].
+pub async fn inspect(
+    target: &Target,
+    ledger: &LedgerName,
+    holder: &str,
+    connect: Duration,
+) -> Result<LedgerState, RunError> {
+    let session = session::open(target, holder, session::control_settings(), connect);
+    let session = Box::pin(session).await?;
+    let mut control = Control::new(session, target, ledger);
+    let state = control.ledger().await?;
+    control.close().await;
+    Ok(state)
+}
+
+/// Applies what is pending. Tells `progress` what happens as it happens; what it told as
+/// [`Progress::Applied`] is committed, however the run ends.
+///
+/// # Errors
+/// See [`RunError`]. Nothing of the file that was running is left behind.
+pub async fn apply(
+    request: RunRequest,
+    mut progress: impl FnMut(Progress) + Send,
+) -> Result<RunReport, RunError> {
+    let mut stop = Stop::new(request.cancel.clone(), request.timeouts.deadline);
+    let mut control = stop.or(Box::pin(lock(&request, &mut progress))).await?;
+    let state = stop.or(control.ledger()).await?;
+    let first = runnable(&request, &state)?;
+    if first.pending.is_empty() {
+        control.close().await;
+        return Ok(RunReport {
+            applied: Vec::new(),
+            ledger: state,
+            plan: first,
+        });
+    }
+    let mut worker = stop
+        .or(Box::pin(Worker::open(
+            &request,
+            &mut control,
+            &mut progress,
+        )))
+        .await?;
+    // read again: until the worker lock was ours, a dead run's last file could still commit
+    let state = stop.or(control.ledger()).await?;
+    let todo = runnable(&request, &state)?;
+    if !state.exists && !todo.pending.is_empty() {
+        stop.or(control.create_ledger()).await?;
+    }
+    let mut applied = Vec::new();
+    let total = todo.pending.len();
+    for (index, pending) in todo.pending.into_iter().enumerate() {
+        let run = FileRun {
+            request: &request,
+            version: &pending.version,
+            number: index + 1,
+            total,
+        };
+        Box::pin(run.apply(&mut control, &mut worker, &mut stop, &mut progress)).await?;
+        progress(Progress::Applied {
+            version: pending.version.clone(),
+        });
+        applied.push(pending.version);
+    }
+    let ledger = control.ledger().await?;
+    worker.close().await;
+    control.close().await;
+    Ok(RunReport {
+        applied,
+        plan: plan(&request.bundle, &ledger, request.until.as_deref()),
+        ledger,
+    })
+}
+
+/// Opens the control session and takes its lock.
+async fn lock(
+    request: &RunRequest,
+    progress: &mut (impl FnMut(Progress) + Send),
+) -> Result<Control, RunError> {
+    let settings = session::control_settings();
+    let session = session::open(
+        &request.target,
+        &request.holder,
+        settings,
+        request.timeouts.connect,
+    )
+    .await?;
+    let mut control = Control::new(session, &request.target, &request.ledger);
+    control
+        .take_lock(request.timeouts.other_run, progress)
+        .await?;
+    Ok(control)
+}
+
+fn runnable(request: &RunRequest, state: &LedgerState) -> Result<Plan, RunError> {
+    let plan = plan(&request.bundle, state, request.until.as_deref());
+    if plan.is_runnable() {
+        Ok(plan)
+    } else {
+        Err(RunError::Blocked(Box::new(plan)))
+    }
+}

@@ -1,0 +1,179 @@
+//! Sessions that are fit for migrations: direct, writable, with settings of their own.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use sqlx::{
+    AssertSqlSafe, Connection, Row,
+    postgres::{PgConnection, PgRow},
+};
+use tokio::time::timeout;
+
+use super::{RunError, Timeouts};
+use crate::postgres::{Class, Error, Options, Target, connect};
+
+/// Longest wait for a statement of the bookkeeping, none of which can take long.
+const SHORT: Duration = Duration::from_secs(15);
+
+/// An open session.
+pub(super) struct Session {
+    pub(super) connection: PgConnection,
+    /// Process id of its backend.
+    pub(super) pid: i32,
+    /// `server_version_num`.
+    pub(super) version: u32,
+}
+
+type Settings = Vec<(String, String)>;
+
+/// Settings given at startup take precedence over those of role and database, and RESET ALL
+/// returns to them.
+pub(super) fn control_settings() -> Settings {
+    [
+        ("statement_timeout", "0"),
+        ("lock_timeout", "2s"),
+        ("idle_session_timeout", "0"),
+        ("idle_in_transaction_session_timeout", "60s"),
+        // the server notices a dead client within seconds, also in the middle of a statement
+        ("client_connection_check_interval", "2s"),
+        ("tcp_keepalives_idle", "30"),
+        ("tcp_keepalives_interval", "10"),
+        ("tcp_keepalives_count", "3"),
+        ("standard_conforming_strings", "on"),
+        ("default_transaction_isolation", "read committed"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec()
+}
+
+/// The same with the caller's lock timeout. A session that runs files may only be ended by the
+/// run itself, so limits that a role or database may carry are lifted.
+pub(super) fn worker_settings(timeouts: &Timeouts, server_version: u32) -> Settings {
+    let mut settings = control_settings();
+    let milliseconds = timeouts.lock.as_millis();
+    settings.push(("lock_timeout".to_owned(), format!("{milliseconds}ms")));
+    if server_version >= 170_000 {
+        settings.push(("transaction_timeout".to_owned(), "0".to_owned()));
+    }
+    settings
+}
+
+/// Connects and makes sure that the server at the other end is what migrations need.
+pub(super) async fn open(
+    target: &Target,
+    holder: &str,
+    mut settings: Settings,
+    patience: Duration,
+) -> Result<Session, RunError> {
+    if is_pooler(&target.host) {
+        return Err(pooler("the host is that of a pooler"));
+    }
+    let nonce = format!("{:016x}", rand::rng().random::<u64>());
+    settings.push(("sepulki.session".to_owned(), nonce.clone()));
+    let options = Options { settings, patience };
+    let mut connection = connect(target, &format!("sepulki/{holder}"), &options)
+        .await
+        .map_err(|error| match error.sqlstate() {
+            Some("08P01") => pooler(&error.to_string()),
+            _ => RunError::from(error),
+        })?;
+    let facts = "SELECT coalesce(current_setting('sepulki.session', true), ''), \
+         pg_catalog.pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', \
+         current_setting('server_version_num')::int4, pg_catalog.pg_backend_pid()";
+    let rows = rows(&mut connection, facts.to_owned()).await?;
+    let row = rows
+        .first()
+        .ok_or_else(|| RunError::Transient("the server gave no answer".to_owned()))?;
+    if get::<String>(row, 0)? != nonce {
+        return Err(pooler("settings of the session do not arrive"));
+    }
+    if get::<bool>(row, 1)? {
+        return Err(RunError::Unsupported(
+            "this is a read-only standby: migrations need the read-write endpoint".to_owned(),
+        ));
+    }
+    if get::<bool>(row, 2)? {
+        return Err(RunError::Unsupported(
+            "transactions of this role or database are read-only by default".to_owned(),
+        ));
+    }
+    Ok(Session {
+        version: get::<i32>(row, 3)?.unsigned_abs(),
+        pid: get(row, 4)?,
+        connection,
+    })
+}
+
+/// Neon's pooled hosts carry `-pooler` in the first label.
+fn is_pooler(host: &str) -> bool {
+    host.split('.')
+        .next()
+        .is_some_and(|label| label.ends_with("-pooler"))
+}
+
+fn pooler(why: &str) -> RunError {
+    RunError::Unsupported(format!(
+        "migrations need a direct connection, not a pooled one, where the locks of a session get lost: {why}"
+    ))
+}
+
+/// Sends one message of the bookkeeping and collects the rows.
+pub(super) async fn rows(connection: &mut PgConnection, sql: String) -> Result<Vec<PgRow>, Error> {
+    let query = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection);
+    match timeout(SHORT, query).await {
+        Ok(result) => result.map_err(Error::from),
+        Err(_) => Err(Error::new(
+            Class::Transient,
+            "the server did not answer in time",
+        )),
+    }
+}
+
+/// A column of a row.
+pub(super) fn get<'r, T>(row: &'r PgRow, index: usize) -> Result<T, Error>
+where
+    T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+{
+    row.try_get(index).map_err(Error::from)
+}
+
+/// Says goodbye; a server that does not listen any more is no trouble.
+pub(super) async fn close(connection: PgConnection) {
+    if let Ok(Err(error)) = timeout(Duration::from_secs(2), connection.close()).await {
+        tracing::debug!(%error, "closing a session failed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pooled_hosts_are_known_by_name() {
+        assert!(is_pooler("ep-cool-x-123-pooler.eu-central-1.aws.neon.tech"));
+        assert!(is_pooler("ep-x-pooler.local.localhost"));
+        assert!(!is_pooler("ep-x.local.localhost"));
+        assert!(!is_pooler("ep-x.my-pooler.example"));
+        assert!(!is_pooler("/run/postgresql"));
+    }
+
+    #[test]
+    fn later_settings_win_and_new_ones_depend_on_the_server() {
+        let timeouts = Timeouts {
+            lock: Duration::from_millis(300),
+            ..Timeouts::default()
+        };
+        let old = worker_settings(&timeouts, 150_018);
+        let last = old
+            .iter()
+            .rfind(|(name, _)| name == "lock_timeout")
+            .unwrap();
+        assert_eq!(last.1, "300ms");
+        assert!(!old.iter().any(|(name, _)| name == "transaction_timeout"));
+        assert!(
+            worker_settings(&timeouts, 170_000)
+                .iter()
+                .any(|(name, _)| name == "transaction_timeout")
+        );
+    }
+}

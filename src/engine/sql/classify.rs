@@ -1,0 +1,318 @@
+//! What a statement means for the transaction it runs in. Pure.
+//!
+//! The lists are PostgreSQL's own (`PreventInTransactionBlock` in its sources, checked on 15).
+//! What cannot be told from the text (a partitioned table, a slot) is left to the server: inside
+//! the runner's transaction its refusal has no effect.
+
+use std::ops::Range;
+
+use super::lex::{Token, TokenKind};
+
+/// The classes the compiler tells apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Only a semicolon; the server does not answer it.
+    Empty,
+    /// `BEGIN`, `START TRANSACTION`.
+    Begin {
+        /// Nothing can be recorded in such a transaction.
+        read_only: bool,
+    },
+    /// `COMMIT`, `END`.
+    Commit,
+    /// `COMMIT AND CHAIN`.
+    CommitAndChain,
+    /// `ROLLBACK`, `ABORT`.
+    Rollback,
+    /// `SAVEPOINT`, `RELEASE`, `ROLLBACK TO`.
+    Savepoint,
+    /// `PREPARE TRANSACTION`.
+    PrepareTransaction,
+    /// `SET TRANSACTION`: must come before the first query of its transaction.
+    SetTransaction,
+    /// `SET`, `RESET`, `SHOW`: changes the session at most.
+    Session,
+    /// Refused inside a transaction; the words name it.
+    Autocommit(&'static str),
+    /// `COPY … FROM STDIN`, `COPY … TO STDOUT`: needs a client that speaks COPY.
+    CopyStream,
+    /// A body that commits or rolls back, at this place of the file.
+    ControlsTransaction(Range<usize>),
+    /// `CALL` of this procedure.
+    Call(String),
+    /// Everything else.
+    Transactional,
+}
+
+/// Classifies the statement made of `tokens`.
+pub(crate) fn classify(text: &str, tokens: &[Token]) -> Class {
+    let words: Vec<String> = tokens
+        .iter()
+        .filter(|token| token.is_significant())
+        .map(|token| match token.kind {
+            TokenKind::Word => token.text(text).to_ascii_uppercase(),
+            TokenKind::Text | TokenKind::DollarText => String::from("'"),
+            _ => token.text(text).to_owned(),
+        })
+        .collect();
+    let words: Vec<&str> = words
+        .iter()
+        .map(String::as_str)
+        .filter(|w| *w != ";")
+        .collect();
+    control(&words)
+        .or_else(|| autocommit(&words).map(Class::Autocommit))
+        .unwrap_or_else(|| match words.as_slice() {
+            [] => Class::Empty,
+            ["SET", "TRANSACTION", ..] | ["SET", "LOCAL", "TRANSACTION", ..] => {
+                Class::SetTransaction
+            }
+            ["SET" | "RESET" | "SHOW", ..] => Class::Session,
+            ["COPY", ..] if has(&words, &["STDIN"]) || has(&words, &["STDOUT"]) => {
+                Class::CopyStream
+            }
+            ["CALL", name @ ..] => Class::Call(called(name)),
+            _ => Class::Transactional,
+        })
+}
+
+fn control(words: &[&str]) -> Option<Class> {
+    Some(match words {
+        ["BEGIN", ..] | ["START", "TRANSACTION", ..] => Class::Begin {
+            read_only: has(words, &["READ", "ONLY"]),
+        },
+        ["COMMIT", "PREPARED", ..] => Class::Autocommit("COMMIT PREPARED"),
+        ["ROLLBACK", "PREPARED", ..] => Class::Autocommit("ROLLBACK PREPARED"),
+        ["COMMIT" | "END", ..] if has(words, &["AND", "CHAIN"]) => Class::CommitAndChain,
+        ["COMMIT" | "END", ..] => Class::Commit,
+        ["ROLLBACK" | "ABORT", ..] if has(words, &["TO"]) => Class::Savepoint,
+        ["ROLLBACK" | "ABORT", ..] => Class::Rollback,
+        ["SAVEPOINT" | "RELEASE", ..] => Class::Savepoint,
+        ["PREPARE", "TRANSACTION", ..] => Class::PrepareTransaction,
+        _ => return None,
+    })
+}
+
+fn autocommit(words: &[&str]) -> Option<&'static str> {
+    match words {
+        ["VACUUM", ..] => Some("VACUUM"),
+        ["REPACK", ..] => Some("REPACK"),
+        ["CREATE", "DATABASE", ..] => Some("CREATE DATABASE"),
+        ["DROP", "DATABASE", ..] => Some("DROP DATABASE"),
+        ["CREATE", "TABLESPACE", ..] => Some("CREATE TABLESPACE"),
+        ["DROP", "TABLESPACE", ..] => Some("DROP TABLESPACE"),
+        ["ALTER", "SYSTEM", ..] => Some("ALTER SYSTEM"),
+        ["DISCARD", "ALL"] => Some("DISCARD ALL"),
+        ["ALTER", "DATABASE", ..] if has(words, &["SET", "TABLESPACE"]) => {
+            Some("ALTER DATABASE … SET TABLESPACE")
+        }
+        ["CREATE", "INDEX", "CONCURRENTLY", ..]
+        | ["CREATE", "UNIQUE", "INDEX", "CONCURRENTLY", ..] => Some("CREATE INDEX CONCURRENTLY"),
+        ["DROP", "INDEX", "CONCURRENTLY", ..] => Some("DROP INDEX CONCURRENTLY"),
+        ["REINDEX", rest @ ..] => reindex(rest),
+        ["ALTER", "TABLE", .., "CONCURRENTLY"] if has(words, &["DETACH", "PARTITION"]) => {
+            Some("DETACH PARTITION … CONCURRENTLY")
+        }
+        ["CLUSTER"] | ["CLUSTER", "VERBOSE"] => Some("CLUSTER without a table"),
+        ["CLUSTER", "(", .., ")"] => Some("CLUSTER without a table"),
+        ["CREATE", "SUBSCRIPTION", ..] if !off(words, "CONNECT") && !off(words, "CREATE_SLOT") => {
+            Some("CREATE SUBSCRIPTION")
+        }
+        ["ALTER", "SUBSCRIPTION", _, "REFRESH", ..] => Some("ALTER SUBSCRIPTION … REFRESH"),
+        [
+            "ALTER",
+            "SUBSCRIPTION",
+            _,
+            "SET" | "ADD" | "DROP",
+            "PUBLICATION",
+            ..,
+        ] if !off(words, "REFRESH") => Some("ALTER SUBSCRIPTION … PUBLICATION with refresh"),
+        _ => None,
+    }
+}
+
+/// `REINDEX [(options)] {INDEX | TABLE | …} [CONCURRENTLY] name`
+fn reindex(words: &[&str]) -> Option<&'static str> {
+    let (options, target) = match words {
+        ["(", rest @ ..] => rest
+            .iter()
+            .position(|word| *word == ")")
+            .and_then(|end| rest.split_at_checked(end))
+            .unwrap_or((&[], rest)),
+        _ => (&[][..], words),
+    };
+    let target = target.strip_prefix(&[")"]).unwrap_or(target);
+    match target {
+        [_, "CONCURRENTLY", ..] => Some("REINDEX CONCURRENTLY"),
+        _ if has(options, &["CONCURRENTLY"]) && !off(options, "CONCURRENTLY") => {
+            Some("REINDEX CONCURRENTLY")
+        }
+        ["SCHEMA" | "DATABASE" | "SYSTEM", ..] => Some("REINDEX of a schema, database or system"),
+        _ => None,
+    }
+}
+
+/// Whether `sequence` occurs.
+fn has(words: &[&str], sequence: &[&str]) -> bool {
+    words
+        .windows(sequence.len())
+        .any(|window| window == sequence)
+}
+
+/// Whether an option is switched off: `option false`, `option = off`, `option '0'` …
+fn off(words: &[&str], option: &str) -> bool {
+    words.windows(3).any(|window| match window {
+        [name, "=", value] | [name, value, _] => {
+            name.eq_ignore_ascii_case(option) && matches!(*value, "FALSE" | "OFF" | "0" | "'")
+        }
+        _ => false,
+    }) || matches!(words, [.., name, value] if name.eq_ignore_ascii_case(option) && matches!(*value, "FALSE" | "OFF" | "0" | "'"))
+}
+
+/// The last part of a possibly qualified procedure name, as the catalog would hold it.
+fn called(words: &[&str]) -> String {
+    let name = words
+        .iter()
+        .take_while(|word| **word != "(")
+        .last()
+        .copied()
+        .unwrap_or_default();
+    catalog_name(name)
+}
+
+/// A name as the catalog holds it: folded to lower case unless quoted.
+pub(crate) fn catalog_name(written: &str) -> String {
+    match written
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+    {
+        Some(quoted) => quoted.replace("\"\"", "\""),
+        None => written.to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lex::tokens;
+    use super::*;
+
+    fn class(text: &str) -> Class {
+        classify(text, &tokens(text))
+    }
+
+    #[test]
+    fn transaction_control() {
+        let begin = Class::Begin { read_only: false };
+        for (text, expected) in [
+            (";", Class::Empty),
+            ("-- c\n ;", Class::Empty),
+            ("BEGIN;", begin.clone()),
+            ("begin work", begin.clone()),
+            (
+                "START TRANSACTION ISOLATION LEVEL SERIALIZABLE;",
+                begin.clone(),
+            ),
+            ("BEGIN READ ONLY;", Class::Begin { read_only: true }),
+            ("BEGIN READ WRITE;", begin),
+            ("COMMIT;", Class::Commit),
+            ("COMMIT WORK AND NO CHAIN;", Class::Commit),
+            ("END TRANSACTION;", Class::Commit),
+            ("COMMIT AND CHAIN;", Class::CommitAndChain),
+            ("ROLLBACK;", Class::Rollback),
+            ("ABORT", Class::Rollback),
+            ("ROLLBACK AND CHAIN", Class::Rollback),
+            ("ROLLBACK TO SAVEPOINT a;", Class::Savepoint),
+            ("ROLLBACK WORK TO a;", Class::Savepoint),
+            ("SAVEPOINT a;", Class::Savepoint),
+            ("RELEASE a;", Class::Savepoint),
+            ("PREPARE TRANSACTION 'x';", Class::PrepareTransaction),
+            ("PREPARE q AS SELECT 1;", Class::Transactional),
+            ("COMMIT PREPARED 'x';", Class::Autocommit("COMMIT PREPARED")),
+            (
+                "ROLLBACK PREPARED 'x';",
+                Class::Autocommit("ROLLBACK PREPARED"),
+            ),
+            (
+                "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE;",
+                Class::SetTransaction,
+            ),
+            ("SET LOCAL lock_timeout = '1s';", Class::Session),
+            ("RESET ALL;", Class::Session),
+            (
+                "CALL app.Refill(1, 'commit');",
+                Class::Call("refill".into()),
+            ),
+            ("CALL \"Re\"\"fill\"();", Class::Call("Re\"fill".into())),
+            ("COPY a FROM stdin;", Class::CopyStream),
+            (
+                "COPY a (x) FROM STDIN WITH (FORMAT csv);",
+                Class::CopyStream,
+            ),
+            ("COPY a TO STDOUT;", Class::CopyStream),
+            ("COPY a FROM '/tmp/stdin';", Class::Transactional),
+            ("SELECT 1;", Class::Transactional),
+            ("DO $$ BEGIN NULL; END $$;", Class::Transactional),
+        ] {
+            assert_eq!(class(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn statements_that_refuse_a_transaction() {
+        for text in [
+            "VACUUM a;",
+            "VACUUM (FULL, ANALYZE) a;",
+            "CREATE DATABASE a;",
+            "DROP DATABASE IF EXISTS a;",
+            "ALTER DATABASE a SET TABLESPACE t;",
+            "CREATE TABLESPACE t LOCATION '/x';",
+            "DROP TABLESPACE t;",
+            "ALTER SYSTEM SET work_mem = '1MB';",
+            "ALTER SYSTEM RESET ALL;",
+            "DISCARD ALL;",
+            "CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON a (b);",
+            "create unique index concurrently on a (b)",
+            "DROP INDEX CONCURRENTLY i;",
+            "REINDEX TABLE CONCURRENTLY a;",
+            "REINDEX (CONCURRENTLY) TABLE a;",
+            "REINDEX (CONCURRENTLY true, VERBOSE) TABLE a;",
+            "REINDEX SCHEMA public;",
+            "REINDEX (VERBOSE) DATABASE d;",
+            "ALTER TABLE a DETACH PARTITION b CONCURRENTLY;",
+            "CLUSTER;",
+            "CLUSTER VERBOSE;",
+            "CLUSTER (VERBOSE);",
+            "CREATE SUBSCRIPTION s CONNECTION 'x' PUBLICATION p;",
+            "ALTER SUBSCRIPTION s REFRESH PUBLICATION;",
+            "ALTER SUBSCRIPTION s ADD PUBLICATION p;",
+        ] {
+            assert!(matches!(class(text), Class::Autocommit(_)), "{text}");
+        }
+    }
+
+    #[test]
+    fn statements_that_only_look_like_it() {
+        for text in [
+            "REFRESH MATERIALIZED VIEW CONCURRENTLY m;",
+            "ANALYZE a;",
+            "CLUSTER a USING i;",
+            "CLUSTER (VERBOSE) a USING i;",
+            "REINDEX TABLE a;",
+            "REINDEX (CONCURRENTLY false) TABLE a;",
+            "REINDEX (CONCURRENTLY off, VERBOSE) TABLE a;",
+            "ALTER TABLE a DETACH PARTITION b;",
+            "ALTER TABLE a DETACH PARTITION b FINALIZE;",
+            "CHECKPOINT;",
+            "ALTER DATABASE a SET work_mem = '1MB';",
+            "ALTER TYPE e ADD VALUE 'x';",
+            "CREATE SUBSCRIPTION s CONNECTION 'x' PUBLICATION p WITH (connect = false);",
+            "ALTER SUBSCRIPTION s SET PUBLICATION p WITH (refresh = false);",
+            "DROP INDEX i;",
+            "CREATE INDEX i ON a (concurrently_done);",
+            "DISCARD PLANS;",
+            "COMMENT ON TABLE a IS 'VACUUM';",
+        ] {
+            assert!(!matches!(class(text), Class::Autocommit(_)), "{text}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What an error of PostgreSQL or of the way to it means. Pure.
+//!
+//! Texts are the server's primary message, never the statement: statements may hold passwords,
+//! and sqlx's own `Display` adds a line number that is one of PostgreSQL's C sources.
+
+use std::fmt;
+
+use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
+
+/// What to do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The server or the way to it is not there at the moment; try again.
+    Transient,
+    /// Somebody else holds what is needed (lock, deadlock, serialization); try again soon.
+    Conflict,
+    /// Not let in, or not allowed; needs another password or more rights.
+    Denied,
+    /// The session cannot be what is asked for: a pooler, a name that does not match its
+    /// certificate.
+    Unsupported,
+    /// The statement or what it names is wrong; repeating it changes nothing.
+    Invalid,
+}
+
+/// An error with its class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// What to do about it.
+    pub class: Class,
+    /// The server's own words; `None` when the error did not come from the server.
+    pub server: Option<Box<ServerError>>,
+    message: String,
+}
+
+/// What the server said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerError {
+    /// Five characters, see appendix A of PostgreSQL's documentation.
+    pub sqlstate: String,
+    /// The primary message.
+    pub message: String,
+    /// More; may contain data of rows.
+    pub detail: Option<String>,
+    /// What to do.
+    pub hint: Option<String>,
+    /// Character of the message sent (from 1) at which the error is.
+    pub position: Option<usize>,
+    /// The stack of PL/pgSQL functions; may contain statements.
+    pub context: Option<String>,
+}
+
+impl Error {
+    pub(crate) fn new(class: Class, message: impl Into<String>) -> Self {
+        Self {
+            class,
+            server: None,
+            message: message.into(),
+        }
+    }
+
+    /// The SQLSTATE, if the server sent one.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<&str> {
+        self.server.as_ref().map(|server| server.sqlstate.as_str())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match self.sqlstate() {
+            Some(sqlstate) => write!(f, " (SQLSTATE {sqlstate})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        if let sqlx::Error::Database(database) = &error
+            && let Some(server) = database.try_downcast_ref::<PgDatabaseError>()
+        {
+            return Self::from(server);
+        }
+        if let sqlx::Error::Io(io) = &error {
+            return from_io(io);
+        }
+        if let sqlx::Error::Tls(tls) = &error {
+            return Self::new(Class::Unsupported, format!("TLS: {tls}"));
+        }
+        let class = match &error {
+            sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) => Class::Invalid,
+            // the rest are broken conversations, which a new connection mends
+            _ => Class::Transient,
+        };
+        Self::new(
+            class,
+            format!("the conversation with the server failed: {error}"),
+        )
+    }
+}
+
+impl From<&PgDatabaseError> for Error {
+    fn from(error: &PgDatabaseError) -> Self {
+        let own = |text: Option<&str>| text.map(str::to_owned);
+        let position = error.position().and_then(|position| match position {
+            PgErrorPosition::Original(character) => Some(character),
+            PgErrorPosition::Internal { .. } => None,
+        });
+        Self {
+            class: classify(error.code(), error.message()),
+            message: error.message().to_owned(),
+            server: Some(Box::new(ServerError {
+                sqlstate: error.code().to_owned(),
+                message: error.message().to_owned(),
+                detail: own(error.detail()),
+                hint: own(error.hint()),
+                position,
+                context: own(error.r#where()),
+            })),
+        }
+    }
+}
+
+/// A certificate that is not trusted stays so; everything else about a socket passes.
+fn from_io(error: &std::io::Error) -> Error {
+    let inner = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    if let Some(rustls::Error::InvalidCertificate(reason)) = inner {
+        return Error::new(
+            Class::Unsupported,
+            format!("the server's certificate is not trusted: {reason}"),
+        );
+    }
+    Error::new(Class::Transient, format!("the connection failed: {error}"))
+}
+
+/// SQLSTATE to class; the message decides where one code means several things.
+fn classify(sqlstate: &str, message: &str) -> Class {
+    let concurrent = message.contains("tuple concurrently updated")
+        || message.contains("tuple concurrently deleted");
+    match sqlstate {
+        // serialization_failure, deadlock_detected, lock_not_available, object_in_use
+        "40001" | "40P01" | "55P03" | "55006" => Class::Conflict,
+        "XX000" if concurrent => Class::Conflict,
+        // too_many_connections, admin_shutdown, crash_shutdown, cannot_connect_now,
+        // database_dropped's neighbours idle_session_timeout and idle_in_transaction_timeout
+        "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Class::Transient,
+        // protocol_violation: pgbouncer's answer to startup options
+        "08P01" => Class::Unsupported,
+        "42501" => Class::Denied,
+        code if code.starts_with("28") => Class::Denied,
+        // connection exceptions; disk full and out of memory; system errors
+        code if ["08", "53", "58"]
+            .iter()
+            .any(|class| code.starts_with(class)) =>
+        {
+            Class::Transient
+        }
+        _ => Class::Invalid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sqlstates_have_their_class() {
+        for (sqlstate, message, expected) in [
+            (
+                "55P03",
+                "canceling statement due to lock timeout",
+                Class::Conflict,
+            ),
+            ("40P01", "deadlock detected", Class::Conflict),
+            ("XX000", "tuple concurrently updated", Class::Conflict),
+            ("XX000", "cache lookup failed", Class::Invalid),
+            (
+                "57P03",
+                "the database system is starting up",
+                Class::Transient,
+            ),
+            ("08006", "", Class::Transient),
+            (
+                "08P01",
+                "unsupported startup parameter: options",
+                Class::Unsupported,
+            ),
+            ("28P01", "password authentication failed", Class::Denied),
+            ("28000", "role is not permitted to log in", Class::Denied),
+            (
+                "42501",
+                "permission denied for schema public",
+                Class::Denied,
+            ),
+            ("3D000", "database does not exist", Class::Invalid),
+            ("42601", "syntax error", Class::Invalid),
+            ("23505", "duplicate key", Class::Invalid),
+        ] {
+            assert_eq!(
+                classify(sqlstate, message),
+                expected,
+                "{sqlstate} {message}"
+            );
+        }
+    }
+
+    #[test]
+    fn sockets_pass_and_certificates_stay() {
+        let gone = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        assert_eq!(Error::from(sqlx::Error::Io(gone)).class, Class::Transient);
+        let untrusted = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let untrusted = std::io::Error::new(std::io::ErrorKind::InvalidData, untrusted);
+        assert_eq!(
+            Error::from(sqlx::Error::Io(untrusted)).class,
+            Class::Unsupported
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! The long-running parts of an environment: found again by a file with their process, started when
+//! missing, stopped in order.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, anyhow};
+use rustix::process::Signal;
+
+use crate::process::{Detached, Program, log_tail};
+
+/// How long a part may take until it answers.
+const READY_DEADLINE: Duration = Duration::from_mins(1);
+/// How long a part may take to end by itself before it is killed.
+const STOP_GRACE: Duration = Duration::from_secs(30);
+
+/// One part.
+#[derive(Debug)]
+pub(crate) struct Service {
+    name: &'static str,
+    run_dir: PathBuf,
+    /// What asks it to end.
+    stop: Signal,
+}
+
+impl Service {
+    pub(crate) fn new(name: &'static str, run_dir: &Path, stop: Signal) -> Self {
+        Self {
+            name,
+            run_dir: run_dir.to_owned(),
+            stop,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.run_dir.join(format!("{}.log", self.name))
+    }
+
+    fn record(&self) -> PathBuf {
+        self.run_dir.join(format!("{}.pid.json", self.name))
+    }
+
+    /// The process, if one runs that we started, in this call of the command or in an earlier one.
+    pub(crate) fn running(&self) -> anyhow::Result<Option<Detached>> {
+        let text = match fs::read(self.record()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            result => result.with_context(|| format!("read {}", self.record().display()))?,
+        };
+        let process: Detached = serde_json::from_slice(&text)
+            .with_context(|| format!("read {}", self.record().display()))?;
+        Ok(process.is_running().then_some(process))
+    }
+
+    /// Starts the program unless it runs, and remembers its process. Tells whether it was started.
+    pub(crate) fn start(&self, program: Program) -> anyhow::Result<bool> {
+        if self.running()?.is_some() {
+            return Ok(false);
+        }
+        let process = program.detach()?;
+        let written = serde_json::to_vec(&process)
+            .map_err(io::Error::from)
+            .and_then(|text| fs::write(self.record(), text));
+        if let Err(error) = written {
+            // Nobody would find it again.
+            process.signal(Signal::KILL);
+            return Err(error).with_context(|| format!("write {}", self.record().display()));
+        }
+        Ok(true)
+    }
+
+    /// Waits until `probe` says yes.
+    ///
+    /// # Errors
+    /// If the process ends or does not answer in time; the message carries the end of its log.
+    pub(crate) async fn wait_until(
+        &self,
+        mut probe: impl AsyncFnMut() -> bool,
+    ) -> anyhow::Result<()> {
+        let deadline = Instant::now() + READY_DEADLINE;
+        while !probe().await {
+            let what = if self.running()?.is_none() {
+                "has ended".to_owned()
+            } else if Instant::now() > deadline {
+                format!("does not answer after {READY_DEADLINE:?}")
+            } else {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            return Err(anyhow!(
+                "{} {what}; its log ends:\n{}",
+                self.name,
+                log_tail(&self.log())
+            ));
+        }
+        Ok(())
+    }
+
+    /// Ends the process, by force if it does not end in time. Tells whether it was running.
+    pub(crate) async fn stop(&self) -> anyhow::Result<bool> {
+        let Some(process) = self.running()? else {
+            return Ok(false);
+        };
+        process.signal(self.stop);
+        let deadline = Instant::now() + STOP_GRACE;
+        while process.is_running() {
+            if Instant::now() > deadline {
+                process.signal(Signal::KILL);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(true)
+    }
+}
