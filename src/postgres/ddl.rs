@@ -21,6 +21,27 @@ pub(super) async fn begin(
     Ok(transaction)
 }
 
+/// Ends the transaction: commits what went well, takes back what did not.
+///
+/// Dropping it would leave it open, with its locks, until the connection is used again.
+pub(super) async fn end<T>(
+    transaction: Transaction<'_, Postgres>,
+    result: Result<T, Error>,
+) -> Result<T, Error> {
+    match result {
+        Ok(value) => {
+            transaction.commit().await?;
+            Ok(value)
+        }
+        Err(error) => {
+            // The first error is the one that says what happened; a connection that cannot even
+            // roll back is at its end, and so is its transaction.
+            let _ = transaction.rollback().await;
+            Err(error)
+        }
+    }
+}
+
 /// Sets values that a `DO` block reads with `current_setting`; they end with the transaction.
 ///
 /// Not for passwords: bound values are in the server's log where `log_statement` asks for it.

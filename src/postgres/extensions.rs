@@ -18,16 +18,24 @@ pub async fn ensure(
     names: &[String],
 ) -> Result<Vec<(String, String)>, Error> {
     let mut transaction = ddl::begin(connection).await?;
+    let result = install(&mut transaction, names).await;
+    ddl::end(transaction, result).await
+}
+
+async fn install(
+    connection: &mut PgConnection,
+    names: &[String],
+) -> Result<Vec<(String, String)>, Error> {
     let available: Vec<(String, Option<String>)> = sqlx::query_as(
         "SELECT e.name::text, v.schema::text FROM pg_available_extensions e
          LEFT JOIN pg_available_extension_versions v
            ON v.name = e.name AND v.version = e.default_version",
     )
-    .fetch_all(&mut *transaction)
+    .fetch_all(&mut *connection)
     .await?;
     let installed: Vec<(String, String)> =
         sqlx::query_as("SELECT extname::text, extversion FROM pg_extension")
-            .fetch_all(&mut *transaction)
+            .fetch_all(&mut *connection)
             .await?;
     let version_of = |name: &str| installed.iter().find(|(found, _)| found == name);
     let mut missing = Vec::new();
@@ -56,7 +64,7 @@ pub async fn ensure(
             "CREATE EXTENSION IF NOT EXISTS {} {schema}",
             ddl::quote_identifier(name)
         );
-        transaction.execute(AssertSqlSafe(statement)).await?;
+        connection.execute(AssertSqlSafe(statement)).await?;
     }
     let versions = sqlx::query_as(
         "SELECT e.extname::text, e.extversion
@@ -64,9 +72,8 @@ pub async fn ensure(
          JOIN pg_extension e ON e.extname = asked.name ORDER BY asked.position",
     )
     .bind(names)
-    .fetch_all(&mut *transaction)
+    .fetch_all(connection)
     .await?;
-    transaction.commit().await?;
     Ok(versions)
 }
 

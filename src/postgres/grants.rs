@@ -76,20 +76,24 @@ pub async fn refuse(
 /// `Denied` if the session is not the database's owner.
 pub async fn close_to_public(connection: &mut PgConnection) -> Result<(), Error> {
     let mut transaction = ddl::begin(connection).await?;
-    check_owner(&mut transaction).await?;
+    let result = close(&mut transaction).await;
+    ddl::end(transaction, result).await
+}
+
+async fn close(connection: &mut PgConnection) -> Result<(), Error> {
+    check_owner(connection).await?;
     let open: Option<String> = sqlx::query_scalar(
         "SELECT quote_ident(d.datname) FROM pg_database d
          WHERE d.datname = current_database() AND EXISTS (
             SELECT FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
             WHERE a.grantee = 0 AND a.privilege_type IN ('CONNECT', 'TEMPORARY'))",
     )
-    .fetch_optional(&mut *transaction)
+    .fetch_optional(&mut *connection)
     .await?;
     if let Some(name) = open {
         let statement = format!("REVOKE CONNECT, TEMPORARY ON DATABASE {name} FROM PUBLIC");
-        transaction.execute(AssertSqlSafe(statement)).await?;
+        connection.execute(AssertSqlSafe(statement)).await?;
     }
-    transaction.commit().await?;
     Ok(())
 }
 
@@ -100,27 +104,36 @@ async fn change(
     access: Option<Access>,
 ) -> Result<GrantOutcome, Error> {
     let mut transaction = ddl::begin(connection).await?;
+    let result = change_locked(&mut transaction, group, schema, access).await;
+    ddl::end(transaction, result).await
+}
+
+async fn change_locked(
+    connection: &mut PgConnection,
+    group: &str,
+    schema: &str,
+    access: Option<Access>,
+) -> Result<GrantOutcome, Error> {
     let try_lock = format!("SELECT {}", Key::database().try_in_transaction());
     let locked: bool = sqlx::query_scalar(AssertSqlSafe(try_lock))
-        .fetch_one(&mut *transaction)
+        .fetch_one(&mut *connection)
         .await?;
     if !locked {
         return Ok(GrantOutcome::Busy);
     }
-    check_owner(&mut transaction).await?;
-    let version = check_names(&mut transaction, group, schema).await?;
+    check_owner(connection).await?;
+    let version = check_names(connection, group, schema).await?;
     let wanted = |holding: &Holding| holding.kind.wanted(access, version);
-    let statements: Vec<String> = holdings(&mut transaction, group, schema, version)
+    let statements: Vec<String> = holdings(connection, group, schema, version)
         .await?
         .iter()
         .flat_map(|holding| holding.statements(wanted(holding), group))
         .collect();
     if !statements.is_empty() {
         let script = AssertSqlSafe(statements.join(";\n"));
-        transaction.execute(sqlx::raw_sql(script)).await?;
+        connection.execute(sqlx::raw_sql(script)).await?;
     }
-    let after = holdings(&mut transaction, group, schema, version).await?;
-    transaction.commit().await?;
+    let after = holdings(connection, group, schema, version).await?;
     let texts = |text: fn(&Holding, &[&str]) -> Option<String>| {
         after
             .iter()

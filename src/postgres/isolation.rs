@@ -57,8 +57,13 @@ fn inherited() -> String {
 /// back. One transaction per role, because there the control plane refuses at COMMIT.
 async fn retire(connection: &mut PgConnection, name: &str) -> Result<(), Error> {
     let mut transaction = ddl::begin(connection).await?;
-    ddl::set_local(&mut transaction, &[("sepulki.login", name)]).await?;
-    transaction
+    let result = lock_out(&mut transaction, name).await;
+    ddl::end(transaction, result).await
+}
+
+async fn lock_out(connection: &mut PgConnection, name: &str) -> Result<(), Error> {
+    ddl::set_local(connection, &[("sepulki.login", name)]).await?;
+    connection
         .execute(
             "DO $do$ BEGIN
                 EXECUTE format('ALTER ROLE %I NOLOGIN PASSWORD %L', current_setting('sepulki.login'),
@@ -66,17 +71,18 @@ async fn retire(connection: &mut PgConnection, name: &str) -> Result<(), Error> 
              END $do$",
         )
         .await?;
-    transaction.commit().await?;
     Ok(())
 }
 
 /// Also of roles that were retired by an earlier run which ended before it came here.
 async fn end_sessions(connection: &mut PgConnection, mark: &str) -> Result<(), Error> {
     let query = format!(
-        "SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a
-         JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid
-         WHERE a.pid <> pg_catalog.pg_backend_pid() AND {}
-           AND NOT pg_catalog.pg_terminate_backend(a.pid, $2)",
+        // Materialized: the sessions of others, which may not be ended, must be sorted out first.
+        "WITH s AS MATERIALIZED (
+            SELECT a.pid FROM pg_catalog.pg_stat_activity a
+            JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid
+            WHERE a.pid <> pg_catalog.pg_backend_pid() AND {})
+         SELECT pg_catalog.count(*) FROM s WHERE NOT pg_catalog.pg_terminate_backend(s.pid, $2)",
         inherited()
     );
     let left: i64 = sqlx::query_scalar(AssertSqlSafe(query))

@@ -60,9 +60,11 @@ impl Kind {
             (Self::Database, Access::ReadOnly) => &["CONNECT"],
             (Self::Database, Access::ReadWrite | Access::Admin) => &["CONNECT", "TEMPORARY"],
             (Self::Schema, _) => &["USAGE"],
-            (Self::Ledger, _)
-            | (Self::Table | Self::FutureTables, Access::ReadOnly)
-            | (Self::Sequence | Self::FutureSequences, Access::ReadOnly) => &["SELECT"],
+            (Self::Ledger, _) => &["SELECT"],
+            (
+                Self::Table | Self::FutureTables | Self::Sequence | Self::FutureSequences,
+                Access::ReadOnly,
+            ) => &["SELECT"],
             (Self::Table | Self::FutureTables, Access::ReadWrite) => {
                 &["SELECT", "INSERT", "UPDATE", "DELETE"]
             }

@@ -152,11 +152,16 @@ fn generation(group: &str, name: &str) -> Option<u32> {
 pub async fn ensure_login(connection: &mut PgConnection, login: &Login) -> Result<(), Error> {
     check_values(login)?;
     let mut transaction = ddl::begin(connection).await?;
-    check_group(&mut transaction, login).await?;
-    check_login(&mut transaction, login).await?;
-    pass_secret(&mut transaction, &login.password).await?;
+    let result = make_login(&mut transaction, login).await;
+    ddl::end(transaction, result).await
+}
+
+async fn make_login(connection: &mut PgConnection, login: &Login) -> Result<(), Error> {
+    check_group(connection, login).await?;
+    check_login(connection, login).await?;
+    pass_secret(connection, &login.password).await?;
     ddl::set_local(
-        &mut transaction,
+        connection,
         &[
             ("sepulki.group", &login.group),
             ("sepulki.login", &login.login),
@@ -165,9 +170,20 @@ pub async fn ensure_login(connection: &mut PgConnection, login: &Login) -> Resul
         ],
     )
     .await?;
-    transaction.execute(ENSURE_LOGIN).await?;
-    transaction.commit().await?;
+    connection
+        .execute(ENSURE_LOGIN)
+        .await
+        .map_err(made_meanwhile)?;
     Ok(())
+}
+
+/// Two that make the same role at once: the second finds it the next time.
+fn made_meanwhile(error: sqlx::Error) -> Error {
+    let mut error = Error::from(error);
+    if matches!(error.sqlstate(), Some("23505" | "42710")) {
+        error.class = Class::Conflict;
+    }
+    error
 }
 
 /// The statement with the password comes last, when nothing is left for it to wait for, and its
@@ -219,25 +235,36 @@ async fn pass_secret(connection: &mut PgConnection, secret: &SecretString) -> Re
 }
 
 fn check_values(login: &Login) -> Result<(), Error> {
+    for name in [&login.group, &login.login] {
+        // Some clients, sqlx among them, put the name into SCRAM's messages without escaping it.
+        let usable = can_log_in_with(name) && !name.contains(',');
+        if name.is_empty() || name.len() > MAX_NAME_BYTES || !usable {
+            return Err(Error::new(
+                Class::Invalid,
+                format!(
+                    "the role name {name:?} is empty, longer than {MAX_NAME_BYTES} bytes, or holds \
+                     a character that some clients cannot log in with (a comma, an emoji, a line break)"
+                ),
+            ));
+        }
+    }
     let password = login.password.expose_secret();
-    if password.is_empty() || password.contains('\0') {
+    if password.is_empty() || !can_log_in_with(password) {
         return Err(Error::new(
             Class::Invalid,
             format!(
-                "the password of role {:?} is empty or holds a zero byte",
+                "the password of role {:?} is empty or holds a character that clients cannot log \
+                 in with (a line break at its end?)",
                 login.group
             ),
         ));
     }
-    for name in [&login.group, &login.login] {
-        if name.is_empty() || name.len() > MAX_NAME_BYTES {
-            return Err(Error::new(
-                Class::Invalid,
-                format!("the role name {name:?} is empty or longer than {MAX_NAME_BYTES} bytes"),
-            ));
-        }
-    }
     Ok(())
+}
+
+/// Clients prepare names and passwords for SCRAM (RFC 4013), and not all go on where that fails.
+fn can_log_in_with(text: &str) -> bool {
+    stringprep::saslprep(text).is_ok()
 }
 
 /// A group whose members would get more than the spec says must not become one of ours.
