@@ -54,11 +54,6 @@ pub(crate) fn compile(
     };
     let tokens = lex::tokens(text);
     let fragments = split::split(text, &tokens);
-    if let Some(unfinished) = tokens.iter().find(|t| !t.terminated) {
-        let message = format!("unterminated {}", name_of(unfinished.kind));
-        let start = unfinished.range.start;
-        return Err(vec![at(Code::Syntax, &(start..start + 1), message)]);
-    }
     let classified: Vec<Statement> = fragments
         .iter()
         .map(|fragment| Statement {
@@ -75,6 +70,11 @@ pub(crate) fn compile(
             .into_iter()
             .map(|f| at(f.code, &f.range, f.message).with_hint(f.hint))
             .collect());
+    }
+    if let Some(unfinished) = tokens.iter().find(|t| !t.terminated) {
+        let message = format!("unterminated {}", name_of(unfinished.kind));
+        let start = unfinished.range.start;
+        return Err(vec![at(Code::Syntax, &(start..start + 1), message)]);
     }
     if let Some(range) = depth::too_deep(text, &tokens) {
         let message = "nested too deeply to be parsed safely".to_owned();
