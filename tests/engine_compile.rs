@@ -165,7 +165,7 @@ fn what_only_psql_understands() {
         ),
         (
             "SELECT 1;\nCOPY a (x) FROM STDIN WITH (FORMAT csv);\n\"1;2\n\\.\n",
-            vec![],
+            vec![(CopyFromStdin, 2, 1)],
         ),
         ("COPY a TO STDOUT;", vec![(CopyFromStdin, 1, 1)]),
         (

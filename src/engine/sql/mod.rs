@@ -145,7 +145,9 @@ fn syntax_errors(text: &str, tokens: &[Token], parsed: &Parsed) -> Vec<(Range<us
     let variable = psql_variable(text, tokens);
     let mut errors: Vec<(Range<usize>, String)> = Vec::new();
     for (range, message) in &parsed.errors {
-        let near = |v: &Range<usize>| v.start <= range.end && range.start <= v.end;
+        // the parser misses something in front of the variable, or stumbles over it
+        let blank = |v: &Range<usize>| text.get(range.end..v.start).is_some_and(is_blank);
+        let near = |v: &Range<usize>| range.start <= v.end && (v.start <= range.end || blank(v));
         if let Some(variable) = variable.iter().find(|v| near(v)) {
             if !errors.iter().any(|(seen, _)| seen == variable) {
                 let name = text.get(variable.clone()).unwrap_or_default();
@@ -239,6 +241,10 @@ fn with_bodies(
         statements.push(statement);
     }
     statements
+}
+
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
 }
 
 fn name_of(kind: TokenKind) -> &'static str {
