@@ -81,7 +81,7 @@ impl Default for Timeouts {
             other_run: Duration::from_secs(10),
             lock: Duration::from_secs(2),
             max_blocked: Duration::from_secs(5),
-            deadline: Duration::from_secs(30 * 60),
+            deadline: Duration::from_mins(30),
             retries: 10,
         }
     }
