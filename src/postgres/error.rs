@@ -91,10 +91,15 @@ impl From<sqlx::Error> for Error {
         if let sqlx::Error::Tls(tls) = &error {
             return Self::new(Class::Unsupported, format!("TLS: {tls}"));
         }
-        let class = match &error {
-            sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) => Class::Invalid,
-            // the rest are broken conversations, which a new connection mends
-            _ => Class::Transient,
+        let ours = matches!(
+            error,
+            sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_)
+        );
+        // the rest are broken conversations, which a new connection mends
+        let class = if ours {
+            Class::Invalid
+        } else {
+            Class::Transient
         };
         Self::new(
             class,

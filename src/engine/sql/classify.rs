@@ -49,10 +49,15 @@ pub(crate) fn classify(text: &str, tokens: &[Token]) -> Class {
     let words: Vec<String> = tokens
         .iter()
         .filter(|token| token.is_significant())
-        .map(|token| match token.kind {
-            TokenKind::Word => token.text(text).to_ascii_uppercase(),
-            TokenKind::Text | TokenKind::DollarText => String::from("'"),
-            _ => token.text(text).to_owned(),
+        .map(|token| {
+            if token.kind == TokenKind::Word {
+                token.text(text).to_ascii_uppercase()
+            } else if token.is_constant() {
+                // what a constant says is no key word
+                String::from("'")
+            } else {
+                token.text(text).to_owned()
+            }
         })
         .collect();
     let words: Vec<&str> = words
@@ -113,8 +118,9 @@ fn autocommit(words: &[&str]) -> Option<&'static str> {
         ["ALTER", "TABLE", .., "CONCURRENTLY"] if has(words, &["DETACH", "PARTITION"]) => {
             Some("DETACH PARTITION … CONCURRENTLY")
         }
-        ["CLUSTER"] | ["CLUSTER", "VERBOSE"] => Some("CLUSTER without a table"),
-        ["CLUSTER", "(", .., ")"] => Some("CLUSTER without a table"),
+        ["CLUSTER"] | ["CLUSTER", "VERBOSE"] | ["CLUSTER", "(", .., ")"] => {
+            Some("CLUSTER without a table")
+        }
         ["CREATE", "SUBSCRIPTION", ..] if !off(words, "CONNECT") && !off(words, "CREATE_SLOT") => {
             Some("CREATE SUBSCRIPTION")
         }

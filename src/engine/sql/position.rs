@@ -81,7 +81,7 @@ fn masked(text: &str, line: Range<usize>) -> String {
     // from the end, so that earlier offsets stay true
     for (index, token) in all.iter().enumerate().rev() {
         let overlaps = token.range.start < line.end && token.range.end > line.start;
-        if overlaps && is_constant(token) && is_confidential(text, &all, index) {
+        if overlaps && token.is_constant() && is_confidential(text, &all, index) {
             let from = token.range.start.max(line.start) - line.start;
             let to = token.range.end.min(line.end) - line.start;
             let stars = "*".repeat(shown.get(from..to).unwrap_or_default().chars().count());
@@ -89,10 +89,6 @@ fn masked(text: &str, line: Range<usize>) -> String {
         }
     }
     shown
-}
-
-fn is_constant(token: &Token) -> bool {
-    matches!(token.kind, TokenKind::Text | TokenKind::DollarText)
 }
 
 /// Whether the statement of token `index` (between two semicolons) names a password, a
