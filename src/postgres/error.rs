@@ -51,7 +51,8 @@ pub struct ServerError {
 }
 
 impl Error {
-    pub(crate) fn new(class: Class, message: impl Into<String>) -> Self {
+    /// An error that does not come from the server.
+    pub fn new(class: Class, message: impl Into<String>) -> Self {
         Self {
             class,
             server: None,

@@ -143,6 +143,35 @@ fn generation(group: &str, name: &str) -> Option<u32> {
     (login_name(group, number) == name && number > 0).then_some(number)
 }
 
+/// Makes the groups that do not exist yet, as the management owner, in one transaction.
+///
+/// # Errors
+/// `Conflict` if somebody made one of them at the same time, `Denied` if the session may not make roles.
+pub async fn ensure_groups(connection: &mut PgConnection, groups: &[String]) -> Result<(), Error> {
+    let mut transaction = ddl::begin(connection).await?;
+    let result = make_groups(&mut transaction, groups).await;
+    ddl::end(transaction, result).await
+}
+
+async fn make_groups(connection: &mut PgConnection, groups: &[String]) -> Result<(), Error> {
+    for group in groups {
+        ddl::set_local(connection, &[("sepulki.group", group)]).await?;
+        connection
+            .execute(ENSURE_GROUP)
+            .await
+            .map_err(made_meanwhile)?;
+    }
+    Ok(())
+}
+
+const ENSURE_GROUP: &str = r"DO $do$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = current_setting('sepulki.group')) THEN
+        EXECUTE format('CREATE ROLE %I NOLOGIN', current_setting('sepulki.group'));
+    END IF;
+END
+$do$";
+
 /// Makes group and login what they ought to be, as the management owner, in one transaction.
 ///
 /// # Errors

@@ -62,14 +62,7 @@ pub async fn drive<S: Subject>(
             }
         }
     }
-    (
-        pass,
-        PassReport {
-            verdict,
-            actions,
-            notice: None,
-        },
-    )
+    (pass, PassReport { verdict, actions })
 }
 
 /// One turn of the loop; `Some` ends the pass.

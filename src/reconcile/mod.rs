@@ -14,6 +14,7 @@
 //! each, so a crash anywhere only restarts the loop, and the list of a kind's actions is its list of fault points.
 
 mod admission;
+mod conditions;
 mod drive;
 mod error;
 mod fact;
@@ -30,6 +31,7 @@ use jiff::Timestamp;
 use crate::api::Reason;
 
 pub use admission::Admission;
+pub use conditions::Conditions;
 pub use drive::drive;
 pub use error::{Class, Error};
 pub use fact::Fact;
