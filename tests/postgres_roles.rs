@@ -304,12 +304,19 @@ async fn no_setting_of_the_server_logs_a_password() {
 #[tokio::test]
 async fn inherited_logins_are_retired_and_ours_stay() {
     let branch = Branch::alone().await;
-    branch
-        .as_superuser(
+    // The management owner is inherited too, and made these on the parent.
+    let mut owner = branch.owner().await;
+    owner
+        .execute(
             "CREATE ROLE app; CREATE ROLE app_g1 LOGIN PASSWORD 'parent' IN ROLE app;
              COMMENT ON ROLE app_g1 IS 'sepulki: default/tests/parent';
-             CREATE ROLE \"a person's\" LOGIN PASSWORD 'parent';
-             CREATE ROLE walsender LOGIN REPLICATION PASSWORD 'parent';
+             CREATE ROLE \"a person's\" LOGIN PASSWORD 'parent'",
+        )
+        .await
+        .unwrap();
+    branch
+        .as_superuser(
+            "CREATE ROLE walsender LOGIN REPLICATION PASSWORD 'parent';
              CREATE ROLE admin LOGIN SUPERUSER PASSWORD 'parent'",
         )
         .await;
@@ -317,11 +324,10 @@ async fn inherited_logins_are_retired_and_ours_stay() {
     let mut session = branch.session("app_g1", "parent").await;
     let login = branch.login("ours").await;
     let mut ours = branch.session(&login, &branch.password).await;
-    let mut owner = branch.owner().await;
 
     for _ in 0..2 {
         let unchanged = isolation::retire_inherited_logins(&mut owner, MARK).await;
-        // A role that replicates can be changed by a superuser only.
+        // Made by a superuser.
         assert_eq!(unchanged, Ok(vec!["walsender".to_owned()]));
     }
     for (role, opens) in [
