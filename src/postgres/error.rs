@@ -102,9 +102,16 @@ impl From<sqlx::Error> for Error {
         } else {
             Class::Transient
         };
+        let error = error.to_string();
+        // The rest of that text is the character that cannot be prepared: a part of the password.
+        let reason = if error.contains("saslprep") {
+            "the user name or the password holds a character that SCRAM does not allow"
+        } else {
+            &error
+        };
         Self::new(
             class,
-            format!("the conversation with the server failed: {error}"),
+            format!("the conversation with the server failed: {reason}"),
         )
     }
 }
@@ -153,6 +160,7 @@ fn classify(sqlstate: &str, message: &str) -> Class {
         // serialization_failure, deadlock_detected, lock_not_available, object_in_use
         "40001" | "40P01" | "55P03" | "55006" => Class::Conflict,
         "XX000" if concurrent => Class::Conflict,
+        "XX000" => from_control_plane(message),
         // too_many_connections, admin_shutdown, crash_shutdown, cannot_connect_now,
         // database_dropped's neighbours idle_session_timeout and idle_in_transaction_timeout
         "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Class::Transient,
@@ -171,6 +179,23 @@ fn classify(sqlstate: &str, message: &str) -> Class {
     }
 }
 
+/// Neon's computes send role changes to the control plane at COMMIT, and fail with its HTTP code.
+fn from_control_plane(message: &str) -> Class {
+    if message.starts_with("Failed to perform curl request") {
+        return Class::Transient;
+    }
+    let code = message
+        .strip_prefix("Received HTTP code ")
+        .filter(|rest| rest.contains("from control plane"))
+        .and_then(|rest| rest.get(..3));
+    match code {
+        Some("401" | "403") => Class::Denied,
+        Some("408" | "409" | "423" | "429") => Class::Transient,
+        Some(code) if code.starts_with('5') => Class::Transient,
+        Some(_) | None => Class::Invalid,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,6 +211,26 @@ mod tests {
             ("40P01", "deadlock detected", Class::Conflict),
             ("XX000", "tuple concurrently updated", Class::Conflict),
             ("XX000", "cache lookup failed", Class::Invalid),
+            (
+                "XX000",
+                "Received HTTP code 423 from control plane: busy",
+                Class::Transient,
+            ),
+            (
+                "XX000",
+                "Received HTTP code 503 from control plane",
+                Class::Transient,
+            ),
+            (
+                "XX000",
+                "Received HTTP code 400 from control plane: Neon only supports being given plaintext passwords",
+                Class::Invalid,
+            ),
+            (
+                "XX000",
+                "Failed to perform curl request: timeout",
+                Class::Transient,
+            ),
             (
                 "57P03",
                 "the database system is starting up",
@@ -214,6 +259,14 @@ mod tests {
                 "{sqlstate} {message}"
             );
         }
+    }
+
+    #[test]
+    fn characters_of_passwords_are_not_told() {
+        let text = "Failed to saslprep password: Error(ProhibitedCharacter('\u{7}'))";
+        let error = Error::from(sqlx::Error::Configuration(text.into()));
+        assert_eq!(error.class, Class::Invalid);
+        assert!(!error.to_string().contains("Prohibited"), "{error}");
     }
 
     #[test]

@@ -60,8 +60,8 @@ impl Kind {
             (Self::Database, Access::ReadOnly) => &["CONNECT"],
             (Self::Database, Access::ReadWrite | Access::Admin) => &["CONNECT", "TEMPORARY"],
             (Self::Schema, _) => &["USAGE"],
-            (Self::Ledger, _) => &["SELECT"],
-            (
+            (Self::Ledger, _)
+            | (
                 Self::Table | Self::FutureTables | Self::Sequence | Self::FutureSequences,
                 Access::ReadOnly,
             ) => &["SELECT"],
