@@ -8,9 +8,12 @@
 
 mod engine_support;
 
-use std::time::Duration;
+use std::{path::Path, sync::atomic::Ordering, time::Duration};
 
-use engine_support::{World, bundle};
+use engine_support::{
+    World, bundle,
+    relay::{Relay, Startup},
+};
 use sepulki::{
     engine::{
         Code, Diagnostic, LedgerName, ProblemKind,
@@ -529,4 +532,90 @@ async fn statements_with_passwords_reach_neither_error_nor_report() {
         !format!("{found:?}{}", found.render()).contains("s3cret"),
         "{found:?}"
     );
+}
+
+#[tokio::test]
+async fn poolers_are_recognised_by_what_they_do_to_the_session() {
+    let world = World::new().await;
+    let bundle = bundle(&[("001_a.sql", "CREATE TABLE a ();")]);
+    for (startup, accepted) in [
+        (Startup::Forward, true),
+        (Startup::DropOptions, false),
+        (Startup::Refuse, false),
+    ] {
+        let relay = Relay::start(world.socket(), startup).await;
+        let mut request = world.request(&bundle);
+        request.target = world.target_by(&relay);
+        match apply(request, |_| {}).await {
+            Ok(_) => assert!(accepted),
+            Err(RunError::Unsupported(text)) => {
+                assert!(!accepted && text.contains("direct connection"), "{text}")
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_costs_one_round_trip_and_nothing_pending_four() {
+    let world = World::new().await;
+    let relay = Relay::start(world.socket(), Startup::Forward).await;
+    let texts: Vec<(String, String)> = (0..60)
+        .map(|n| {
+            (
+                format!("{n:03}.sql"),
+                format!("CREATE TABLE t{n} (a int);\nCREATE INDEX ON t{n} (a);"),
+            )
+        })
+        .collect();
+    let files: Vec<(&str, &str)> = texts
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .collect();
+    let bundle = bundle(&files);
+    let mut request = world.request(&bundle);
+    request.target = world.target_by(&relay);
+
+    apply(request.clone(), |_| {}).await.unwrap();
+    let turns = relay.turns.swap(0, Ordering::Relaxed);
+    assert!(turns <= 60 + 16, "{turns} turns for 60 files");
+    apply(request, |_| {}).await.unwrap();
+    let turns = relay.turns.load(Ordering::Relaxed);
+    // and one each to say hello and goodbye
+    assert!(turns <= 4 + 2, "{turns} turns for nothing");
+}
+
+#[tokio::test]
+async fn the_sepulki_schema_is_applied() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let mut texts = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "sql") {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            texts.push((name, std::fs::read_to_string(&path).unwrap()));
+        }
+    }
+    let files: Vec<(&str, &str)> = texts
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .collect();
+    let world = World::new().await;
+    let report = world.run(&files).await.unwrap();
+    assert_eq!(
+        report.applied,
+        [
+            "001_initial_schema.sql",
+            "002_add_performance_indexes.sql",
+            "003_add_telemetry_tables.sql"
+        ]
+    );
+    assert!(
+        report.plan.problems.is_empty(),
+        "{:?}",
+        report.plan.problems
+    );
+    let tables = world.tables().await;
+    assert_eq!(tables.split(',').count(), 17, "{tables}");
+    assert!(world.run(&files).await.unwrap().applied.is_empty());
 }

@@ -334,7 +334,7 @@ enum Interruption {
 }
 
 /// Sends a message and counts the answers.
-async fn execute(connection: &mut PgConnection, text: String) -> (usize, Option<Error>) {
+pub(super) async fn execute(connection: &mut PgConnection, text: String) -> (usize, Option<Error>) {
     let mut answers = sqlx::raw_sql(AssertSqlSafe(text)).fetch_many(connection);
     let mut completed = 0;
     loop {

@@ -19,6 +19,8 @@ mod failure;
 mod file;
 mod session;
 mod stop;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 
