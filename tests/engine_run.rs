@@ -174,6 +174,13 @@ async fn errors_of_the_server_have_their_place_in_the_file() {
             1,
             "CREATE INDEX i ON t (a) WHERE a > extract(epoch FROM now());",
         ),
+        (
+            "CREATE TABLE t (id int PRIMARY KEY, up int REFERENCES t DEFERRABLE INITIALLY DEFERRED);\nINSERT INTO t VALUES (1, 2);\nDROP TABLE t;",
+            "55006",
+            3,
+            1,
+            "DROP TABLE t;",
+        ),
         // in the body of a DO
         (
             "SELECT 1;\nDO $$\nBEGIN\n  PERFORM 1;\n  PERFORM 1/0;\nEND $$;",
@@ -549,7 +556,7 @@ async fn poolers_are_recognised_by_what_they_do_to_the_session() {
         match apply(request, |_| {}).await {
             Ok(_) => assert!(accepted),
             Err(RunError::Unsupported(text)) => {
-                assert!(!accepted && text.contains("direct connection"), "{text}")
+                assert!(!accepted && text.contains("direct connection"), "{text}");
             }
             Err(other) => panic!("{other:?}"),
         }

@@ -70,7 +70,7 @@ async fn serve(
     is_deaf: Arc<AtomicBool>,
 ) -> std::io::Result<()> {
     let length = client.read_u32().await?;
-    let mut body = vec![0; length as usize - 4];
+    let mut body = vec![0; usize::try_from(length).unwrap() - 4];
     client.read_exact(&mut body).await?;
     if startup == Startup::Refuse {
         return refuse(&mut client).await;

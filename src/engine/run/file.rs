@@ -194,7 +194,7 @@ impl FileRun<'_> {
                 None => error.to_string(),
             })),
             (_, Class::Transient) => Err(RunError::Transient(format!(
-                "{}: the session was lost, whether the file was committed is in the ledger: {error}",
+                "{} did not end, whether it is committed is in the ledger: {error}",
                 self.version
             ))),
             (_, Class::Denied | Class::Unsupported | Class::Invalid) => {

@@ -197,6 +197,7 @@ pub async fn apply(
     let mut applied = Vec::new();
     let total = todo.pending.len();
     for (index, pending) in todo.pending.into_iter().enumerate() {
+        stop.or(std::future::ready(Ok(()))).await?;
         let run = FileRun {
             request: &request,
             version: &pending.version,
