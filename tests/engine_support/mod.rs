@@ -8,6 +8,7 @@
 )]
 
 pub(crate) mod relay;
+pub(crate) mod slow;
 
 use std::{
     sync::{Arc, Mutex},

@@ -21,6 +21,7 @@ mod session;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 

@@ -4,7 +4,7 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use testkit::Postgres;
 
-use super::{failure, file::execute};
+use super::{failure, watch::execute};
 use crate::{
     engine::{
         ledger::{LedgerName, create_sql},
