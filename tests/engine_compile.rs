@@ -5,7 +5,7 @@
     reason = "a test says what it expects by failing"
 )]
 
-use sepulki::engine::{Bundle, Code, Diagnostics, SourceFile, digest};
+use sepulki::engine::{Bundle, Code, Diagnostic, Diagnostics, MigrationFile, SourceFile, digest};
 
 fn file(name: &str, content: impl AsRef<[u8]>) -> SourceFile {
     SourceFile {
@@ -22,7 +22,7 @@ fn findings(content: impl AsRef<[u8]>) -> Diagnostics {
 
 /// Code, line and column of each finding.
 fn places(content: impl AsRef<[u8]>) -> Vec<(Code, usize, usize)> {
-    let place = |d: &sepulki::engine::Diagnostic| {
+    let place = |d: &Diagnostic| {
         let position = d.position.unwrap();
         (d.code, position.line, position.column)
     };
@@ -289,7 +289,7 @@ fn files_run_in_byte_order_whatever_order_they_come_in() {
     let names = ["b.sql", "B.txt", "001 with space.sql", "a.sql", "ü.sql"];
     let files = names.iter().map(|name| file(name, "")).collect();
     let bundle = Bundle::compile(files).unwrap();
-    let order: Vec<&str> = bundle.files().iter().map(|f| f.version()).collect();
+    let order: Vec<&str> = bundle.files().iter().map(MigrationFile::version).collect();
     assert_eq!(
         order,
         ["001 with space.sql", "B.txt", "a.sql", "b.sql", "ü.sql"]

@@ -1,7 +1,9 @@
 //! The planner: which files run against which ledger, and what stands in the way.
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
-use sepulki::engine::{Bundle, LedgerRow, LedgerState, Plan, ProblemKind, SourceFile, plan};
+use sepulki::engine::{
+    Bundle, LedgerRow, LedgerState, Plan, Problem, ProblemKind, SourceFile, plan,
+};
 
 const NAMES: [&str; 3] = ["001_initial.sql", "002_indexes.sql", "003_telemetry.sql"];
 
@@ -50,7 +52,7 @@ fn pending(plan: &Plan) -> Vec<&str> {
 
 /// Version and kind of each problem, blocking ones with an exclamation mark.
 fn problems(plan: &Plan) -> Vec<String> {
-    let text = |p: &sepulki::engine::Problem| {
+    let text = |p: &Problem| {
         let mark = if p.blocks() { "!" } else { "" };
         format!("{} {}{mark}", p.version, p.kind.as_str())
     };

@@ -156,16 +156,18 @@ fn classify(sqlstate: &str, message: &str) -> Class {
     let concurrent = message.contains("tuple concurrently updated")
         || message.contains("tuple concurrently deleted");
     match sqlstate {
-        // serialization_failure, deadlock_detected, lock_not_available, object_in_use
-        "40001" | "40P01" | "55P03" | "55006" => Class::Conflict,
+        // serialization_failure, deadlock_detected, lock_not_available
+        "40001" | "40P01" | "55P03" => Class::Conflict,
         "XX000" if concurrent => Class::Conflict,
         "XX000" => from_control_plane(message),
         // too_many_connections, admin_shutdown, crash_shutdown, cannot_connect_now,
-        // database_dropped's neighbours idle_session_timeout and idle_in_transaction_timeout
+        // idle_session_timeout, idle_in_transaction_session_timeout
         "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Class::Transient,
         // protocol_violation: pgbouncer's answer to startup options
         "08P01" => Class::Unsupported,
         "42501" => Class::Denied,
+        // undefined_file, duplicate_file: what a statement names, not the state of the server
+        "58P01" | "58P02" => Class::Invalid,
         code if code.starts_with("28") => Class::Denied,
         // connection exceptions; disk full and out of memory; system errors
         code if ["08", "53", "58"]
@@ -249,6 +251,9 @@ mod tests {
                 Class::Denied,
             ),
             ("3D000", "database does not exist", Class::Invalid),
+            ("53100", "disk full", Class::Transient),
+            ("58P01", "could not open file", Class::Invalid),
+            ("55006", "pending trigger events", Class::Invalid),
             ("42601", "syntax error", Class::Invalid),
             ("23505", "duplicate key", Class::Invalid),
         ] {

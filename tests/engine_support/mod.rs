@@ -7,11 +7,15 @@
     reason = "a test says what it expects by failing; not every test binary uses every helper"
 )]
 
+pub(crate) mod relay;
+pub(crate) mod slow;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use relay::Relay;
 use sepulki::{
     engine::{
         Bundle, Diagnostic, LedgerName, SourceFile,
@@ -90,6 +94,23 @@ impl World {
         }
     }
 
+    /// The superuser by way of a relay, without TLS.
+    pub(crate) fn target_by(&self, relay: &Relay) -> Target {
+        Target {
+            host: "127.0.0.1".into(),
+            port: relay.port,
+            user: self.server.user.clone(),
+            tls: Tls::Disable,
+            ..self.target()
+        }
+    }
+
+    /// Where a relay finds the server.
+    pub(crate) fn socket(&self) -> std::path::PathBuf {
+        let name = format!(".s.PGSQL.{}", self.server.port);
+        self.server.socket_dir.join(name)
+    }
+
     /// A session of the superuser in this database.
     pub(crate) async fn superuser(&self) -> PgConnection {
         PgConnection::connect_with(&self.database.superuser_options())
@@ -141,15 +162,19 @@ impl World {
 
     /// Waits until `sql` answers `expected`.
     pub(crate) async fn until(&self, sql: &str, expected: &str) {
-        let mut connection = self.superuser().await;
-        let wait = async {
-            while value(&mut connection, sql).await != expected {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let waited = tokio::time::timeout(Duration::from_secs(30), wait).await;
-        assert!(waited.is_ok(), "{sql} never answered {expected}");
+        until(&mut self.superuser().await, sql, expected).await;
     }
+}
+
+/// Waits until `sql` answers `expected`.
+pub(crate) async fn until(connection: &mut PgConnection, sql: &str, expected: &str) {
+    let wait = async {
+        while value(connection, sql).await != expected {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(30), wait).await;
+    assert!(waited.is_ok(), "{sql} never answered {expected}");
 }
 
 /// The first column of the first row, as text.

@@ -19,6 +19,9 @@ mod failure;
 mod file;
 mod session;
 mod stop;
+#[cfg(test)]
+mod tests;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
@@ -195,6 +198,7 @@ pub async fn apply(
     let mut applied = Vec::new();
     let total = todo.pending.len();
     for (index, pending) in todo.pending.into_iter().enumerate() {
+        stop.or(std::future::ready(Ok(()))).await?;
         let run = FileRun {
             request: &request,
             version: &pending.version,

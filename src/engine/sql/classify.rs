@@ -165,14 +165,12 @@ fn has(words: &[&str], sequence: &[&str]) -> bool {
         .any(|window| window == sequence)
 }
 
-/// Whether an option is switched off: `option false`, `option = off`, `option '0'` …
+/// Whether an option is switched off: `option false`, `option = off`. What a quoted value says is
+/// left to the server.
 fn off(words: &[&str], option: &str) -> bool {
-    words.windows(3).any(|window| match window {
-        [name, "=", value] | [name, value, _] => {
-            name.eq_ignore_ascii_case(option) && matches!(*value, "FALSE" | "OFF" | "0" | "'")
-        }
-        _ => false,
-    }) || matches!(words, [.., name, value] if name.eq_ignore_ascii_case(option) && matches!(*value, "FALSE" | "OFF" | "0" | "'"))
+    let mut rest = words.iter().skip_while(|word| **word != option).skip(1);
+    let value = rest.find(|word| **word != "=");
+    matches!(value, Some(&("FALSE" | "OFF" | "0" | "'")))
 }
 
 /// The last part of a possibly qualified procedure name, as the catalog would hold it.

@@ -355,6 +355,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn tokens_tile_any_text(text in "(?s)[-a-cE'\"$;(),/*\\\\ \nüU&x0-2.]{0,60}") {
             let mut at = 0;

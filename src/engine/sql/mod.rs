@@ -17,6 +17,8 @@ pub(crate) mod parse;
 pub(crate) mod position;
 pub(crate) mod segment;
 mod split;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeSet, ops::Range};
 
