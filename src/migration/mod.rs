@@ -1,70 +1,159 @@
-//! Stub.
-use crate::api::{SepulkiMigration, SepulkiMigrationStatus};
-use crate::reconcile::{Action, Decision, Error, Pass, Subject, Verdict};
-use crate::world::World;
+//! SepulkiMigration: an ordered bundle of `.sql` files brought to one NeonDatabase, each applied exactly once.
+//!
+//! ```text
+//! desired.rs   the spec, parsed                     pure
+//! source.rs    ConfigMaps or spec → files           pure
+//! place.rs     which ledger of which branch, rivals pure
+//! observe.rs   facts: files, NeonDatabase, record   reads the watches and ConfigMaps
+//! plan.rs      what to do next, the decision table  pure
+//! action.rs    the two effects                      types
+//! act.rs       reads the ledger, runs the engine    Neon, PostgreSQL
+//! failure.rs   what the engine's errors mean        pure
+//! record.rs    what is written down of the ledger   pure
+//! status.rs    the status                           pure
+//! cache.rs     what is remembered between passes
+//! ```
+//!
+//! A migration is settled when its status says that these very files (by digest), up to this target, were found applied
+//! at this place (branch, incarnation, database): then nothing but the digest is looked at, no session is opened and no
+//! file compiled. Anything else is decided on the ledger itself, and whatever a run does is in the ledger, so that a
+//! crash anywhere only makes it be read again.
+
+mod act;
+pub mod action;
+mod cache;
+pub mod desired;
+pub mod failure;
+pub mod observe;
+pub mod place;
+pub mod plan;
+pub mod record;
+pub mod source;
+pub mod status;
+
 use jiff::Timestamp;
-use std::time::Duration;
-/// Stub.
-pub struct Migrations;
-/// Stub.
-pub struct Nothing;
-impl Action for Nothing {
-    fn name(&self) -> &'static str {
-        ""
-    }
-    fn describe(&self) -> String {
-        String::new()
-    }
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{SepulkiMigration, SepulkiMigrationStatus};
+use crate::cluster::ObjectId;
+use crate::reconcile::{Decision, Error, Pass, Subject, Verdict};
+use crate::world::{World, at_cluster};
+
+use cache::Cache;
+
+pub use action::Action;
+pub use desired::Desired;
+pub use observe::Observed;
+
+/// The kind, as the loop sees it. One for the whole operator.
+pub struct Migrations {
+    world: World,
+    cache: Cache,
+    stop: CancellationToken,
 }
+
 impl Migrations {
-    /// Stub.
+    /// The kind in this world.
     #[must_use]
-    pub fn new(_: World) -> Self {
-        Self
+    pub fn new(world: World) -> Self {
+        Self {
+            world,
+            cache: Cache::default(),
+            stop: CancellationToken::new(),
+        }
     }
-    /// Stub.
-    pub fn forget_source(&self, _: &str, _: &str) {}
+
+    /// To be told of every change of a ConfigMap that an object refers to, before the object's next pass. Without it a
+    /// change is seen within ten minutes.
+    pub fn forget_config_map(&self, namespace: &str, name: &str) {
+        self.cache.forget_config_map(namespace, name);
+    }
+
+    /// To be told when an object is gone.
+    pub fn forget(&self, uid: &str) {
+        self.cache.forget(uid);
+    }
+
+    /// Ends all runs, now and from now on: the operator is stopping. What runs is cancelled on the server and left
+    /// undone; what is committed stays.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    fn count_applied(&self, files: usize) {
+        self.world
+            .metrics
+            .migrations_applied(u64::try_from(files).unwrap_or(u64::MAX));
+    }
 }
+
 impl Subject for Migrations {
     type Object = SepulkiMigration;
-    type Desired = ();
-    type Observed = ();
-    type Action = Nothing;
+    type Desired = Desired;
+    type Observed = Observed;
+    type Action = Action;
     type Status = SepulkiMigrationStatus;
-    fn status(o: &SepulkiMigration) -> SepulkiMigrationStatus {
-        o.status.clone().unwrap_or_default()
+
+    fn status(object: &SepulkiMigration) -> SepulkiMigrationStatus {
+        object.status.clone().unwrap_or_default()
     }
-    fn desired(&self, _: &SepulkiMigration) {}
-    async fn observe(&self, _: &Pass<Self>, (): &(), _: Timestamp) -> Result<(), Error> {
-        Ok(())
+
+    fn desired(&self, object: &SepulkiMigration) -> Desired {
+        Desired::of(object)
     }
-    fn decide((): &(), (): &(), _: Timestamp) -> Decision<Nothing> {
-        Decision::Settled(Duration::from_secs(60))
+
+    async fn observe(
+        &self,
+        pass: &Pass<Self>,
+        desired: &Desired,
+        now: Timestamp,
+    ) -> Result<Observed, Error> {
+        observe::observe(self, pass, desired, now).await
     }
+
+    fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decision<Action> {
+        plan::decide(desired, observed, now)
+    }
+
     async fn act(
         &self,
-        _: &Nothing,
-        _: &mut Pass<Self>,
-        (): &(),
-        (): &(),
-        _: Timestamp,
+        action: &Action,
+        pass: &mut Pass<Self>,
+        desired: &Desired,
+        observed: &Observed,
+        _now: Timestamp,
     ) -> Result<(), Error> {
-        Ok(())
+        act::act(self, action, pass, desired, observed).await
     }
+
     fn project(
-        p: &Pass<Self>,
-        (): &(),
-        _: Option<&()>,
-        _: &Verdict,
-        _: Timestamp,
+        pass: &Pass<Self>,
+        desired: &Desired,
+        observed: Option<&Observed>,
+        verdict: &Verdict,
+        now: Timestamp,
     ) -> SepulkiMigrationStatus {
-        p.status.clone()
+        status::project(&pass.status, desired, observed, verdict, now)
     }
+
     async fn write_status(
         &self,
-        o: &SepulkiMigration,
-        _: &SepulkiMigrationStatus,
+        object: &SepulkiMigration,
+        status: &SepulkiMigrationStatus,
     ) -> Result<SepulkiMigration, Error> {
-        Ok(o.clone())
+        let value = serde_json::to_value(status)
+            .map_err(|error| Error::bug(format!("the status has no JSON form: {error}")))?;
+        let id = ObjectId::of(object);
+        let version = object.metadata.resource_version.as_deref();
+        let written = self
+            .world
+            .cluster
+            .write_status(&id, version.unwrap_or_default(), &value)
+            .await
+            .map_err(at_cluster)?;
+        let mut object = object.clone();
+        object.metadata.resource_version = Some(written);
+        object.status = Some(status.clone());
+        Ok(object)
     }
 }
