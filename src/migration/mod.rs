@@ -32,7 +32,6 @@ pub mod source;
 pub mod status;
 
 use jiff::Timestamp;
-use tokio_util::sync::CancellationToken;
 
 use crate::api::{SepulkiMigration, SepulkiMigrationStatus};
 use crate::cluster::ObjectId;
@@ -49,7 +48,6 @@ pub use observe::Observed;
 pub struct Migrations {
     world: World,
     cache: Cache,
-    stop: CancellationToken,
 }
 
 impl Migrations {
@@ -59,7 +57,6 @@ impl Migrations {
         Self {
             world,
             cache: Cache::default(),
-            stop: CancellationToken::new(),
         }
     }
 
@@ -67,17 +64,6 @@ impl Migrations {
     /// change is seen within ten minutes.
     pub fn forget_config_map(&self, namespace: &str, name: &str) {
         self.cache.forget_config_map(namespace, name);
-    }
-
-    /// To be told when an object is gone.
-    pub fn forget(&self, uid: &str) {
-        self.cache.forget(uid);
-    }
-
-    /// Ends all runs, now and from now on: the operator is stopping. What runs is cancelled on the server and left
-    /// undone; what is committed stays.
-    pub fn stop(&self) {
-        self.stop.cancel();
     }
 
     fn count_applied(&self, files: usize) {
@@ -96,6 +82,10 @@ impl Subject for Migrations {
 
     fn status(object: &SepulkiMigration) -> SepulkiMigrationStatus {
         object.status.clone().unwrap_or_default()
+    }
+
+    fn forget(&self, uid: &str) {
+        self.cache.forget(uid);
     }
 
     fn desired(&self, object: &SepulkiMigration) -> Desired {

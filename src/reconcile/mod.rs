@@ -56,6 +56,9 @@ pub trait Subject: Send + Sync {
     /// The status that the object carries.
     fn status(object: &Self::Object) -> Self::Status;
 
+    /// The object is gone: what was remembered of it can go, too.
+    fn forget(&self, _uid: &str) {}
+
     /// Parses the spec. Pure.
     fn desired(&self, object: &Self::Object) -> Self::Desired;
 

@@ -134,7 +134,7 @@ where
         drop(waiting);
         let Some(object) = self.store.get(&ObjectRef::from_obj(seen.as_ref())) else {
             if let Some(uid) = seen.uid() {
-                self.memory.forget(&uid);
+                self.forget(&uid);
             }
             return Ok(Action::await_change());
         };
@@ -174,9 +174,14 @@ where
             }
         }
         if report.verdict == Verdict::Gone {
-            self.memory.forget(&uid);
+            self.forget(&uid);
         }
         again(&report.verdict, attempts, &uid)
+    }
+
+    fn forget(&self, uid: &str) {
+        self.memory.forget(uid);
+        self.subject.forget(uid);
     }
 
     fn tell(&self, object: &S::Object, report: &PassReport, took: Duration) {

@@ -132,7 +132,7 @@ pub(super) async fn on_config_map(
     while let Some(change) = changes.next().await {
         if let Ok(map) = change {
             let (namespace, name) = (map.namespace().unwrap_or_default(), map.name_any());
-            migrations.forget_source(&namespace, &name);
+            migrations.forget_config_map(&namespace, &name);
             wake.readers(&namespace, &name);
         }
     }
