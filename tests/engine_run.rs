@@ -103,6 +103,9 @@ async fn nothing_of_a_session_reaches_the_next_file() {
         seen,
         "(\"\"\"$user\"\", public\",off,\"read committed\",0,200ms,\"\",0,,sepulki/test)"
     );
+    // nor is the server's log filled with warnings about it
+    let log = world.server.log().unwrap();
+    assert!(!log.contains("no transaction in progress"), "{log}");
 }
 
 #[tokio::test]

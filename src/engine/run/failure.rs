@@ -40,7 +40,9 @@ pub(super) fn locate(
         position: place
             .as_ref()
             .map(|range| position(&script.text, range.start)),
-        snippet: place.as_ref().map(|range| snippet(&script.text, range)),
+        snippet: place
+            .as_ref()
+            .map(|range| snippet(&script.text, &tokens(&script.text), range)),
         sqlstate: Some(error.sqlstate.clone()),
         detail: error.detail.clone(),
         hint: hint.map(str::to_owned).or_else(|| error.hint.clone()),

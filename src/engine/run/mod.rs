@@ -8,7 +8,7 @@
 //! * A holds the control lock and does the bookkeeping; B holds the worker lock and runs files.
 //!   A run needs both, so a second runner can neither start while A lives nor while a statement
 //!   of a dead run is still executing in B.
-//! * Each file and its row are one message and one transaction ([`super::message`]).
+//! * Each file and its row are one message and one transaction (`engine/message.rs`).
 //! * Losing A ends B. Losing B ends the run; whether its last file was committed is what the
 //!   ledger says to the next run.
 //! * Locks of others are waited for only shortly, then the file starts over after a pause.

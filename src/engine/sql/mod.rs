@@ -49,12 +49,12 @@ pub(crate) fn compile(
     text: &str,
     procedures: &mut CommittingProcedures,
 ) -> Result<Script, Vec<Diagnostic>> {
+    let tokens = lex::tokens(text);
     let at = |code, range: &Range<usize>, message: String| Diagnostic {
         position: Some(position::position(text, range.start)),
-        snippet: Some(position::snippet(text, range)),
+        snippet: Some(position::snippet(text, &tokens, range)),
         ..Diagnostic::of_file(file, code, message)
     };
-    let tokens = lex::tokens(text);
     let fragments = split::split(text, &tokens);
     let classified: Vec<Statement> = fragments
         .iter()
