@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    process::Stdio,
+    process::{Command, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -195,6 +195,42 @@ async fn start_suspend_restart_and_a_new_size_do_what_they_say() {
     assert_eq!(idle.status, 422, "{}", idle.body);
     post("start").await;
     assert_eq!(neon.api.state(&main).await, "active");
+}
+
+#[tokio::test]
+async fn a_crashed_backend_and_a_killed_server_are_recovered_from() {
+    let neon = own(quick());
+    let main = neon.api.project().await;
+    neon.sql(&main, "CREATE TABLE t AS SELECT 3 AS n");
+    let data = neon.emulator.ca_path().parent().unwrap();
+    let pid_file = data
+        .join("branches")
+        .join(&main.branch)
+        .join("data/postmaster.pid");
+    let checkpointer = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
+    let server = || {
+        std::fs::read_to_string(&pid_file)
+            .unwrap()
+            .lines()
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    for victim in [neon.sql(&main, checkpointer), server()] {
+        let kill = format!("kill -KILL {victim}");
+        assert!(
+            Command::new("sh")
+                .args(["-c", &kill])
+                .status()
+                .unwrap()
+                .success()
+        );
+        // The server itself refuses sessions while it recovers.
+        eventually("a session after the crash", async || {
+            (psql(&neon.conninfo(&main), "SELECT n FROM t").ok()? == "3").then_some(())
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
