@@ -1,6 +1,7 @@
 //! The `neon-emulator` binary: serves until it is told to stop.
 
 use std::{
+    io::Write,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -86,7 +87,8 @@ async fn main() -> anyhow::Result<()> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    println!("stopping");
+    // Whoever started it may have stopped reading.
+    writeln!(std::io::stdout(), "stopping").ok();
     emulator.shutdown();
     Ok(())
 }
@@ -131,7 +133,7 @@ fn announce(emulator: &Emulator, generated: bool) -> anyhow::Result<()> {
 
 /// Writes a file that only its owner can read.
 fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
-    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    use std::os::unix::fs::OpenOptionsExt;
     let mut options = std::fs::OpenOptions::new();
     let file = options
         .write(true)

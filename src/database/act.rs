@@ -50,6 +50,12 @@ pub(super) async fn act(
             context.finalizer(action, pass).await
         }
         Action::ForgetOperations => {
+            // what they brought about is not in a listing that is older than they are
+            context
+                .account()
+                .await?
+                .snapshots
+                .invalidate(&desired.project);
             pass.status.operations.clear();
             Ok(())
         }

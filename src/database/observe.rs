@@ -18,8 +18,8 @@ use super::{Databases, Pass};
 use crate::api::{ConditionType, Credentials, ExistingBranch, NeonDatabase, NeonDatabaseStatus};
 use crate::cluster::{KeyRead, NamespaceState};
 use crate::neon::{
-    Account, Branch, BranchId, Database, Endpoint, ErrorKind, NeonApi, OperationId, ProjectId,
-    ProjectSnapshot,
+    Account, Branch, BranchId, BranchState, Database, Endpoint, EndpointState, ErrorKind, NeonApi,
+    OperationId, ProjectId, ProjectSnapshot,
 };
 use crate::reconcile::{Error, Fact};
 use crate::world::{at_cluster, at_neon};
@@ -228,6 +228,12 @@ async fn listing(
     let mut answer = account.snapshots.get(project, observed.interval, now).await;
     if answer
         .as_ref()
+        .is_ok_and(|listing| is_in_motion(observed, listing))
+    {
+        answer = account.snapshots.get(project, IN_MOTION, now).await;
+    }
+    if answer
+        .as_ref()
         .is_err_and(|error| error.kind == ErrorKind::Denied)
         && let Some(other) = self::key(kind, desired, observed, true).await?
         && other.expose_secret() != key.expose_secret()
@@ -258,6 +264,26 @@ async fn listing(
         Err(error) => return Err(at_neon(error)),
     }
     Ok(None)
+}
+
+/// How old a listing may be that shows our branch or endpoint being made: nobody tells us when Neon is done.
+const IN_MOTION: Duration = Duration::from_secs(1);
+
+fn is_in_motion(observed: &Observed, listing: &ProjectSnapshot) -> bool {
+    let Some(recorded) = &observed.recorded.branch else {
+        return false;
+    };
+    let id = BranchId::from(recorded.id.as_str());
+    let branch = listing.branch(&id).is_some_and(|branch| {
+        matches!(
+            branch.current_state,
+            BranchState::Init | BranchState::Resetting
+        )
+    });
+    let endpoint = listing
+        .read_write_endpoint(&id)
+        .is_some_and(|endpoint| matches!(endpoint.current_state, EndpointState::Init));
+    branch || endpoint
 }
 
 /// The API key: the one in the Secret, or the last good one while the namespace goes.
@@ -377,7 +403,7 @@ fn branches(
             Some(name) => listing.branch_named(name).map(|branch| Parent {
                 name: name.clone(),
                 branch: Some(branch.id.clone()),
-                ready: matches!(branch.current_state, crate::neon::BranchState::Ready),
+                ready: matches!(branch.current_state, BranchState::Ready),
             }),
             None => others.iter().find(here).map(|object| parent_object(object)),
         }
@@ -503,8 +529,8 @@ async fn contents(
         return Ok(());
     };
     let idle = observed.operations.is_empty() && !desired.suspend;
-    let usable = matches!(branch.current_state, crate::neon::BranchState::Ready)
-        && observed.endpoint.known().is_some();
+    let usable =
+        matches!(branch.current_state, BranchState::Ready) && observed.endpoint.known().is_some();
     if !idle || !usable || rest.databases.is_empty() || observed.contents_are_as_asked(rest) {
         return Ok(());
     }

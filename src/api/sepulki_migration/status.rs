@@ -25,7 +25,7 @@ pub struct SepulkiMigrationStatus {
     /// What the ledger says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<AppliedStatus>,
-    /// Where it was applied.
+    /// Where the ledger is, and what was found complete there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied_to: Option<AppliedTo>,
     /// What is still to be applied.
@@ -95,7 +95,8 @@ pub struct AppliedStatus {
     pub last_time: Option<Time>,
 }
 
-/// Where the files were applied: another branch or incarnation is looked at anew.
+/// The ledger that `applied` speaks of, and for which files all is done there: another branch, incarnation, bundle or
+/// target is looked at anew.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AppliedTo {
@@ -105,6 +106,17 @@ pub struct AppliedTo {
     /// Its incarnation.
     #[schemars(length(max = 128))]
     pub incarnation: String,
+    /// The database, resolved once: databases that are listed later do not move the migrations.
+    #[schemars(length(max = 63))]
+    pub database: String,
+    /// Digest of the files of which everything up to `target` was found applied; none while something is left to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71))]
+    pub digest: Option<String>,
+    /// The target that `digest` speaks of; none for all files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    pub target: Option<String>,
 }
 
 /// What is still to be applied.
@@ -151,6 +163,11 @@ pub struct LastError {
     /// What is wrong.
     #[schemars(length(max = 4096))]
     pub message: String,
+    /// SHA-256 of what was tried, where something was: files, spec, database and branch. It is not tried again while
+    /// this stays the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71))]
+    pub attempt: Option<String>,
 }
 
 /// One run that applied something.

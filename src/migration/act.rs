@@ -1,0 +1,298 @@
+//! The two effects: reading a ledger, and applying files.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::{MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+
+use super::action::Action;
+use super::desired::Desired;
+use super::failure::{self, Circumstances, Failure};
+use super::observe::{Ledger, Observed};
+use super::place::{Database, Place};
+use super::record::{Found, Run};
+use super::{Migrations, status};
+use crate::api::Reason;
+use crate::clock::monotonic;
+use crate::cluster::KeyRead;
+use crate::engine::LedgerName;
+use crate::engine::run::{Progress, RunError, RunRequest, Timeouts};
+use crate::neon::{BranchId, ErrorKind, ProjectId};
+use crate::postgres::{Target, Tls};
+use crate::reconcile::{Class, Error, Pass, Subject as _, Verdict};
+use crate::world::{at_cluster, at_neon};
+
+/// A run that is over by then is not shown while it lasts.
+const FIRST_SHOWN: Duration = Duration::from_secs(2);
+
+/// How often a run is shown at most.
+const SHOWN_EVERY: Duration = Duration::from_secs(3);
+
+/// Longest name under which a run shows itself in `pg_stat_activity`, in bytes.
+const HOLDER_MAX: usize = 48;
+
+/// Everything that a session needs.
+struct Access<'a> {
+    namespace: &'a str,
+    database: &'a Database,
+    place: Place,
+    ledger: &'a LedgerName,
+    target: Target,
+}
+
+pub(super) async fn act(
+    kind: &Migrations,
+    action: &Action,
+    pass: &mut Pass<Migrations>,
+    desired: &Desired,
+    observed: &Observed,
+) -> Result<(), Error> {
+    match action {
+        Action::ReadLedger => read_ledger(kind, desired, observed).await,
+        Action::Apply(_) => Box::pin(apply(kind, pass, desired, observed)).await,
+    }
+}
+
+/// Reads the ledger for the next decision.
+async fn read_ledger(
+    kind: &Migrations,
+    desired: &Desired,
+    observed: &Observed,
+) -> Result<(), Error> {
+    let access = access(kind, desired, observed).await?;
+    let patience = Timeouts::default().connect;
+    let holder = holder(desired);
+    let read = kind
+        .world
+        .migrations
+        .inspect(&access.target, access.ledger, &holder, patience)
+        .await;
+    let ledger = match read {
+        Ok(state) => Ok(state),
+        Err(RunError::LedgerConflict(why)) => Err(why),
+        Err(error) => {
+            let current = is_current(kind, &access, &error).await;
+            return Err(failure::of_reading(error, current));
+        }
+    };
+    let now = kind.world.clock.now();
+    kind.cache
+        .keep_ledger(&desired.uid, access.place, ledger, now);
+    Ok(())
+}
+
+/// Applies what is pending. However it ends, what is known to be committed is written down.
+async fn apply(
+    kind: &Migrations,
+    pass: &mut Pass<Migrations>,
+    desired: &Desired,
+    observed: &Observed,
+) -> Result<(), Error> {
+    let (Some(place), Some(bundle), Ledger::Read(_, plan)) = (
+        observed.place(desired),
+        observed.compiled(),
+        &observed.ledger,
+    ) else {
+        return Err(Error::bug(
+            "files are to be applied before they were planned",
+        ));
+    };
+    let Some(_nobody_else) = kind.world.locks.shared(&place.branch.id) else {
+        let message = "the branch is just being changed";
+        return Err(Error::new(Class::Transient, Reason::BranchBusy, message));
+    };
+    let access = access(kind, desired, observed).await?;
+    let request = RunRequest {
+        target: access.target.clone(),
+        ledger: access.ledger.clone(),
+        bundle: bundle.clone(),
+        until: desired.target.clone(),
+        holder: holder(desired),
+        timeouts: Timeouts::default(),
+        cancel: kind.world.stopping.child_token(),
+    };
+    let (tell, told) = unbounded_channel();
+    let over = CancellationToken::new();
+    let work = async {
+        let result = kind.world.migrations.apply(request, tell).await;
+        over.cancel();
+        result
+    };
+    let run = Run::of(plan, bundle.files().len());
+    let show = follow(kind, pass, desired, observed, (run, told), &over);
+    let (result, run) = tokio::join!(Box::pin(work), Box::pin(show));
+    let now = kind.world.clock.now();
+    let digest = bundle.digest();
+    let error = match result {
+        Ok(report) => {
+            kind.count_applied(report.applied.len());
+            let target = desired.target.as_deref();
+            Found::read(place, digest, target, &report.ledger, &report.plan)
+                .write(&mut pass.status, &report.applied);
+            pass.status.last_error = None;
+            return Ok(());
+        }
+        Err(error) => error,
+    };
+    kind.count_applied(run.applied.len());
+    Found::told(place, digest, plan, &run.applied, now).write(&mut pass.status, &run.applied);
+    let of = Circumstances {
+        progressed: !run.applied.is_empty(),
+        password_is_current: is_current(kind, &access, &error).await,
+        attempt: observed.attempt(desired),
+    };
+    match failure::judge(error, of) {
+        Failure::Recorded(failure) => {
+            pass.status.last_error = Some(failure);
+            Ok(())
+        }
+        Failure::Passing(error) => Err(error),
+    }
+}
+
+/// Listens to a run until it is over, and shows it in the status every few seconds.
+async fn follow(
+    kind: &Migrations,
+    pass: &mut Pass<Migrations>,
+    desired: &Desired,
+    observed: &Observed,
+    (mut run, mut told): (Run, UnboundedReceiver<Progress>),
+    over: &CancellationToken,
+) -> Run {
+    let mut ticks = interval_at(monotonic() + FIRST_SHOWN, SHOWN_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut shown = None;
+    loop {
+        tokio::select! {
+            biased;
+            () = over.cancelled() => break,
+            Some(progress) = told.recv() => run.hear(progress, kind.world.clock.now()),
+            _ = ticks.tick() => {
+                if shown.as_ref() != Some(&run) {
+                    show(kind, pass, desired, observed, &run).await;
+                    shown = Some(run.clone());
+                }
+            }
+        }
+    }
+    while let Ok(progress) = told.try_recv() {
+        run.hear(progress, kind.world.clock.now());
+    }
+    run
+}
+
+/// Shows a run. One that cannot be shown goes on all the same; what it applied is in the ledger.
+async fn show(
+    kind: &Migrations,
+    pass: &mut Pass<Migrations>,
+    desired: &Desired,
+    observed: &Observed,
+    run: &Run,
+) {
+    let now = kind.world.clock.now();
+    let acting = Verdict::Acting(run.doing().to_owned());
+    let mut shown = status::project(&pass.status, desired, Some(observed), &acting, now);
+    run.show(&mut shown);
+    match kind.write_status(&pass.object, &shown).await {
+        Ok(object) => {
+            pass.object = object;
+            // differs from what the pass began with, so that it is written again when the run is over
+            pass.status.current = shown.current;
+            pass.status.pending = shown.pending;
+        }
+        Err(error) => tracing::debug!(%error, "the run is not shown"),
+    }
+}
+
+/// Credentials of the database's owner at the direct endpoint. The password is asked of Neon each time: sessions are
+/// rare, and one that was kept could have been changed.
+async fn access<'a>(
+    kind: &Migrations,
+    desired: &'a Desired,
+    observed: &'a Observed,
+) -> Result<Access<'a>, Error> {
+    let unready = || {
+        Error::new(
+            Class::Conflict,
+            Reason::DatabaseNotReady,
+            format!("NeonDatabase {} is no longer ready", desired.database_ref),
+        )
+    };
+    let database = observed.database.known().ok_or_else(unready)?;
+    let place = observed.place(desired).ok_or_else(unready)?;
+    let owner = database.owners.get(&place.database).ok_or_else(unready)?;
+    let host = database.host.clone().ok_or_else(unready)?;
+    let rest = desired
+        .rest
+        .as_ref()
+        .map_err(|block| Error::new(Class::Invalid, block.reason, &block.message))?;
+    let password = password(kind, &desired.namespace, database, &place, owner).await?;
+    let settings = &kind.world.settings;
+    let authority = settings.certificate_authority.as_ref();
+    let target = Target {
+        host,
+        port: settings.postgres_port,
+        user: owner.clone(),
+        password,
+        database: place.database.clone(),
+        tls: authority.map_or(Tls::WebPki, |authority| Tls::Ca(authority.pem.clone())),
+    };
+    Ok(Access {
+        namespace: &desired.namespace,
+        database,
+        place,
+        ledger: &rest.ledger,
+        target,
+    })
+}
+
+/// The owner's password, as Neon has it now. A refused key is read anew once: it may just have been corrected.
+async fn password(
+    kind: &Migrations,
+    namespace: &str,
+    database: &Database,
+    place: &Place,
+    owner: &str,
+) -> Result<SecretString, Error> {
+    let at = &database.key;
+    let project = ProjectId::from(database.project.as_str());
+    let branch = BranchId::from(place.branch.id.as_str());
+    for anew in [false, true] {
+        let read = kind.world.cluster.api_key(namespace, at, anew).await;
+        let missing = |what: &str| {
+            let message = format!("Secret {} {what}", at.name);
+            Error::new(Class::Transient, Reason::KeyNotFound, message)
+        };
+        let key = match read.map_err(at_cluster)? {
+            KeyRead::Found(key) => key,
+            KeyRead::NoSecret => return Err(missing("with the Neon API key does not exist")),
+            KeyRead::NoKey => return Err(missing(&format!("has no entry {}", at.key))),
+        };
+        let account = kind.world.neon.open(&key);
+        match account.api.reveal_password(&project, &branch, owner).await {
+            Err(error) if error.kind == ErrorKind::Denied && !anew => {}
+            answer => return answer.map_err(at_neon),
+        }
+    }
+    Err(Error::bug("neither of two answers of Neon was taken"))
+}
+
+/// Whether a refused password is the one that Neon has now: then it was not just rotated, and trying again is no use.
+async fn is_current(kind: &Migrations, access: &Access<'_>, error: &RunError) -> bool {
+    if !matches!(error, RunError::Denied(_)) {
+        return false;
+    }
+    let (place, user) = (&access.place, &access.target.user);
+    let now = password(kind, access.namespace, access.database, place, user).await;
+    now.is_ok_and(|now| now.expose_secret() == access.target.password.expose_secret())
+}
+
+/// The name under which a session shows itself.
+fn holder(desired: &Desired) -> String {
+    let mut name = format!("{}/{}", desired.namespace, desired.name);
+    // names of Kubernetes objects are ASCII
+    name.truncate(HOLDER_MAX);
+    name
+}

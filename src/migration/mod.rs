@@ -1,0 +1,149 @@
+//! SepulkiMigration: an ordered bundle of `.sql` files brought to one NeonDatabase, each applied exactly once.
+//!
+//! ```text
+//! desired.rs   the spec, parsed                     pure
+//! source.rs    ConfigMaps or spec → files           pure
+//! place.rs     which ledger of which branch, rivals pure
+//! observe.rs   facts: files, NeonDatabase, record   reads the watches and ConfigMaps
+//! plan.rs      what to do next, the decision table  pure
+//! action.rs    the two effects                      types
+//! act.rs       reads the ledger, runs the engine    Neon, PostgreSQL
+//! failure.rs   what the engine's errors mean        pure
+//! record.rs    what is written down of the ledger   pure
+//! status.rs    the status                           pure
+//! cache.rs     what is remembered between passes
+//! ```
+//!
+//! A migration is settled when its status says that these very files (by digest), up to this target, were found applied
+//! at this place (branch, incarnation, database): then nothing but the digest is looked at, no session is opened and no
+//! file compiled. Anything else is decided on the ledger itself, and whatever a run does is in the ledger, so that a
+//! crash anywhere only makes it be read again.
+
+mod act;
+pub mod action;
+mod cache;
+pub mod desired;
+pub mod failure;
+pub mod observe;
+pub mod place;
+pub mod plan;
+pub mod record;
+pub mod source;
+pub mod status;
+
+use jiff::Timestamp;
+
+use crate::api::{SepulkiMigration, SepulkiMigrationStatus};
+use crate::cluster::ObjectId;
+use crate::reconcile::{Decision, Error, Pass, Subject, Verdict};
+use crate::world::{World, at_cluster};
+
+use cache::Cache;
+
+pub use action::Action;
+pub use desired::Desired;
+pub use observe::Observed;
+
+/// The kind, as the loop sees it. One for the whole operator.
+pub struct Migrations {
+    world: World,
+    cache: Cache,
+}
+
+impl Migrations {
+    /// The kind in this world.
+    #[must_use]
+    pub fn new(world: World) -> Self {
+        Self {
+            world,
+            cache: Cache::default(),
+        }
+    }
+
+    /// To be told of every change of a ConfigMap that an object refers to, before the object's next pass. Without it a
+    /// change is seen within ten minutes.
+    pub fn forget_config_map(&self, namespace: &str, name: &str) {
+        self.cache.forget_config_map(namespace, name);
+    }
+
+    fn count_applied(&self, files: usize) {
+        self.world
+            .metrics
+            .migrations_applied(u64::try_from(files).unwrap_or(u64::MAX));
+    }
+}
+
+impl Subject for Migrations {
+    type Object = SepulkiMigration;
+    type Desired = Desired;
+    type Observed = Observed;
+    type Action = Action;
+    type Status = SepulkiMigrationStatus;
+
+    fn status(object: &SepulkiMigration) -> SepulkiMigrationStatus {
+        object.status.clone().unwrap_or_default()
+    }
+
+    fn forget(&self, uid: &str) {
+        self.cache.forget(uid);
+    }
+
+    fn desired(&self, object: &SepulkiMigration) -> Desired {
+        Desired::of(object)
+    }
+
+    async fn observe(
+        &self,
+        pass: &Pass<Self>,
+        desired: &Desired,
+        now: Timestamp,
+    ) -> Result<Observed, Error> {
+        observe::observe(self, pass, desired, now).await
+    }
+
+    fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decision<Action> {
+        plan::decide(desired, observed, now)
+    }
+
+    async fn act(
+        &self,
+        action: &Action,
+        pass: &mut Pass<Self>,
+        desired: &Desired,
+        observed: &Observed,
+        _now: Timestamp,
+    ) -> Result<(), Error> {
+        act::act(self, action, pass, desired, observed).await
+    }
+
+    fn project(
+        pass: &Pass<Self>,
+        desired: &Desired,
+        observed: Option<&Observed>,
+        verdict: &Verdict,
+        now: Timestamp,
+    ) -> SepulkiMigrationStatus {
+        status::project(&pass.status, desired, observed, verdict, now)
+    }
+
+    async fn write_status(
+        &self,
+        object: &SepulkiMigration,
+        status: &SepulkiMigrationStatus,
+    ) -> Result<SepulkiMigration, Error> {
+        let value = serde_json::to_value(status)
+            .map_err(|error| Error::bug(format!("the status has no JSON form: {error}")))?;
+        let id = ObjectId::of(object);
+        let version = object.metadata.resource_version.as_deref();
+        let written = self
+            .world
+            .cluster
+            .write_status(&id, version.unwrap_or_default(), &value)
+            .await
+            .map_err(at_cluster)?;
+        let mut object = object.clone();
+        object.metadata.resource_version = Some(written);
+        object.status = Some(status.clone());
+        Ok(object)
+    }
+}

@@ -1,0 +1,259 @@
+//! Facts about a migration's world: its files, its NeonDatabase, its rivals. Changes nothing, opens no session and wakes
+//! nobody: reading the ledger is an action ([`super::action::Action::ReadLedger`]).
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::cache::{Compiled, LedgerRead};
+use super::desired::{Desired, Source};
+use super::place::{self, Database, Place};
+use super::source::{Files, Listing, merge};
+use super::{Migrations, plan};
+use crate::api::{AppliedTo, LastError, NeonDatabase};
+use crate::engine::{self, Bundle, Diagnostics, LedgerState, Plan, SourceFile};
+use crate::reconcile::{Error, Fact, Pass};
+use crate::world::at_cluster;
+
+/// What is known.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// An older object that writes the same ledger.
+    pub rival: Option<String>,
+    /// The NeonDatabase.
+    pub database: Fact<Database>,
+    /// The files, by name and digest.
+    pub files: Files,
+    /// The files, compiled, or what is wrong with the set; none where nothing had to be compiled.
+    pub bundle: Option<Result<Arc<Bundle>, Diagnostics>>,
+    /// Whether only migrations are at work on the branch.
+    pub branch_free: bool,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// Which ledger the status speaks of, and what was found complete there.
+    pub applied_to: Option<AppliedTo>,
+    /// The failure that the status remembers.
+    pub last_error: Option<LastError>,
+}
+
+/// What is known of the ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Ledger {
+    /// Not read in this pass.
+    #[default]
+    Unread,
+    /// The table of that name is something else, as the text says.
+    Foreign(String),
+    /// Its rows, and what they mean for the bundle.
+    Read(LedgerState, Plan),
+}
+
+impl Observed {
+    /// Where the ledger is, as far as it can be told.
+    #[must_use]
+    pub fn place(&self, desired: &Desired) -> Option<Place> {
+        let recorded = self.applied_to.as_ref();
+        self.database
+            .known()?
+            .place(desired.database.as_deref(), recorded)
+    }
+
+    /// The files, where they were found.
+    #[must_use]
+    pub fn listing(&self) -> Option<&Listing> {
+        match &self.files {
+            Files::Listed(listing) => Some(listing),
+            Files::Unread | Files::Missing(_) | Files::Rejected(_) => None,
+        }
+    }
+
+    /// Whether the ledger was read in this pass.
+    #[must_use]
+    pub fn ledger_was_read(&self) -> bool {
+        matches!(self.ledger, Ledger::Read(..))
+    }
+
+    /// The compiled files.
+    #[must_use]
+    pub fn compiled(&self) -> Option<&Arc<Bundle>> {
+        self.bundle.as_ref()?.as_ref().ok()
+    }
+
+    /// What a run would try now; see [`place::attempt`].
+    #[must_use]
+    pub fn attempt(&self, desired: &Desired) -> Option<String> {
+        let (database, listing) = (self.database.known()?, self.listing()?);
+        let place = self.place(desired)?;
+        Some(place::attempt(desired, database, &place, &listing.digest))
+    }
+
+    /// Whether the status says that these very files were found applied, up to this target, at this place.
+    #[must_use]
+    pub fn is_complete(&self, desired: &Desired) -> bool {
+        let (Some(place), Some(listing)) = (self.place(desired), self.listing()) else {
+            return false;
+        };
+        self.applied_to.as_ref().is_some_and(|to| {
+            place.is(to)
+                && to.digest.as_deref() == Some(listing.digest.as_str())
+                && to.target == desired.target
+        })
+    }
+}
+
+/// Looks at everything that the next decision needs, and at no more.
+pub(super) async fn observe(
+    kind: &Migrations,
+    pass: &Pass<Migrations>,
+    desired: &Desired,
+    now: Timestamp,
+) -> Result<Observed, Error> {
+    let mut observed = Observed {
+        applied_to: pass.status.applied_to.clone(),
+        last_error: pass.status.last_error.clone(),
+        ..Observed::default()
+    };
+    if plan::at_rest(desired).is_some() {
+        return Ok(observed);
+    }
+    observed.database = database(kind, desired).into();
+    let others = kind.world.cluster.migrations();
+    let others = others.iter().map(AsRef::as_ref);
+    observed.rival = place::rival(&pass.object, others, observed.database.known());
+    if observed.rival.is_some() {
+        return Ok(observed);
+    }
+    let (files, content) = files(kind, desired, now).await?;
+    observed.files = files;
+    if plan::before_compiling(desired, &observed).is_none() {
+        compile(kind, desired, &mut observed, content, now).await?;
+    }
+    if observed.is_complete(desired) {
+        kind.cache.drop_bundle(&desired.uid);
+    }
+    let Some(place) = observed.place(desired) else {
+        return Ok(observed);
+    };
+    observed.branch_free = kind.world.locks.shared(&place.branch.id).is_some();
+    if let Some(ledger) = kind.cache.take_ledger(&desired.uid, &place, now) {
+        observed.ledger = judge(ledger, observed.compiled(), desired.target.as_deref());
+    }
+    Ok(observed)
+}
+
+/// The NeonDatabase that is to be migrated, as its watch knows it.
+fn database(kind: &Migrations, desired: &Desired) -> Option<Database> {
+    let is_meant = |object: &Arc<NeonDatabase>| {
+        object.metadata.namespace.as_deref() == Some(desired.namespace.as_str())
+            && object.metadata.name.as_deref() == Some(desired.database_ref.as_str())
+    };
+    let found = kind.world.cluster.databases().into_iter().find(is_meant)?;
+    Some(Database::of(&found))
+}
+
+/// The files as they were last read, with their content where that was just now.
+async fn files(
+    kind: &Migrations,
+    desired: &Desired,
+    now: Timestamp,
+) -> Result<(Files, Option<Vec<SourceFile>>), Error> {
+    if let Ok(rest) = &desired.rest
+        && let Source::ConfigMaps { names, .. } = &rest.source
+        && let Some(listing) = kind.cache.listing(&desired.uid, names, now)
+    {
+        return Ok((Files::Listed(listing), None));
+    }
+    read(kind, desired, now).await
+}
+
+/// Reads the files themselves.
+async fn read(
+    kind: &Migrations,
+    desired: &Desired,
+    now: Timestamp,
+) -> Result<(Files, Option<Vec<SourceFile>>), Error> {
+    let names = match desired.rest.as_ref().map(|rest| &rest.source) {
+        Ok(Source::ConfigMaps { names, .. }) => names,
+        Ok(Source::Inline(files)) => {
+            return Ok((Files::Listed(Listing::of(files)), Some(files.clone())));
+        }
+        Err(_) => return Ok((Files::Unread, None)),
+    };
+    let began = kind.cache.begin();
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    for name in names {
+        let map = kind.world.cluster.config_map(&desired.namespace, name);
+        match map.await.map_err(at_cluster)? {
+            Some(keys) => found.push((name.clone(), keys)),
+            None => missing.push(name.clone()),
+        }
+    }
+    if !missing.is_empty() {
+        return Ok((Files::Missing(missing), None));
+    }
+    let files = match merge(found) {
+        Ok(files) => files,
+        Err(why) => return Ok((Files::Rejected(why), None)),
+    };
+    let listing = Listing::of(&files);
+    let from = (desired.namespace.as_str(), names.as_slice());
+    kind.cache
+        .keep_listing(began, &desired.uid, from, &listing, now);
+    Ok((Files::Listed(listing), Some(files)))
+}
+
+/// Compiles the files, unless that was done before.
+async fn compile(
+    kind: &Migrations,
+    desired: &Desired,
+    observed: &mut Observed,
+    content: Option<Vec<SourceFile>>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let known = observed
+        .listing()
+        .and_then(|listing| kind.cache.bundle(&desired.uid, &listing.digest));
+    if known.is_some() {
+        observed.bundle = known;
+        return Ok(());
+    }
+    let content = match content {
+        Some(content) => content,
+        None => match read(kind, desired, now).await? {
+            (files, Some(content)) => {
+                observed.files = files;
+                content
+            }
+            (files, None) => {
+                observed.files = files;
+                return Ok(());
+            }
+        },
+    };
+    // what was read again may have changed, and may be wrong in a way that is told before the files are compiled
+    let digest = match observed.listing() {
+        Some(listing) if plan::before_compiling(desired, observed).is_none() => {
+            listing.digest.clone()
+        }
+        Some(_) | None => return Ok(()),
+    };
+    let work = tokio::task::spawn_blocking(move || Bundle::compile(content).map(Arc::new));
+    let bundle: Compiled = work
+        .await
+        .map_err(|error| Error::bug(format!("compiling the files failed: {error}")))?;
+    kind.cache.keep_bundle(&desired.uid, &digest, &bundle);
+    observed.bundle = Some(bundle);
+    Ok(())
+}
+
+/// What a ledger that was read means for the bundle; nothing without one.
+fn judge(read: LedgerRead, bundle: Option<&Arc<Bundle>>, target: Option<&str>) -> Ledger {
+    match (read, bundle) {
+        (Err(foreign), _) => Ledger::Foreign(foreign),
+        (Ok(state), Some(bundle)) => {
+            let plan = engine::plan(bundle, &state, target);
+            Ledger::Read(state, plan)
+        }
+        (Ok(_), None) => Ledger::Unread,
+    }
+}

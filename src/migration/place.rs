@@ -1,0 +1,223 @@
+//! Where the files go: what a migration needs to know of its NeonDatabase, and who else wants the same ledger. Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::desired::{self, Desired, invalid};
+use crate::api::{AppliedTo, ConditionType, NeonDatabase, SecretKeyRef, SepulkiMigration};
+use crate::engine::LedgerName;
+use crate::reconcile::Block;
+
+/// What has to be true of a NeonDatabase before anything is applied to it.
+const NEEDED: [ConditionType; 3] = [
+    ConditionType::BranchReady,
+    ConditionType::ComputeReady,
+    ConditionType::DatabasesReady,
+];
+
+/// A NeonDatabase as far as a migration is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Database {
+    /// Its name.
+    pub name: String,
+    /// The version of its spec.
+    pub generation: i64,
+    /// The Neon project.
+    pub project: String,
+    /// The Secret with the API key.
+    pub key: SecretKeyRef,
+    /// The databases that its spec lists.
+    pub listed: Vec<String>,
+    /// The branch it has claimed.
+    pub branch: Option<Branch>,
+    /// Host of the direct connection.
+    pub host: Option<String>,
+    /// Owners of the databases that were brought about.
+    pub owners: BTreeMap<String, String>,
+    /// Why nothing may be applied yet, in words; none where it is ready for the present version of its spec.
+    pub unready: Option<String>,
+}
+
+/// The branch of a NeonDatabase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Branch {
+    /// Identity on Neon.
+    pub id: String,
+    /// Changes when the branch is reset, restored or made anew.
+    pub incarnation: String,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// One database in one incarnation of a branch: where a ledger is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The branch.
+    pub branch: Branch,
+    /// The database.
+    pub database: String,
+}
+
+impl Database {
+    /// What an object says of itself.
+    #[must_use]
+    pub fn of(object: &NeonDatabase) -> Self {
+        let status = object.status.clone().unwrap_or_default();
+        let owners = status.databases.iter();
+        Self {
+            name: object.metadata.name.clone().unwrap_or_default(),
+            generation: object.metadata.generation.unwrap_or_default(),
+            project: object.spec.project_id.clone(),
+            key: object.spec.api_key_secret_ref.clone(),
+            listed: object
+                .spec
+                .databases
+                .iter()
+                .map(|d| d.name.0.clone())
+                .collect(),
+            unready: unready(object),
+            owners: owners.map(|d| (d.name.clone(), d.owner.clone())).collect(),
+            host: status.endpoint.map(|endpoint| endpoint.host),
+            branch: status.branch.map(|branch| Branch {
+                id: branch.id,
+                incarnation: branch.incarnation,
+                created: branch.created_time.0,
+            }),
+        }
+    }
+
+    /// The database that is meant: as the spec says, otherwise the one that was resolved earlier, otherwise the only
+    /// one that is listed. A database that is listed later does not move the migrations.
+    pub fn choose(
+        &self,
+        asked: Option<&str>,
+        recorded: Option<&AppliedTo>,
+    ) -> Result<String, Block> {
+        let resolved = asked.or(recorded.map(|to| to.database.as_str()));
+        match (resolved, self.listed.as_slice()) {
+            (Some(name), _) => Ok(name.to_owned()),
+            (None, [only]) => Ok(only.clone()),
+            (None, []) => Err(invalid(format!(
+                "spec.database: NeonDatabase {} lists no database; add one to its spec.databases",
+                self.name
+            ))),
+            (None, many) => Err(invalid(format!(
+                "spec.database: NeonDatabase {} lists more than one database, name one of {}",
+                self.name,
+                many.join(", ")
+            ))),
+        }
+    }
+
+    /// The ledger's place, where the branch is known and the database can be told.
+    #[must_use]
+    pub fn place(&self, asked: Option<&str>, recorded: Option<&AppliedTo>) -> Option<Place> {
+        Some(Place {
+            branch: self.branch.clone()?,
+            database: self.choose(asked, recorded).ok()?,
+        })
+    }
+}
+
+impl Place {
+    /// Whether a record speaks of this place.
+    #[must_use]
+    pub fn is(&self, recorded: &AppliedTo) -> bool {
+        recorded.branch_id == self.branch.id
+            && recorded.incarnation == self.branch.incarnation
+            && recorded.database == self.database
+    }
+}
+
+/// Everything a failed run depended on: when any of it changes, the run is tried again.
+#[must_use]
+pub fn attempt(desired: &Desired, database: &Database, place: &Place, digest: &str) -> String {
+    let tried = (
+        desired.generation,
+        digest,
+        &place.branch.id,
+        &place.branch.incarnation,
+        &place.database,
+        database.generation,
+    );
+    let sum = Sha256::digest(format!("{tried:?}").as_bytes());
+    format!("sha256:{}", hex::encode(sum))
+}
+
+/// Why nothing may be applied to a NeonDatabase yet.
+///
+/// Its conditions have to speak of the present version of its spec: one that is just being changed may be about to get
+/// the very extension that the next file needs.
+fn unready(object: &NeonDatabase) -> Option<String> {
+    if object.metadata.deletion_timestamp.is_some() {
+        return Some("it is being deleted".to_owned());
+    }
+    let Some(status) = &object.status else {
+        return Some("nothing is known of it yet".to_owned());
+    };
+    for type_ in NEEDED {
+        let found = status.conditions.iter().find(|c| c.type_ == type_.as_str());
+        let Some(condition) = found else {
+            return Some(format!("{type_} is not known yet"));
+        };
+        if condition.observed_generation != object.metadata.generation {
+            return Some("the last change of its spec was not looked at yet".to_owned());
+        }
+        if condition.status != "True" {
+            return Some(match condition.message.as_str() {
+                "" => format!("{type_} is {} ({})", condition.status, condition.reason),
+                text => format!(
+                    "{type_} is {} ({}: {text})",
+                    condition.status, condition.reason
+                ),
+            });
+        }
+    }
+    let lacks = |what: &str| Some(format!("it has no {what} yet"));
+    match (&status.branch, &status.endpoint) {
+        (None, _) => lacks("branch"),
+        (Some(_), None) => lacks("endpoint"),
+        (Some(_), Some(_)) => None,
+    }
+}
+
+/// The oldest other object that applies migrations to the same ledger, where it is older than this one.
+#[must_use]
+pub fn rival<'a>(
+    own: &SepulkiMigration,
+    others: impl IntoIterator<Item = &'a SepulkiMigration>,
+    database: Option<&Database>,
+) -> Option<String> {
+    let claim = claim(own, database);
+    others
+        .into_iter()
+        .filter(|other| other.metadata.deletion_timestamp.is_none())
+        .filter(|other| age(other) < age(own) && self::claim(other, database) == claim)
+        .min_by_key(|other| age(other))
+        .and_then(|other| other.metadata.name.clone())
+}
+
+/// The ledger that an object writes. Where a default cannot be resolved two objects that leave it out mean the same.
+fn claim<'a>(
+    object: &'a SepulkiMigration,
+    database: Option<&Database>,
+) -> (Option<&'a str>, &'a str, Option<String>, Option<LedgerName>) {
+    let spec = &object.spec;
+    let asked = spec.database.as_ref().map(|name| name.0.as_str());
+    let recorded = object.status.as_ref().and_then(|s| s.applied_to.as_ref());
+    let resolved = database.and_then(|d| d.choose(asked, recorded).ok());
+    (
+        object.metadata.namespace.as_deref(),
+        &spec.database_ref.name.0,
+        resolved.or(asked.map(str::to_owned)),
+        desired::ledger(spec.ledger.as_ref()).ok(),
+    )
+}
+
+/// Who was there first; the uid decides between objects of the same second.
+fn age(object: &SepulkiMigration) -> (Option<Timestamp>, Option<&str>) {
+    let created = object.metadata.creation_timestamp.as_ref();
+    (created.map(|time| time.0), object.metadata.uid.as_deref())
+}

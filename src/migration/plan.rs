@@ -1,0 +1,316 @@
+//! What to do next about a SepulkiMigration. Pure and total: `decide` takes what is asked, what is known and the time,
+//! and answers one thing.
+//!
+//! The first row that applies is the answer.
+//!
+//! | # | asked and known | answer |
+//! |---|---|---|
+//! | 1 | being deleted (a run that is under way ends by itself) | Gone |
+//! | 2 | suspended | Suspended |
+//! | 3 | the spec cannot be carried out | Blocked InvalidSpec |
+//! | 4 | an older object writes the same ledger | Blocked LedgerClaimed |
+//! | 5 | a ConfigMap is missing | Wait ConfigMapNotFound |
+//! | 6 | the files make no set | Blocked InvalidMigration |
+//! | 7 | they are not those whose digest is given | Wait DigestMismatch |
+//! | 8 | the target is not among them | Blocked TargetNotFound |
+//! | 9 | all of them were found applied at this place | Settled |
+//! | 10 | names, duplicates or order are wrong | Blocked InvalidMigration |
+//! | 11 | no NeonDatabase | Wait DatabaseNotFound |
+//! | 12 | which of its databases cannot be told | Blocked InvalidSpec |
+//! | 13 | the same run has failed before | Blocked MigrationFailed |
+//! | 14 | the NeonDatabase is not ready, or lacks the database | Wait DatabaseNotReady |
+//! | 15 | something else is at work on the branch | Wait BranchBusy |
+//! | 16 | the ledger was not read | ReadLedger |
+//! | 17 | the table of that name is no ledger | Blocked LedgerConflict |
+//! | 18 | the plan has problems | Blocked ChecksumMismatch, OutOfOrder, InvalidMigration |
+//! | 19 | files are pending | Apply |
+//! | 20 | else | Settled |
+//!
+//! Row 7 waits, because with GitOps a ConfigMap and the object that names its digest arrive in any order: it passes by
+//! itself when the other one comes. Row 9 needs no ready NeonDatabase: what was applied stays applied while a compute is
+//! resized.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::action::Action;
+use super::desired::{Desired, Rest};
+use super::observe::{Ledger, Observed};
+use super::source::Files;
+use crate::api::Reason;
+use crate::engine::{Diagnostic, Diagnostics, Plan, Problem, ProblemKind};
+use crate::reconcile::{Block, Decision, Fact, Wait};
+
+/// How soon to look again at something that is over in a moment.
+const SOON: Duration = Duration::from_secs(1);
+
+/// How soon to look again at something that other objects have to bring about; they also wake us.
+const LATER: Duration = Duration::from_secs(15);
+
+/// How soon to look again at a settled or suspended object: its files are then read again.
+const RECHECK: Duration = Duration::from_mins(10);
+
+/// Findings that are told in full.
+const TOLD: usize = 3;
+
+type Next = Decision<Action>;
+
+/// One stage of the table: `Some` is the answer, `None` leaves it to the next.
+type Stage = Option<Next>;
+
+/// Chooses the next thing to do.
+#[must_use]
+pub fn decide(desired: &Desired, observed: &Observed, _now: Timestamp) -> Next {
+    before_compiling(desired, observed)
+        .or_else(|| set(observed))
+        .or_else(|| database(desired, observed))
+        .unwrap_or_else(|| ledger(observed))
+}
+
+/// Rows 1 to 3: nothing has to be known of the world.
+#[must_use]
+pub fn at_rest(desired: &Desired) -> Stage {
+    if desired.deleting {
+        return Some(Decision::Gone);
+    }
+    if desired.suspend {
+        return Some(Decision::Suspended(RECHECK));
+    }
+    let invalid = desired.rest.as_ref().err()?;
+    Some(Decision::Blocked(invalid.clone()))
+}
+
+/// Rows 1 to 9: the files need not be compiled.
+#[must_use]
+pub fn before_compiling(desired: &Desired, observed: &Observed) -> Stage {
+    at_rest(desired)
+        .or_else(|| rival(desired, observed))
+        .or_else(|| files(desired, observed))
+        .or_else(|| {
+            observed
+                .is_complete(desired)
+                .then_some(Decision::Settled(RECHECK))
+        })
+}
+
+/// Row 4.
+fn rival(desired: &Desired, observed: &Observed) -> Stage {
+    let rival = observed.rival.as_ref()?;
+    let ledger = desired.rest.as_ref().map(|rest: &Rest| &rest.ledger).ok()?;
+    Some(block(
+        Reason::LedgerClaimed,
+        format!(
+            "SepulkiMigration {rival} is older and writes the same ledger {ledger} of NeonDatabase {}: delete one of the \
+             two, or give them different databases or ledgers",
+            desired.database_ref
+        ),
+    ))
+}
+
+/// Rows 5 to 8.
+#[must_use]
+pub fn files(desired: &Desired, observed: &Observed) -> Stage {
+    let listing = match &observed.files {
+        Files::Unread => {
+            return Some(wait(
+                Reason::Progressing,
+                "the files were not read yet",
+                SOON,
+            ));
+        }
+        Files::Missing(names) => {
+            let names = names.join(", ");
+            let message = format!("ConfigMap {names} does not exist in this namespace yet");
+            return Some(wait(Reason::ConfigMapNotFound, message, LATER));
+        }
+        Files::Rejected(why) => return Some(block(Reason::InvalidMigration, why)),
+        Files::Listed(listing) => listing,
+    };
+    let asked = desired.rest.as_ref().ok().and_then(|r| r.source.digest());
+    if let Some(asked) = asked
+        && asked != listing.digest
+    {
+        let message = format!(
+            "spec.source.configMaps.digest is {asked}, the files have {}: nothing is applied until they are the same",
+            listing.digest
+        );
+        return Some(wait(Reason::DigestMismatch, message, LATER));
+    }
+    let target = desired.target.as_ref()?;
+    if listing.versions.contains(target) {
+        return None;
+    }
+    let message = format!(
+        "spec.target.version: {target} is not one of the files; there are {}",
+        some_of(&listing.versions)
+    );
+    Some(block(Reason::TargetNotFound, message))
+}
+
+/// Row 10.
+#[must_use]
+pub fn set(observed: &Observed) -> Stage {
+    match &observed.bundle {
+        None => Some(wait(
+            Reason::Progressing,
+            "the files were not compiled yet",
+            SOON,
+        )),
+        Some(Ok(_)) => None,
+        Some(Err(findings)) => Some(block(Reason::InvalidMigration, told(findings))),
+    }
+}
+
+/// Rows 11 to 15.
+fn database(desired: &Desired, observed: &Observed) -> Stage {
+    let name = &desired.database_ref;
+    let database = match &observed.database {
+        Fact::Known(database) => database,
+        Fact::Absent => {
+            let message = format!("NeonDatabase {name} does not exist in this namespace yet");
+            return Some(wait(Reason::DatabaseNotFound, message, LATER));
+        }
+        Fact::Unknown => {
+            let message = format!("NeonDatabase {name} was not looked up yet");
+            return Some(wait(Reason::DatabaseNotFound, message, SOON));
+        }
+    };
+    let recorded = observed.applied_to.as_ref();
+    let chosen = match database.choose(desired.database.as_deref(), recorded) {
+        Ok(chosen) => chosen,
+        Err(invalid) => return Some(Decision::Blocked(invalid)),
+    };
+    if let Some(failure) = &observed.last_error
+        && failure.attempt.is_some()
+        && failure.attempt == observed.attempt(desired)
+    {
+        let message = format!(
+            "{}\nIt is tried again when the files, the spec or the NeonDatabase change.",
+            failure.message.trim_end()
+        );
+        return Some(block(Reason::MigrationFailed, message));
+    }
+    let unready = if let Some(why) = &database.unready {
+        Some(format!("NeonDatabase {name} is not ready: {why}"))
+    } else if !database.listed.contains(&chosen) {
+        Some(format!(
+            "NeonDatabase {name} does not list the database {chosen}: add it to its spec.databases"
+        ))
+    } else if !database.owners.contains_key(&chosen) {
+        Some(format!(
+            "NeonDatabase {name} has not made the database {chosen} yet"
+        ))
+    } else if database.branch.is_none() || database.host.is_none() {
+        Some(format!("NeonDatabase {name} has no endpoint yet"))
+    } else {
+        None
+    };
+    if let Some(message) = unready {
+        return Some(wait(Reason::DatabaseNotReady, message, LATER));
+    }
+    (!observed.branch_free).then(|| {
+        let message = format!("NeonDatabase {name} is just changing its branch");
+        wait(Reason::BranchBusy, message, SOON)
+    })
+}
+
+/// Rows 16 to 20.
+fn ledger(observed: &Observed) -> Next {
+    let plan = match &observed.ledger {
+        Ledger::Unread => return Decision::Act(Action::ReadLedger),
+        Ledger::Foreign(why) => {
+            let message = format!("{why}; name another table in spec.ledger");
+            return block(Reason::LedgerConflict, message);
+        }
+        Ledger::Read(_, plan) => plan,
+    };
+    if let Some(block) = problems(plan) {
+        return Decision::Blocked(block);
+    }
+    let versions: Vec<String> = plan.pending.iter().map(|p| p.version.clone()).collect();
+    if versions.is_empty() {
+        Decision::Settled(RECHECK)
+    } else {
+        Decision::Act(Action::Apply(versions))
+    }
+}
+
+/// Row 18: the first problem says what kind of trouble it is, the message tells the first few.
+#[must_use]
+pub fn problems(plan: &Plan) -> Option<Block> {
+    let first = plan.blocking().next()?;
+    let texts: Vec<String> = plan
+        .blocking()
+        .take(TOLD)
+        .map(|problem| match &problem.kind {
+            ProblemKind::Unrunnable(findings) => told(findings),
+            ProblemKind::Drifted { .. }
+            | ProblemKind::OutOfOrder { .. }
+            | ProblemKind::AlmostRecorded { .. }
+            | ProblemKind::SameNumber { .. }
+            | ProblemKind::UnknownTarget
+            | ProblemKind::Unverified
+            | ProblemKind::Missing => problem.to_string(),
+        })
+        .collect();
+    let more = plan.blocking().count().saturating_sub(TOLD);
+    Some(Block {
+        reason: reason(first),
+        message: and_more(texts.join("\n"), more),
+    })
+}
+
+/// The reason that a problem of a plan gives.
+fn reason(problem: &Problem) -> Reason {
+    match &problem.kind {
+        ProblemKind::Drifted { .. } => Reason::ChecksumMismatch,
+        ProblemKind::OutOfOrder { .. } => Reason::OutOfOrder,
+        ProblemKind::UnknownTarget => Reason::TargetNotFound,
+        ProblemKind::AlmostRecorded { .. }
+        | ProblemKind::SameNumber { .. }
+        | ProblemKind::Unrunnable(_)
+        | ProblemKind::Unverified
+        | ProblemKind::Missing => Reason::InvalidMigration,
+    }
+}
+
+/// The first few findings in full, with their lines.
+fn told(findings: &Diagnostics) -> String {
+    let text: String = findings.iter().take(TOLD).map(Diagnostic::render).collect();
+    and_more(
+        text.trim_end().to_owned(),
+        findings.len().saturating_sub(TOLD),
+    )
+}
+
+fn and_more(text: String, more: usize) -> String {
+    match more {
+        0 => text,
+        more => format!("{text}\nand {more} more"),
+    }
+}
+
+/// The last few names of a list: a target that is missing is most often a new one.
+fn some_of(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let hidden = names.len().saturating_sub(SHOWN);
+    let shown: Vec<&str> = names.iter().skip(hidden).map(String::as_str).collect();
+    let dots = if hidden > 0 { "…, " } else { "" };
+    format!("{dots}{}", shown.join(", "))
+}
+
+fn wait(reason: Reason, message: impl Into<String>, after: Duration) -> Next {
+    Decision::Wait(Wait {
+        reason,
+        message: message.into(),
+        after,
+    })
+}
+
+fn block(reason: Reason, message: impl Into<String>) -> Next {
+    Decision::Blocked(Block {
+        reason,
+        message: message.into(),
+    })
+}

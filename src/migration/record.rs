@@ -1,0 +1,235 @@
+//! What is written down of the ledger and of a run: `applied`, `pending`, `appliedTo`, `history`, and `current` while a
+//! run lasts. Pure. Derived from the ledger, never the other way round.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::place::Place;
+use crate::api::{
+    AppliedStatus, AppliedTo, CurrentStatus, HistoryEntry, PendingStatus, SepulkiMigrationStatus,
+};
+use crate::engine::run::Progress;
+use crate::engine::{LedgerState, Plan};
+
+/// Versions that are listed one by one.
+const LISTED: usize = 20;
+
+/// Runs that are remembered.
+const REMEMBERED: usize = 10;
+
+/// What is known to be applied at a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    place: Place,
+    /// Of the files.
+    digest: String,
+    target: Option<String>,
+    /// In the order of the files.
+    applied: Vec<String>,
+    pending: Vec<String>,
+    last_time: Option<Timestamp>,
+    /// Whether nothing is pending and nothing in the way.
+    complete: bool,
+}
+
+impl Found {
+    /// What the ledger says.
+    #[must_use]
+    pub fn read(
+        place: Place,
+        digest: &str,
+        target: Option<&str>,
+        state: &LedgerState,
+        plan: &Plan,
+    ) -> Self {
+        let last = plan.applied.last();
+        let row = state.rows.iter().find(|row| Some(&row.version) == last);
+        Self {
+            place,
+            digest: digest.to_owned(),
+            target: target.map(str::to_owned),
+            applied: plan.applied.clone(),
+            pending: plan.pending.iter().map(|p| p.version.clone()).collect(),
+            last_time: row.and_then(|row| row.applied_at),
+            complete: plan.pending.is_empty() && plan.is_runnable(),
+        }
+    }
+
+    /// What a run that did not come to its end told as applied, which is committed.
+    #[must_use]
+    pub fn told(place: Place, digest: &str, before: &Plan, ran: &[String], now: Timestamp) -> Self {
+        let mut applied = [before.applied.as_slice(), ran].concat();
+        applied.sort();
+        let pending = before.pending.iter().map(|p| p.version.clone());
+        Self {
+            place,
+            digest: digest.to_owned(),
+            target: None,
+            applied,
+            pending: pending.filter(|version| !ran.contains(version)).collect(),
+            last_time: (!ran.is_empty()).then_some(now),
+            complete: false,
+        }
+    }
+
+    /// The files that were applied without being written down: by a run whose end nobody saw, because the operator was
+    /// killed or the status could not be written.
+    ///
+    /// At a place that was never looked at these are the rows that are younger than the object and its branch; what is
+    /// older was there before, or was inherited from the parent branch.
+    #[must_use]
+    pub fn unwritten(
+        &self,
+        status: &SepulkiMigrationStatus,
+        created: Option<Timestamp>,
+        state: &LedgerState,
+    ) -> Vec<String> {
+        let known = status.applied.as_ref();
+        let last = known.and_then(|applied| applied.last_version.as_ref());
+        let since = created.max(Some(self.place.branch.created));
+        let is_unwritten = |version: &&String| match &status.applied_to {
+            Some(to) if self.place.is(to) => last.is_none_or(|last| *version > last),
+            Some(_) => false,
+            None => state
+                .rows
+                .iter()
+                .find(|row| row.version == **version)
+                .is_some_and(|row| row.applied_at >= since),
+        };
+        self.applied.iter().filter(is_unwritten).cloned().collect()
+    }
+
+    /// Writes it down, and a run that applied these files.
+    pub fn write(self, status: &mut SepulkiMigrationStatus, ran: &[String]) {
+        let last_time = self.last_time.map(whole_seconds);
+        if let Some(time) = last_time.clone()
+            && !ran.is_empty()
+        {
+            let entry = HistoryEntry {
+                time,
+                versions: ran.iter().take(LISTED).cloned().collect(),
+                digest: self.digest.clone(),
+            };
+            status.history.insert(0, entry);
+            status.history.truncate(REMEMBERED);
+        }
+        status.applied = Some(AppliedStatus {
+            count: count(self.applied.len()),
+            last_version: self.applied.last().cloned(),
+            // what a broken-off run did not tell is what was known before
+            last_time: last_time.or_else(|| {
+                let before = status.applied.take()?;
+                (before.last_version.as_ref() == self.applied.last()).then_some(before.last_time)?
+            }),
+        });
+        status.pending = Some(pending(&self.pending));
+        status.applied_to = Some(AppliedTo {
+            branch_id: self.place.branch.id,
+            incarnation: self.place.branch.incarnation,
+            database: self.place.database,
+            digest: self.complete.then_some(self.digest),
+            target: self.target.filter(|_| self.complete),
+        });
+    }
+}
+
+/// How a run stands, as it tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    before: usize,
+    files: usize,
+    pending: Vec<String>,
+    /// What is committed.
+    pub applied: Vec<String>,
+    current: Option<CurrentStatus>,
+    doing: String,
+}
+
+impl Run {
+    /// A run of a plan over a bundle of this many files.
+    #[must_use]
+    pub fn of(plan: &Plan, files: usize) -> Self {
+        Self {
+            before: plan.applied.len(),
+            files,
+            pending: plan.pending.iter().map(|p| p.version.clone()).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes in what the run tells.
+    pub fn hear(&mut self, told: Progress, now: Timestamp) {
+        match told {
+            Progress::WaitingForRun { holder } => {
+                self.doing = format!("waiting for another run on the same ledger: {holder}");
+            }
+            Progress::Started {
+                version,
+                number,
+                total,
+                attempt,
+            } => {
+                let again = match attempt {
+                    0 | 1 => String::new(),
+                    more => format!(", attempt {more}"),
+                };
+                self.doing = format!("applying {version} ({number} of {total}{again})");
+                if self.current.as_ref().is_none_or(|c| c.version != version) {
+                    let start_time = whole_seconds(now);
+                    self.current = Some(CurrentStatus {
+                        version,
+                        start_time,
+                    });
+                }
+            }
+            Progress::WaitingForLock { version, holder } => {
+                self.doing = format!("{version} waits for locks of {holder}");
+            }
+            Progress::Retrying {
+                version,
+                reason,
+                pause,
+            } => {
+                let seconds = pause.as_secs_f64();
+                self.doing =
+                    format!("{version} gave way and starts over in {seconds:.1} s: {reason}");
+            }
+            Progress::Applied { version } => {
+                self.pending.retain(|other| *other != version);
+                self.current = None;
+                self.doing = format!("{version} is applied");
+                self.applied.push(version);
+            }
+        }
+    }
+
+    /// What is going on, in words.
+    #[must_use]
+    pub fn doing(&self) -> &str {
+        &self.doing
+    }
+
+    /// Shows the run in a status.
+    pub fn show(&self, status: &mut SepulkiMigrationStatus) {
+        status.current.clone_from(&self.current);
+        status.pending = Some(pending(&self.pending));
+        let applied = self.before + self.applied.len();
+        status.progress_text = Some(format!("{applied}/{}", self.files));
+    }
+}
+
+fn pending(versions: &[String]) -> PendingStatus {
+    PendingStatus {
+        count: count(versions.len()),
+        versions: versions.iter().take(LISTED).cloned().collect(),
+    }
+}
+
+fn count(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// As the API server keeps times, so that what is read back compares equal.
+fn whole_seconds(time: Timestamp) -> Time {
+    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
+}
