@@ -47,7 +47,7 @@ struct Row {
 struct Rows {
     desired: Desired,
     observed: Observed,
-    rows: Vec<Row>,
+    table: Vec<Row>,
 }
 
 impl Rows {
@@ -55,7 +55,7 @@ impl Rows {
         Self {
             desired,
             observed,
-            rows: Vec::new(),
+            table: Vec::new(),
         }
     }
 
@@ -68,7 +68,7 @@ impl Rows {
     ) -> Self {
         let (mut desired, mut observed) = (self.desired.clone(), self.observed.clone());
         change(&mut desired, &mut observed);
-        self.rows.push(Row {
+        self.table.push(Row {
             number,
             name,
             desired,

@@ -179,5 +179,5 @@ pub(super) fn rows() -> Vec<Row> {
                 deletion_policy: DeletionPolicy::Retain,
             })),
         )
-        .rows
+        .table
 }

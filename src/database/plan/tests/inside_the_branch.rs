@@ -14,7 +14,7 @@ use crate::database::fixtures::{a_database, desired, object, recorded, settled};
 pub(super) fn rows() -> Vec<Row> {
     let staging = desired(Environment::Staging);
     let rows = compute_rows(Rows::from(staging.clone(), settled(&staging)));
-    secret_rows(contents_rows(rows)).rows
+    secret_rows(contents_rows(rows)).table
 }
 
 fn compute_rows(rows: Rows) -> Rows {

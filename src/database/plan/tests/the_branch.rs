@@ -216,5 +216,5 @@ pub(super) fn rows() -> Vec<Row> {
             |_, o| o.branch_free = false,
             Settled,
         )
-        .rows
+        .table
 }

@@ -81,7 +81,7 @@ pub(super) fn rows() -> Vec<Row> {
             |_, _| {},
             Act(Action::CreateBranch("br-parent".into())),
         )
-        .rows;
+        .table;
     let held = |holder: Option<&str>| {
         Fact::Known(Existing {
             branch: main.clone(),
@@ -114,7 +114,7 @@ pub(super) fn rows() -> Vec<Row> {
                 |_, o| o.existing = held(None),
                 Act(Action::ClaimBranch(main.clone())),
             )
-            .rows,
+            .table,
     );
     rows
 }
