@@ -65,7 +65,6 @@ pub fn judge(error: RunError, of: Circumstances) -> Failure {
             Reason::LedgerBusy,
             format!("another run holds the ledger: {holder}"),
         ),
-        RunError::Transient(text) => passing(Class::Transient, Reason::DatabaseUnavailable, text),
         RunError::Cancelled => passing(
             Class::Transient,
             Reason::Progressing,
@@ -81,7 +80,10 @@ pub fn judge(error: RunError, of: Circumstances) -> Failure {
             Reason::DatabaseRejected,
             format!("the owner of the database is refused: {text}"),
         ),
-        RunError::Denied(text) => passing(Class::Transient, Reason::DatabaseUnavailable, text),
+        // a password that is no longer Neon's was just rotated
+        RunError::Transient(text) | RunError::Denied(text) => {
+            passing(Class::Transient, Reason::DatabaseUnavailable, text)
+        }
         RunError::LedgerConflict(text) => passing(Class::Invalid, Reason::LedgerConflict, text),
         RunError::Unsupported(text) => passing(Class::Invalid, Reason::DatabaseRejected, text),
     }
@@ -134,8 +136,8 @@ pub fn of_plan(plan: &Plan) -> Option<LastError> {
         | ProblemKind::Unverified
         | ProblemKind::Missing => None,
     };
-    let plain = || unlocated(Some(&problem.version), &problem.to_string());
-    Some(finding.map_or_else(plain, located))
+    let as_text = || unlocated(Some(&problem.version), &problem.to_string());
+    Some(finding.map_or_else(as_text, located))
 }
 
 fn unlocated(version: Option<&str>, message: &str) -> LastError {
