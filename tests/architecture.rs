@@ -95,11 +95,14 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let product = text.split("#[cfg(test)]").next().unwrap();
-    product
+    let lines: Vec<&str> = product
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"))
-        .map(|line| format!("{line}\n"))
-        .collect()
+        .collect();
+    lines.join(
+        "
+",
+    )
 }
 
 /// Modules of ours that the code names: `crate::x`, and each of `crate::{x, y::z}`.

@@ -1,7 +1,7 @@
 //! The CustomResourceDefinitions: what is shipped is what the types say, and every part of it is bounded.
 #![allow(
     clippy::unwrap_used,
-    clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test may stop at the first surprise"
 )]
 
