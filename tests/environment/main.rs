@@ -8,6 +8,7 @@
 )]
 
 mod credentials;
+mod shop;
 
 use testkit::operator::{Operator, Tenant};
 
