@@ -18,9 +18,7 @@ mod sepulki_migration;
 
 pub use condition::{ConditionType, Reason, condition, set_condition};
 pub use crds::{CrdError, crd_files};
-pub use names::{
-    Digest, FileName, Lease, ObjectName, PgName, RoleName, SecretKey, SuspendAfter,
-};
+pub use names::{Digest, FileName, Lease, ObjectName, PgName, RoleName, SecretKey, SuspendAfter};
 pub use neon_database::{
     Access, BranchSpec, BranchStatus, ComputeSpec, ConnectionSecretSpec, ConnectionSecretStatus,
     Credentials, DatabaseSpec, DatabaseStatus, DeletionPolicy, Effective, EndpointStatus,

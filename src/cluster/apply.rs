@@ -40,7 +40,8 @@ impl Objects {
         Self { client }
     }
 
-    /// Adds `finalizer` to an object whose finalizers the caller saw as `present`. Nothing to do if it is there.
+    /// Adds `finalizer` to an object whose finalizers the caller saw as `present`, unless it is there. The answer is the
+    /// object's metadata as it then is.
     ///
     /// # Errors
     /// `Conflict` when the object's finalizers are no longer those, it is being deleted, or it is another incarnation.
@@ -49,11 +50,10 @@ impl Objects {
         id: &ObjectId,
         present: &[String],
         finalizer: &str,
-    ) -> Result<()> {
-        if present.iter().any(|one| one == finalizer) {
-            return Ok(());
-        }
-        let change = if present.is_empty() {
+    ) -> Result<ObjectMeta> {
+        let change = if present.iter().any(|one| one == finalizer) {
+            json!([{"op": "test", "path": "/metadata/uid", "value": id.uid}])
+        } else if present.is_empty() {
             json!([
                 {"op": "test", "path": "/metadata/uid", "value": id.uid},
                 {"op": "test", "path": "/metadata/finalizers", "value": null},
@@ -91,12 +91,13 @@ impl Objects {
             {"op": "remove", "path": path},
         ]);
         match self.patch_finalizers(id, change).await {
+            Ok(_) => Ok(()),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
-            other => other.map_err(|error| error.during(format_args!("release finalizer of {id}"))),
+            Err(error) => Err(error.during(format_args!("release finalizer of {id}"))),
         }
     }
 
-    async fn patch_finalizers(&self, id: &ObjectId, change: Value) -> Result<()> {
+    async fn patch_finalizers(&self, id: &ObjectId, change: Value) -> Result<ObjectMeta> {
         let patch = serde_json::from_value(change)
             .map(Patch::<()>::Json)
             .map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?;
@@ -105,7 +106,7 @@ impl Objects {
             ..PatchParams::default()
         };
         match self.dynamic(id).patch(&id.name, &params, &patch).await {
-            Ok(_) => Ok(()),
+            Ok(object) => Ok(object.metadata),
             Err(error) if is_failed_test(&error) => Err(Error {
                 kind: ErrorKind::Conflict,
                 ..Error::from(error)

@@ -3,7 +3,10 @@
 //! Texts hold the server's words and never the contents of an object: a decoding error quotes the value it stumbled
 //! over, and that may be a Secret's, so only its position is kept.
 
-use kube::core::{Status, response::reason};
+use kube::core::Status;
+
+/// How server-side apply begins its answer to a body that does not fit the schema.
+const NOT_IN_SCHEMA: &str = "failed to create typed patch object";
 
 /// The answer of a call to the API server.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -88,8 +91,12 @@ fn kind_of(status: &Status) -> ErrorKind {
         401 | 403 => ErrorKind::Denied,
         // 410 is a resource version that is too old, 408 and 429 ask to come again.
         408 | 410 | 429 => ErrorKind::Unavailable,
+        // A uid was given and the object of that name is another one.
+        422 if has_cause_at(status, "metadata.uid") => ErrorKind::Conflict,
         400..=499 => ErrorKind::Invalid,
-        _ if status.reason == reason::NOT_FOUND => ErrorKind::NotFound,
+        // What server-side apply says, as an internal error, of fields that the installed CRD does not have or types
+        // otherwise: an operator newer than its CRDs. Waiting does not help.
+        500 if status.message.contains(NOT_IN_SCHEMA) => ErrorKind::Invalid,
         _ => ErrorKind::Unavailable,
     }
 }
@@ -99,6 +106,13 @@ fn has_cause(status: &Status, reason: &str) -> bool {
         .details
         .as_ref()
         .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == reason))
+}
+
+fn has_cause_at(status: &Status, field: &str) -> bool {
+    status
+        .details
+        .as_ref()
+        .is_some_and(|details| details.causes.iter().any(|cause| cause.field == field))
 }
 
 /// An answer that does not decode: cut short on its way, or of another shape than expected.

@@ -20,6 +20,7 @@ use kube::{
 };
 use serde_json::json;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::{Error, ErrorKind, FIELD_MANAGER, ObjectId, Result};
 use crate::clock::{Clock, SystemClock, monotonic};
@@ -32,6 +33,9 @@ const NOTE_BYTES: usize = 1024;
 
 /// The API server refuses longer names of the reporting instance.
 const INSTANCE_BYTES: usize = 128;
+
+/// How much of the object's name fits into the event's: 253 bytes less a dot and the 32 of a UUID.
+const NAME_BYTES: usize = 220;
 
 /// Events of cluster-scoped objects live here, as Kubernetes asks.
 const CLUSTER_EVENTS: &str = "default";
@@ -158,8 +162,7 @@ impl Reporter {
         };
         KubernetesEvent {
             metadata: ObjectMeta {
-                // The server shortens this as needed; our own suffix would not fit behind a long name.
-                generate_name: Some(format!("{}.", about.name)),
+                name: Some(unique_name(&about.name)),
                 namespace: Some(namespace.to_owned()),
                 ..ObjectMeta::default()
             },
@@ -188,6 +191,17 @@ async fn repeat(api: &Api<KubernetesEvent>, earlier: &Published) -> Result<i32> 
         .await
         .map_err(Error::from)?;
     Ok(count)
+}
+
+/// A name for an event about the object `name`. Not left to the server's `generateName`: it accepts no dot at the end
+/// and no long names.
+fn unique_name(name: &str) -> String {
+    let end = name.floor_char_boundary(NAME_BYTES);
+    let beginning = name
+        .get(..end)
+        .unwrap_or_default()
+        .trim_end_matches(['-', '.']);
+    format!("{beginning}.{}", Uuid::new_v4().simple())
 }
 
 /// The longest beginning of `text` within `limit` bytes, marked where something is missing.

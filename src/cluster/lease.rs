@@ -21,7 +21,12 @@ use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
-use kube::{Api, Client, api::PostParams, core::ObjectMeta};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+    core::ObjectMeta,
+};
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -99,7 +104,7 @@ impl Candidate {
             .map(|lease| Sighting::of(lease, self.seen.take(), now));
         match decide(self.seen.as_ref(), &self.me, now) {
             Step::Wait => Ok(None),
-            Step::Acquire | Step::Renew => match self.take(found).await {
+            Step::Acquire | Step::Renew => match self.take(found.as_ref()).await {
                 Ok(lease) => Ok(Some(lease)),
                 // Somebody else was faster.
                 Err(error) if error.kind == ErrorKind::Conflict => Ok(None),
@@ -108,57 +113,59 @@ impl Candidate {
         }
     }
 
-    async fn take(&self, found: Option<Lease>) -> Result<Lease> {
+    /// Writes our name, or a renewal of it, over what was `found`.
+    async fn take(&self, found: Option<&Lease>) -> Result<Lease> {
         let now = MicroTime(SystemClock.now());
-        let mut lease = found.clone().unwrap_or_else(|| Lease {
-            metadata: ObjectMeta {
-                name: Some(self.name.clone()),
-                ..ObjectMeta::default()
-            },
-            ..Lease::default()
-        });
-        let before = lease.spec.unwrap_or_default();
-        let changed = before.holder_identity.as_deref() != Some(self.me.as_str());
-        lease.spec = Some(LeaseSpec {
+        let before = found
+            .and_then(|lease| lease.spec.clone())
+            .unwrap_or_default();
+        let renewal = before.holder_identity.as_deref() == Some(self.me.as_str());
+        let transitions = before.lease_transitions.unwrap_or(0);
+        let spec = LeaseSpec {
             holder_identity: Some(self.me.clone()),
             lease_duration_seconds: Some(LEASE_SECONDS),
-            acquire_time: if changed {
-                Some(now.clone())
-            } else {
-                before.acquire_time
-            },
+            acquire_time: before
+                .acquire_time
+                .filter(|_| renewal)
+                .or_else(|| Some(now.clone())),
             renew_time: Some(now),
-            lease_transitions: Some(
-                before
-                    .lease_transitions
-                    .unwrap_or(0)
-                    .saturating_add(i32::from(changed)),
-            ),
+            lease_transitions: Some(transitions.saturating_add(i32::from(!renewal))),
             ..LeaseSpec::default()
-        });
+        };
         match found {
-            Some(_) => self.replace(&lease).await,
-            None => self
-                .api
-                .create(&written(), &lease)
-                .await
-                .map_err(Error::from),
+            Some(found) => self.write_over(found, &json!(spec)).await,
+            None => self.create(spec).await,
         }
     }
 
-    /// Writes over the lease in the state in which it was read: its resource version is in `lease`.
-    async fn replace(&self, lease: &Lease) -> Result<Lease> {
+    async fn create(&self, spec: LeaseSpec) -> Result<Lease> {
+        let metadata = ObjectMeta {
+            name: Some(self.name.clone()),
+            ..ObjectMeta::default()
+        };
+        let params = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let lease = Lease {
+            metadata,
+            spec: Some(spec),
+        };
+        self.api.create(&params, &lease).await.map_err(Error::from)
+    }
+
+    /// Changes the lease, resting on the state in which it was `found`.
+    async fn write_over(&self, found: &Lease, spec: &Value) -> Result<Lease> {
+        let version = &found.metadata.resource_version;
+        let change = json!({"metadata": {"resourceVersion": version}, "spec": spec});
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
         self.api
-            .replace(&self.name, &written(), lease)
+            .patch(&self.name, &params, &Patch::Merge(change))
             .await
             .map_err(Error::from)
-    }
-}
-
-fn written() -> PostParams {
-    PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
     }
 }
 
@@ -217,7 +224,7 @@ impl Held {
 
     /// One renewal; false if the lease is another's.
     async fn renew(&mut self) -> Result<bool> {
-        let lease = match self.candidate.take(Some(self.lease.clone())).await {
+        let lease = match self.candidate.take(Some(&self.lease)).await {
             Ok(lease) => lease,
             // Changed since we wrote it: by a renewal of ours whose answer got lost, by somebody who set a label, or
             // by another holder.
@@ -228,7 +235,7 @@ impl Held {
                 if holder(&found) != Some(self.candidate.me.as_str()) {
                     return Ok(false);
                 }
-                self.candidate.take(Some(found)).await?
+                self.candidate.take(Some(&found)).await?
             }
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
@@ -250,12 +257,10 @@ impl Held {
 
     async fn release(self) {
         self.claim.end();
-        let mut lease = self.lease;
-        if let Some(spec) = &mut lease.spec {
-            spec.holder_identity = None;
-        }
+        let nobody = json!({"holderIdentity": null});
+        let release = self.candidate.write_over(&self.lease, &nobody);
         // At worst the next one waits until it expires.
-        match within(monotonic() + REQUEST, self.candidate.replace(&lease)).await {
+        match within(monotonic() + REQUEST, release).await {
             Ok(_) => tracing::info!(lease = self.candidate.name, "leader's lease released"),
             Err(error) => {
                 tracing::warn!(lease = self.candidate.name, %error, "leader's lease not released");

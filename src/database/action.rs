@@ -101,7 +101,9 @@ impl crate::reconcile::Action for Action {
 
     fn describe(&self) -> String {
         match self {
-            Self::AddFinalizer | Self::Resolve(_) | Self::ForgetOperations => "getting ready".to_owned(),
+            Self::AddFinalizer | Self::Resolve(_) | Self::ForgetOperations => {
+                "getting ready".to_owned()
+            }
             Self::ClaimBranch(branch) => format!("taking up the branch {}", branch.name),
             Self::CreateBranch(_) => "creating the branch".to_owned(),
             Self::ForgetBranch => "the branch is gone and is made again".to_owned(),
@@ -114,7 +116,9 @@ impl crate::reconcile::Action for Action {
             Self::RecordDatabase { name, .. } | Self::CreateDatabase { name, .. } => {
                 format!("creating the database {name}")
             }
-            Self::ResetPassword(_) | Self::RetireLogins => "closing the parent's credentials".to_owned(),
+            Self::ResetPassword(_) | Self::RetireLogins => {
+                "closing the parent's credentials".to_owned()
+            }
             Self::PrepareContents => "preparing databases and roles".to_owned(),
             Self::PublishCredentials(role) => format!("publishing credentials of {role}"),
             Self::WithdrawSecret(name) => format!("deleting the Secret {name}"),

@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 
 use super::desired::{Database, Role, WantedSecret, invalid};
 use crate::api::{Access, NeonDatabaseSpec};
-use crate::reconcile::Block;
 use crate::config::CertificateAuthority;
+use crate::reconcile::Block;
 
 /// `type` of every Secret we publish.
 pub const SECRET_TYPE: &str = "sepulki.dev/postgres";
@@ -27,7 +27,11 @@ const FORM: &str = "sepulki.dev/form";
 const CONTENT: &str = "sepulki.dev/content";
 
 /// Everything in a URL's user and password that is not unreserved is escaped.
-const URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const URL: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 /// What a Secret is to say, but for the password.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,13 +81,25 @@ impl Found {
     /// What a Secret says of itself to the object of this name and uid.
     #[must_use]
     pub fn of(secret: &Secret, object: &str) -> Self {
-        let note = |key| secret.metadata.annotations.as_ref().and_then(|a| a.get(key)).cloned();
+        let note = |key| {
+            secret
+                .metadata
+                .annotations
+                .as_ref()
+                .and_then(|a| a.get(key))
+                .cloned()
+        };
         Self {
             uid: secret.metadata.uid.clone().unwrap_or_default(),
             ours: note(DATABASE).as_deref() == Some(object),
-            owned: secret.metadata.owner_references.as_ref().is_some_and(|owners| !owners.is_empty()),
+            owned: secret
+                .metadata
+                .owner_references
+                .as_ref()
+                .is_some_and(|owners| !owners.is_empty()),
             form: note(FORM),
-            intact: note(CONTENT).is_some_and(|content| content == content_digest(secret.data.as_ref())),
+            intact: note(CONTENT)
+                .is_some_and(|content| content == content_digest(secret.data.as_ref())),
         }
     }
 
@@ -142,10 +158,17 @@ impl Form {
 
     fn data(&self, password: &SecretString) -> BTreeMap<String, ByteString> {
         let pooled = pooled_host(&self.host);
-        let mode = if self.authority.is_some() { "verify-full" } else { "require" };
+        let mode = if self.authority.is_some() {
+            "verify-full"
+        } else {
+            "require"
+        };
         let mut entries = vec![
             ("DATABASE_URL", self.url(&pooled, password, mode)),
-            ("DATABASE_URL_UNPOOLED", self.url(&self.host, password, mode)),
+            (
+                "DATABASE_URL_UNPOOLED",
+                self.url(&self.host, password, mode),
+            ),
             ("PGHOST", pooled),
             ("PGHOST_UNPOOLED", self.host.clone()),
             ("PGPORT", self.port.to_string()),
@@ -158,7 +181,10 @@ impl Form {
             entries.push(("ca.crt", authority.pem.clone()));
             entries.push(("PGSSLROOTCERT", authority.mount_path.clone()));
         }
-        entries.into_iter().map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes()))).collect()
+        entries
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes())))
+            .collect()
     }
 
     fn url(&self, host: &str, password: &SecretString, mode: &str) -> String {
@@ -173,7 +199,9 @@ impl Form {
 #[must_use]
 pub fn password_in(secret: &Secret) -> Option<SecretString> {
     let bytes = secret.data.as_ref()?.get("PGPASSWORD")?;
-    String::from_utf8(bytes.0.clone()).ok().map(SecretString::from)
+    String::from_utf8(bytes.0.clone())
+        .ok()
+        .map(SecretString::from)
 }
 
 /// The login in a Secret of ours.
@@ -227,7 +255,10 @@ pub fn wanted_secrets(
     roles: &[Role],
     object: &str,
 ) -> Result<Vec<WantedSecret>, Block> {
-    let writers: Vec<&Role> = roles.iter().filter(|role| role.access == Access::ReadWrite).collect();
+    let writers: Vec<&Role> = roles
+        .iter()
+        .filter(|role| role.access == Access::ReadWrite)
+        .collect();
     if spec.connection_secrets.is_empty() {
         // the default: one, where there is no doubt what it should hold
         return Ok(match (writers.as_slice(), databases) {
@@ -243,22 +274,28 @@ pub fn wanted_secrets(
     for (i, secret) in spec.connection_secrets.iter().enumerate() {
         let field = format!("spec.connectionSecrets[{i}]");
         let role = match &secret.role {
-            Some(name) => roles.iter().find(|role| role.name == name.0).ok_or_else(|| {
-                invalid(format!("{field}.role: {name} is not in spec.roles"))
-            })?,
-            None => match writers.as_slice() {
-                [only] => only,
-                _ => {
+            Some(name) => roles
+                .iter()
+                .find(|role| role.name == name.0)
+                .ok_or_else(|| invalid(format!("{field}.role: {name} is not in spec.roles")))?,
+            None => {
+                if let [only] = writers.as_slice() {
+                    only
+                } else {
                     let n = writers.len();
-                    return Err(invalid(format!("{field}.role: must be named, because {n} roles are ReadWrite")));
+                    return Err(invalid(format!(
+                        "{field}.role: must be named, because {n} roles are ReadWrite"
+                    )));
                 }
-            },
+            }
         };
         let database = match (&secret.database, role.databases.as_slice()) {
             (Some(name), listed) if listed.contains(&name.0) => name.0.clone(),
             (Some(name), _) => {
                 let role = &role.name;
-                return Err(invalid(format!("{field}.database: the role {role} may not enter {name}")));
+                return Err(invalid(format!(
+                    "{field}.database: the role {role} may not enter {name}"
+                )));
             }
             (None, [only]) => only.clone(),
             (None, listed) => {
@@ -268,7 +305,11 @@ pub fn wanted_secrets(
                 )));
             }
         };
-        wanted.push(WantedSecret { name: secret.name.0.clone(), role: role.name.clone(), database });
+        wanted.push(WantedSecret {
+            name: secret.name.0.clone(),
+            role: role.name.clone(),
+            database,
+        });
     }
     Ok(wanted)
 }
@@ -300,11 +341,21 @@ mod tests {
         let mut secret = form.secret(&SecretString::from("p@ss/word"));
         assert!(Found::of(&secret, "staging").is_current(&form));
         assert!(!Found::of(&secret, "other").is_current(&form));
-        let elsewhere = Form { branch: "br-2".into(), ..form.clone() };
+        let elsewhere = Form {
+            branch: "br-2".into(),
+            ..form.clone()
+        };
         assert!(!Found::of(&secret, "staging").is_current(&elsewhere));
-        let reset = Form { incarnation: "i-2".into(), ..form.clone() };
+        let reset = Form {
+            incarnation: "i-2".into(),
+            ..form.clone()
+        };
         assert!(!Found::of(&secret, "staging").is_current(&reset));
-        secret.data.as_mut().unwrap().insert("PGUSER".into(), ByteString(b"me".to_vec()));
+        secret
+            .data
+            .as_mut()
+            .unwrap()
+            .insert("PGUSER".into(), ByteString(b"me".to_vec()));
         assert!(!Found::of(&secret, "staging").is_current(&form));
         let kept = without_owner(&form.secret(&SecretString::from("x")));
         assert!(!Found::of(&kept, "staging").is_current(&form));
@@ -314,7 +365,8 @@ mod tests {
     #[test]
     fn urls_escape_what_they_must_and_name_both_hosts() {
         let secret = form().secret(&SecretString::from("p@ss/word"));
-        let text = |key: &str| String::from_utf8(secret.data.as_ref().unwrap()[key].0.clone()).unwrap();
+        let text =
+            |key: &str| String::from_utf8(secret.data.as_ref().unwrap()[key].0.clone()).unwrap();
         assert_eq!(
             text("DATABASE_URL"),
             "postgresql://app_g1:p%40ss%2Fword@ep-1-pooler.local.localhost:5432/sepulki?sslmode=require"
@@ -325,10 +377,17 @@ mod tests {
 
     #[test]
     fn with_an_authority_certificates_are_verified() {
-        let authority = CertificateAuthority { pem: "PEM".into(), mount_path: "/etc/sepulki/ca.crt".into() };
-        let form = Form { authority: Some(authority), ..form() };
+        let authority = CertificateAuthority {
+            pem: "PEM".into(),
+            mount_path: "/etc/sepulki/ca.crt".into(),
+        };
+        let form = Form {
+            authority: Some(authority),
+            ..form()
+        };
         let secret = form.secret(&SecretString::from("x"));
-        let text = |key: &str| String::from_utf8(secret.data.as_ref().unwrap()[key].0.clone()).unwrap();
+        let text =
+            |key: &str| String::from_utf8(secret.data.as_ref().unwrap()[key].0.clone()).unwrap();
         assert_eq!(text("PGSSLMODE"), "verify-full");
         assert_eq!(text("ca.crt"), "PEM");
         assert_eq!(text("PGSSLROOTCERT"), "/etc/sepulki/ca.crt");

@@ -38,7 +38,9 @@ pub fn decide(desired: &Desired, observed: &Observed) -> Decision<Action> {
     match &observed.key {
         Key::Good => {}
         // nothing was ever made: there is nothing that a key would be needed for
-        Key::Missing(_) | Key::Refused(_) | Key::NoProject(_) if observed.recorded.effective.is_none() => {
+        Key::Missing(_) | Key::Refused(_) | Key::NoProject(_)
+            if observed.recorded.effective.is_none() =>
+        {
             return Decision::Act(Action::ReleaseFinalizer);
         }
         Key::Missing(_) | Key::Refused(_) | Key::NoProject(_) if going => {
@@ -52,7 +54,13 @@ pub fn decide(desired: &Desired, observed: &Observed) -> Decision<Action> {
         Some(_) => match &observed.branch {
             Fact::Known(branch) => Some(branch),
             Fact::Absent => None,
-            Fact::Unknown => return wait(Reason::NeonUnavailable, "the branch could not be looked up", LATER),
+            Fact::Unknown => {
+                return wait(
+                    Reason::NeonUnavailable,
+                    "the branch could not be looked up",
+                    LATER,
+                );
+            }
         },
         None => observed.marked.as_ref(),
     };
@@ -71,13 +79,19 @@ pub fn deletes(desired: &Desired, observed: &Observed) -> bool {
     let recorded = observed.recorded.branch.as_ref();
     let taken_over = recorded.is_some_and(|branch| branch.taken_over)
         || (recorded.is_none() && effective.is_some_and(|e| e.existing.is_some()));
-    let by_id = desired.existing.as_ref().is_some_and(|existing| existing.id.is_some());
-    policy == DeletionPolicy::Delete && (!taken_over || (by_id && recorded.is_some()))
+    let by_id = || {
+        let named = desired.existing.as_ref().and_then(|e| e.id.as_ref());
+        named.is_some() && named == recorded.map(|branch| &branch.id)
+    };
+    policy == DeletionPolicy::Delete && (!taken_over || by_id())
 }
 
 /// Row 3.
 fn keep(observed: &Observed) -> Decision<Action> {
-    let owned = observed.secrets.iter().find(|(_, found)| found.known().is_some_and(|f| f.ours && f.owned));
+    let owned = observed
+        .secrets
+        .iter()
+        .find(|(_, found)| found.known().is_some_and(|f| f.ours && f.owned));
     match owned {
         Some((name, _)) => Decision::Act(Action::KeepSecret(name.clone())),
         None => Decision::Act(Action::ReleaseFinalizer),
@@ -88,15 +102,24 @@ fn keep(observed: &Observed) -> Decision<Action> {
 fn delete(observed: &Observed, branch: &Branch) -> Decision<Action> {
     let name = &branch.name;
     if branch.protected {
-        let message = format!("the branch {name} is protected: unprotect it on Neon to let it be deleted");
+        let message =
+            format!("the branch {name} is protected: unprotect it on Neon to let it be deleted");
         return wait(Reason::BranchProtected, message, LATER);
     }
     if !observed.children.is_empty() {
         let children = observed.children.join(", ");
-        return wait(Reason::ChildrenExist, format!("the branch {name} has children: {children}"), CHILDREN);
+        return wait(
+            Reason::ChildrenExist,
+            format!("the branch {name} has children: {children}"),
+            CHILDREN,
+        );
     }
     if !observed.branch_free {
-        return wait(Reason::MigrationRunning, "a migration is at work on this branch", LATER);
+        return wait(
+            Reason::MigrationRunning,
+            "a migration is at work on this branch",
+            LATER,
+        );
     }
     Decision::Act(Action::DeleteBranch(branch.id.clone()))
 }
@@ -106,8 +129,15 @@ const CHILDREN: Duration = Duration::from_secs(10);
 
 /// Row 8.
 fn withdraw(observed: &Observed) -> Decision<Action> {
-    match observed.secrets.iter().find(|(_, found)| found.known().is_some_and(|f| f.ours)) {
+    match observed
+        .secrets
+        .iter()
+        .find(|(_, found)| found.known().is_some_and(|f| f.ours))
+    {
         Some((name, _)) => Decision::Act(Action::WithdrawSecret(name.clone())),
         None => Decision::Act(Action::ReleaseFinalizer),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,7 +125,9 @@ impl Database {
     /// The owner it gets where it does not exist yet.
     #[must_use]
     pub fn owner_if_new(&self) -> String {
-        self.owner.clone().unwrap_or_else(|| format!("{}_owner", self.name))
+        self.owner
+            .clone()
+            .unwrap_or_else(|| format!("{}_owner", self.name))
     }
 }
 
@@ -166,7 +168,11 @@ impl Desired {
             generation: meta.generation.unwrap_or_default(),
             created: meta.creation_timestamp.as_ref().map(|time| time.0),
             deleting: meta.deletion_timestamp.is_some(),
-            has_finalizer: meta.finalizers.iter().flatten().any(|f| f == BRANCH_FINALIZER),
+            has_finalizer: meta
+                .finalizers
+                .iter()
+                .flatten()
+                .any(|f| f == BRANCH_FINALIZER),
             key: spec.api_key_secret_ref.clone(),
             project: ProjectId::from(spec.project_id.as_str()),
             environment: spec.environment,
@@ -180,7 +186,11 @@ impl Desired {
             rest: rest(spec, &branch, &profile, &name),
             existing: branch.existing,
             parent: branch.parent,
-            mark: Mark { installation: installation.to_owned(), namespace, name },
+            mark: Mark {
+                installation: installation.to_owned(),
+                namespace,
+                name,
+            },
         }
     }
 
@@ -188,7 +198,9 @@ impl Desired {
     /// the profile's.
     #[must_use]
     pub fn deletion_policy(&self, recorded: Option<DeletionPolicy>) -> DeletionPolicy {
-        self.deletion_policy.or(recorded).unwrap_or(self.profile.deletion_policy)
+        self.deletion_policy
+            .or(recorded)
+            .unwrap_or(self.profile.deletion_policy)
     }
 }
 
@@ -199,12 +211,20 @@ impl Rest {
     pub fn content_digest(&self, branch: &str, incarnation: &str) -> String {
         let mut hash = Sha256::new();
         // a version of this text: raise it when the SQL behind it changes
-        hash.update(format!("1 {branch} {incarnation} {:?} {:?}", self.databases, self.roles));
+        hash.update(format!(
+            "1 {branch} {incarnation} {:?} {:?}",
+            self.databases, self.roles
+        ));
         format!("sha256:{}", hex::encode(hash.finalize()))
     }
 }
 
-fn rest(spec: &NeonDatabaseSpec, branch: &BranchSpec, profile: &Profile, object: &str) -> Result<Rest, Block> {
+fn rest(
+    spec: &NeonDatabaseSpec,
+    branch: &BranchSpec,
+    profile: &Profile,
+    object: &str,
+) -> Result<Rest, Block> {
     let compute = spec.compute.clone().unwrap_or_default();
     let databases = spec.databases.iter().map(database).collect::<Vec<_>>();
     let roles = roles(spec)?;
@@ -215,7 +235,10 @@ fn rest(spec: &NeonDatabaseSpec, branch: &BranchSpec, profile: &Profile, object:
     Ok(Rest {
         lease: lease(spec, branch, profile, protected.value)?,
         protected,
-        compute_units: compute.min_cu.zip(compute.max_cu).unwrap_or(profile.compute_units),
+        compute_units: compute
+            .min_cu
+            .zip(compute.max_cu)
+            .unwrap_or(profile.compute_units),
         suspend_after: suspend_after(&compute, profile)?,
         secrets: wanted_secrets(spec, &databases, &roles, object)?,
         databases,
@@ -237,21 +260,36 @@ fn roles(spec: &NeonDatabaseSpec) -> Result<Vec<Role>, Block> {
     for (i, role) in spec.roles.iter().enumerate() {
         let name = &role.name.0;
         if name.len() > 58 {
-            return Err(invalid(format!("spec.roles[{i}].name: longer than 58 bytes, which leaves no room for logins")));
+            return Err(invalid(format!(
+                "spec.roles[{i}].name: longer than 58 bytes, which leaves no room for logins"
+            )));
         }
-        if name.starts_with("pg_") || ["neon_superuser", "cloud_admin", "public"].contains(&name.as_str()) {
+        if name.starts_with("pg_")
+            || ["neon_superuser", "cloud_admin", "public"].contains(&name.as_str())
+        {
             return Err(invalid(format!("spec.roles[{i}].name: {name} is reserved")));
         }
-        let owner = spec.databases.iter().find(|d| d.owner.as_ref().is_some_and(|o| o.0 == *name));
+        let owner = spec
+            .databases
+            .iter()
+            .find(|d| database(d).owner_if_new() == *name);
         if let Some(database) = owner {
-            let owned = &database.name;
+            let database = &database.name;
             return Err(invalid(format!(
-                "spec.roles[{i}].name: {name} owns the database {owned}; an application role cannot be an owner"
+                "spec.roles[{i}].name: {name} owns the database {database}; an application role cannot be an owner"
             )));
         }
         let listed: Vec<String> = role.databases.iter().map(|d| d.0.clone()).collect();
-        let databases = if listed.is_empty() { all.clone() } else { listed };
-        roles.push(Role { name: name.clone(), access: role.access, databases });
+        let databases = if listed.is_empty() {
+            all.clone()
+        } else {
+            listed
+        };
+        roles.push(Role {
+            name: name.clone(),
+            access: role.access,
+            databases,
+        });
     }
     Ok(roles)
 }
@@ -264,13 +302,46 @@ fn lease(
 ) -> Result<Option<SignedDuration>, Block> {
     match &branch.lease {
         Some(lease) if lease.0 == "never" => Ok(None),
-        Some(lease) => duration("spec.branch.lease", &lease.0).map(Some),
+        Some(lease) => {
+            lease_is_possible(spec, branch, profile)?;
+            duration("spec.branch.lease", &lease.0).map(Some)
+        }
         // the profile's lease gives way to what excludes it
-        None if protected || branch.existing.is_some() || spec.deletion_policy == Some(DeletionPolicy::Retain) => {
+        None if protected
+            || branch.existing.is_some()
+            || spec.deletion_policy == Some(DeletionPolicy::Retain) =>
+        {
             Ok(None)
         }
         None => Ok(profile.lease),
     }
+}
+
+/// The schema refuses what the spec itself excludes; here is what only the profile does.
+fn lease_is_possible(
+    spec: &NeonDatabaseSpec,
+    branch: &BranchSpec,
+    profile: &Profile,
+) -> Result<(), Block> {
+    let here = spec.environment.as_str();
+    let refused = |why: String| Err(invalid(format!("spec.branch.lease: {why}")));
+    if branch.protected.is_none() && profile.protected {
+        return refused(format!(
+            "a {here} is protected, and Neon allows no expiry on a protected branch: set spec.branch.protected to false"
+        ));
+    }
+    if spec.deletion_policy.is_none() && profile.deletion_policy == DeletionPolicy::Retain {
+        return refused(format!(
+            "the deletion policy of a {here} is Retain, and Neon would delete the branch when nobody renews the lease: \
+             set spec.deletionPolicy to Delete"
+        ));
+    }
+    if branch.parent.is_none() && profile.takes_over_default {
+        return refused(format!(
+            "a {here} takes over the project's default branch, which Neon never lets expire: set spec.branch.parent"
+        ));
+    }
+    Ok(())
 }
 
 fn suspend_after(compute: &ComputeSpec, profile: &Profile) -> Result<SuspendAfter, Block> {
@@ -278,7 +349,9 @@ fn suspend_after(compute: &ComputeSpec, profile: &Profile) -> Result<SuspendAfte
         None => Ok(profile.suspend_after),
         Some("never") => Ok(SuspendAfter::Never),
         Some("default") => Ok(SuspendAfter::Default),
-        Some(text) => duration("spec.compute.suspendAfter", text).map(|d| SuspendAfter::Seconds(d.as_secs())),
+        Some(text) => {
+            duration("spec.compute.suspendAfter", text).map(|d| SuspendAfter::Seconds(d.as_secs()))
+        }
     }
 }
 
@@ -295,10 +368,20 @@ fn duration(field: &str, text: &str) -> Result<SignedDuration, Block> {
     text.split_at_checked(split)
         .and_then(|(number, unit)| number.parse::<i64>().ok()?.checked_mul(seconds(unit)?))
         .map(SignedDuration::from_secs)
-        .ok_or_else(|| invalid(format!("{field}: {text} is not a length of time such as 90s, 5m, 72h or 14d")))
+        .ok_or_else(|| {
+            invalid(format!(
+                "{field}: {text} is not a length of time such as 90s, 5m, 72h or 14d"
+            ))
+        })
 }
 
 /// A spec that cannot be carried out as it stands.
 pub fn invalid(message: impl Into<String>) -> Block {
-    Block { reason: Reason::InvalidSpec, message: message.into() }
+    Block {
+        reason: Reason::InvalidSpec,
+        message: message.into(),
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,29 +31,44 @@ impl Mark {
     /// The annotations that a branch is created with.
     #[must_use]
     pub fn annotations(&self) -> BTreeMap<String, String> {
-        [(INSTALLATION, &self.installation), (NAMESPACE, &self.namespace), (NAME, &self.name)]
-            .map(|(key, value)| (key.to_owned(), value.clone()))
-            .into()
+        [
+            (INSTALLATION, &self.installation),
+            (NAMESPACE, &self.namespace),
+            (NAME, &self.name),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.clone()))
+        .into()
     }
 
     /// The mark that a branch bears, if any.
     #[must_use]
     pub fn of(annotations: &BTreeMap<String, String>) -> Option<Self> {
         let read = |key: &str| annotations.get(key).cloned();
-        Some(Self { installation: read(INSTALLATION)?, namespace: read(NAMESPACE)?, name: read(NAME)? })
+        Some(Self {
+            installation: read(INSTALLATION)?,
+            namespace: read(NAMESPACE)?,
+            name: read(NAME)?,
+        })
     }
 
     /// The comment on logins made for one incarnation of a branch. One that was copied from the parent names the
     /// parent's branch, and so is not taken for ours.
     #[must_use]
     pub fn on_logins(&self, branch: &str, incarnation: &str) -> String {
-        format!("sepulki {}/{}/{} {branch} {incarnation}", self.installation, self.namespace, self.name)
+        format!(
+            "sepulki {}/{}/{} {branch} {incarnation}",
+            self.installation, self.namespace, self.name
+        )
     }
 }
 
 impl std::fmt::Display for Mark {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{} of installation {}", self.namespace, self.name, self.installation)
+        write!(
+            f,
+            "{}/{} of installation {}",
+            self.namespace, self.name, self.installation
+        )
     }
 }
 
@@ -76,7 +91,11 @@ mod tests {
     use super::*;
 
     fn mark() -> Mark {
-        Mark { installation: "default".into(), namespace: "team".into(), name: "pr-7".into() }
+        Mark {
+            installation: "default".into(),
+            namespace: "team".into(),
+            name: "pr-7".into(),
+        }
     }
 
     #[test]
@@ -89,7 +108,10 @@ mod tests {
 
     #[test]
     fn long_names_are_shortened_without_colliding() {
-        assert_eq!(branch_name(Environment::Preview, "team", "pr-7"), "preview/team/pr-7");
+        assert_eq!(
+            branch_name(Environment::Preview, "team", "pr-7"),
+            "preview/team/pr-7"
+        );
         let long = "n".repeat(60);
         let one = branch_name(Environment::Preview, &long, "a");
         let two = branch_name(Environment::Preview, &long, "b");

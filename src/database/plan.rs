@@ -15,7 +15,7 @@
 //! | 8 | no branch recorded: a branch bears our mark | ClaimBranch |
 //! | 9 | … to take over: missing; somebody else's; free | Blocked BranchNotFound; Blocked BranchClaimed; ClaimBranch |
 //! | 10 | … own: name taken; parent missing or not ready; else | Blocked BranchNameConflict; Wait; CreateBranch |
-//! | 11 | branch recorded but gone: just made; disposable; else | Wait; ForgetBranch; Blocked BranchMissing |
+//! | 11 | branch recorded but gone: just made; suspended; disposable; else | Wait; Suspended; ForgetBranch; Blocked BranchMissing |
 //! | 12 | an older object holds the same branch | Blocked BranchClaimed |
 //! | 13 | another incarnation than recorded | RecordIncarnation |
 //! | 14 | branch being made | Wait OperationsRunning |
@@ -25,7 +25,7 @@
 //! | 18 | a migration is at work and something is left to do | Wait MigrationRunning |
 //! | 19 | endpoint missing; being made; not as asked | CreateEndpoint; Wait; ResizeCompute |
 //! | 20 | contents not as asked: owner, database missing | CreateRole; RecordDatabase, CreateDatabase |
-//! | 21 | … a database owned by another role than asked | Blocked DatabaseRejected |
+//! | 21 | … a database owned by another role than asked, or by an application role | Blocked DatabaseRejected |
 //! | 22 | … passwords still the parent's | ResetPassword, RetireLogins |
 //! | 23 | … else | PrepareContents |
 //! | 24 | a Secret of that name is somebody else's | Blocked SecretConflict |
@@ -85,7 +85,7 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
         .or_else(|| operations(observed))
         .or_else(|| resolve(desired, observed))
         .or_else(|| branch(desired, rest, observed, now))
-        .unwrap_or_else(|| Decision::Settled(observed.interval))
+        .unwrap_or(Decision::Settled(observed.interval))
 }
 
 /// Row 5.
@@ -103,11 +103,20 @@ fn operations(observed: &Observed) -> Stage {
     if observed.operations.is_empty() {
         return None;
     }
-    let running: Vec<&str> = observed.operations.iter().filter(|o| !o.ended).map(|o| o.action.as_str()).collect();
+    let running: Vec<&str> = observed
+        .operations
+        .iter()
+        .filter(|o| !o.ended)
+        .map(|o| o.action.as_str())
+        .collect();
     if running.is_empty() {
         return Some(Decision::Act(Action::ForgetOperations));
     }
-    Some(wait(Reason::OperationsRunning, format!("Neon is at work: {}", running.join(", ")), SOON))
+    Some(wait(
+        Reason::OperationsRunning,
+        format!("Neon is at work: {}", running.join(", ")),
+        SOON,
+    ))
 }
 
 /// Row 7.
@@ -116,8 +125,11 @@ fn resolve(desired: &Desired, observed: &Observed) -> Stage {
         return None;
     }
     let existing = desired.existing.clone().or_else(|| {
-        (desired.profile.takes_over_default && desired.parent.is_none())
-            .then(|| ExistingBranch { default: Some(true), name: None, id: None })
+        (desired.profile.takes_over_default && desired.parent.is_none()).then_some(ExistingBranch {
+            default: Some(true),
+            name: None,
+            id: None,
+        })
     });
     let parent = match (&existing, &desired.parent) {
         (Some(_), _) => None,
@@ -138,14 +150,21 @@ fn resolve(desired: &Desired, observed: &Observed) -> Stage {
 /// The only object of the environment that the profile names, never a guess.
 fn default_parent(desired: &Desired, observed: &Observed) -> Result<ParentBranch, Block> {
     let here = desired.environment.as_str();
-    let blocked = |message: String| Block { reason: Reason::ParentRequired, message };
+    let blocked = |message: String| Block {
+        reason: Reason::ParentRequired,
+        message,
+    };
     let Some(parent) = desired.profile.parent else {
-        return Err(blocked(format!("a {here} needs a parent: set spec.branch.parent")));
+        return Err(blocked(format!(
+            "a {here} needs a parent: set spec.branch.parent"
+        )));
     };
     let of = parent.as_str();
     match observed.candidates.as_slice() {
         [only] => Ok(ParentBranch {
-            database_ref: Some(crate::api::DatabaseRef { name: only.as_str().into() }),
+            database_ref: Some(crate::api::DatabaseRef {
+                name: only.as_str().into(),
+            }),
             branch_name: None,
         }),
         [] => Err(blocked(format!(
@@ -165,19 +184,33 @@ fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: Timestamp) -
         (None, _) => return Some(first_branch(desired, observed)),
         (Some(recorded), Fact::Absent) => return Some(missing(desired, recorded, now)),
         (Some(_), Fact::Unknown) => {
-            return Some(wait(Reason::NeonUnavailable, "the branch could not be looked up", LATER));
+            return Some(wait(
+                Reason::NeonUnavailable,
+                "the branch could not be looked up",
+                LATER,
+            ));
         }
         (Some(recorded), Fact::Known(_)) => recorded,
     };
     let branch = observed.branch.known()?;
     if let Some(rival) = &observed.older_rival {
-        return Some(block(Reason::BranchClaimed, format!("the branch {} belongs to {rival}", branch.name)));
+        return Some(block(
+            Reason::BranchClaimed,
+            format!("the branch {} belongs to {rival}", branch.name),
+        ));
     }
     if observed.incarnation() != Some(recorded.incarnation.clone()) {
         return Some(Decision::Act(Action::RecordIncarnation));
     }
-    if matches!(branch.current_state, BranchState::Init | BranchState::Resetting) {
-        return Some(wait(Reason::OperationsRunning, format!("the branch {} is being made", branch.name), SOON));
+    if matches!(
+        branch.current_state,
+        BranchState::Init | BranchState::Resetting
+    ) {
+        return Some(wait(
+            Reason::OperationsRunning,
+            format!("the branch {} is being made", branch.name),
+            SOON,
+        ));
     }
     lease(rest, recorded, branch, now)
         .or_else(|| desired.suspend.then_some(Decision::Suspended(RECHECK)))
@@ -186,7 +219,11 @@ fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: Timestamp) -
             let next = inside(rest, observed, recorded)?;
             let busy = matches!(next, Decision::Act(_)) && !observed.branch_free;
             let message = "a migration is at work on this branch";
-            Some(if busy { wait(Reason::MigrationRunning, message, LATER) } else { next })
+            Some(if busy {
+                wait(Reason::MigrationRunning, message, LATER)
+            } else {
+                next
+            })
         })
 }
 
@@ -201,7 +238,10 @@ fn first_branch(desired: &Desired, observed: &Observed) -> Next {
     if let Some(existing) = &effective.existing {
         return take_over(existing, observed);
     }
-    let name = effective.branch_name.as_deref().unwrap_or(&desired.branch_name);
+    let name = effective
+        .branch_name
+        .as_deref()
+        .unwrap_or(&desired.branch_name);
     if let Some(other) = &observed.named {
         let message = format!(
             "a branch named {name} exists ({}) and is not ours: take it over by spec.branch.existing, or choose another \
@@ -211,35 +251,60 @@ fn first_branch(desired: &Desired, observed: &Observed) -> Next {
         return block(Reason::BranchNameConflict, message);
     }
     match &observed.parent {
-        Fact::Unknown => wait(Reason::NeonUnavailable, "the parent could not be looked up", LATER),
+        Fact::Unknown => wait(
+            Reason::NeonUnavailable,
+            "the parent could not be looked up",
+            LATER,
+        ),
         Fact::Absent => wait(Reason::ParentNotFound, parent_missing(effective), LATER),
         Fact::Known(parent) => match &parent.branch {
             Some(id) if parent.ready => Decision::Act(Action::CreateBranch(id.clone())),
-            Some(_) | None => {
-                wait(Reason::ParentNotReady, format!("the parent {} is not ready", parent.name), LATER)
-            }
+            Some(_) | None => wait(
+                Reason::ParentNotReady,
+                format!("the parent {} is not ready", parent.name),
+                LATER,
+            ),
         },
     }
 }
 
 fn parent_missing(effective: &Effective) -> String {
     let parent = effective.parent.as_ref();
-    let object = parent.and_then(|p| p.database_ref.as_ref()).map(|r| format!("NeonDatabase {}", r.name));
-    let named = parent.and_then(|p| p.branch_name.as_ref()).map(|name| format!("branch {name}"));
-    format!("the parent {} does not exist", object.or(named).unwrap_or_default())
+    let object = parent
+        .and_then(|p| p.database_ref.as_ref())
+        .map(|r| format!("NeonDatabase {}", r.name));
+    let named = parent
+        .and_then(|p| p.branch_name.as_ref())
+        .map(|name| format!("branch {name}"));
+    format!(
+        "the parent {} does not exist",
+        object.or(named).unwrap_or_default()
+    )
 }
 
 fn take_over(existing: &ExistingBranch, observed: &Observed) -> Next {
     let named = match existing {
-        ExistingBranch { name: Some(name), .. } => format!("named {name}"),
+        ExistingBranch {
+            name: Some(name), ..
+        } => format!("named {name}"),
         ExistingBranch { id: Some(id), .. } => format!("with id {id}"),
         ExistingBranch { .. } => "that is the project's default".to_owned(),
     };
     match &observed.existing {
-        Fact::Unknown => wait(Reason::NeonUnavailable, "the branch could not be looked up", LATER),
-        Fact::Absent => block(Reason::BranchNotFound, format!("the project has no branch {named}")),
+        Fact::Unknown => wait(
+            Reason::NeonUnavailable,
+            "the branch could not be looked up",
+            LATER,
+        ),
+        Fact::Absent => block(
+            Reason::BranchNotFound,
+            format!("the project has no branch {named}"),
+        ),
         Fact::Known(found) => match &found.holder {
-            Some(holder) => block(Reason::BranchClaimed, format!("the branch {named} belongs to {holder}")),
+            Some(holder) => block(
+                Reason::BranchClaimed,
+                format!("the branch {named} belongs to {holder}"),
+            ),
             None => Decision::Act(Action::ClaimBranch(found.branch.clone())),
         },
     }
@@ -249,7 +314,11 @@ fn take_over(existing: &ExistingBranch, observed: &Observed) -> Next {
 fn missing(desired: &Desired, recorded: &BranchStatus, now: Timestamp) -> Next {
     let (id, name) = (&recorded.id, &recorded.name);
     if now.duration_since(recorded.created_time.0) < LISTING_LAG {
-        return wait(Reason::OperationsRunning, format!("the new branch {name} is not listed yet"), SOON);
+        return wait(
+            Reason::OperationsRunning,
+            format!("the new branch {name} is not listed yet"),
+            SOON,
+        );
     }
     if desired.suspend {
         return Decision::Suspended(RECHECK);
@@ -257,7 +326,9 @@ fn missing(desired: &Desired, recorded: &BranchStatus, now: Timestamp) -> Next {
     if desired.profile.recreate && !recorded.taken_over {
         return Decision::Act(Action::ForgetBranch);
     }
-    let message = format!("the branch {name} ({id}) was deleted outside of this object; it is not made again by itself");
+    let message = format!(
+        "the branch {name} ({id}) was deleted outside of this object; it is not made again by itself"
+    );
     block(Reason::BranchMissing, message)
 }
 
@@ -272,7 +343,9 @@ fn lease(rest: &Rest, recorded: &BranchStatus, branch: &Branch, now: Timestamp) 
         (Some(lease), None) => Some(Decision::Act(Action::RenewLease(lease))),
         (Some(lease), Some(expiry)) => {
             let passed = lease - expiry.duration_since(now);
-            let due = passed >= LEASE_RENEWAL.min(lease / 2) || passed < -LEASE_RENEWAL;
+            let renewal = LEASE_RENEWAL.min(lease / 2);
+            // far too late an expiry is that of a longer lease that was asked for before
+            let due = passed >= renewal || passed < -renewal;
             due.then_some(Decision::Act(Action::RenewLease(lease)))
         }
     }
@@ -287,22 +360,39 @@ fn protection(rest: &Rest, branch: &Branch) -> Stage {
 
 /// Rows 19 to 26.
 fn inside(rest: &Rest, observed: &Observed, recorded: &BranchStatus) -> Stage {
-    compute(rest, observed).or_else(|| contents(rest, observed, recorded)).or_else(|| secrets(rest, observed))
+    compute(rest, observed)
+        .or_else(|| contents(rest, observed, recorded))
+        .or_else(|| secrets(rest, observed))
 }
 
 /// Row 19.
 fn compute(rest: &Rest, observed: &Observed) -> Stage {
     let endpoint = match &observed.endpoint {
-        Fact::Unknown => return Some(wait(Reason::NeonUnavailable, "the endpoint could not be looked up", LATER)),
+        Fact::Unknown => {
+            return Some(wait(
+                Reason::NeonUnavailable,
+                "the endpoint could not be looked up",
+                LATER,
+            ));
+        }
         Fact::Absent => return Some(Decision::Act(Action::CreateEndpoint)),
         Fact::Known(endpoint) => endpoint,
     };
     if matches!(endpoint.current_state, EndpointState::Init) {
-        return Some(wait(Reason::OperationsRunning, format!("the endpoint {} is being made", endpoint.id), SOON));
+        return Some(wait(
+            Reason::OperationsRunning,
+            format!("the endpoint {} is being made", endpoint.id),
+            SOON,
+        ));
     }
-    let as_asked = is_size(endpoint, rest.compute_units) && rest.suspend_after.is(endpoint.suspend_timeout_seconds);
+    let as_asked = is_size(endpoint, rest.compute_units)
+        && rest.suspend_after.is(endpoint.suspend_timeout_seconds);
     // what Neon stores instead of what was sent is shown, never fought over
-    let sent = observed.recorded.endpoint.as_ref().and_then(|e| e.requested.as_deref());
+    let sent = observed
+        .recorded
+        .endpoint
+        .as_ref()
+        .and_then(|e| e.requested.as_deref());
     let ask = requested(rest.compute_units, rest.suspend_after);
     (!as_asked && sent != Some(ask.as_str())).then_some(Decision::Act(Action::ResizeCompute))
 }
@@ -323,8 +413,15 @@ fn contents(rest: &Rest, observed: &Observed, recorded: &BranchStatus) -> Stage 
     if rest.databases.is_empty() || observed.contents_are_as_asked(rest) {
         return None;
     }
-    let unknown = || Some(wait(Reason::NeonUnavailable, "the contents of the branch could not be looked up", LATER));
-    let (Some(roles), Some(databases)) = (observed.api_roles.known(), observed.databases.known()) else {
+    let unknown = || {
+        Some(wait(
+            Reason::NeonUnavailable,
+            "the contents of the branch could not be looked up",
+            LATER,
+        ))
+    };
+    let (Some(roles), Some(databases)) = (observed.api_roles.known(), observed.databases.known())
+    else {
         return unknown();
     };
     for wanted in &rest.databases {
@@ -332,7 +429,15 @@ fn contents(rest: &Rest, observed: &Observed, recorded: &BranchStatus) -> Stage 
         match (present, &wanted.owner) {
             (Some(present), Some(owner)) if present.owner_name != *owner => {
                 let (name, actual) = (&wanted.name, &present.owner_name);
-                let message = format!("spec.databases: {name} is owned by {actual}, not by {owner}");
+                let message =
+                    format!("spec.databases: {name} is owned by {actual}, not by {owner}");
+                return Some(block(Reason::DatabaseRejected, message));
+            }
+            (Some(present), _) if rest.roles.iter().any(|r| r.name == present.owner_name) => {
+                let (name, owner) = (&wanted.name, &present.owner_name);
+                let message = format!(
+                    "spec.roles: {owner} owns the database {name}; an application role cannot be an owner"
+                );
                 return Some(block(Reason::DatabaseRejected, message));
             }
             (Some(_), _) => {}
@@ -341,7 +446,11 @@ fn contents(rest: &Rest, observed: &Observed, recorded: &BranchStatus) -> Stage 
                 if !roles.contains(&owner) {
                     return Some(Decision::Act(Action::CreateRole(owner)));
                 }
-                let intended = observed.recorded.databases.iter().any(|d| d.name == wanted.name && d.created);
+                let intended = observed
+                    .recorded
+                    .databases
+                    .iter()
+                    .any(|d| d.name == wanted.name && d.created);
                 let (name, owner) = (wanted.name.clone(), owner);
                 return Some(Decision::Act(if intended {
                     Action::CreateDatabase { name, owner }
@@ -370,25 +479,45 @@ fn secrets(rest: &Rest, observed: &Observed) -> Stage {
         match observed.secrets.get(&wanted.name) {
             Some(Fact::Known(found)) if !found.ours => {
                 let name = &wanted.name;
-                let message = format!("a Secret named {name} exists and was not published by this object");
+                let message =
+                    format!("a Secret named {name} exists and was not published by this object");
                 return Some(block(Reason::SecretConflict, message));
             }
             Some(Fact::Known(_) | Fact::Absent | Fact::Unknown) | None => {}
         }
     }
-    let stale = rest.secrets.iter().find(|wanted| !observed.current_secrets.contains(&wanted.name));
+    let stale = rest
+        .secrets
+        .iter()
+        .find(|wanted| !observed.current_secrets.contains(&wanted.name));
     if let Some(stale) = stale {
-        return Some(Decision::Act(Action::PublishCredentials(stale.role.clone())));
+        return Some(Decision::Act(Action::PublishCredentials(
+            stale.role.clone(),
+        )));
     }
     let wanted = |name: &str| rest.secrets.iter().any(|secret| secret.name == name);
-    let gone = observed.recorded.connection_secrets.iter().find(|secret| !wanted(&secret.name))?;
+    let gone = observed
+        .recorded
+        .connection_secrets
+        .iter()
+        .find(|secret| !wanted(&secret.name))?;
     Some(Decision::Act(Action::WithdrawSecret(gone.name.clone())))
 }
 
 pub(super) fn wait(reason: Reason, message: impl Into<String>, after: Duration) -> Next {
-    Decision::Wait(Wait { reason, message: message.into(), after })
+    Decision::Wait(Wait {
+        reason,
+        message: message.into(),
+        after,
+    })
 }
 
 pub(super) fn block(reason: Reason, message: impl Into<String>) -> Next {
-    Decision::Blocked(Block { reason, message: message.into() })
+    Decision::Blocked(Block {
+        reason,
+        message: message.into(),
+    })
 }
+
+#[cfg(test)]
+mod tests;

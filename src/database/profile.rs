@@ -67,7 +67,13 @@ pub fn profile(environment: Environment) -> Profile {
             recreate: false,
             ..SMALL
         },
-        Environment::Development => Profile { parent: Some(Environment::Staging), ..SMALL },
-        Environment::Preview => Profile { lease: Some(SignedDuration::from_hours(72)), ..SMALL },
+        Environment::Development => Profile {
+            parent: Some(Environment::Staging),
+            ..SMALL
+        },
+        Environment::Preview => Profile {
+            lease: Some(SignedDuration::from_hours(72)),
+            ..SMALL
+        },
     }
 }

@@ -139,10 +139,11 @@ pub fn digest(files: &[SourceFile]) -> String {
         .map(|file| (file.name.as_str(), checksum::sha256(&file.bytes)))
         .collect();
     lines.sort();
-    let list: String = lines
+    let list: Vec<String> = lines
         .iter()
         .map(|(name, sum)| format!("{sum}  {name}\n"))
         .collect();
+    let list = list.concat();
     format!("sha256:{}", checksum::sha256(list.as_bytes()))
 }
 

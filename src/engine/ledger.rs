@@ -152,9 +152,10 @@ pub(crate) fn rows_sql(ledger: &LedgerName) -> String {
 pub(crate) fn create_sql(ledger: &LedgerName) -> String {
     let schema = identifier(&ledger.schema);
     let table = ledger.quoted();
-    let regclass = literal(&table);
+    let (regnamespace, regclass) = (literal(&schema), literal(&table));
     format!(
-        "BEGIN; CREATE SCHEMA IF NOT EXISTS {schema}; \
+        "BEGIN; DO $sepulki$ BEGIN IF pg_catalog.to_regnamespace({regnamespace}) IS NULL \
+           THEN CREATE SCHEMA {schema}; END IF; END $sepulki$; \
          CREATE TABLE {table} (version varchar(255) PRIMARY KEY, \
            applied_at timestamptz DEFAULT now(), checksum varchar(64)); \
          DO $sepulki$ DECLARE r record; BEGIN \

@@ -16,9 +16,10 @@ use super::{
 use crate::postgres::lock::Key;
 
 /// Undoes what an earlier file did to the session. DISCARD ALL would also drop the session's
-/// advisory locks. A changed transaction default outlives RESET until the next transaction,
-/// hence the COMMIT.
-const RESET: [&str; 10] = [
+/// advisory locks. It is a transaction of its own because a changed transaction default still
+/// holds for the transaction in which it is reset.
+const RESET: [&str; 11] = [
+    "BEGIN",
     "RESET SESSION AUTHORIZATION",
     "RESET ROLE",
     "RESET ALL",
@@ -257,7 +258,7 @@ mod tests {
                 Step::Statement(5)
             ]
         );
-        assert_eq!(message.text.matches("BEGIN").count(), 1);
+        assert_eq!(message.text.matches("BEGIN").count(), 2);
         let row = message.text.find("INSERT INTO").unwrap();
         assert!(row > message.text.find("-- last").unwrap());
         assert!(row < message.text.rfind("COMMIT").unwrap());

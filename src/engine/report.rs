@@ -129,22 +129,22 @@ impl Diagnostic {
     /// The full text: place, message, line with caret, detail and hint; ends with a line break.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut text = format!("{self}\n");
+        let mut parts = vec![format!("{self}\n")];
         if let (Some(position), Some(snippet)) = (self.position, &self.snippet) {
             let number = position.line.to_string();
             let margin = " ".repeat(number.len());
             let caret = " ".repeat(snippet.caret) + &"^".repeat(snippet.width);
-            text += &format!(
+            parts.push(format!(
                 " {margin} |\n {number} | {}\n {margin} | {caret}\n",
                 snippet.text
-            );
+            ));
         }
         for (label, value) in [("detail", &self.detail), ("hint", &self.hint)] {
             if let Some(value) = value {
-                text += &format!("  {label}: {value}\n");
+                parts.push(format!("  {label}: {value}\n"));
             }
         }
-        text
+        parts.concat()
     }
 }
 

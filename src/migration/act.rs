@@ -113,7 +113,7 @@ async fn apply(
         until: desired.target.clone(),
         holder: holder(desired),
         timeouts: Timeouts::default(),
-        cancel: kind.stop.child_token(),
+        cancel: kind.world.stopping.child_token(),
     };
     let (tell, told) = unbounded_channel();
     let over = CancellationToken::new();

@@ -34,7 +34,6 @@ pub mod status;
 mod tests;
 
 use jiff::Timestamp;
-use tokio_util::sync::CancellationToken;
 
 use crate::api::{SepulkiMigration, SepulkiMigrationStatus};
 use crate::cluster::ObjectId;
@@ -51,7 +50,6 @@ pub use observe::Observed;
 pub struct Migrations {
     world: World,
     cache: Cache,
-    stop: CancellationToken,
 }
 
 impl Migrations {
@@ -61,7 +59,6 @@ impl Migrations {
         Self {
             world,
             cache: Cache::default(),
-            stop: CancellationToken::new(),
         }
     }
 
@@ -69,17 +66,6 @@ impl Migrations {
     /// change is seen within ten minutes.
     pub fn forget_config_map(&self, namespace: &str, name: &str) {
         self.cache.forget_config_map(namespace, name);
-    }
-
-    /// To be told when an object is gone.
-    pub fn forget(&self, uid: &str) {
-        self.cache.forget(uid);
-    }
-
-    /// Ends all runs, now and from now on: the operator is stopping. What runs is cancelled on the server and left
-    /// undone; what is committed stays.
-    pub fn stop(&self) {
-        self.stop.cancel();
     }
 
     fn count_applied(&self, files: usize) {
@@ -98,6 +84,10 @@ impl Subject for Migrations {
 
     fn status(object: &SepulkiMigration) -> SepulkiMigrationStatus {
         object.status.clone().unwrap_or_default()
+    }
+
+    fn forget(&self, uid: &str) {
+        self.cache.forget(uid);
     }
 
     fn desired(&self, object: &SepulkiMigration) -> Desired {

@@ -28,11 +28,13 @@ pub enum ErrorKind {
     HasChildren,
     /// A limit of the plan is reached (402, 422 with a limit code). Waits for room.
     Limit,
-    /// A value that Neon does not accept (400, 406, 412 and every other 4xx). Terminal until the spec changes.
+    /// A value that Neon does not accept (400, 406, 412, an unknown 422 and every other 4xx), or a redirect.
+    /// Terminal until the spec changes.
     Rejected,
-    /// Not ready yet (404 or 422 shortly after creation). Passes by itself.
+    /// Not ready yet (422 shortly after creation). Passes by itself. Neon may also answer 404 then, which alone
+    /// does not tell: that is [`ErrorKind::NotFound`].
     NotReady,
-    /// Neon failed (5xx). A mutation may have happened.
+    /// Neon failed (5xx, 408). A mutation may have happened.
     Server,
     /// No answer came: connection refused or broken, time-out, unreadable body. A mutation may have happened.
     Lost,

@@ -15,11 +15,12 @@ use super::{
     UpdateBranch, UpdateEndpoint,
 };
 
-/// How long an answer takes; what it says was true when the call began.
+/// How long an answer takes unless told otherwise; what it says was true when the call began.
 pub(super) const LATENCY: Duration = Duration::from_secs(1);
 
-#[derive(Default)]
 pub(super) struct FakeNeon {
+    /// How long the calls that begin now will take.
+    pub(super) latency: Mutex<Duration>,
     pub(super) branches: Mutex<Vec<Branch>>,
     /// What every call fails with, after its work was done.
     pub(super) failure: Mutex<Option<Error>>,
@@ -27,6 +28,18 @@ pub(super) struct FakeNeon {
     pub(super) lists: AtomicUsize,
     /// All other calls.
     pub(super) others: AtomicUsize,
+}
+
+impl Default for FakeNeon {
+    fn default() -> Self {
+        Self {
+            latency: Mutex::new(LATENCY),
+            branches: Mutex::default(),
+            failure: Mutex::default(),
+            lists: AtomicUsize::default(),
+            others: AtomicUsize::default(),
+        }
+    }
 }
 
 impl FakeNeon {
@@ -43,7 +56,8 @@ impl FakeNeon {
     }
 
     async fn answer<T>(&self, answer: T) -> Result<T> {
-        sleep(LATENCY).await;
+        let latency = *self.latency.lock().unwrap();
+        sleep(latency).await;
         match self.failure.lock().unwrap().clone() {
             Some(failure) => Err(failure),
             None => Ok(answer),

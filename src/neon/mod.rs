@@ -3,6 +3,16 @@
 //! Knows nothing of Kubernetes and imports nothing else of this crate. [`NeonApi`] is the port that the kinds use;
 //! the real client speaks HTTP, the simulated world answers from memory. Every call names its project and branch:
 //! an omitted branch id means the *default* branch to Neon, which is production.
+//!
+//! | module | role |
+//! |---|---|
+//! | `accounts` | one client, budget and set of listings per API key; mutations make listings stale |
+//! | `snapshot` | one shared listing per project for all objects in it |
+//! | `pacing` | what waits and what is repeated: 423, 429, the account's budget, a project's queue |
+//! | `client`, `wire` | the calls and their bodies |
+//! | `transport`, `api_host` | one HTTP attempt, and where it may go |
+//! | `error`, `redact` | what an answer means, and no secret in its text |
+//! | `observer` | what metrics hear of each attempt |
 
 mod accounts;
 mod api_host;

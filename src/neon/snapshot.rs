@@ -198,7 +198,7 @@ impl Entry {
     fn land(&mut self, changes: u64, began: Timestamp, fetched: &Fetched) {
         match fetched {
             Ok(snapshot) => {
-                self.refused = None;
+                // Nobody is shown an older world than the one already shown.
                 let newer = self
                     .latest
                     .as_ref()

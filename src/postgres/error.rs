@@ -51,7 +51,8 @@ pub struct ServerError {
 }
 
 impl Error {
-    pub(crate) fn new(class: Class, message: impl Into<String>) -> Self {
+    /// An error that does not come from the server.
+    pub fn new(class: Class, message: impl Into<String>) -> Self {
         Self {
             class,
             server: None,
@@ -91,14 +92,26 @@ impl From<sqlx::Error> for Error {
         if let sqlx::Error::Tls(tls) = &error {
             return Self::new(Class::Unsupported, format!("TLS: {tls}"));
         }
-        let class = match &error {
-            sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) => Class::Invalid,
-            // the rest are broken conversations, which a new connection mends
-            _ => Class::Transient,
+        let ours = matches!(
+            error,
+            sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_)
+        );
+        // the rest are broken conversations, which a new connection mends
+        let class = if ours {
+            Class::Invalid
+        } else {
+            Class::Transient
+        };
+        let error = error.to_string();
+        // The rest of that text is the character that cannot be prepared: a part of the password.
+        let reason = if error.contains("saslprep") {
+            "the user name or the password holds a character that SCRAM does not allow"
+        } else {
+            &error
         };
         Self::new(
             class,
-            format!("the conversation with the server failed: {error}"),
+            format!("the conversation with the server failed: {reason}"),
         )
     }
 }
@@ -144,15 +157,18 @@ fn classify(sqlstate: &str, message: &str) -> Class {
     let concurrent = message.contains("tuple concurrently updated")
         || message.contains("tuple concurrently deleted");
     match sqlstate {
-        // serialization_failure, deadlock_detected, lock_not_available, object_in_use
-        "40001" | "40P01" | "55P03" | "55006" => Class::Conflict,
+        // serialization_failure, deadlock_detected, lock_not_available
+        "40001" | "40P01" | "55P03" => Class::Conflict,
         "XX000" if concurrent => Class::Conflict,
+        "XX000" => from_control_plane(message),
         // too_many_connections, admin_shutdown, crash_shutdown, cannot_connect_now,
-        // database_dropped's neighbours idle_session_timeout and idle_in_transaction_timeout
+        // idle_session_timeout, idle_in_transaction_session_timeout
         "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Class::Transient,
         // protocol_violation: pgbouncer's answer to startup options
         "08P01" => Class::Unsupported,
         "42501" => Class::Denied,
+        // undefined_file, duplicate_file: what a statement names, not the state of the server
+        "58P01" | "58P02" => Class::Invalid,
         code if code.starts_with("28") => Class::Denied,
         // connection exceptions; disk full and out of memory; system errors
         code if ["08", "53", "58"]
@@ -162,6 +178,23 @@ fn classify(sqlstate: &str, message: &str) -> Class {
             Class::Transient
         }
         _ => Class::Invalid,
+    }
+}
+
+/// Neon's computes send role changes to the control plane at COMMIT, and fail with its HTTP code.
+fn from_control_plane(message: &str) -> Class {
+    if message.starts_with("Failed to perform curl request") {
+        return Class::Transient;
+    }
+    let code = message
+        .strip_prefix("Received HTTP code ")
+        .filter(|rest| rest.contains("from control plane"))
+        .and_then(|rest| rest.get(..3));
+    match code {
+        Some("401" | "403") => Class::Denied,
+        Some("408" | "409" | "423" | "429") => Class::Transient,
+        Some(code) if code.starts_with('5') => Class::Transient,
+        Some(_) | None => Class::Invalid,
     }
 }
 
@@ -181,6 +214,26 @@ mod tests {
             ("XX000", "tuple concurrently updated", Class::Conflict),
             ("XX000", "cache lookup failed", Class::Invalid),
             (
+                "XX000",
+                "Received HTTP code 423 from control plane: busy",
+                Class::Transient,
+            ),
+            (
+                "XX000",
+                "Received HTTP code 503 from control plane",
+                Class::Transient,
+            ),
+            (
+                "XX000",
+                "Received HTTP code 400 from control plane: Neon only supports being given plaintext passwords",
+                Class::Invalid,
+            ),
+            (
+                "XX000",
+                "Failed to perform curl request: timeout",
+                Class::Transient,
+            ),
+            (
                 "57P03",
                 "the database system is starting up",
                 Class::Transient,
@@ -199,6 +252,9 @@ mod tests {
                 Class::Denied,
             ),
             ("3D000", "database does not exist", Class::Invalid),
+            ("53100", "disk full", Class::Transient),
+            ("58P01", "could not open file", Class::Invalid),
+            ("55006", "pending trigger events", Class::Invalid),
             ("42601", "syntax error", Class::Invalid),
             ("23505", "duplicate key", Class::Invalid),
         ] {
@@ -208,6 +264,14 @@ mod tests {
                 "{sqlstate} {message}"
             );
         }
+    }
+
+    #[test]
+    fn characters_of_passwords_are_not_told() {
+        let text = "Failed to saslprep password: Error(ProhibitedCharacter('\u{7}'))";
+        let error = Error::from(sqlx::Error::Configuration(text.into()));
+        assert_eq!(error.class, Class::Invalid);
+        assert!(!error.to_string().contains("Prohibited"), "{error}");
     }
 
     #[test]

@@ -2,8 +2,15 @@
 //! Kubernetes nor Neon. Used by the engine and by the kinds.
 
 mod connect;
+mod ddl;
 mod error;
+pub mod extensions;
+pub mod grants;
+pub mod isolation;
 pub mod lock;
+mod privileges;
+pub mod proof;
+pub mod roles;
 
 pub use connect::{Options, Target, Tls, connect};
 pub use error::{Class, Error, ServerError};

@@ -18,22 +18,12 @@ pub async fn drive<S: Subject>(
     tolerate_failure: bool,
 ) -> (Pass<S>, PassReport) {
     let status = S::status(&object);
-    let desired = subject.desired(&object);
     let mut pass = Pass { object, status };
     let mut actions = Vec::new();
     let mut observed = None;
     let mut verdict = None;
     for _ in 0..STEP_BUDGET {
-        match step(
-            subject,
-            &mut pass,
-            &desired,
-            &mut observed,
-            &mut actions,
-            &clock,
-        )
-        .await
-        {
+        match step(subject, &mut pass, &mut observed, &mut actions, &clock).await {
             Ok(None) => {}
             Ok(Some(end)) => {
                 verdict = Some(end);
@@ -54,6 +44,7 @@ pub async fn drive<S: Subject>(
     let leave =
         matches!(&verdict, Verdict::Failed(e) if tolerate_failure && !e.class.is_terminal());
     if !leave && verdict != Verdict::Gone {
+        let desired = subject.desired(&pass.object);
         let status = S::project(&pass, &desired, observed.as_ref(), &verdict, clock());
         if let Err(error) = write(subject, &mut pass, status).await {
             // what failed first is the better story, unless everything else went well
@@ -62,25 +53,19 @@ pub async fn drive<S: Subject>(
             }
         }
     }
-    (
-        pass,
-        PassReport {
-            verdict,
-            actions,
-            notice: None,
-        },
-    )
+    (pass, PassReport { verdict, actions })
 }
 
 /// One turn of the loop; `Some` ends the pass.
 async fn step<S: Subject>(
     subject: &S,
     pass: &mut Pass<S>,
-    desired: &S::Desired,
     observed: &mut Option<S::Observed>,
     actions: &mut Vec<&'static str>,
     clock: &(impl Fn() -> Timestamp + Send + Sync),
 ) -> Result<Option<Verdict>, Error> {
+    // parsed anew each turn: an action may have changed the object
+    let desired = &subject.desired(&pass.object);
     let facts = subject.observe(pass, desired, clock()).await?;
     let facts = observed.insert(facts);
     let action = match S::decide(desired, facts, clock()) {

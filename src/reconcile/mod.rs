@@ -14,6 +14,7 @@
 //! each, so a crash anywhere only restarts the loop, and the list of a kind's actions is its list of fault points.
 
 mod admission;
+mod conditions;
 mod drive;
 mod error;
 mod fact;
@@ -30,6 +31,7 @@ use jiff::Timestamp;
 use crate::api::Reason;
 
 pub use admission::Admission;
+pub use conditions::Conditions;
 pub use drive::drive;
 pub use error::{Class, Error};
 pub use fact::Fact;
@@ -53,6 +55,9 @@ pub trait Subject: Send + Sync {
 
     /// The status that the object carries.
     fn status(object: &Self::Object) -> Self::Status;
+
+    /// The object is gone: what was remembered of it can go, too.
+    fn forget(&self, _uid: &str) {}
 
     /// Parses the spec. Pure.
     fn desired(&self, object: &Self::Object) -> Self::Desired;

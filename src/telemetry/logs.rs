@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// How log lines look.
@@ -23,6 +24,8 @@ pub struct AlreadyInstalled;
 /// # Errors
 /// When a subscriber is installed already; that one stays.
 pub fn install(format: LogFormat, filter: Targets) -> Result<(), AlreadyInstalled> {
+    // what a database says to a session belongs to whoever opened it; here it would only repeat itself
+    let filter = filter.with_target("sqlx::postgres::notice", LevelFilter::WARN);
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Json => {
@@ -30,6 +33,9 @@ pub fn install(format: LogFormat, filter: Targets) -> Result<(), AlreadyInstalle
             let layer = fmt::layer()
                 .json()
                 .flatten_event(true)
+                // a pass says itself which object it is about
+                .with_current_span(false)
+                .with_span_list(false)
                 .with_writer(std::io::stderr);
             registry.with(layer).try_init()
         }
@@ -41,4 +47,19 @@ pub fn install(format: LogFormat, filter: Targets) -> Result<(), AlreadyInstalle
         }
     }
     .map_err(|_| AlreadyInstalled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_output_is_set_up_once() {
+        // Another test of this process may have been first.
+        let _ = install(LogFormat::Text, Targets::new());
+        assert_eq!(
+            install(LogFormat::Json, Targets::new()),
+            Err(AlreadyInstalled)
+        );
+    }
 }

@@ -32,13 +32,32 @@ pub trait Cluster: Send + Sync {
     /// Deletes exactly this Secret.
     async fn delete_secret(&self, namespace: &str, name: &str, uid: &str) -> Result<()>;
     /// The text of a ConfigMap's keys.
-    async fn config_map(&self, namespace: &str, name: &str) -> Result<Option<BTreeMap<String, Vec<u8>>>>;
+    async fn config_map(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<BTreeMap<String, Vec<u8>>>>;
     /// Whether a namespace is there, going or gone.
     async fn namespace(&self, name: &str) -> Result<NamespaceState>;
     /// Adds a finalizer; answers the object's metadata as it then is.
-    async fn add_finalizer(&self, id: &ObjectId, present: &[String], finalizer: &str) -> Result<ObjectMeta>;
+    async fn add_finalizer(
+        &self,
+        id: &ObjectId,
+        present: &[String],
+        finalizer: &str,
+    ) -> Result<ObjectMeta>;
     /// Removes a finalizer. Fine where the object is gone.
-    async fn release_finalizer(&self, id: &ObjectId, present: &[String], finalizer: &str) -> Result<()>;
+    async fn release_finalizer(
+        &self,
+        id: &ObjectId,
+        present: &[String],
+        finalizer: &str,
+    ) -> Result<()>;
     /// Writes a whole status on top of exactly this resource version; answers the new one.
-    async fn write_status(&self, id: &ObjectId, resource_version: &str, status: &Value) -> Result<String>;
+    async fn write_status(
+        &self,
+        id: &ObjectId,
+        resource_version: &str,
+        status: &Value,
+    ) -> Result<String>;
 }

@@ -17,7 +17,11 @@ pub trait Contents: Send + Sync {
     /// Makes the groups of application roles. As the management owner.
     async fn prepare_groups(&self, at: &Target, groups: &[String]) -> Result<()>;
     /// Brings about extensions and grants of one database. As its owner.
-    async fn prepare_database(&self, at: &Target, wanted: &PrepareDatabase) -> Result<DatabaseReport>;
+    async fn prepare_database(
+        &self,
+        at: &Target,
+        wanted: &PrepareDatabase,
+    ) -> Result<DatabaseReport>;
     /// The login that the group should use on a branch with this mark, whether or not it exists. As the management
     /// owner.
     async fn choose_login(&self, at: &Target, group: &str, mark: &str) -> Result<String>;

@@ -21,5 +21,9 @@ pub trait Migrations: Send + Sync {
         patience: Duration,
     ) -> Result<LedgerState, RunError>;
     /// Applies what is pending; what was told as applied is committed, however the run ends.
-    async fn apply(&self, run: RunRequest, progress: UnboundedSender<Progress>) -> Result<RunReport, RunError>;
+    async fn apply(
+        &self,
+        run: RunRequest,
+        progress: UnboundedSender<Progress>,
+    ) -> Result<RunReport, RunError>;
 }

@@ -1,15 +1,18 @@
 //! The world as the kinds see it: the ports through which they observe and act.
 //!
-//! The real ports speak to Kubernetes, Neon and PostgreSQL; the simulated world of
+//! The real ports ([`live`]) speak to Kubernetes, Neon and PostgreSQL; the simulated world of
 //! the tests answers from memory and fails at every boundary. Imports `api reconcile engine neon postgres cluster`; only
 //! the kinds and the runtime import it.
 
 mod cluster;
 mod databases;
 mod errors;
+pub mod live;
 mod migrations;
 
 use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::CertificateAuthority;
@@ -38,7 +41,9 @@ pub struct World {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What is counted.
-    pub metrics: Arc<Metrics>,
+    pub metrics: Metrics,
+    /// Cancelled when the operator stops: what takes long ends early and is resumed by the next one.
+    pub stopping: CancellationToken,
     /// Settings of this operator.
     pub settings: Arc<Settings>,
 }

@@ -1,7 +1,7 @@
 //! The programs of the control plane: where they are, and how to get them.
 //!
 //! Looked up in the order of controller-runtime's envtest, then in the cache folder that
-//! `testkit assets` fills ([`build`]). Nothing is downloaded here.
+//! `testkit assets` fills ([`build()`]). Nothing is downloaded here.
 
 use std::{
     env,

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, ResourceExt,
@@ -62,11 +62,21 @@ async fn apply_one(
     };
     let params = PatchParams::apply(FIELD_MANAGER).force();
     api.patch(&object.name_any(), &params, &Patch::Apply(object))
-        .await?;
+        .await
+        .map_err(refusal)?;
     if kind(object) == "CustomResourceDefinition" {
         wait_until_served(client, &object.name_any()).await?;
     }
     Ok(())
+}
+
+/// The server's own words: kube's error repeats the whole answer several times.
+pub(crate) fn refusal(error: kube::Error) -> anyhow::Error {
+    if let kube::Error::Api(status) = error {
+        anyhow!("{} (HTTP status {})", status.message, status.code)
+    } else {
+        error.into()
+    }
 }
 
 async fn wait_until_served(client: &Client, name: &str) -> anyhow::Result<()> {

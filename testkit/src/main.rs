@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use testkit::{
-    Assets, assets,
-    environment::{self, Environment, Places},
-    progress::note,
+    Assets, assets, demo,
+    environment::{self, Environment, Lock, Places},
+    progress::{note, say},
 };
 
 /// Real parts to try and test the operator with: a Kubernetes control plane, PostgreSQL and the Neon emulator.
@@ -19,11 +19,17 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Tell the operator's story: environments from YAML, a migration that travels, a preview that goes
+    Demo {
+        /// Leave its environment running at the end
+        #[arg(long)]
+        keep: bool,
+    },
     /// Build the control plane's programs where they are missing, and say where they are
     Assets,
     /// Start control plane, emulator and operator, and leave them running; write .run/env
     Up,
-    /// End what `up` has started and remove .run
+    /// End what `up` has started, and a demo that was kept; remove .run and .run-demo
     Down,
     /// Say what is running. Exit code 1 if not everything is
     Status,
@@ -32,6 +38,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Demo { keep } => demo::run(keep).await,
         Command::Assets => show_assets(),
         Command::Up => up().await,
         Command::Down => down().await,
@@ -52,35 +59,47 @@ fn show_assets() -> anyhow::Result<ExitCode> {
         found.kube_controller_manager,
         assets::kubectl()?,
     ] {
-        println!("{}", path.display());
+        say(&path.display().to_string());
     }
     Ok(ExitCode::SUCCESS)
 }
 
 async fn up() -> anyhow::Result<ExitCode> {
     let places = Places::of_repository()?;
-    let environment = Environment::up(&places).await?;
-    println!("==> everything runs; point this shell at it with\n");
-    println!("    . {}\n", environment.env_file.display());
+    let environment = Environment::up(&places, &Lock::require(&places)?).await?;
+    say("==> everything runs; point this shell at it with\n");
+    say(&format!("    . {}\n", environment.env_file.display()));
     Ok(ExitCode::SUCCESS)
 }
 
 async fn down() -> anyhow::Result<ExitCode> {
-    environment::down(&Places::of_repository()?).await?;
+    let places = Places::of_repository()?;
+    if environment::exists(&places) {
+        environment::down(&places, &Lock::require(&places)?).await?;
+    } else {
+        note(&format!(
+            "nothing is running: there is no {}",
+            places.run_dir.display()
+        ));
+    }
+    let demo = Places::of_demo()?;
+    if environment::exists(&demo) {
+        match Lock::take(&demo)? {
+            Some(lock) => environment::down(&demo, &lock).await?,
+            None => note("a demo is running; it ends by itself"),
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 fn status() -> anyhow::Result<ExitCode> {
     let parts = environment::status(&Places::of_repository()?)?;
     for part in &parts {
-        match part.pid {
-            Some(pid) => println!(
-                "{:<24} running, process {pid}, log {}",
-                part.name,
-                part.log.display()
-            ),
-            None => println!("{:<24} not running", part.name),
-        }
+        let state = match part.pid {
+            Some(pid) => format!("running, process {pid}, log {}", part.log.display()),
+            None => "not running".to_owned(),
+        };
+        say(&format!("{:<24} {state}", part.name));
     }
     let complete = parts.iter().all(|part| part.pid.is_some());
     Ok(if complete {

@@ -206,12 +206,13 @@ pub struct RoleStatus {
     /// Name of the group.
     #[schemars(length(max = 63))]
     pub name: String,
-    /// The login that applications use.
+    /// The login that applications use, once there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
-    pub login: String,
+    pub login: Option<String>,
     /// Relations on which the rights asked for could not be granted, because another role owns them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 20))]
+    #[schemars(length(max = 20), inner(length(max = 512)))]
     pub not_granted: Vec<String>,
 }
 

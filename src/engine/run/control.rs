@@ -98,6 +98,10 @@ impl Control {
         let created = session::rows(&mut self.session.connection, sql).await;
         created.map(drop).map_err(|error| {
             let text = format!("the ledger {} cannot be created: {error}", self.ledger);
+            // somebody else, who takes no lock, was quicker
+            if let Some("42P07" | "42P06" | "23505") = error.sqlstate() {
+                return RunError::Transient(text);
+            }
             match error.class {
                 Class::Transient | Class::Conflict => RunError::Transient(text),
                 Class::Denied => RunError::Denied(text),

@@ -8,7 +8,7 @@ use crate::{
         report::{Code, Diagnostic},
         sql::{
             Script,
-            lex::{Token, TokenKind, tokens},
+            lex::{Token, tokens},
             position::{position, snippet},
         },
     },
@@ -26,9 +26,8 @@ pub(super) fn locate(
     let step = message.step(completed);
     let place = match step {
         Some(Step::Statement(index)) => place(script, message, index, error),
-        Some(Step::Prepare | Step::Fence | Step::Record | Step::Commit) => None,
         // a syntax error comes before any answer, with a position
-        None => None,
+        Some(Step::Prepare | Step::Fence | Step::Record | Step::Commit) | None => None,
     };
     let place = place.or_else(|| {
         error
@@ -41,7 +40,9 @@ pub(super) fn locate(
         position: place
             .as_ref()
             .map(|range| position(&script.text, range.start)),
-        snippet: place.as_ref().map(|range| snippet(&script.text, range)),
+        snippet: place
+            .as_ref()
+            .map(|range| snippet(&script.text, &tokens(&script.text), range)),
         sqlstate: Some(error.sqlstate.clone()),
         detail: error.detail.clone(),
         hint: hint.map(str::to_owned).or_else(|| error.hint.clone()),
@@ -121,8 +122,7 @@ fn line_in_block(context: &str) -> Option<usize> {
 /// The code on line `number` (from 1) of the string constant that is the body of a DO.
 fn line_of_body(text: &str, statement: &Range<usize>, number: usize) -> Option<Range<usize>> {
     let source = text.get(statement.clone())?;
-    let is_body = |t: &Token| matches!(t.kind, TokenKind::DollarText | TokenKind::Text);
-    let body = tokens(source).into_iter().find(is_body)?;
+    let body = tokens(source).into_iter().find(Token::is_constant)?;
     let literal = body.text(source);
     let opening = match literal.strip_prefix('$').and_then(|rest| rest.find('$')) {
         Some(tag) => tag + 2,

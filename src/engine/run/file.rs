@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use futures::TryStreamExt;
 use rand::RngExt;
-use sqlx::{AssertSqlSafe, Either, postgres::PgConnection};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use sqlx::postgres::PgConnection;
+use tokio::time::sleep;
 
 use super::{
     Progress, RunError, RunRequest,
@@ -13,6 +12,7 @@ use super::{
     failure,
     session::{self, Session},
     stop::Stop,
+    watch::{Interruption, watch},
 };
 use crate::{
     engine::{
@@ -23,15 +23,10 @@ use crate::{
     postgres::{Class, Error, lock::Key},
 };
 
-/// How often the control session looks at the worker.
-const TICK: Duration = Duration::from_millis(500);
 /// Pauses before starting over: from the first up to the longest, fully jittered.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
-/// Looks after which a worker that does not heed a cancellation is ended.
-const LOOKS_BEFORE_TERMINATION: u32 = 10;
-
 /// The session that runs files.
 pub(super) struct Worker {
     session: Session,
@@ -166,7 +161,17 @@ impl FileRun<'_> {
         stop: &mut Stop,
         progress: &mut (impl FnMut(Progress) + Send),
     ) -> Result<Attempt, RunError> {
-        let watched = self.watch(message, control, worker, stop, progress).await?;
+        let session = &mut worker.session;
+        let watched = watch(
+            self.request,
+            self.version,
+            message.text(),
+            control,
+            session,
+            stop,
+            progress,
+        )
+        .await?;
         let Some(error) = watched.error else {
             if watched.completed != message.answers() {
                 tracing::warn!(
@@ -194,7 +199,7 @@ impl FileRun<'_> {
                 None => error.to_string(),
             })),
             (_, Class::Transient) => Err(RunError::Transient(format!(
-                "{}: the session was lost, whether the file was committed is in the ledger: {error}",
+                "{} did not end, whether it is committed is in the ledger: {error}",
                 self.version
             ))),
             (_, Class::Denied | Class::Unsupported | Class::Invalid) => {
@@ -219,131 +224,6 @@ impl FileRun<'_> {
         let diagnostic: Diagnostic =
             failure::locate(self.version, script, message, completed, server);
         RunError::Failed(Box::new(diagnostic))
-    }
-
-    /// Sends the message and looks after it until the server has answered.
-    async fn watch(
-        &self,
-        message: &Message,
-        control: &mut Control,
-        worker: &mut Worker,
-        stop: &mut Stop,
-        progress: &mut (impl FnMut(Progress) + Send),
-    ) -> Result<Watched, RunError> {
-        let pid = worker.session.pid;
-        let mut work = Box::pin(execute(
-            &mut worker.session.connection,
-            message.text().to_owned(),
-        ));
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ticks.reset();
-        let mut interruption: Option<Interruption> = None;
-        let mut looks_since = 0;
-        let mut in_the_way = Duration::ZERO;
-        let mut waited_for = None;
-        loop {
-            let lost = tokio::select! {
-                biased;
-                (completed, error) = &mut work => {
-                    return Ok(Watched { completed, error, interruption, waited_for });
-                }
-                reason = stop.requested(), if !matches!(interruption, Some(Interruption::Stop(_))) => {
-                    interruption = Some(Interruption::Stop(reason));
-                    control.cancel(pid).await.err()
-                }
-                _ = ticks.tick() => match control.watch(pid).await {
-                    Err(error) => Some(error),
-                    Ok(sight) => {
-                        if sight.waits_for.is_some() && sight.waits_for != waited_for {
-                            waited_for = sight.waits_for;
-                            progress(Progress::WaitingForLock {
-                                version: self.version.to_owned(),
-                                holder: waited_for.clone().unwrap_or_default(),
-                            });
-                        }
-                        if sight.is_in_the_way {
-                            in_the_way += TICK;
-                        }
-                        if interruption.is_some() {
-                            looks_since += 1;
-                        }
-                        if looks_since >= LOOKS_BEFORE_TERMINATION {
-                            control.terminate(pid).await.err()
-                        } else if interruption.is_some() {
-                            control.cancel(pid).await.err()
-                        } else if in_the_way > self.request.timeouts.max_blocked {
-                            interruption = Some(Interruption::InTheWay);
-                            control.cancel(pid).await.err()
-                        } else {
-                            None
-                        }
-                    }
-                },
-            };
-            if let Some(error) = lost {
-                drop(work);
-                self.fence(pid).await;
-                return Err(RunError::Transient(format!(
-                    "{}: the control session was lost, the file was ended: {error}",
-                    self.version
-                )));
-            }
-        }
-    }
-
-    /// Without the control session nobody looks after the worker: ends it through a new one. If
-    /// that fails too, the server notices the closed connection by itself within seconds, and
-    /// until then the worker's lock keeps others out.
-    async fn fence(&self, pid: i32) {
-        let patience = Duration::from_secs(5);
-        let session = session::open(
-            &self.request.target,
-            &self.request.holder,
-            session::control_settings(),
-            patience,
-        );
-        let fenced = match session.await {
-            Ok(mut session) => {
-                let ended = control::signal(&mut session, "pg_terminate_backend", pid).await;
-                session::close(session.connection).await;
-                ended.map_err(RunError::from)
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = fenced {
-            tracing::warn!(%error, pid, "the session of a migration could not be ended");
-        }
-    }
-}
-
-/// What became of a message.
-struct Watched {
-    /// Statements that the server answered.
-    completed: usize,
-    error: Option<Error>,
-    /// Why we cancelled it, if we did.
-    interruption: Option<Interruption>,
-    waited_for: Option<String>,
-}
-
-enum Interruption {
-    Stop(RunError),
-    /// Others waited too long for its locks.
-    InTheWay,
-}
-
-/// Sends a message and counts the answers.
-async fn execute(connection: &mut PgConnection, text: String) -> (usize, Option<Error>) {
-    let mut answers = sqlx::raw_sql(AssertSqlSafe(text)).fetch_many(connection);
-    let mut completed = 0;
-    loop {
-        match answers.try_next().await {
-            Ok(Some(Either::Left(_))) => completed += 1,
-            Ok(Some(Either::Right(_))) => {}
-            Ok(None) => return (completed, None),
-            Err(error) => return (completed, Some(Error::from(error))),
-        }
     }
 }
 

@@ -8,7 +8,7 @@
 //! * A holds the control lock and does the bookkeeping; B holds the worker lock and runs files.
 //!   A run needs both, so a second runner can neither start while A lives nor while a statement
 //!   of a dead run is still executing in B.
-//! * Each file and its row are one message and one transaction ([`super::message`]).
+//! * Each file and its row are one message and one transaction (`engine/message.rs`).
 //! * Losing A ends B. Losing B ends the run; whether its last file was committed is what the
 //!   ledger says to the next run.
 //! * Locks of others are waited for only shortly, then the file starts over after a pause.
@@ -19,6 +19,9 @@ mod failure;
 mod file;
 mod session;
 mod stop;
+#[cfg(test)]
+mod tests;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
@@ -81,7 +84,7 @@ impl Default for Timeouts {
             other_run: Duration::from_secs(10),
             lock: Duration::from_secs(2),
             max_blocked: Duration::from_secs(5),
-            deadline: Duration::from_secs(30 * 60),
+            deadline: Duration::from_mins(30),
             retries: 10,
         }
     }
@@ -195,6 +198,7 @@ pub async fn apply(
     let mut applied = Vec::new();
     let total = todo.pending.len();
     for (index, pending) in todo.pending.into_iter().enumerate() {
+        stop.or(std::future::ready(Ok(()))).await?;
         let run = FileRun {
             request: &request,
             version: &pending.version,

@@ -49,10 +49,15 @@ pub(crate) fn classify(text: &str, tokens: &[Token]) -> Class {
     let words: Vec<String> = tokens
         .iter()
         .filter(|token| token.is_significant())
-        .map(|token| match token.kind {
-            TokenKind::Word => token.text(text).to_ascii_uppercase(),
-            TokenKind::Text | TokenKind::DollarText => String::from("'"),
-            _ => token.text(text).to_owned(),
+        .map(|token| {
+            if token.kind == TokenKind::Word {
+                token.text(text).to_ascii_uppercase()
+            } else if token.is_constant() {
+                // what a constant says is no key word
+                String::from("'")
+            } else {
+                token.text(text).to_owned()
+            }
         })
         .collect();
     let words: Vec<&str> = words
@@ -113,8 +118,9 @@ fn autocommit(words: &[&str]) -> Option<&'static str> {
         ["ALTER", "TABLE", .., "CONCURRENTLY"] if has(words, &["DETACH", "PARTITION"]) => {
             Some("DETACH PARTITION … CONCURRENTLY")
         }
-        ["CLUSTER"] | ["CLUSTER", "VERBOSE"] => Some("CLUSTER without a table"),
-        ["CLUSTER", "(", .., ")"] => Some("CLUSTER without a table"),
+        ["CLUSTER"] | ["CLUSTER", "VERBOSE"] | ["CLUSTER", "(", .., ")"] => {
+            Some("CLUSTER without a table")
+        }
         ["CREATE", "SUBSCRIPTION", ..] if !off(words, "CONNECT") && !off(words, "CREATE_SLOT") => {
             Some("CREATE SUBSCRIPTION")
         }
@@ -159,14 +165,12 @@ fn has(words: &[&str], sequence: &[&str]) -> bool {
         .any(|window| window == sequence)
 }
 
-/// Whether an option is switched off: `option false`, `option = off`, `option '0'` …
+/// Whether an option is switched off: `option false`, `option = off`. What a quoted value says is
+/// left to the server.
 fn off(words: &[&str], option: &str) -> bool {
-    words.windows(3).any(|window| match window {
-        [name, "=", value] | [name, value, _] => {
-            name.eq_ignore_ascii_case(option) && matches!(*value, "FALSE" | "OFF" | "0" | "'")
-        }
-        _ => false,
-    }) || matches!(words, [.., name, value] if name.eq_ignore_ascii_case(option) && matches!(*value, "FALSE" | "OFF" | "0" | "'"))
+    let mut rest = words.iter().skip_while(|word| **word != option).skip(1);
+    let value = rest.find(|word| **word != "=");
+    matches!(value, Some(&("FALSE" | "OFF" | "0" | "'")))
 }
 
 /// The last part of a possibly qualified procedure name, as the catalog would hold it.

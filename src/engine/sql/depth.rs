@@ -40,7 +40,7 @@ pub(crate) fn too_deep(text: &str, list: &[Token]) -> Option<Range<usize>> {
         let bodies = *has_bodies.get_or_insert_with(|| {
             word.eq_ignore_ascii_case("do") || word.eq_ignore_ascii_case("create")
         });
-        let body = matches!(token.kind, TokenKind::Text | TokenKind::DollarText) && bodies;
+        let body = bodies && token.is_constant();
         if depth.take(text, token) || (body && body_too_deep(word)) {
             return Some(token.range.clone());
         }

@@ -17,6 +17,8 @@ pub(crate) mod parse;
 pub(crate) mod position;
 pub(crate) mod segment;
 mod split;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeSet, ops::Range};
 
@@ -47,18 +49,13 @@ pub(crate) fn compile(
     text: &str,
     procedures: &mut CommittingProcedures,
 ) -> Result<Script, Vec<Diagnostic>> {
+    let tokens = lex::tokens(text);
     let at = |code, range: &Range<usize>, message: String| Diagnostic {
         position: Some(position::position(text, range.start)),
-        snippet: Some(position::snippet(text, range)),
+        snippet: Some(position::snippet(text, &tokens, range)),
         ..Diagnostic::of_file(file, code, message)
     };
-    let tokens = lex::tokens(text);
     let fragments = split::split(text, &tokens);
-    if let Some(unfinished) = tokens.iter().find(|t| !t.terminated) {
-        let message = format!("unterminated {}", name_of(unfinished.kind));
-        let start = unfinished.range.start;
-        return Err(vec![at(Code::Syntax, &(start..start + 1), message)]);
-    }
     let classified: Vec<Statement> = fragments
         .iter()
         .map(|fragment| Statement {
@@ -75,6 +72,11 @@ pub(crate) fn compile(
             .into_iter()
             .map(|f| at(f.code, &f.range, f.message).with_hint(f.hint))
             .collect());
+    }
+    if let Some(unfinished) = tokens.iter().find(|t| !t.terminated) {
+        let message = format!("unterminated {}", name_of(unfinished.kind));
+        let start = unfinished.range.start;
+        return Err(vec![at(Code::Syntax, &(start..start + 1), message)]);
     }
     if let Some(range) = depth::too_deep(text, &tokens) {
         let message = "nested too deeply to be parsed safely".to_owned();
@@ -145,7 +147,9 @@ fn syntax_errors(text: &str, tokens: &[Token], parsed: &Parsed) -> Vec<(Range<us
     let variable = psql_variable(text, tokens);
     let mut errors: Vec<(Range<usize>, String)> = Vec::new();
     for (range, message) in &parsed.errors {
-        let near = |v: &Range<usize>| v.start <= range.end && range.start <= v.end;
+        // the parser misses something in front of the variable, or stumbles over it
+        let blank = |v: &Range<usize>| text.get(range.end..v.start).is_some_and(is_blank);
+        let near = |v: &Range<usize>| range.start <= v.end && (v.start <= range.end || blank(v));
         if let Some(variable) = variable.iter().find(|v| near(v)) {
             if !errors.iter().any(|(seen, _)| seen == variable) {
                 let name = text.get(variable.clone()).unwrap_or_default();
@@ -239,6 +243,10 @@ fn with_bodies(
         statements.push(statement);
     }
     statements
+}
+
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
 }
 
 fn name_of(kind: TokenKind) -> &'static str {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::lex::{Token, TokenKind, tokens};
+use super::lex::{Token, TokenKind};
 use crate::engine::report::{Position, Snippet};
 
 /// Longest part of a line that is shown, in characters.
@@ -27,14 +27,15 @@ pub(crate) fn byte_of_character(text: &str, number: usize) -> Option<usize> {
 }
 
 /// The line on which `range` begins, with the part of it that is meant. String constants of a
-/// statement that speaks of passwords or connection strings are blanked.
-pub(crate) fn snippet(text: &str, range: &Range<usize>) -> Snippet {
+/// statement that speaks of passwords or connection strings are blanked. `tokens` are those of
+/// `text`.
+pub(crate) fn snippet(text: &str, tokens: &[Token], range: &Range<usize>) -> Snippet {
     let start = floor(text, range.start);
     let before = text.get(..start).unwrap_or_default();
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     let rest = text.get(line_start..).unwrap_or_default();
     let line_end = line_start + rest.find('\n').unwrap_or(rest.len());
-    let line = masked(text, line_start..line_end);
+    let line = masked(text, tokens, line_start..line_end);
     let line = line.trim_end_matches('\r').replace('\t', " ");
     let caret = text
         .get(line_start..start)
@@ -75,13 +76,12 @@ fn floor(text: &str, byte: usize) -> usize {
 }
 
 /// A line of the file without the string constants that may be secrets.
-fn masked(text: &str, line: Range<usize>) -> String {
-    let all = tokens(text);
+fn masked(text: &str, all: &[Token], line: Range<usize>) -> String {
     let mut shown = text.get(line.clone()).unwrap_or_default().to_owned();
     // from the end, so that earlier offsets stay true
     for (index, token) in all.iter().enumerate().rev() {
         let overlaps = token.range.start < line.end && token.range.end > line.start;
-        if overlaps && is_constant(token) && is_confidential(text, &all, index) {
+        if overlaps && token.is_constant() && is_confidential(text, all, index) {
             let from = token.range.start.max(line.start) - line.start;
             let to = token.range.end.min(line.end) - line.start;
             let stars = "*".repeat(shown.get(from..to).unwrap_or_default().chars().count());
@@ -89,10 +89,6 @@ fn masked(text: &str, line: Range<usize>) -> String {
         }
     }
     shown
-}
-
-fn is_constant(token: &Token) -> bool {
-    matches!(token.kind, TokenKind::Text | TokenKind::DollarText)
 }
 
 /// Whether the statement of token `index` (between two semicolons) names a password, a
@@ -117,7 +113,12 @@ fn is_confidential(text: &str, all: &[Token], index: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lex::tokens;
     use super::*;
+
+    fn snippet(text: &str, range: &Range<usize>) -> Snippet {
+        super::snippet(text, &tokens(text), range)
+    }
 
     #[test]
     fn columns_count_characters() {

@@ -189,7 +189,7 @@ fn block(statements: &[Statement], findings: &mut Vec<Finding>) -> Option<(usize
                     statement,
                     "a savepoint outside the file's transaction",
                     "move it between BEGIN and COMMIT",
-                )
+                );
             }
             (Class::Transactional | Class::Call(_) | Class::SetTransaction, None)
                 if closed.is_some() =>
@@ -198,7 +198,7 @@ fn block(statements: &[Statement], findings: &mut Vec<Finding>) -> Option<(usize
                     statement,
                     "a statement after the file's COMMIT runs after the file has been recorded",
                     "move it in front of COMMIT, or to a file of its own",
-                )
+                );
             }
             _ => {}
         }

@@ -203,6 +203,16 @@ async fn a_429_silences_the_whole_account_for_as_long_as_neon_asks() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_short_pause_does_not_end_a_long_one() {
+    let budget = Budget::new(8);
+    let start = stopwatch();
+    budget.pause(Duration::from_secs(10));
+    budget.pause(Duration::from_secs(1));
+    budget.take().await;
+    assert_eq!(start.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_absurd_pause_is_cut_short_and_outlives_the_call_that_was_told() {
     let pacing = pacing();
     let start = stopwatch();

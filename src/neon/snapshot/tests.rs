@@ -88,6 +88,23 @@ async fn a_fetch_that_began_before_a_change_is_not_fresh_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slow_fetch_does_not_bring_an_older_world_back() {
+    let (neon, snapshots, project) = setup();
+    *neon.latency.lock().unwrap() = LATENCY * 10;
+    let slow = snapshots.get(&project, Duration::ZERO, at(0));
+    let quick = async {
+        sleep(LATENCY).await;
+        *neon.latency.lock().unwrap() = LATENCY;
+        snapshots.get(&project, Duration::ZERO, at(1)).await
+    };
+    let (slow, quick) = tokio::join!(slow, quick);
+    assert_eq!(slow.unwrap().taken_at, at(0));
+    assert_eq!(quick.unwrap().taken_at, at(1));
+    let kept = snapshots.get(&project, MINUTE, at(2)).await.unwrap();
+    assert_eq!(kept.taken_at, at(1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_error_is_shared_by_those_who_wait_and_then_forgotten() {
     let (neon, snapshots, project) = setup();
     neon.fail_with(Some(failure(ErrorKind::Server)));

@@ -118,3 +118,58 @@ impl Service {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sleeper(service: &Service) -> Program {
+        Program::new("sleep", "/bin/sleep", service.log()).arg("600")
+    }
+
+    #[tokio::test]
+    async fn a_part_is_started_once_and_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let service = Service::new("part", dir.path(), Signal::TERM);
+        assert!(service.running().unwrap().is_none());
+        assert!(service.start(sleeper(&service)).unwrap());
+        let process = service.running().unwrap();
+
+        let later = Service::new("part", dir.path(), Signal::TERM);
+        assert!(!later.start(sleeper(&later)).unwrap());
+        assert_eq!(later.running().unwrap(), process);
+
+        assert!(later.stop().await.unwrap());
+        assert!(service.running().unwrap().is_none());
+        assert!(!service.stop().await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn another_process_with_the_same_number_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let service = Service::new("part", dir.path(), Signal::KILL);
+        let ours = std::process::id();
+        fs::write(service.record(), format!(r#"{{"pid":{ours},"started":1}}"#)).unwrap();
+        assert!(service.running().unwrap().is_none());
+        assert!(!service.stop().await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_part_that_ends_tells_the_end_of_its_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let service = Service::new("part", dir.path(), Signal::KILL);
+        let program = Program::new("sh", "/bin/sh", service.log())
+            .arg("-c")
+            .arg("echo no such flag; sleep 0.2");
+        service.start(program).unwrap();
+        let error = service
+            .wait_until(async || false)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("part has ended") && error.contains("no such flag"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,39 @@
+# The commands that people and CI use. Each prints what it does; a repeated one does only what is missing.
+
+CARGO ?= cargo
+TESTKIT = $(CARGO) run --quiet --bin testkit --
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down status test lint bench assets setup
+
+help: ## Show this list
+	@awk -F ': [^#]*## ' '/^[a-z]+: .*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: setup ## Watch three environments come up from YAML, a migration travel through them, and one go away
+	@$(CARGO) build
+	@$(TESTKIT) demo
+
+up: setup ## Start control plane, emulator and operator and leave them running; then `. .run/env`
+	@$(CARGO) build
+	@$(TESTKIT) up
+
+down: ## End what `make up` has started
+	@$(TESTKIT) down
+
+status: ## Tell what of `make up` is running
+	@$(TESTKIT) status
+
+test: assets ## Run all tests
+	@.ci/test
+
+lint: ## Check formatting, lints, documentation and dependencies
+	@.ci/lint
+
+bench: setup ## Run the benchmarks
+	@$(CARGO) bench --workspace
+
+assets: setup ## Build the control plane's programs (about 5 minutes, once)
+	@$(TESTKIT) assets
+
+setup: # what is missing on this machine
+	@.ci/setup

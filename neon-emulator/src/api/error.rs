@@ -1,0 +1,94 @@
+//! Errors in the form of Neon's API: `{request_id, code, message}`. Most of Neon's errors have an
+//! empty `code`; clients tell them apart by status and message, so both are part of the contract.
+
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+
+/// An answer that is not a success.
+#[derive(Debug, Clone)]
+pub(crate) struct ApiError {
+    pub(crate) status: StatusCode,
+    pub(crate) message: String,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+        }
+    }
+
+    /// 400: a value that can never be right.
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 401.
+    pub(crate) fn unauthorized() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "supplied credentials do not pass authentication",
+        )
+    }
+
+    /// 404: `what` names the kind of thing, as in "branch".
+    pub(crate) fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("{what} not found"))
+    }
+
+    /// 404 for a path that the emulator does not serve.
+    pub(crate) fn no_route() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "this route does not exist or is not emulated",
+        )
+    }
+
+    /// 405.
+    pub(crate) fn no_method() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
+    }
+
+    /// 409: the name, or the place, is taken.
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, message)
+    }
+
+    /// 412: what is needed first is not there.
+    pub(crate) fn precondition(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, message)
+    }
+
+    /// 422: not in this state, or not in this plan.
+    pub(crate) fn unprocessable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
+    }
+
+    /// 423: operations are running; safe to try again.
+    pub(crate) fn locked() -> Self {
+        Self::new(
+            StatusCode::LOCKED,
+            "project already has running conflicting operations, scheduling of new ones is prohibited",
+        )
+    }
+
+    /// Whether a running operation could change this verdict.
+    pub(crate) fn depends_on_state(&self) -> bool {
+        matches!(
+            self.status,
+            StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY
+        )
+    }
+}
+
+impl IntoResponse for ApiError {
+    /// Without a body: the outermost layer writes it, with the request's id.
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}

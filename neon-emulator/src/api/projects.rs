@@ -1,0 +1,340 @@
+//! `/projects`.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Path, State};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Answer, Change, Shared, branches, created, databases, endpoints,
+    error::ApiError,
+    instant, ok, operations, put,
+    request::{Body, Query},
+    roles, users,
+    validate::{self, ComputeRequest},
+};
+use crate::{
+    control::Control,
+    names,
+    state::{
+        model::{Branch, BranchState, ComputeSettings, Database, Endpoint, Project, Role},
+        operation::{Action, Status, Step, Work},
+    },
+};
+
+const LIMITS: std::ops::RangeInclusive<usize> = 1..=400;
+/// Neon's default, which surprises clients that do not page.
+const DEFAULT_LIMIT: usize = 10;
+const RETENTION_SECONDS: std::ops::RangeInclusive<i64> = 0..=2_592_000;
+const DEFAULT_RETENTION_SECONDS: i64 = 86_400;
+
+#[derive(Deserialize)]
+pub(crate) struct ListQuery {
+    limit: Option<usize>,
+    cursor: Option<String>,
+    search: Option<String>,
+    org_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct CreateBody {
+    project: CreateProject,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct CreateProject {
+    name: Option<String>,
+    region_id: Option<String>,
+    org_id: Option<String>,
+    pg_version: Option<u32>,
+    store_passwords: Option<bool>,
+    history_retention_seconds: Option<i64>,
+    settings: Option<Map<String, Value>>,
+    default_endpoint_settings: Option<ComputeRequest>,
+    branch: FirstBranch,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct FirstBranch {
+    name: Option<String>,
+    role_name: Option<String>,
+    database_name: Option<String>,
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct UpdateBody {
+    project: UpdateProject,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct UpdateProject {
+    name: Option<String>,
+    history_retention_seconds: Option<i64>,
+    settings: Option<Map<String, Value>>,
+    default_endpoint_settings: Option<ComputeRequest>,
+}
+
+pub(crate) async fn list(State(control): Shared, Query(query): Query<ListQuery>) -> Answer {
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !LIMITS.contains(&limit) {
+        return Err(ApiError::bad_request("limit must be between 1 and 400"));
+    }
+    let search = query.search.unwrap_or_default();
+    let body = control.store.read(|state| {
+        let mut found: Vec<&Project> = state
+            .projects
+            .values()
+            .filter(|project| project.name.contains(&search) || project.id.contains(&search))
+            .filter(|project| query.org_id.is_none() || project.org_id == query.org_id)
+            .collect();
+        found.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        let rest: Vec<&Project> = match &query.cursor {
+            Some(cursor) => found
+                .into_iter()
+                .skip_while(|project| project.id != *cursor)
+                .skip(1)
+                .take(limit)
+                .collect(),
+            None => found.into_iter().take(limit).collect(),
+        };
+        let shown: Vec<Value> = rest.iter().map(|project| view(project, &control)).collect();
+        let mut body = json!({"projects": shown, "applications": {}, "integrations": {}});
+        put(
+            &mut body,
+            "pagination",
+            rest.last().map(|project| json!({"cursor": project.id})),
+        );
+        body
+    });
+    ok(body)
+}
+
+/// Projects that others share with the caller: none.
+pub(crate) async fn shared(State(_): Shared) -> Answer {
+    ok(json!({"projects": []}))
+}
+
+pub(crate) async fn show(State(control): Shared, Path(id): Path<String>) -> Answer {
+    control.look(&id, |project| {
+        ok(json!({"project": view(project, &control)}))
+    })
+}
+
+pub(crate) async fn create(State(control): Shared, Body(body): Body<CreateBody>) -> Answer {
+    let now = Timestamp::now();
+    let installed = control.postgres.major();
+    if body
+        .project
+        .pg_version
+        .is_some_and(|asked| asked != installed)
+    {
+        return Err(ApiError::unprocessable(format!(
+            "the emulator runs PostgreSQL {installed} and no other version"
+        )));
+    }
+    let (mut project, branch, endpoint) = make(body.project, now)?;
+    let steps = vec![
+        Step {
+            action: Action::CreateTimeline,
+            branch_id: branch.id.clone(),
+            endpoint_id: None,
+            work: Work::InitTimeline,
+        },
+        endpoint.step(Action::StartCompute, Work::StartCompute),
+    ];
+    project.branches.insert(branch.id.clone(), branch.clone());
+    project
+        .endpoints
+        .insert(endpoint.id.clone(), endpoint.clone());
+    let ids = project.record(steps, Status::Scheduling, now);
+    control.store.update(|state| {
+        state.projects.insert(project.id.clone(), project.clone());
+        Ok::<_, ApiError>(())
+    })?;
+    control.run(project.id.clone(), ids.clone());
+    created(json!({
+        "project": view(&project, &control),
+        "connection_uris": branches::connection_uris(&control, &branch, &endpoint),
+        "roles": branch.roles.values().map(|role| roles::view_with_password(&branch.id, role)).collect::<Vec<_>>(),
+        "databases": branch.databases.values().map(|db| databases::view(&branch.id, db)).collect::<Vec<_>>(),
+        "operations": operations::views(&project, &ids),
+        "branch": branches::view(&project, &branch),
+        "endpoints": [endpoints::view(&control, &project, &endpoint)],
+    }))
+}
+
+pub(crate) async fn update(
+    State(control): Shared,
+    Path(id): Path<String>,
+    Body(body): Body<UpdateBody>,
+) -> Answer {
+    let asked = body.project;
+    let (shown, operations) = control.change(&id, |project, now| {
+        if let Some(name) = asked.name {
+            validate::title(&name)?;
+            project.name = name;
+        }
+        if let Some(seconds) = asked.history_retention_seconds {
+            project.history_retention_seconds = retention(seconds)?;
+        }
+        if let Some(settings) = asked.settings {
+            project.settings.extend(settings);
+        }
+        if let Some(defaults) = asked.default_endpoint_settings {
+            // They hold for endpoints made from now on, not for existing ones.
+            project.endpoint_defaults = defaults.apply(&project.endpoint_defaults)?;
+        }
+        project.updated_at = now;
+        Ok(Change::done(view(project, &control)))
+    })?;
+    ok(json!({"project": shown, "operations": operations}))
+}
+
+pub(crate) async fn delete(State(control): Shared, Path(id): Path<String>) -> Answer {
+    let project = control.store.update(|state| {
+        let project = state
+            .projects
+            .get(&id)
+            .ok_or(ApiError::not_found("project"))?;
+        if project.is_locked() {
+            return Err(ApiError::locked());
+        }
+        if project.branches.values().any(|branch| branch.protected) {
+            return Err(ApiError::unprocessable(
+                "cannot delete project with protected branches",
+            ));
+        }
+        state
+            .projects
+            .remove(&id)
+            .ok_or(ApiError::not_found("project"))
+    })?;
+    let shown = view(&project, &control);
+    control.remove_project(project);
+    ok(json!({"project": shown}))
+}
+
+/// A project with its first branch and endpoint, not yet joined.
+fn make(asked: CreateProject, now: Timestamp) -> Result<(Project, Branch, Endpoint), ApiError> {
+    let id = names::project_id();
+    let name = asked.name.unwrap_or_else(|| id.clone());
+    validate::title(&name)?;
+    let first = asked.branch;
+    let branch_name = first.name.unwrap_or_else(|| "main".to_owned());
+    validate::title(&branch_name)?;
+    let database = first.database_name.unwrap_or_else(|| "neondb".to_owned());
+    let role = first
+        .role_name
+        .unwrap_or_else(|| format!("{database}_owner"));
+    validate::sql_name("database", &database)?;
+    validate::sql_name("role", &role)?;
+    validate::annotations(&first.annotations)?;
+    let endpoint_defaults = asked
+        .default_endpoint_settings
+        .unwrap_or_default()
+        .apply(&ComputeSettings::default())?;
+    let branch = Branch {
+        id: names::branch_id(),
+        name: branch_name,
+        parent_id: None,
+        state: BranchState::Init,
+        state_changed_at: now,
+        default: true,
+        protected: false,
+        expires_at: None,
+        ttl_interval_seconds: None,
+        annotations: first.annotations,
+        created_at: now,
+        updated_at: now,
+        databases: BTreeMap::from([(database.clone(), Database::new(&database, &role, now))]),
+        roles: BTreeMap::from([(role.clone(), Role::new(&role, true, now))]),
+    };
+    let endpoint = Endpoint::new(&branch.id, endpoint_defaults.clone(), now);
+    let project = Project {
+        id,
+        name,
+        region_id: asked
+            .region_id
+            .unwrap_or_else(|| "aws-us-east-2".to_owned()),
+        org_id: asked.org_id,
+        store_passwords: asked.store_passwords.unwrap_or(true),
+        history_retention_seconds: retention(
+            asked
+                .history_retention_seconds
+                .unwrap_or(DEFAULT_RETENTION_SECONDS),
+        )?,
+        settings: asked.settings.unwrap_or_default(),
+        endpoint_defaults,
+        created_at: now,
+        updated_at: now,
+        branches: BTreeMap::new(),
+        endpoints: BTreeMap::new(),
+        operations: Vec::new(),
+    };
+    Ok((project, branch, endpoint))
+}
+
+fn retention(seconds: i64) -> Result<i64, ApiError> {
+    if RETENTION_SECONDS.contains(&seconds) {
+        return Ok(seconds);
+    }
+    Err(ApiError::bad_request(format!(
+        "requested history retention seconds exceeds allowed maximum; requested_history_retention_seconds:\"{seconds}\", max:\"{}\"",
+        RETENTION_SECONDS.end(),
+    )))
+}
+
+fn view(project: &Project, control: &Control) -> Value {
+    let defaults = &project.endpoint_defaults;
+    let mut shown = json!({
+        "id": project.id,
+        "name": project.name,
+        "platform_id": "aws",
+        "region_id": project.region_id,
+        "pg_version": control.postgres.major(),
+        "provisioner": "k8s-neonvm",
+        "proxy_host": names::DOMAIN,
+        "store_passwords": project.store_passwords,
+        "history_retention_seconds": project.history_retention_seconds,
+        "settings": project.settings,
+        "default_endpoint_settings": {
+            "autoscaling_limit_min_cu": defaults.min_cu,
+            "autoscaling_limit_max_cu": defaults.max_cu,
+            "suspend_timeout_seconds": defaults.suspend_timeout_seconds,
+            "pg_settings": defaults.pg_settings,
+        },
+        "creation_source": "console",
+        "owner_id": users::USER_ID,
+        "owner": {"email": users::EMAIL, "name": "Neon Emulator", "branches_limit": 5000, "subscription_type": "scale"},
+        "created_at": instant(project.created_at),
+        "updated_at": instant(project.updated_at),
+        "consumption_period_start": instant(project.created_at),
+        "consumption_period_end": instant(project.created_at),
+    });
+    for unmeasured in [
+        "active_time",
+        "active_time_seconds",
+        "compute_time_seconds",
+        "cpu_used_sec",
+        "written_data_bytes",
+        "data_transfer_bytes",
+        "data_storage_bytes_hour",
+        "branch_logical_size_limit",
+        "branch_logical_size_limit_bytes",
+        "synthetic_storage_size",
+    ] {
+        put(&mut shown, unmeasured, Some(json!(0)));
+    }
+    put(
+        &mut shown,
+        "org_id",
+        project.org_id.as_ref().map(|id| json!(id)),
+    );
+    shown
+}

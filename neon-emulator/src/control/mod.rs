@@ -1,0 +1,343 @@
+//! The control plane: state, computes and counters in one place, and what the API, the proxy and
+//! the background tasks ask of it.
+
+mod catalog;
+mod expiry;
+mod operations;
+mod suspend;
+mod work;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    compute::{Awake, Compute},
+    names,
+    postgres::{Postgres, server::Stop},
+    secret::Secret,
+    state::{
+        Store,
+        model::{BranchState, Endpoint, Project},
+        operation::{Action, Status, Work},
+    },
+    stats::{Recorder, Stats},
+};
+
+/// How long a connection waits for a branch that is still being made.
+const BRANCH_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What is percent-encoded in the parts of a URI: all but what RFC 3986 calls unreserved.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// The pace of the emulator.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// The least time an operation takes.
+    pub(crate) operation: Duration,
+    /// How long one second of `suspend_timeout_seconds` lasts.
+    pub(crate) idle_second: Duration,
+    /// How often sessions and expiry times are looked at.
+    pub(crate) poll: Duration,
+}
+
+/// The control plane.
+pub(crate) struct Control {
+    pub(crate) store: Store,
+    pub(crate) recorder: Recorder,
+    pub(crate) postgres: Arc<Postgres>,
+    pub(crate) pace: Pace,
+    pub(crate) api_key: Secret,
+    pub(crate) pg_port: u16,
+    pub(crate) stopping: CancellationToken,
+    computes: Mutex<BTreeMap<String, Arc<Compute>>>,
+}
+
+/// Why a connection did not get a compute.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WakeError {
+    #[error("no such endpoint")]
+    NotFound,
+    #[error("the endpoint is disabled")]
+    Disabled,
+    #[error(transparent)]
+    Failed(#[from] anyhow::Error),
+}
+
+impl Control {
+    pub(crate) fn new(
+        store: Store,
+        postgres: Postgres,
+        pace: Pace,
+        api_key: Secret,
+        pg_port: u16,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self {
+            store,
+            recorder: Recorder::default(),
+            postgres: Arc::new(postgres),
+            pace,
+            api_key,
+            pg_port,
+            stopping,
+            computes: Mutex::default(),
+        }
+    }
+
+    /// Continues what an earlier run left unfinished and starts the background tasks.
+    pub(crate) fn start(self: &Arc<Self>) {
+        self.remove_strays();
+        let pending = self.store.read(|state| {
+            let unfinished = |project: &Project| {
+                let pending = project
+                    .operations
+                    .iter()
+                    .filter(|op| !op.status.is_terminal());
+                (
+                    project.id.clone(),
+                    pending.map(|op| op.id.clone()).collect::<Vec<_>>(),
+                )
+            };
+            state.projects.values().map(unfinished).collect::<Vec<_>>()
+        });
+        for (project_id, operations) in pending {
+            self.run(project_id, operations);
+        }
+        tokio::spawn(suspend::run(Arc::clone(self)));
+        tokio::spawn(expiry::run(Arc::clone(self)));
+        let control = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(error) = control.postgres.warm_up().await {
+                tracing::error!(error = format!("{error:#}"), "the first project will fail");
+            }
+        });
+    }
+
+    /// The compute of an endpoint.
+    pub(crate) fn compute(&self, endpoint_id: &str, branch_id: &str) -> Arc<Compute> {
+        let mut computes = self.computes.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Compute::new(Arc::clone(&self.postgres), endpoint_id, branch_id);
+        Arc::clone(
+            computes
+                .entry(endpoint_id.to_owned())
+                .or_insert_with(|| Arc::new(new())),
+        )
+    }
+
+    /// Forgets the compute of a deleted endpoint.
+    fn forget_compute(&self, endpoint_id: &str) {
+        self.computes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(endpoint_id);
+    }
+
+    fn all_computes(&self) -> Vec<Arc<Compute>> {
+        let computes = self.computes.lock().unwrap_or_else(PoisonError::into_inner);
+        computes.values().cloned().collect()
+    }
+
+    /// Whether an endpoint's server runs.
+    pub(crate) fn is_active(&self, endpoint: &Endpoint) -> bool {
+        self.compute(&endpoint.id, &endpoint.branch_id).is_active()
+    }
+
+    /// The counters, with the endpoints whose server runs.
+    pub(crate) fn stats(&self) -> Stats {
+        let computes = self.all_computes();
+        let active = computes.iter().filter(|compute| compute.is_active());
+        self.recorder
+            .snapshot(active.map(|compute| compute.endpoint_id.clone()).collect())
+    }
+
+    /// Whether there is such an endpoint.
+    pub(crate) fn knows_endpoint(&self, endpoint_id: &str) -> bool {
+        self.find(endpoint_id).is_some()
+    }
+
+    /// Gives a connection its endpoint's compute, awake. A branch that is still being made is
+    /// waited for, as Neon's proxy waits for running operations.
+    pub(crate) async fn wake_for_connection(
+        &self,
+        endpoint_id: &str,
+    ) -> Result<(Arc<Compute>, Awake), WakeError> {
+        let deadline = Instant::now() + BRANCH_DEADLINE;
+        let (project_id, endpoint) = loop {
+            let (project_id, endpoint, ready) =
+                self.find(endpoint_id).ok_or(WakeError::NotFound)?;
+            if endpoint.disabled {
+                return Err(WakeError::Disabled);
+            }
+            if ready {
+                break (project_id, endpoint);
+            }
+            if Instant::now() > deadline {
+                return Err(anyhow::anyhow!("the branch is not ready").into());
+            }
+            sleep(Duration::from_millis(20)).await;
+        };
+        let compute = self.compute(&endpoint.id, &endpoint.branch_id);
+        let awake = self.wake(&project_id, &endpoint).await?;
+        compute.touch(Timestamp::now());
+        if awake.woken {
+            self.note(
+                &project_id,
+                Action::StartCompute,
+                &endpoint,
+                Work::StartCompute,
+            );
+        }
+        Ok((compute, awake))
+    }
+
+    /// Starts an endpoint's server if it does not run, and counts that.
+    async fn wake(&self, project_id: &str, endpoint: &Endpoint) -> anyhow::Result<Awake> {
+        let compute = self.compute(&endpoint.id, &endpoint.branch_id);
+        let awake = compute.wake(&endpoint.compute.pg_settings).await?;
+        if awake.woken {
+            self.recorder.at(&endpoint.id, |counts| counts.wakeups += 1);
+            self.at_endpoint(project_id, &endpoint.id, |endpoint, now| {
+                endpoint.started_at = Some(now);
+            });
+        }
+        Ok(awake)
+    }
+
+    /// Notes a suspension that has happened.
+    fn suspended(&self, project_id: &str, endpoint_id: &str) {
+        self.recorder.at(endpoint_id, |counts| counts.suspends += 1);
+        self.at_endpoint(project_id, endpoint_id, |endpoint, now| {
+            endpoint.suspended_at = Some(now);
+        });
+    }
+
+    /// Lists an operation that the control plane did on its own; it never locks the project.
+    fn note(&self, project_id: &str, action: Action, endpoint: &Endpoint, work: Work) {
+        let step = endpoint.step(action, work);
+        self.in_project(project_id, |project, now| {
+            project.record(vec![step], Status::Finished, now);
+        });
+    }
+
+    fn at_endpoint(
+        &self,
+        project_id: &str,
+        id: &str,
+        change: impl FnOnce(&mut Endpoint, Timestamp),
+    ) {
+        self.in_project(project_id, |project, now| {
+            if let Some(endpoint) = project.endpoints.get_mut(id) {
+                change(endpoint, now);
+            }
+        });
+    }
+
+    /// Changes a project if it still exists.
+    fn in_project(&self, project_id: &str, change: impl FnOnce(&mut Project, Timestamp)) {
+        let done = self.store.update(|state| {
+            if let Some(project) = state.projects.get_mut(project_id) {
+                change(project, Timestamp::now());
+            }
+            Ok::<_, Infallible>(())
+        });
+        done.unwrap_or_else(|never| match never {});
+    }
+
+    /// An endpoint with its project's id, and whether its branch is ready.
+    fn find(&self, endpoint_id: &str) -> Option<(String, Endpoint, bool)> {
+        self.store.read(|state| {
+            state.projects.values().find_map(|project| {
+                let endpoint = project.endpoints.get(endpoint_id)?;
+                let branch = project.branches.get(&endpoint.branch_id)?;
+                Some((
+                    project.id.clone(),
+                    endpoint.clone(),
+                    branch.state == BranchState::Ready,
+                ))
+            })
+        })
+    }
+
+    /// Data of branches that the state does not know: a copy that a crash interrupted, or a
+    /// project deleted just before.
+    fn remove_strays(&self) {
+        let known: BTreeSet<String> = self.store.read(|state| {
+            let branches = state
+                .projects
+                .values()
+                .flat_map(|project| project.branches.keys());
+            branches.cloned().collect()
+        });
+        let stored = self.postgres.stored_branches().unwrap_or_default();
+        for stray in stored.into_iter().filter(|name| !known.contains(name)) {
+            let postgres = Arc::clone(&self.postgres);
+            tokio::spawn(async move {
+                if let Err(error) = postgres.remove(&stray).await {
+                    tracing::warn!(error = format!("{error:#}"), "cannot remove stray data");
+                }
+            });
+        }
+    }
+
+    /// Deletes what a deleted project leaves behind.
+    pub(crate) fn remove_project(self: &Arc<Self>, project: Project) {
+        let control = Arc::clone(self);
+        tokio::spawn(async move {
+            for endpoint in project.endpoints.values() {
+                control
+                    .compute(&endpoint.id, &endpoint.branch_id)
+                    .suspend(Stop::Immediate)
+                    .await;
+                control.forget_compute(&endpoint.id);
+            }
+            for branch in project.branches.keys() {
+                if let Err(error) = control.postgres.remove(branch).await {
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "cannot remove a branch's data"
+                    );
+                }
+            }
+        });
+    }
+
+    /// Stops all servers.
+    pub(crate) async fn stop_all(&self, how: Stop) {
+        let computes = self.all_computes();
+        futures::future::join_all(computes.iter().map(|compute| compute.suspend(how))).await;
+    }
+
+    /// The URI of a role on a database, as Neon writes it (with the proxy's port).
+    pub(crate) fn uri(&self, host: &str, role: &str, password: &Secret, database: &str) -> String {
+        let encode = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
+        format!(
+            "postgresql://{}:{}@{host}:{}/{}?sslmode=require&channel_binding=require",
+            encode(role),
+            encode(password.expose()),
+            self.pg_port,
+            encode(database),
+        )
+    }
+
+    /// The direct or the pooled host of an endpoint.
+    pub(crate) fn host(endpoint_id: &str, pooled: bool) -> String {
+        if pooled {
+            names::pooler_host(endpoint_id)
+        } else {
+            names::host(endpoint_id)
+        }
+    }
+}

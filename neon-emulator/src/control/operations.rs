@@ -1,0 +1,69 @@
+//! Runs operations: one after the other, each taking its time, in the order in which a mutation
+//! asked for them. While one of a project is unfinished the API answers its mutations 423.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::time::sleep;
+
+use super::Control;
+use crate::state::operation::{Operation, Status};
+
+impl Control {
+    /// Runs operations of a project in the background.
+    pub(crate) fn run(self: &Arc<Self>, project_id: String, operations: Vec<String>) {
+        if operations.is_empty() {
+            return;
+        }
+        let control = Arc::clone(self);
+        tokio::spawn(async move {
+            let stopping = control.stopping.clone();
+            // What is cut off here is done again, from its start, by the next run.
+            stopping
+                .run_until_cancelled(control.run_all(&project_id, operations))
+                .await;
+        });
+    }
+
+    async fn run_all(self: &Arc<Self>, project_id: &str, operations: Vec<String>) {
+        let mut failed = false;
+        for id in operations {
+            if failed {
+                self.settle(project_id, &id, Status::Cancelled, None);
+                continue;
+            }
+            let Some(operation) = self.operation(project_id, &id) else {
+                return;
+            };
+            sleep(self.pace.operation / 2).await;
+            self.settle(project_id, &id, Status::Running, None);
+            sleep(self.pace.operation / 2).await;
+            match self.perform(project_id, &operation).await {
+                Ok(()) => self.settle(project_id, &id, Status::Finished, None),
+                Err(error) => {
+                    failed = true;
+                    let error = format!("{error:#}");
+                    tracing::error!(project = project_id, action = ?operation.action, error, "operation failed");
+                    self.settle(project_id, &id, Status::Failed, Some(error));
+                }
+            }
+        }
+    }
+
+    fn operation(&self, project_id: &str, id: &str) -> Option<Operation> {
+        self.store.read(|state| {
+            let project = state.projects.get(project_id)?;
+            project
+                .operations
+                .iter()
+                .find(|operation| operation.id == id)
+                .cloned()
+        })
+    }
+
+    fn settle(&self, project_id: &str, id: &str, status: Status, error: Option<String>) {
+        self.in_project(project_id, |project, now: Timestamp| {
+            project.settle(id, status, error, now);
+        });
+    }
+}

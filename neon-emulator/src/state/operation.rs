@@ -1,0 +1,117 @@
+//! Operations: the work that a mutation leaves behind, done one after the other. Pure.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The action names of Neon's API that the emulator uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Action {
+    CreateTimeline,
+    CreateBranch,
+    StartCompute,
+    SuspendCompute,
+    ApplyConfig,
+    DeleteTimeline,
+}
+
+/// Where an operation stands, in Neon's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Status {
+    Scheduling,
+    Running,
+    Finished,
+    Failed,
+    Cancelled,
+}
+
+impl Status {
+    /// Whether nothing more will happen.
+    pub(crate) fn is_terminal(self) -> bool {
+        match self {
+            Self::Scheduling | Self::Running => false,
+            Self::Finished | Self::Failed | Self::Cancelled => true,
+        }
+    }
+}
+
+/// What an operation does. Each kind can be done twice without harm: after a crash the
+/// unfinished ones start again. Passwords are read from the state, never kept here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Work {
+    /// A new project's first branch: fresh data directory, its roles and databases.
+    InitTimeline,
+    /// A copy of the parent's data directory; fresh passwords where the state holds new ones.
+    CopyTimeline {
+        parent_id: String,
+        new_passwords: bool,
+    },
+    /// Remove the data directory.
+    RemoveTimeline,
+    StartCompute,
+    SuspendCompute,
+    /// Stop and start with the present settings; start where it was idle.
+    RestartCompute,
+    /// Settings of the control plane only; nothing to do on the compute.
+    Nothing,
+    /// Create the role, or give it the password that the state holds.
+    PutRole {
+        name: String,
+    },
+    DropRole {
+        name: String,
+    },
+    /// Create the database, or give it the owner that the state holds.
+    PutDatabase {
+        name: String,
+    },
+    RenameDatabase {
+        from: String,
+        to: String,
+    },
+    DropDatabase {
+        name: String,
+    },
+}
+
+/// An operation that a mutation asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub(crate) action: Action,
+    pub(crate) branch_id: String,
+    pub(crate) endpoint_id: Option<String>,
+    pub(crate) work: Work,
+}
+
+/// An operation as it is kept and shown.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Operation {
+    pub(crate) id: String,
+    pub(crate) action: Action,
+    pub(crate) status: Status,
+    pub(crate) branch_id: String,
+    pub(crate) endpoint_id: Option<String>,
+    pub(crate) error: Option<String>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+    pub(crate) work: Work,
+}
+
+impl Operation {
+    pub(crate) fn new(step: Step, status: Status, now: Timestamp) -> Self {
+        Self {
+            id: Uuid::new_v4().to_string(),
+            action: step.action,
+            status,
+            branch_id: step.branch_id,
+            endpoint_id: step.endpoint_id,
+            error: None,
+            created_at: now,
+            updated_at: now,
+            work: step.work,
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The emulator by itself, on real PostgreSQL, as its clients see it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that is surprised fails"
+)]
+
+mod branches;
+mod connections;
+mod contents;
+mod lifecycle;
+mod processes;
+mod refusals;
+mod resources;
+mod support;

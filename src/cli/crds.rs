@@ -1,0 +1,31 @@
+//! `sepulki crds`: prints the CustomResourceDefinitions, or writes one file each.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::api::crd_files;
+
+/// What to do with the CustomResourceDefinitions.
+#[derive(Debug, Args)]
+pub(super) struct CrdsArgs {
+    /// Write one file per kind into this folder instead of printing
+    #[arg(long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &CrdsArgs) -> Result<()> {
+    for (name, yaml) in crd_files()? {
+        match &args.output {
+            Some(folder) => {
+                let path = folder.join(name);
+                std::fs::write(&path, yaml)
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+            }
+            None => write!(std::io::stdout(), "---\n{yaml}\n").context("cannot print")?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! When each Secret was last found to be as it should be, so that a settled one is read every ten minutes and no more.
+//! Losing it costs one read each.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::credentials::Form;
+
+/// How long a look at a Secret is good for.
+const GOOD_FOR: SignedDuration = SignedDuration::from_mins(10);
+
+/// The last good look at each Secret.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    looks: Mutex<HashMap<(String, String), (String, Timestamp)>>,
+}
+
+impl Checked {
+    /// Whether the Secret was found to be of this form a short while ago.
+    pub(super) fn is_recent(&self, uid: &str, form: &Form, now: Timestamp) -> bool {
+        let looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        looks
+            .get(&(uid.to_owned(), form.name.clone()))
+            .is_some_and(|(digest, at)| {
+                *digest == form.digest() && now.duration_since(*at) < GOOD_FOR
+            })
+    }
+
+    /// The Secret was just found to be of this form.
+    pub(super) fn remember(&self, uid: &str, form: &Form, now: Timestamp) {
+        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        looks.retain(|_, (_, at)| now.duration_since(*at) < GOOD_FOR * 2);
+        looks.insert((uid.to_owned(), form.name.clone()), (form.digest(), now));
+    }
+}

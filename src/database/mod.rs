@@ -1,0 +1,157 @@
+//! NeonDatabase: one environment's branch, compute, databases, roles and connection Secrets.
+//!
+//! | file | question |
+//! |---|---|
+//! | `desired` (with `profile`, `mark`) | what is asked? pure |
+//! | `observe` (with `checked`) | what is? |
+//! | `plan` (with `deletion`, `action`) | what next? pure; opens with the decision table |
+//! | `act` (with `contents`, `credentials`) | do it |
+//! | `status` | how does it stand? pure |
+
+mod act;
+pub mod action;
+mod checked;
+mod contents;
+pub mod credentials;
+pub mod deletion;
+pub mod desired;
+#[cfg(test)]
+mod fixtures;
+pub mod mark;
+pub mod observe;
+pub mod plan;
+pub mod profile;
+#[cfg(test)]
+mod properties;
+pub mod status;
+
+use jiff::Timestamp;
+
+use crate::api::{NeonDatabase, NeonDatabaseStatus};
+use crate::cluster::ObjectId;
+use crate::reconcile::{self, Decision, Error, Subject, Verdict};
+use crate::world::{World, at_cluster};
+use action::Action;
+use checked::Checked;
+use credentials::Form;
+use desired::{Desired, WantedSecret};
+use observe::Observed;
+
+type Pass = reconcile::Pass<Databases>;
+
+/// The NeonDatabase kind in a world.
+pub struct Databases {
+    world: World,
+    checked: Checked,
+}
+
+impl Databases {
+    /// The kind, with nothing remembered.
+    #[must_use]
+    pub fn new(world: World) -> Self {
+        Self {
+            world,
+            checked: Checked::default(),
+        }
+    }
+
+    /// What a Secret is to say, as far as it is decided yet.
+    fn form(
+        &self,
+        desired: &Desired,
+        recorded: &NeonDatabaseStatus,
+        secret: &WantedSecret,
+    ) -> Option<Form> {
+        let branch = recorded.branch.as_ref()?;
+        let endpoint = recorded.endpoint.as_ref()?;
+        let role = recorded
+            .roles
+            .iter()
+            .find(|role| role.name == secret.role)?;
+        Some(Form {
+            namespace: desired.mark.namespace.clone(),
+            name: secret.name.clone(),
+            object: desired.mark.name.clone(),
+            uid: desired.uid.clone(),
+            branch: branch.id.clone(),
+            incarnation: branch.incarnation.clone(),
+            endpoint: endpoint.id.clone(),
+            host: endpoint.host.clone(),
+            port: self.world.settings.postgres_port,
+            database: secret.database.clone(),
+            login: role.login.clone()?,
+            authority: self.world.settings.certificate_authority.clone(),
+        })
+    }
+}
+
+impl Subject for Databases {
+    type Object = NeonDatabase;
+    type Desired = Desired;
+    type Observed = Observed;
+    type Action = Action;
+    type Status = NeonDatabaseStatus;
+
+    fn status(object: &NeonDatabase) -> NeonDatabaseStatus {
+        object.status.clone().unwrap_or_default()
+    }
+
+    fn desired(&self, object: &NeonDatabase) -> Desired {
+        Desired::of(object, &self.world.settings.installation)
+    }
+
+    async fn observe(
+        &self,
+        pass: &Pass,
+        desired: &Desired,
+        now: Timestamp,
+    ) -> Result<Observed, Error> {
+        Box::pin(observe::observe(self, pass, desired, now)).await
+    }
+
+    fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decision<Action> {
+        plan::decide(desired, observed, now)
+    }
+
+    async fn act(
+        &self,
+        action: &Action,
+        pass: &mut Pass,
+        desired: &Desired,
+        observed: &Observed,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        Box::pin(act::act(self, action, pass, desired, observed, now)).await
+    }
+
+    fn project(
+        pass: &Pass,
+        desired: &Desired,
+        observed: Option<&Observed>,
+        verdict: &Verdict,
+        now: Timestamp,
+    ) -> NeonDatabaseStatus {
+        status::project(&pass.status, desired, observed, verdict, now)
+    }
+
+    async fn write_status(
+        &self,
+        object: &NeonDatabase,
+        status: &NeonDatabaseStatus,
+    ) -> Result<NeonDatabase, Error> {
+        let version = object.metadata.resource_version.clone().unwrap_or_default();
+        let value = serde_json::to_value(status)
+            .map_err(|e| Error::bug(format!("status has no JSON: {e}")))?;
+        let id = ObjectId::of(object);
+        let written = self
+            .world
+            .cluster
+            .write_status(&id, &version, &value)
+            .await
+            .map_err(at_cluster)?;
+        let mut object = object.clone();
+        object.metadata.resource_version = Some(written);
+        object.status = Some(status.clone());
+        Ok(object)
+    }
+}

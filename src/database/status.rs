@@ -1,0 +1,274 @@
+//! How a NeonDatabase stands. Pure: the record of earlier actions, brought up to date with what was observed, and the
+//! conditions that follow from both.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::desired::{Desired, Rest, SuspendAfter};
+use super::observe::Observed;
+use crate::api::{
+    ConditionType, EndpointStatus, NeonDatabaseStatus, Reason, condition, set_condition,
+};
+use crate::neon::{BranchState, Endpoint};
+use crate::reconcile::{Fact, Verdict, summarize};
+
+/// The status as it should stand.
+#[must_use]
+pub fn project(
+    recorded: &NeonDatabaseStatus,
+    desired: &Desired,
+    observed: Option<&Observed>,
+    verdict: &Verdict,
+    now: Timestamp,
+) -> NeonDatabaseStatus {
+    let mut status = recorded.clone();
+    status.observed_generation = desired.generation;
+    if let Some(observed) = observed {
+        bring_up_to_date(&mut status, observed);
+    }
+    status.conditions = conditions(recorded, &status, desired, observed, verdict, now);
+    status
+}
+
+/// What Neon says of the branch and endpoint that are recorded.
+fn bring_up_to_date(status: &mut NeonDatabaseStatus, observed: &Observed) {
+    if let (Some(recorded), Fact::Known(branch)) = (&mut status.branch, &observed.branch)
+        && recorded.id == branch.id.as_str()
+    {
+        recorded.name.clone_from(&branch.name);
+        recorded.parent_id = branch.parent_id.as_ref().map(ToString::to_string);
+        recorded.is_default = branch.default;
+        recorded.protected = branch.protected;
+        recorded.expiry_time = branch.expires_at.map(Time);
+    }
+    if status.branch.is_none() {
+        status.endpoint = None;
+    } else if let Fact::Known(endpoint) = &observed.endpoint {
+        let requested = status.endpoint.as_ref().and_then(|e| e.requested.clone());
+        status.endpoint = Some(endpoint_status(endpoint, requested));
+    }
+}
+
+fn endpoint_status(endpoint: &Endpoint, requested: Option<String>) -> EndpointStatus {
+    let suspend_after = match endpoint.suspend_timeout_seconds {
+        -1 => "never".to_owned(),
+        0 => "default".to_owned(),
+        seconds => format!("{seconds}s"),
+    };
+    EndpointStatus {
+        id: endpoint.id.to_string(),
+        host: endpoint.host.clone(),
+        min_cu: endpoint.autoscaling_limit_min_cu,
+        max_cu: endpoint.autoscaling_limit_max_cu,
+        suspend_after,
+        requested,
+    }
+}
+
+fn conditions(
+    recorded: &NeonDatabaseStatus,
+    status: &NeonDatabaseStatus,
+    desired: &Desired,
+    observed: Option<&Observed>,
+    verdict: &Verdict,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let previous = &recorded.conditions;
+    let mut list = Vec::new();
+    summarize(
+        &mut list,
+        previous,
+        verdict,
+        (Reason::Succeeded, summary(status)),
+        desired.generation,
+        now,
+    );
+    let parts = observed.map(|observed| parts(status, desired, observed, verdict));
+    for type_ in PARTS {
+        let (is, reason, message) = match &parts {
+            Some(parts) => part(parts, type_),
+            // nothing could be looked at: what was true stays, what was never looked at is not true
+            None => unchanged(previous, type_, verdict),
+        };
+        set_condition(
+            &mut list,
+            previous,
+            condition(type_, is, reason, message, desired.generation, now),
+        );
+    }
+    list
+}
+
+const PARTS: [ConditionType; 4] = [
+    ConditionType::BranchReady,
+    ConditionType::ComputeReady,
+    ConditionType::DatabasesReady,
+    ConditionType::CredentialsPublished,
+];
+
+type Part = (bool, Reason, String);
+
+/// What the parts of the object say, in the order of [`PARTS`].
+struct Parts {
+    branch: Part,
+    compute: Part,
+    databases: Part,
+    credentials: Part,
+}
+
+fn part(parts: &Parts, type_: ConditionType) -> Part {
+    match type_ {
+        ConditionType::BranchReady => parts.branch.clone(),
+        ConditionType::ComputeReady => parts.compute.clone(),
+        ConditionType::DatabasesReady => parts.databases.clone(),
+        ConditionType::CredentialsPublished => parts.credentials.clone(),
+        ConditionType::Ready
+        | ConditionType::Reconciling
+        | ConditionType::Stalled
+        | ConditionType::SourceReady
+        | ConditionType::Planned
+        | ConditionType::Applied => (false, Reason::Bug, String::new()),
+    }
+}
+
+fn unchanged(previous: &[Condition], type_: ConditionType, verdict: &Verdict) -> Part {
+    match previous.iter().find(|c| c.type_ == type_.as_str()) {
+        Some(old) if old.status == "True" => (true, Reason::Succeeded, old.message.clone()),
+        Some(_) | None => why_not(verdict),
+    }
+}
+
+/// A part that is not as asked shares the story of the whole.
+fn why_not(verdict: &Verdict) -> Part {
+    match verdict {
+        Verdict::Waiting(wait) => (false, wait.reason, wait.message.clone()),
+        Verdict::Blocked(block) => (false, block.reason, block.message.clone()),
+        Verdict::Failed(error) => (false, error.reason, error.message.clone()),
+        Verdict::Acting(what) => (false, Reason::Progressing, what.clone()),
+        Verdict::Suspended(_) => (
+            false,
+            Reason::Suspended,
+            "nothing is changed while suspend is set".to_owned(),
+        ),
+        Verdict::Settled(_) | Verdict::Gone => (false, Reason::Progressing, String::new()),
+    }
+}
+
+fn parts(
+    status: &NeonDatabaseStatus,
+    desired: &Desired,
+    observed: &Observed,
+    verdict: &Verdict,
+) -> Parts {
+    let yes = |reason: Reason, message: String| (true, reason, message);
+    let no = || why_not(verdict);
+    let branch = match (&status.branch, &observed.branch) {
+        (Some(recorded), Fact::Known(branch))
+            if observed.older_rival.is_none()
+                && !matches!(
+                    branch.current_state,
+                    BranchState::Init | BranchState::Resetting
+                ) =>
+        {
+            yes(
+                Reason::Succeeded,
+                format!("branch {} ({})", recorded.name, recorded.id),
+            )
+        }
+        (Some(_) | None, _) => no(),
+    };
+    let ready = branch.0;
+    let rest = desired.rest.as_ref().ok();
+    let compute = match (&observed.endpoint, rest) {
+        (Fact::Known(endpoint), Some(rest)) if ready && is_as_asked(endpoint, status, rest) => {
+            yes(Reason::Succeeded, format!("endpoint {}", endpoint.host))
+        }
+        _ => no(),
+    };
+    let as_asked = rest.is_some_and(|rest| observed_digest(status, rest));
+    let databases = match rest {
+        Some(rest) if rest.databases.is_empty() => {
+            yes(Reason::NotRequired, "no database is listed".to_owned())
+        }
+        Some(_) if ready && as_asked => yes(Reason::Succeeded, contents_message(status)),
+        Some(_) | None => no(),
+    };
+    let credentials = match rest {
+        Some(rest) if rest.secrets.is_empty() => {
+            yes(Reason::NotRequired, "no Secret is asked for".to_owned())
+        }
+        Some(rest) if ready && as_asked && are_out(rest, observed) => {
+            let names: Vec<&str> = rest
+                .secrets
+                .iter()
+                .map(|secret| secret.name.as_str())
+                .collect();
+            yes(Reason::Published, format!("Secrets: {}", names.join(", ")))
+        }
+        Some(_) | None => no(),
+    };
+    Parts {
+        branch,
+        compute,
+        databases,
+        credentials,
+    }
+}
+
+fn is_as_asked(endpoint: &Endpoint, status: &NeonDatabaseStatus, rest: &Rest) -> bool {
+    let same = |a: f64, b: f64| (a - b).abs() < 0.01;
+    let (min, max) = rest.compute_units;
+    let suspend: SuspendAfter = rest.suspend_after;
+    let asked = same(endpoint.autoscaling_limit_min_cu, min)
+        && same(endpoint.autoscaling_limit_max_cu, max)
+        && suspend.is(endpoint.suspend_timeout_seconds);
+    let sent = status
+        .endpoint
+        .as_ref()
+        .and_then(|e| e.requested.as_deref());
+    asked || sent == Some(super::plan::requested(rest.compute_units, suspend).as_str())
+}
+
+fn observed_digest(status: &NeonDatabaseStatus, rest: &Rest) -> bool {
+    status.branch.as_ref().is_some_and(|branch| {
+        status.content_digest.as_deref()
+            == Some(&rest.content_digest(&branch.id, &branch.incarnation))
+    })
+}
+
+fn are_out(rest: &Rest, observed: &Observed) -> bool {
+    rest.secrets
+        .iter()
+        .all(|secret| observed.current_secrets.contains(&secret.name))
+}
+
+/// What could not be granted is told here, because it hinders nothing else.
+fn contents_message(status: &NeonDatabaseStatus) -> String {
+    let lacking: Vec<String> = status
+        .roles
+        .iter()
+        .flat_map(|role| {
+            role.not_granted
+                .iter()
+                .map(|what| format!("{} on {what}", role.name))
+        })
+        .collect();
+    if lacking.is_empty() {
+        return String::new();
+    }
+    format!(
+        "not granted, because another role owns it: {}",
+        lacking.join(", ")
+    )
+}
+
+fn summary(status: &NeonDatabaseStatus) -> String {
+    status
+        .branch
+        .as_ref()
+        .map(|branch| format!("branch {} is as asked", branch.name))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

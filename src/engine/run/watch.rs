@@ -1,0 +1,187 @@
+//! Looking after the worker while it executes a file, from the control session: whom it waits
+//! for, whom it holds up, whether it has to stop.
+
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use sqlx::{AssertSqlSafe, Either, postgres::PgConnection};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{
+    Progress, RunError, RunRequest,
+    control::{self, Control},
+    session::{self, Session},
+    stop::Stop,
+};
+use crate::postgres::Error;
+
+/// How often the control session looks at the worker.
+const TICK: Duration = Duration::from_millis(500);
+/// Looks after which a worker that does not heed a cancellation is ended.
+const LOOKS_BEFORE_TERMINATION: u32 = 10;
+
+/// What became of a message.
+pub(super) struct Watched {
+    /// Statements that the server answered.
+    pub(super) completed: usize,
+    /// What ended it early.
+    pub(super) error: Option<Error>,
+    /// Why we cancelled it, if we did.
+    pub(super) interruption: Option<Interruption>,
+    /// Whom it was last seen waiting for.
+    pub(super) waited_for: Option<String>,
+}
+
+/// Why a message is cancelled.
+pub(super) enum Interruption {
+    /// The run has to end.
+    Stop(RunError),
+    /// Others have waited too long for its locks.
+    InTheWay,
+}
+
+/// Sends `text` through `worker` and looks after it until the server has answered.
+///
+/// # Errors
+/// The control session was lost; the worker's session has been ended then.
+pub(super) async fn watch(
+    request: &RunRequest,
+    version: &str,
+    text: &str,
+    control: &mut Control,
+    worker: &mut Session,
+    stop: &mut Stop,
+    progress: &mut (impl FnMut(Progress) + Send),
+) -> Result<Watched, RunError> {
+    let pid = worker.pid;
+    let mut work = Box::pin(execute(&mut worker.connection, text.to_owned()));
+    let mut guard = Guard::new(version, pid, request.timeouts.max_blocked);
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.reset();
+    loop {
+        let seen = tokio::select! {
+            biased;
+            (completed, error) = &mut work => {
+                return Ok(Watched {
+                    completed,
+                    error,
+                    interruption: guard.interruption,
+                    waited_for: guard.waited_for,
+                });
+            }
+            reason = stop.requested(), if !guard.is_stopping() => guard.stop(reason, control).await,
+            _ = ticks.tick() => guard.look(control, progress).await,
+        };
+        if let Err(error) = seen {
+            drop(work);
+            fence(request, pid).await;
+            return Err(RunError::Transient(format!(
+                "{version} was ended because the control session was lost: {error}"
+            )));
+        }
+    }
+}
+
+/// What the control session knows and does about the worker.
+struct Guard<'a> {
+    version: &'a str,
+    worker: i32,
+    max_blocked: Duration,
+    interruption: Option<Interruption>,
+    looks_since_interruption: u32,
+    held_others_up: Duration,
+    waited_for: Option<String>,
+}
+
+impl<'a> Guard<'a> {
+    fn new(version: &'a str, worker: i32, max_blocked: Duration) -> Self {
+        Self {
+            version,
+            worker,
+            max_blocked,
+            interruption: None,
+            looks_since_interruption: 0,
+            held_others_up: Duration::ZERO,
+            waited_for: None,
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        matches!(self.interruption, Some(Interruption::Stop(_)))
+    }
+
+    async fn stop(&mut self, reason: RunError, control: &mut Control) -> Result<(), Error> {
+        self.interruption = Some(Interruption::Stop(reason));
+        control.cancel(self.worker).await
+    }
+
+    /// One look; an error means that the control session is gone.
+    async fn look(
+        &mut self,
+        control: &mut Control,
+        progress: &mut (impl FnMut(Progress) + Send),
+    ) -> Result<(), Error> {
+        let sight = control.watch(self.worker).await?;
+        if let Some(holder) = sight
+            .waits_for
+            .filter(|holder| self.waited_for.as_ref() != Some(holder))
+        {
+            progress(Progress::WaitingForLock {
+                version: self.version.to_owned(),
+                holder: holder.clone(),
+            });
+            self.waited_for = Some(holder);
+        }
+        if self.interruption.is_some() {
+            self.looks_since_interruption += 1;
+            // a statement may catch a cancellation
+            return if self.looks_since_interruption < LOOKS_BEFORE_TERMINATION {
+                control.cancel(self.worker).await
+            } else {
+                control.terminate(self.worker).await
+            };
+        }
+        if sight.is_in_the_way {
+            self.held_others_up += TICK;
+        }
+        if self.held_others_up > self.max_blocked {
+            self.interruption = Some(Interruption::InTheWay);
+            return control.cancel(self.worker).await;
+        }
+        Ok(())
+    }
+}
+
+/// Without the control session nobody looks after the worker: ends it through a new one. If that
+/// fails too, the server notices the closed connection by itself within seconds, and until then
+/// the worker's lock keeps others out.
+async fn fence(request: &RunRequest, pid: i32) {
+    let patience = Duration::from_secs(5);
+    let settings = session::control_settings();
+    let fenced = match session::open(&request.target, &request.holder, settings, patience).await {
+        Ok(mut session) => {
+            let ended = control::signal(&mut session, "pg_terminate_backend", pid).await;
+            session::close(session.connection).await;
+            ended.map_err(RunError::from)
+        }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = fenced {
+        tracing::warn!(%error, pid, "the session of a migration could not be ended");
+    }
+}
+
+/// Sends a message and counts the answers.
+pub(super) async fn execute(connection: &mut PgConnection, text: String) -> (usize, Option<Error>) {
+    let mut answers = sqlx::raw_sql(AssertSqlSafe(text)).fetch_many(connection);
+    let mut completed = 0;
+    loop {
+        match answers.try_next().await {
+            Ok(Some(Either::Left(_))) => completed += 1,
+            Ok(Some(Either::Right(_))) => {}
+            Ok(None) => return (completed, None),
+            Err(error) => return (completed, Some(Error::from(error))),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! How an object stands, as its own status tells. Pure.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::api::{ConditionType, NeonDatabase, SepulkiMigration};
+
+/// An object that carries conditions.
+pub trait Conditions {
+    /// The conditions; none before the first look.
+    fn conditions(&self) -> &[Condition];
+    /// The generation that they speak of.
+    fn is_observed(&self) -> bool;
+
+    /// Whether this very generation was found to be as asked.
+    fn is_settled(&self) -> bool {
+        let ready = |c: &Condition| c.type_ == ConditionType::Ready.as_str() && c.status == "True";
+        self.is_observed() && self.conditions().iter().any(ready)
+    }
+}
+
+impl Conditions for NeonDatabase {
+    fn conditions(&self) -> &[Condition] {
+        self.status
+            .as_ref()
+            .map_or(&[], |status| &status.conditions)
+    }
+
+    fn is_observed(&self) -> bool {
+        self.status
+            .as_ref()
+            .map(|status| status.observed_generation)
+            == self.metadata.generation
+    }
+}
+
+impl Conditions for SepulkiMigration {
+    fn conditions(&self) -> &[Condition] {
+        self.status
+            .as_ref()
+            .map_or(&[], |status| &status.conditions)
+    }
+
+    fn is_observed(&self) -> bool {
+        self.status
+            .as_ref()
+            .map(|status| status.observed_generation)
+            == self.metadata.generation
+    }
+}

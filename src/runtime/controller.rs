@@ -1,0 +1,282 @@
+//! Runs passes over the objects of one kind, as its watch and other objects ask for them, and tells how they went.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher;
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use super::invalid;
+use super::triggers::Wake;
+use crate::clock::{Clock, monotonic};
+use crate::cluster::{Event, EventType, ObjectId, Objects, Reporter};
+use crate::reconcile::{
+    Admission, Conditions, Memory, Notice, PassReport, Subject, Verdict, drive, notice,
+};
+use crate::telemetry::{Metrics, Outcome};
+
+/// How soon to look again at an object that a person has to change something about: a change wakes us, but a change of
+/// something that is not watched does not.
+const BLOCKED: Duration = Duration::from_mins(1);
+
+/// Failures in a row that leave the status of a settled object alone.
+const HICCUPS: u32 = 3;
+
+/// What the controllers of all kinds share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) objects: Objects,
+    pub(super) admission: Admission,
+    pub(super) reporter: Arc<Reporter>,
+    pub(super) metrics: Metrics,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) wake: Wake,
+    pub(super) stop: CancellationToken,
+}
+
+/// The kind of object a controller can run.
+pub(super) trait Kind:
+    Resource<DynamicType = ()>
+    + Conditions
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Kind for K where
+    K: Resource<DynamicType = ()>
+        + Conditions
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// The controller of one kind.
+pub(super) struct Controller<S>
+where
+    S: Subject,
+    S::Object: Kind,
+{
+    name: &'static str,
+    subject: Arc<S>,
+    store: Store<DeserializeGuard<S::Object>>,
+    memory: Memory<S::Object>,
+    shared: Shared,
+}
+
+/// The process is stopping.
+#[derive(Debug, thiserror::Error)]
+#[error("the operator is stopping")]
+struct Stopped;
+
+impl<S> Controller<S>
+where
+    S: Subject + 'static,
+    S::Object: Kind,
+{
+    pub(super) fn new(
+        name: &'static str,
+        subject: Arc<S>,
+        store: Store<DeserializeGuard<S::Object>>,
+        shared: Shared,
+    ) -> Self {
+        Self {
+            name,
+            subject,
+            store,
+            memory: Memory::default(),
+            shared,
+        }
+    }
+
+    /// Runs until the operator stops and the passes that were running have ended.
+    pub(super) async fn run(
+        self,
+        events: impl Stream<Item = watcher::Result<DeserializeGuard<S::Object>>> + Send + 'static,
+        requests: impl Stream<Item = ObjectRef<DeserializeGuard<S::Object>>> + Send + 'static,
+    ) {
+        let stop = self.shared.stop.clone();
+        let store = self.store.clone();
+        kube::runtime::Controller::for_stream(events, store)
+            .reconcile_on(requests)
+            .graceful_shutdown_on(stop.cancelled_owned())
+            .run(
+                |object, controller: Arc<Self>| async move { Box::pin(controller.admit(object)).await },
+                |_, _, _| Action::await_change(),
+                Arc::new(self),
+            )
+            .for_each(|_| std::future::ready(()))
+            .await;
+    }
+
+    /// Waits for a turn, then runs a pass over the object as it is by then.
+    async fn admit(&self, seen: Arc<DeserializeGuard<S::Object>>) -> Result<Action, Stopped> {
+        let waiting = self.shared.metrics.waiting();
+        let _permit = self.shared.admission.enter().await.ok_or(Stopped)?;
+        drop(waiting);
+        let Some(object) = self.store.get(&ObjectRef::from_obj(seen.as_ref())) else {
+            if let Some(uid) = seen.uid() {
+                self.forget(&uid);
+            }
+            return Ok(Action::await_change());
+        };
+        match &object.0 {
+            Ok(object) => Ok(self.pass(object.clone()).await),
+            Err(error) => {
+                invalid::report(
+                    &self.shared.objects,
+                    object.as_ref(),
+                    &error.error,
+                    self.shared.clock.now(),
+                )
+                .await;
+                Ok(Action::await_change())
+            }
+        }
+    }
+
+    async fn pass(&self, seen: S::Object) -> Action {
+        let uid = seen.uid().unwrap_or_default();
+        let object = self.memory.freshest(&uid, version(&seen), seen);
+        let generation = object.meta().generation.unwrap_or_default();
+        let before = object.conditions().to_vec();
+        let tolerate = object.is_settled() && self.memory.failures(&uid, generation) < HICCUPS;
+        let started = monotonic();
+        let clock = Arc::clone(&self.shared.clock);
+        let (pass, report) =
+            drive(self.subject.as_ref(), object, move || clock.now(), tolerate).await;
+        let failed = matches!(report.verdict, Verdict::Failed(_));
+        let latest = (version(&pass.object), pass.object.clone());
+        let attempts = self.memory.ended(&uid, generation, failed, Some(latest));
+        self.tell(&pass.object, &report, started.elapsed());
+        if pass.object.conditions() != before || report.verdict == Verdict::Gone {
+            self.shared.wake.dependents(&ObjectId::of(&pass.object));
+            if let Some(notice) = notice(&before, pass.object.conditions(), &report.verdict) {
+                self.publish(&pass.object, notice).await;
+            }
+        }
+        if report.verdict == Verdict::Gone {
+            self.forget(&uid);
+        }
+        again(&report.verdict, attempts, &uid)
+    }
+
+    fn forget(&self, uid: &str) {
+        self.memory.forget(uid);
+        self.subject.forget(uid);
+    }
+
+    fn tell(&self, object: &S::Object, report: &PassReport, took: Duration) {
+        let metrics = &self.shared.metrics;
+        metrics.pass(self.name, outcome(&report.verdict), took);
+        for action in &report.actions {
+            metrics.action(self.name, action);
+        }
+        if let Verdict::Failed(error) = &report.verdict {
+            metrics.error(self.name, error.class.as_str());
+        }
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let (reason, message) = story(&report.verdict);
+        let generation = object.meta().generation.unwrap_or_default();
+        let actions = report.actions.join(",");
+        if report.actions.is_empty() && !matches!(report.verdict, Verdict::Failed(_)) {
+            tracing::debug!(
+                kind = self.name,
+                namespace,
+                name,
+                generation,
+                reason,
+                message,
+                "pass"
+            );
+        } else {
+            tracing::info!(
+                kind = self.name,
+                namespace,
+                name,
+                generation,
+                actions,
+                reason,
+                message,
+                "pass"
+            );
+        }
+    }
+
+    async fn publish(&self, object: &S::Object, notice: Notice) {
+        let event = Event {
+            type_: if notice.warning {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            },
+            reason: notice.reason.as_str(),
+            action: "Reconcile",
+            note: notice.message,
+        };
+        self.shared
+            .reporter
+            .publish(&ObjectId::of(object), event)
+            .await;
+    }
+}
+
+fn version<K: Resource>(object: &K) -> u64 {
+    object
+        .meta()
+        .resource_version
+        .as_deref()
+        .and_then(|version| version.parse().ok())
+        .unwrap_or_default()
+}
+
+fn outcome(verdict: &Verdict) -> Outcome {
+    match verdict {
+        Verdict::Settled(_) | Verdict::Suspended(_) | Verdict::Gone => Outcome::Settled,
+        Verdict::Waiting(_) | Verdict::Acting(_) => Outcome::Waiting,
+        Verdict::Blocked(_) => Outcome::Blocked,
+        Verdict::Failed(_) => Outcome::Failed,
+    }
+}
+
+fn story(verdict: &Verdict) -> (&'static str, &str) {
+    match verdict {
+        Verdict::Settled(_) => ("Settled", ""),
+        Verdict::Suspended(_) => ("Suspended", ""),
+        Verdict::Gone => ("Gone", ""),
+        Verdict::Acting(what) => ("Acting", what),
+        Verdict::Waiting(wait) => (wait.reason.as_str(), &wait.message),
+        Verdict::Blocked(block) => (block.reason.as_str(), &block.message),
+        Verdict::Failed(error) => (error.reason.as_str(), &error.message),
+    }
+}
+
+/// When to look again, if nothing is heard before.
+fn again(verdict: &Verdict, attempts: u32, uid: &str) -> Action {
+    match verdict {
+        Verdict::Settled(after) | Verdict::Suspended(after) => Action::requeue(*after),
+        Verdict::Waiting(wait) => Action::requeue(wait.after),
+        Verdict::Acting(_) => Action::requeue(Duration::ZERO),
+        Verdict::Blocked(_) => Action::requeue(BLOCKED),
+        Verdict::Failed(error) => Action::requeue(error.backoff(attempts, uid)),
+        Verdict::Gone => Action::await_change(),
+    }
+}

@@ -1,0 +1,141 @@
+//! Who has to look again because something else has changed: children of a parent, migrations of a database, and what
+//! reads a ConfigMap.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::api::{NeonDatabase, SepulkiMigration};
+use crate::cluster::ObjectId;
+use crate::migration::Migrations;
+use crate::reconcile::Conditions;
+
+type Guarded<K> = DeserializeGuard<K>;
+
+/// Asks the controllers to look at objects.
+#[derive(Clone)]
+pub(super) struct Wake {
+    databases: Caller<NeonDatabase>,
+    migrations: Caller<SepulkiMigration>,
+}
+
+type Asked<K> = UnboundedReceiver<ObjectRef<Guarded<K>>>;
+
+#[derive(Clone)]
+struct Caller<K: kube::Resource<DynamicType = ()> + Clone + 'static> {
+    store: Store<Guarded<K>>,
+    ask: UnboundedSender<ObjectRef<Guarded<K>>>,
+    asked: Arc<Mutex<Option<Asked<K>>>>,
+}
+
+impl<K: kube::Resource<DynamicType = ()> + Clone + 'static> Caller<K> {
+    fn new(store: Store<Guarded<K>>) -> Self {
+        let (ask, asked) = unbounded_channel();
+        Self {
+            store,
+            ask,
+            asked: Arc::new(Mutex::new(Some(asked))),
+        }
+    }
+
+    /// Asks for every object of the watch that `concerns`.
+    fn ask(&self, concerns: impl Fn(&K) -> bool) {
+        for object in self.store.state() {
+            if object.0.as_ref().is_ok_and(&concerns) {
+                // whoever listened is gone only when the operator stops
+                let _ = self.ask.send(ObjectRef::from_obj(object.as_ref()));
+            }
+        }
+    }
+
+    fn requests(&self) -> impl Stream<Item = ObjectRef<Guarded<K>>> + Send + 'static
+    where
+        K: Send + Sync,
+    {
+        let asked = self
+            .asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        futures::stream::unfold(asked, |asked| async move {
+            let mut asked = asked?;
+            asked.recv().await.map(|object| (object, Some(asked)))
+        })
+    }
+}
+
+impl Wake {
+    pub(super) fn new(
+        databases: Store<Guarded<NeonDatabase>>,
+        migrations: Store<Guarded<SepulkiMigration>>,
+    ) -> Self {
+        Self {
+            databases: Caller::new(databases),
+            migrations: Caller::new(migrations),
+        }
+    }
+
+    /// NeonDatabases that somebody asked to look at. For one listener.
+    pub(super) fn database_requests(
+        &self,
+    ) -> impl Stream<Item = ObjectRef<Guarded<NeonDatabase>>> + Send + 'static {
+        self.databases.requests()
+    }
+
+    /// SepulkiMigrations that somebody asked to look at. For one listener.
+    pub(super) fn migration_requests(
+        &self,
+    ) -> impl Stream<Item = ObjectRef<Guarded<SepulkiMigration>>> + Send + 'static {
+        self.migrations.requests()
+    }
+
+    /// Asks for everything that may have waited for a change of this object: what is not settled in its namespace, what
+    /// is being deleted anywhere (a parent may live in another namespace), and what refers to it by name.
+    pub(super) fn dependents(&self, changed: &ObjectId) {
+        let namespace = changed.namespace.as_deref();
+        let is_it = |uid: Option<String>| uid.as_deref() == Some(changed.uid.as_str());
+        self.databases.ask(|database| {
+            let going = database.metadata.deletion_timestamp.is_some();
+            let near =
+                database.metadata.namespace.as_deref() == namespace && !database.is_settled();
+            !is_it(database.uid()) && (going || near)
+        });
+        self.migrations.ask(|migration| {
+            let near = migration.metadata.namespace.as_deref() == namespace;
+            let refers = changed.resource.kind == "NeonDatabase"
+                && migration.spec.database_ref.name.0 == changed.name;
+            !is_it(migration.uid()) && near && (refers || !migration.is_settled())
+        });
+    }
+
+    /// Asks for the migrations that read this ConfigMap.
+    fn readers(&self, namespace: &str, name: &str) {
+        self.migrations.ask(|migration| {
+            let maps = migration.spec.source.config_maps.as_ref();
+            migration.metadata.namespace.as_deref() == Some(namespace)
+                && maps.is_some_and(|maps| maps.refs.iter().any(|map| map.name.0 == name))
+        });
+    }
+}
+
+/// Wakes the readers of every ConfigMap that appears, changes or goes.
+pub(super) async fn on_config_map(
+    changes: impl Stream<Item = watcher::Result<PartialObjectMeta<ConfigMap>>>,
+    migrations: Arc<Migrations>,
+    wake: Wake,
+) {
+    let mut changes = std::pin::pin!(changes);
+    while let Some(change) = changes.next().await {
+        if let Ok(map) = change {
+            let (namespace, name) = (map.namespace().unwrap_or_default(), map.name_any());
+            migrations.forget_config_map(&namespace, &name);
+            wake.readers(&namespace, &name);
+        }
+    }
+}

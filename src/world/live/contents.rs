@@ -1,0 +1,142 @@
+//! The port to real databases: each call opens one session, does its work and closes it.
+
+use async_trait::async_trait;
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+
+use crate::api::Access;
+use crate::postgres::grants::{Access as Rights, Grant, GrantOutcome};
+use crate::postgres::roles::Login;
+use crate::postgres::{
+    Class, Error, Options, Target, connect, extensions, grants, isolation, proof, roles,
+};
+use crate::world::{Contents, DatabaseReport, NewLogin, PrepareDatabase};
+
+/// The schema that application roles work in.
+const SCHEMA: &str = "public";
+
+/// PostgreSQL's word for no limit.
+const NO_CONNECTION_LIMIT: i32 = -1;
+
+/// Databases on a real PostgreSQL.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LiveContents;
+
+async fn open(at: &Target) -> Result<PgConnection, Error> {
+    connect(at, "sepulki", &Options::default()).await
+}
+
+/// Says goodbye; a session that was lost meanwhile is closed already.
+async fn close(session: PgConnection) {
+    if let Err(error) = session.close().await {
+        tracing::debug!(%error, "session was not closed in order");
+    }
+}
+
+#[async_trait]
+impl Contents for LiveContents {
+    async fn retire_logins(&self, at: &Target, mark: &str) -> Result<(), Error> {
+        let mut session = open(at).await?;
+        let left = isolation::retire_inherited_logins(&mut session, mark).await;
+        close(session).await;
+        match left?.as_slice() {
+            [] => Ok(()),
+            left => {
+                let names = left.join(", ");
+                let message =
+                    format!("logins that came with the parent's data cannot be closed: {names}");
+                Err(Error::new(Class::Denied, message))
+            }
+        }
+    }
+
+    async fn prepare_groups(&self, at: &Target, groups: &[String]) -> Result<(), Error> {
+        let mut session = open(at).await?;
+        let result = roles::ensure_groups(&mut session, groups).await;
+        close(session).await;
+        result
+    }
+
+    async fn prepare_database(
+        &self,
+        at: &Target,
+        wanted: &PrepareDatabase,
+    ) -> Result<DatabaseReport, Error> {
+        let mut session = open(at).await?;
+        let report = prepare(&mut session, wanted).await;
+        close(session).await;
+        report
+    }
+
+    async fn choose_login(&self, at: &Target, group: &str, mark: &str) -> Result<String, Error> {
+        let mut session = open(at).await?;
+        let facts = roles::list(&mut session).await;
+        close(session).await;
+        Ok(roles::next_login(&facts?, group, mark).login)
+    }
+
+    async fn set_login(&self, at: &Target, login: &NewLogin) -> Result<(), Error> {
+        let login = Login {
+            group: login.group.clone(),
+            login: login.login.clone(),
+            mark: login.mark.clone(),
+            connection_limit: NO_CONNECTION_LIMIT,
+            password: login.password.clone(),
+        };
+        let mut session = open(at).await?;
+        let result = roles::ensure_login(&mut session, &login).await;
+        close(session).await;
+        result
+    }
+
+    async fn accepts(&self, at: &Target) -> Result<bool, Error> {
+        Ok(proof::accepts(at).await?.is_some())
+    }
+}
+
+async fn prepare(
+    session: &mut PgConnection,
+    wanted: &PrepareDatabase,
+) -> Result<DatabaseReport, Error> {
+    let extensions = extensions::ensure(session, &wanted.extensions).await?;
+    if wanted.close_to_public {
+        grants::close_to_public(session).await?;
+    }
+    let mut report = DatabaseReport {
+        extensions,
+        not_granted: Vec::new(),
+    };
+    for (group, access) in &wanted.grants {
+        let grant = Grant {
+            group: group.clone(),
+            access: rights(*access),
+            schema: SCHEMA.to_owned(),
+        };
+        let lacking = done(grants::apply(session, &grant).await?)?;
+        report
+            .not_granted
+            .extend(lacking.into_iter().map(|what| (group.clone(), what)));
+    }
+    for group in &wanted.refused {
+        done(grants::refuse(session, group, SCHEMA).await?)?;
+    }
+    Ok(report)
+}
+
+fn done(outcome: GrantOutcome) -> Result<Vec<String>, Error> {
+    match outcome {
+        GrantOutcome::Done { not_granted, .. } => Ok(not_granted),
+        GrantOutcome::Busy => Err(Error::new(
+            Class::Conflict,
+            "a migration holds this database",
+        )),
+    }
+}
+
+fn rights(access: Access) -> Rights {
+    match access {
+        Access::ReadOnly => Rights::ReadOnly,
+        Access::ReadWrite => Rights::ReadWrite,
+        Access::Admin => Rights::Admin,
+    }
+}

@@ -1,0 +1,9 @@
+//! The ports to the real systems: thin, each call one step of `cluster`, `postgres` or `engine`.
+
+mod contents;
+mod kubernetes;
+mod migrations;
+
+pub use contents::LiveContents;
+pub use kubernetes::Kubernetes;
+pub use migrations::LiveMigrations;

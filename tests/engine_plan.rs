@@ -1,0 +1,229 @@
+//! The planner: which files run against which ledger, and what stands in the way.
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by failing")]
+
+use sepulki::engine::{
+    Bundle, LedgerRow, LedgerState, Plan, Problem, ProblemKind, SourceFile, plan,
+};
+
+const NAMES: [&str; 3] = ["001_initial.sql", "002_indexes.sql", "003_telemetry.sql"];
+
+fn content(name: &str) -> String {
+    format!("-- {name}\nSELECT 1;\n")
+}
+
+fn bundle_of(files: &[(&str, &str)]) -> Bundle {
+    let file = |(name, text): &(&str, &str)| SourceFile {
+        name: (*name).into(),
+        bytes: text.as_bytes().to_vec(),
+    };
+    Bundle::compile(files.iter().map(file).collect()).unwrap()
+}
+
+fn bundle() -> Bundle {
+    let texts: Vec<String> = NAMES.iter().map(|name| content(name)).collect();
+    let files: Vec<(&str, &str)> = NAMES
+        .into_iter()
+        .zip(texts.iter().map(String::as_str))
+        .collect();
+    bundle_of(&files)
+}
+
+fn checksum(name: &str) -> Option<String> {
+    bundle().file(name).map(|file| file.sha256().to_owned())
+}
+
+fn ledger(rows: &[(&str, Option<String>)]) -> LedgerState {
+    LedgerState {
+        exists: true,
+        rows: rows
+            .iter()
+            .map(|(version, checksum)| LedgerRow {
+                version: (*version).into(),
+                checksum: checksum.clone(),
+                applied_at: None,
+            })
+            .collect(),
+    }
+}
+
+fn pending(plan: &Plan) -> Vec<&str> {
+    plan.pending.iter().map(|p| p.version.as_str()).collect()
+}
+
+/// Version and kind of each problem, blocking ones with an exclamation mark.
+fn problems(plan: &Plan) -> Vec<String> {
+    let text = |p: &Problem| {
+        let mark = if p.blocks() { "!" } else { "" };
+        format!("{} {}{mark}", p.version, p.kind.as_str())
+    };
+    plan.problems.iter().map(text).collect()
+}
+
+#[test]
+fn files_without_a_row_run_in_order_up_to_the_target() {
+    let [a, b, c] = NAMES;
+    for (rows, target, expected) in [
+        (vec![], None, vec![a, b, c]),
+        (vec![], Some(b), vec![a, b]),
+        (vec![(a, checksum(a))], None, vec![b, c]),
+        (vec![(a, checksum(a)), (b, checksum(b))], Some(a), vec![]),
+        (NAMES.map(|n| (n, checksum(n))).to_vec(), None, vec![]),
+    ] {
+        let plan = plan(&bundle(), &ledger(&rows), target);
+        assert_eq!(pending(&plan), expected, "{rows:?} up to {target:?}");
+        assert!(plan.is_runnable());
+        assert!(plan.problems.is_empty());
+        assert_eq!(plan.applied.len(), rows.len());
+        assert!(
+            plan.pending
+                .iter()
+                .all(|p| Some(&p.sha256) == checksum(&p.version).as_ref())
+        );
+    }
+}
+
+#[test]
+fn problems_of_rows_and_files() {
+    let [a, b, c] = NAMES;
+    let other = Some("0".repeat(64));
+    for (rows, target, expected) in [
+        // rows made by hand, by the old runner, by nobody knows whom
+        (vec![(a, None)], None, vec!["001_initial.sql Unverified"]),
+        (
+            vec![(a, Some("unknown".into()))],
+            None,
+            vec!["001_initial.sql Unverified"],
+        ),
+        (
+            vec![(a, Some(String::new()))],
+            None,
+            vec!["001_initial.sql Unverified"],
+        ),
+        (
+            vec![(a, other.clone())],
+            None,
+            vec!["001_initial.sql Drifted!"],
+        ),
+        (
+            vec![(a, other.clone())],
+            Some(a),
+            vec!["001_initial.sql Drifted!"],
+        ),
+        (
+            vec![("000_old.sql", other.clone())],
+            None,
+            vec!["000_old.sql Missing"],
+        ),
+        (
+            vec![(b, checksum(b))],
+            None,
+            vec!["001_initial.sql OutOfOrder!"],
+        ),
+        (
+            vec![(c, checksum(c))],
+            Some(a),
+            vec!["001_initial.sql OutOfOrder!"],
+        ),
+        (
+            vec![("001_initial", checksum(a))],
+            None,
+            vec!["001_initial.sql AlmostRecorded!", "001_initial Missing"],
+        ),
+        (
+            vec![("001_INITIAL.sql", checksum(a))],
+            None,
+            vec!["001_initial.sql AlmostRecorded!", "001_INITIAL.sql Missing"],
+        ),
+        (vec![], Some("004_x.sql"), vec!["004_x.sql UnknownTarget!"]),
+    ] {
+        let plan = plan(&bundle(), &ledger(&rows), target);
+        assert_eq!(problems(&plan), expected, "{rows:?} up to {target:?}");
+        assert_eq!(
+            plan.is_runnable(),
+            !expected.iter().any(|text| text.ends_with('!'))
+        );
+    }
+}
+
+#[test]
+fn a_file_that_cannot_run_matters_only_while_it_is_pending() {
+    let files = [
+        ("001_dump.sql", "\\restrict x\nCOPY a FROM stdin;\n1\n\\.\n"),
+        ("002_b.sql", "SELECT 1;"),
+    ];
+    let bundle = bundle_of(&files);
+    let fresh = plan(&bundle, &LedgerState::default(), None);
+    assert_eq!(problems(&fresh), ["001_dump.sql Unrunnable!"]);
+    let text = fresh.blocking().next().unwrap().to_string();
+    assert!(
+        text.starts_with("001_dump.sql:1:1: \\restrict is a command of psql"),
+        "{text}"
+    );
+    let later = plan(&bundle, &ledger(&[("001_dump.sql", None)]), None);
+    assert!(later.is_runnable());
+    assert_eq!(pending(&later), ["002_b.sql"]);
+}
+
+#[test]
+fn two_files_with_one_number_need_a_decision_while_one_is_pending() {
+    let bundle = bundle_of(&[("001_a.sql", ""), ("002_b.sql", ""), ("2_c.sql", "")]);
+    let fresh = plan(&bundle, &LedgerState::default(), None);
+    assert_eq!(
+        problems(&fresh),
+        ["002_b.sql SameNumber!", "2_c.sql SameNumber!"]
+    );
+    let dates = bundle_of(&[("20240101_a.sql", ""), ("20240101_b.sql", "")]);
+    assert!(plan(&dates, &LedgerState::default(), None).is_runnable());
+    let done: Vec<_> = bundle
+        .files()
+        .iter()
+        .map(|f| (f.version(), Some(f.sha256().to_owned())))
+        .collect();
+    assert!(plan(&bundle, &ledger(&done), None).problems.is_empty());
+}
+
+#[test]
+fn line_endings_are_no_drift() {
+    let unix = "-- a\nSELECT 1;\n";
+    for recorded in [
+        unix,
+        "-- a\r\nSELECT 1;\r\n",
+        "-- a\nSELECT 1;",
+        "\u{feff}-- a\r\nSELECT 1;",
+    ] {
+        for present in [unix, "-- a\r\nSELECT 1;\r\n", "-- a\nSELECT 1;"] {
+            let before = bundle_of(&[("001_a.sql", recorded)]);
+            let row = (
+                "001_a.sql",
+                before.file("001_a.sql").map(|f| f.sha256().to_owned()),
+            );
+            let plan = plan(&bundle_of(&[("001_a.sql", present)]), &ledger(&[row]), None);
+            assert!(plan.problems.is_empty(), "{recorded:?} {present:?}");
+        }
+    }
+}
+
+#[test]
+fn blocking_problems_come_first_and_say_what_to_do() {
+    let [a, b, _] = NAMES;
+    let rows = [("000_old.sql", None), (a, Some("f".repeat(64))), (b, None)];
+    let plan = plan(&bundle(), &ledger(&rows), None);
+    assert_eq!(
+        problems(&plan),
+        [
+            "001_initial.sql Drifted!",
+            "002_indexes.sql Unverified",
+            "000_old.sql Missing"
+        ]
+    );
+    let drift = plan.problems.first().unwrap();
+    assert!(matches!(drift.kind, ProblemKind::Drifted { .. }));
+    assert_eq!(
+        drift.to_string(),
+        format!(
+            "001_initial.sql was edited after it was applied (recorded ffffffffffff…, now {}…): \
+             restore the applied file and put the change into a new one",
+            checksum(a).unwrap().get(..12).unwrap()
+        )
+    );
+}

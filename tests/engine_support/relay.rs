@@ -1,0 +1,137 @@
+//! A relay in front of the server: counts turns, loses answers, plays pooler.
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    reason = "a test says what it expects by failing; not every test binary uses every helper"
+)]
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, UnixStream},
+};
+
+/// Listens on the loopback interface and forwards, without TLS, to the server's unix socket.
+pub(crate) struct Relay {
+    pub(crate) port: u16,
+    /// How often the direction changed from client to server, over all connections.
+    pub(crate) turns: Arc<AtomicUsize>,
+    /// Answers are thrown away from now on.
+    pub(crate) is_deaf: Arc<AtomicBool>,
+}
+
+/// What the relay does to the startup message.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Startup {
+    Forward,
+    /// Drops the `options`, as some poolers are told to.
+    DropOptions,
+    /// Refuses them, as pgbouncer does.
+    Refuse,
+}
+
+impl Relay {
+    pub(crate) async fn start(socket: PathBuf, startup: Startup) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let relay = Self {
+            port: listener.local_addr().unwrap().port(),
+            turns: Arc::default(),
+            is_deaf: Arc::default(),
+        };
+        let (turns, is_deaf) = (relay.turns.clone(), relay.is_deaf.clone());
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let connection = serve(
+                    client,
+                    socket.clone(),
+                    startup,
+                    turns.clone(),
+                    is_deaf.clone(),
+                );
+                tokio::spawn(connection);
+            }
+        });
+        relay
+    }
+}
+
+async fn serve(
+    mut client: TcpStream,
+    socket: PathBuf,
+    startup: Startup,
+    turns: Arc<AtomicUsize>,
+    is_deaf: Arc<AtomicBool>,
+) -> std::io::Result<()> {
+    let length = client.read_u32().await?;
+    let mut body = vec![0; usize::try_from(length).unwrap() - 4];
+    client.read_exact(&mut body).await?;
+    if startup == Startup::Refuse {
+        return refuse(&mut client).await;
+    }
+    if startup == Startup::DropOptions {
+        body = without_options(&body);
+    }
+    let mut server = UnixStream::connect(socket).await?;
+    server
+        .write_u32(u32::try_from(body.len() + 4).unwrap())
+        .await?;
+    server.write_all(&body).await?;
+    let (mut from_client, mut to_server) = ([0; 16384], [0; 16384]);
+    let mut client_spoke = false;
+    loop {
+        tokio::select! {
+            read = client.read(&mut from_client) => match read? {
+                0 => return Ok(()),
+                n => {
+                    if !client_spoke {
+                        turns.fetch_add(1, Ordering::Relaxed);
+                    }
+                    client_spoke = true;
+                    server.write_all(&from_client[..n]).await?;
+                }
+            },
+            read = server.read(&mut to_server) => match read? {
+                0 => return Ok(()),
+                n => {
+                    client_spoke = false;
+                    if !is_deaf.load(Ordering::Relaxed) {
+                        client.write_all(&to_server[..n]).await?;
+                    }
+                }
+            },
+        }
+    }
+}
+
+async fn refuse(client: &mut TcpStream) -> std::io::Result<()> {
+    let fields = b"SFATAL\0VFATAL\0C08P01\0Munsupported startup parameter: options\0\0";
+    client.write_u8(b'E').await?;
+    client
+        .write_u32(u32::try_from(fields.len() + 4).unwrap())
+        .await?;
+    client.write_all(fields).await
+}
+
+/// Protocol number, then pairs of zero-terminated texts, then a zero.
+fn without_options(body: &[u8]) -> Vec<u8> {
+    let texts: Vec<&[u8]> = body[4..].split(|byte| *byte == 0).collect();
+    let mut kept = body[..4].to_vec();
+    for pair in texts
+        .chunks(2)
+        .filter(|pair| !pair[0].is_empty() && pair[0] != b"options")
+    {
+        for text in pair {
+            kept.extend_from_slice(text);
+            kept.push(0);
+        }
+    }
+    kept.push(0);
+    kept
+}
