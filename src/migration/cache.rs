@@ -18,6 +18,10 @@ const READ_AGAIN: SignedDuration = SignedDuration::from_mins(10);
 /// How long a ledger that was read may be decided on. It is read for one decision; the run reads it again under lock.
 const LEDGER_AGE: SignedDuration = SignedDuration::from_mins(1);
 
+/// How long a ledger that is in the way is not read again while nothing changes: each look would wake the compute, and
+/// what helps is most often a change of the files.
+const REFUSED_AGE: SignedDuration = SignedDuration::from_hours(1);
+
 /// A bundle, or what is wrong with the set of files.
 pub(super) type Compiled = Result<Arc<Bundle>, Diagnostics>;
 
@@ -37,6 +41,7 @@ struct Entries {
     listings: HashMap<String, Read>,
     bundles: HashMap<String, (String, Compiled)>,
     ledgers: HashMap<String, (Place, LedgerRead, Timestamp)>,
+    refused: HashMap<String, (String, LedgerRead, Timestamp)>,
 }
 
 #[derive(Debug)]
@@ -112,9 +117,12 @@ impl Cache {
         self.lock().bundles.insert(uid.to_owned(), entry);
     }
 
-    /// Lets go of a bundle that has nothing left to do: the files of all settled objects would fill the memory.
+    /// Lets go of a bundle that has nothing left to do, and of what was in its way: the files of all settled objects would
+    /// fill the memory.
     pub(super) fn drop_bundle(&self, uid: &str) {
-        self.lock().bundles.remove(uid);
+        let mut entries = self.lock();
+        entries.bundles.remove(uid);
+        entries.refused.remove(uid);
     }
 
     /// Remembers a ledger for the next decision.
@@ -135,12 +143,33 @@ impl Cache {
         usable.then_some(ledger)
     }
 
+    /// Remembers a ledger by which nothing may be applied, for as long as the same would be tried.
+    pub(super) fn keep_refused(
+        &self,
+        uid: &str,
+        attempt: &str,
+        ledger: LedgerRead,
+        now: Timestamp,
+    ) {
+        let entry = (attempt.to_owned(), ledger, now);
+        self.lock().refused.insert(uid.to_owned(), entry);
+    }
+
+    /// The ledger by which this attempt was refused.
+    pub(super) fn refused(&self, uid: &str, attempt: &str, now: Timestamp) -> Option<LedgerRead> {
+        let entries = self.lock();
+        let (of, ledger, read) = entries.refused.get(uid)?;
+        let stands = of == attempt && now.duration_since(*read) < REFUSED_AGE;
+        stands.then(|| ledger.clone())
+    }
+
     /// The object is gone.
     pub(super) fn forget(&self, uid: &str) {
         let mut entries = self.lock();
         entries.listings.remove(uid);
         entries.bundles.remove(uid);
         entries.ledgers.remove(uid);
+        entries.refused.remove(uid);
     }
 }
 

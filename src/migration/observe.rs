@@ -139,9 +139,7 @@ pub(super) async fn observe(
         return Ok(observed);
     };
     observed.branch_free = kind.world.locks.shared(&place.branch.id).is_some();
-    if let Some(ledger) = kind.cache.take_ledger(&desired.uid, &place, now) {
-        observed.ledger = judge(ledger, observed.compiled(), desired.target.as_deref());
-    }
+    observed.ledger = ledger(kind, desired, &observed, &place, now);
     Ok(observed)
 }
 
@@ -252,14 +250,37 @@ async fn compile(
     Ok(())
 }
 
-/// What a ledger that was read means for the bundle; nothing without one.
-fn judge(read: LedgerRead, bundle: Option<&Arc<Bundle>>, target: Option<&str>) -> Ledger {
-    match (read, bundle) {
-        (Err(foreign), _) => Ledger::Foreign(foreign),
-        (Ok(state), Some(bundle)) => {
-            let plan = engine::plan(bundle, &state, target);
+/// The ledger as it was just read, or as it was when nothing could be applied by it.
+fn ledger(
+    kind: &Migrations,
+    desired: &Desired,
+    observed: &Observed,
+    place: &Place,
+    now: Timestamp,
+) -> Ledger {
+    let uid = &desired.uid;
+    let (Some(bundle), Some(attempt)) = (observed.compiled(), observed.attempt(desired)) else {
+        return Ledger::Unread;
+    };
+    let meaning = |read: LedgerRead| match read {
+        Err(why) => Ledger::Foreign(why),
+        Ok(state) => {
+            let plan = engine::plan(bundle, &state, desired.target.as_deref());
             Ledger::Read(state, plan)
         }
-        (Ok(_), None) => Ledger::Unread,
+    };
+    let Some(read) = kind.cache.take_ledger(uid, place, now) else {
+        let refused = kind.cache.refused(uid, &attempt, now);
+        return refused.map_or(Ledger::Unread, meaning);
+    };
+    let ledger = meaning(read.clone());
+    let is_in_the_way = match &ledger {
+        Ledger::Foreign(_) => true,
+        Ledger::Read(_, plan) => !plan.is_runnable(),
+        Ledger::Unread => false,
+    };
+    if is_in_the_way {
+        kind.cache.keep_refused(uid, &attempt, read, now);
     }
+    ledger
 }

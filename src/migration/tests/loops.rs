@@ -228,6 +228,29 @@ async fn a_file_that_fails_stops_there_until_it_is_corrected() {
 }
 
 #[tokio::test]
+async fn a_stalled_migration_does_not_wake_the_compute_to_look() {
+    let world = Fake::new();
+    let operator = world.operator();
+    world.state().ledger = ledger(&three_files(), &["001_a.sql"]);
+    world.state().ledger.rows[0].checksum = Some("0".repeat(64));
+    for _ in 0..59 {
+        let report = world.pass(&operator).await;
+        assert_eq!(blocked(&report).0, Reason::ChecksumMismatch);
+        world.clock.advance(SignedDuration::from_mins(1));
+    }
+    assert_eq!(world.effort()[1..3], [1, 0], "one look, no run");
+    // once an hour, for those who correct the ledger itself
+    world.clock.advance(SignedDuration::from_mins(1));
+    blocked(&world.pass(&operator).await);
+    assert_eq!(world.effort()[1], 2);
+    // at once, where something changes
+    world.state().ledger = ledger(&three_files(), &["001_a.sql"]);
+    world.state().object.metadata.generation = Some(2);
+    settles(&world.pass(&operator).await);
+    assert_eq!(world.applied(), ALL);
+}
+
+#[tokio::test]
 async fn a_broken_connection_passes_and_the_next_run_goes_on() {
     let world = Fake::new();
     let operator = world.operator();
@@ -394,7 +417,7 @@ async fn a_stopping_operator_ends_its_run_and_the_next_one_goes_on() {
         while world.effort()[2] == 0 {
             tokio::task::yield_now().await;
         }
-        operator.stop();
+        operator.world.stopping.cancel();
     };
     let (report, ()) = tokio::join!(world.pass(&operator), stop);
     assert_eq!(fails(&report), (Class::Transient, Reason::Progressing));

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
 
 use super::{neon_database, now, object};
 use crate::api::{NeonDatabase, SecretKeyRef, SepulkiMigration, SepulkiMigrationStatus};
@@ -97,7 +98,8 @@ impl Fake {
             migrations: self.clone(),
             locks: BranchLocks::default(),
             clock: self.clone(),
-            metrics: Arc::new(Metrics::new()),
+            metrics: Metrics::new(),
+            stopping: CancellationToken::new(),
             settings: Arc::new(Settings {
                 installation: "default".into(),
                 postgres_port: 5432,
