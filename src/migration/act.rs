@@ -125,6 +125,8 @@ async fn apply(
     let (result, run) = tokio::join!(Box::pin(work), Box::pin(show));
     let now = kind.world.clock.now();
     let digest = bundle.digest();
+    // what is written down below is about these files
+    pass.status.bundle = observed.listing().map(status::bundle);
     let error = match result {
         Ok(report) => {
             kind.count_applied(report.applied.len());

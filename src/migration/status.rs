@@ -18,7 +18,7 @@ use super::failure;
 use super::observe::{Ledger, Observed};
 use super::plan;
 use super::record::Found;
-use super::source::Files;
+use super::source::{Files, Listing};
 use crate::api::{
     BundleStatus, ConditionType, LastError, Reason, SepulkiMigrationStatus, condition,
     set_condition,
@@ -96,11 +96,7 @@ fn facts(
     let Some(listing) = observed.listing() else {
         return;
     };
-    let file_count = i32::try_from(listing.versions.len()).unwrap_or(i32::MAX);
-    let bundle = BundleStatus {
-        digest: listing.digest.clone(),
-        file_count,
-    };
+    let bundle = bundle(listing);
     if status.bundle.as_ref() != Some(&bundle) {
         // how many of these are pending is not known before the ledger was read
         status.pending = None;
@@ -116,6 +112,14 @@ fn facts(
         let found = Found::read(place, &listing.digest, target, state, plan);
         let ran = found.unwritten(status, desired.created, state);
         found.write(status, &ran);
+    }
+}
+
+/// The files, as the status names them.
+pub fn bundle(listing: &Listing) -> BundleStatus {
+    BundleStatus {
+        digest: listing.digest.clone(),
+        file_count: i32::try_from(listing.versions.len()).unwrap_or(i32::MAX),
     }
 }
 
