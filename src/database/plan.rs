@@ -15,7 +15,7 @@
 //! | 8 | no branch recorded: a branch bears our mark | ClaimBranch |
 //! | 9 | … to take over: missing; somebody else's; free | Blocked BranchNotFound; Blocked BranchClaimed; ClaimBranch |
 //! | 10 | … own: name taken; parent missing or not ready; else | Blocked BranchNameConflict; Wait; CreateBranch |
-//! | 11 | branch recorded but gone: just made; disposable; else | Wait; ForgetBranch; Blocked BranchMissing |
+//! | 11 | branch recorded but gone: just made; suspended; disposable; else | Wait; Suspended; ForgetBranch; Blocked BranchMissing |
 //! | 12 | an older object holds the same branch | Blocked BranchClaimed |
 //! | 13 | another incarnation than recorded | RecordIncarnation |
 //! | 14 | branch being made | Wait OperationsRunning |
@@ -25,7 +25,7 @@
 //! | 18 | a migration is at work and something is left to do | Wait MigrationRunning |
 //! | 19 | endpoint missing; being made; not as asked | CreateEndpoint; Wait; ResizeCompute |
 //! | 20 | contents not as asked: owner, database missing | CreateRole; RecordDatabase, CreateDatabase |
-//! | 21 | … a database owned by another role than asked | Blocked DatabaseRejected |
+//! | 21 | … a database owned by another role than asked, or by an application role | Blocked DatabaseRejected |
 //! | 22 | … passwords still the parent's | ResetPassword, RetireLogins |
 //! | 23 | … else | PrepareContents |
 //! | 24 | a Secret of that name is somebody else's | Blocked SecretConflict |
@@ -343,7 +343,9 @@ fn lease(rest: &Rest, recorded: &BranchStatus, branch: &Branch, now: Timestamp) 
         (Some(lease), None) => Some(Decision::Act(Action::RenewLease(lease))),
         (Some(lease), Some(expiry)) => {
             let passed = lease - expiry.duration_since(now);
-            let due = passed >= LEASE_RENEWAL.min(lease / 2) || passed < -LEASE_RENEWAL;
+            let renewal = LEASE_RENEWAL.min(lease / 2);
+            // far too late an expiry is that of a longer lease that was asked for before
+            let due = passed >= renewal || passed < -renewal;
             due.then_some(Decision::Act(Action::RenewLease(lease)))
         }
     }
@@ -431,6 +433,13 @@ fn contents(rest: &Rest, observed: &Observed, recorded: &BranchStatus) -> Stage 
                     format!("spec.databases: {name} is owned by {actual}, not by {owner}");
                 return Some(block(Reason::DatabaseRejected, message));
             }
+            (Some(present), _) if rest.roles.iter().any(|r| r.name == present.owner_name) => {
+                let (name, owner) = (&wanted.name, &present.owner_name);
+                let message = format!(
+                    "spec.roles: {owner} owns the database {name}; an application role cannot be an owner"
+                );
+                return Some(block(Reason::DatabaseRejected, message));
+            }
             (Some(_), _) => {}
             (None, _) => {
                 let owner = wanted.owner_if_new();
@@ -509,3 +518,6 @@ pub(super) fn block(reason: Reason, message: impl Into<String>) -> Next {
         message: message.into(),
     })
 }
+
+#[cfg(test)]
+mod tests;
