@@ -373,7 +373,7 @@ async fn a_stopping_operator_ends_its_run_and_the_next_one_goes_on() {
         while world.effort()[2] == 0 {
             tokio::task::yield_now().await;
         }
-        operator.stop();
+        operator.world.stopping.cancel();
     };
     let (report, ()) = tokio::join!(world.pass(&operator), stop);
     assert_eq!(fails(&report), (Class::Transient, Reason::Progressing));

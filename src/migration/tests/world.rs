@@ -97,7 +97,8 @@ impl Fake {
             migrations: self.clone(),
             locks: BranchLocks::default(),
             clock: self.clone(),
-            metrics: Arc::new(Metrics::new()),
+            metrics: Metrics::new(),
+            stopping: tokio_util::sync::CancellationToken::new(),
             settings: Arc::new(Settings {
                 installation: "default".into(),
                 postgres_port: 5432,
