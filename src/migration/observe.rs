@@ -164,6 +164,8 @@ async fn files(
     if let Ok(rest) = &desired.rest
         && let Source::ConfigMaps { names, .. } = &rest.source
         && let Some(listing) = kind.cache.listing(&desired.uid, names, now)
+        // where other files are asked for, the watch may only not have told of them yet
+        && rest.source.digest().is_none_or(|asked| asked == listing.digest)
     {
         return Ok((Files::Listed(listing), None));
     }

@@ -160,6 +160,7 @@ impl Run {
             before: plan.applied.len(),
             files,
             pending: plan.pending.iter().map(|p| p.version.clone()).collect(),
+            doing: "connecting to the database".to_owned(),
             ..Self::default()
         }
     }

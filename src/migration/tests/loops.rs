@@ -167,6 +167,27 @@ async fn a_config_map_that_is_missing_is_waited_for_and_then_used() {
 }
 
 #[tokio::test]
+async fn a_digest_holds_files_back_until_they_are_the_ones_that_were_meant() {
+    let world = Fake::new();
+    let operator = world.operator();
+    settles(&world.pass(&operator).await);
+    let mut meant = three_files();
+    meant.push(file("004_d.sql", "CREATE TABLE d (id int);"));
+    let digest = Listing::of(&meant).digest;
+    let maps = json!({"configMaps": {"refs": [{"name": "files"}], "digest": digest}});
+    world.state().object.spec = object(&json!({"source": maps})).spec;
+    let report = world.pass(&operator).await;
+    let Verdict::Waiting(wait) = &report.verdict else {
+        panic!("{report:?}");
+    };
+    assert_eq!(wait.reason, Reason::DigestMismatch);
+    // seen without the watch, which may tell of the ConfigMap later than of the object
+    world.edit("004_d.sql", "CREATE TABLE d (id int);");
+    settles(&world.pass(&operator).await);
+    assert_eq!(world.applied().len(), 4);
+}
+
+#[tokio::test]
 async fn a_file_that_fails_stops_there_until_it_is_corrected() {
     let world = Fake::new();
     let operator = world.operator();

@@ -5,7 +5,7 @@ mod properties;
 mod table;
 mod world;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -84,7 +84,10 @@ fn neon_database() -> NeonDatabase {
 }
 
 fn database() -> Database {
-    Database::of(&neon_database())
+    static DATABASE: OnceLock<Database> = OnceLock::new();
+    DATABASE
+        .get_or_init(|| Database::of(&neon_database()))
+        .clone()
 }
 
 fn branch(incarnation: &str) -> Branch {
