@@ -1,14 +1,18 @@
 //! From nothing to everything as asked, and then no more than the shared listing.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 
 use crate::invariants::check;
-use crate::scene::{FILES, everything};
+use crate::scene::{FILES, everything, settled};
+use crate::world::Sim;
 use crate::world::operator::Operator;
 
 #[tokio::test(start_paused = true)]
 async fn all_environments_come_up_side_by_side() {
-    let sim = everything();
+    let sim = Sim::new();
+    everything(&sim);
     let mut operator = Operator::new(&sim);
     let passes = operator.settle().await;
     check(&sim, &FILES);
@@ -18,9 +22,8 @@ async fn all_environments_come_up_side_by_side() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_settled_costs_two_listings_a_minute() {
-    let sim = everything();
-    let mut operator = Operator::new(&sim);
-    operator.settle().await;
+    let mut operator = settled(everything).await;
+    let sim = Arc::clone(&operator.sim);
     operator.run_for(SignedDuration::from_mins(2)).await;
     let before = {
         let state = sim.lock();

@@ -26,6 +26,48 @@ pub fn check(sim: &Sim, files: &[(&str, &str)]) {
     nothing_secret_was_said(&state);
 }
 
+/// Checks that an object is gone, and what it left: nothing, or a branch and Secrets that go on working.
+pub fn check_gone(sim: &Sim, name: &str, retained: bool) {
+    let state = sim.lock();
+    let key = (NAMESPACE.to_owned(), name.to_owned());
+    assert!(
+        !state.kubernetes.databases.contains_key(&key),
+        "{name} is still there"
+    );
+    let mine = |branch: &&SimBranch| {
+        mark(branch).as_ref() == Some(&key) || (branch.branch.default && name == "production")
+    };
+    let branches: Vec<&SimBranch> = state
+        .neon
+        .projects
+        .values()
+        .flat_map(|project| &project.branches)
+        .filter(mine)
+        .collect();
+    let secrets = published(&state, name);
+    if retained {
+        let [branch] = branches.as_slice() else {
+            panic!("{} branches of {name}", branches.len());
+        };
+        assert_eq!(secrets.len(), 1, "Secrets of {name}");
+        for stored in secrets.values() {
+            assert_eq!(stored.secret.metadata.owner_references, None);
+            works(branch, stored, "app");
+        }
+    } else {
+        assert!(branches.is_empty(), "branches of {name}");
+        assert!(secrets.is_empty(), "Secrets of {name}");
+        for released in state.released.iter().filter(|r| r.object == name) {
+            assert!(
+                released.branches.is_empty(),
+                "released before {:?} was deleted",
+                released.branches
+            );
+        }
+    }
+    nothing_secret_was_said(&state);
+}
+
 fn every_object_is_ready(state: &State) {
     for (key, object) in &state.kubernetes.databases {
         assert!(object.is_settled(), "{key:?}: {:?}", object.conditions());

@@ -10,5 +10,7 @@
 
 mod convergence;
 mod invariants;
+mod matrix;
 mod scene;
+mod stories;
 mod world;

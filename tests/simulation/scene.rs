@@ -1,10 +1,9 @@
 //! Worlds that tests begin with.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
 use crate::world::Sim;
+use crate::world::operator::Operator;
 
 /// Two files.
 pub const FILES: [(&str, &str); 2] = [
@@ -51,8 +50,7 @@ pub fn child_of(parent: &str) -> Value {
 }
 
 /// All four environments, each a branch of the one before, with migrations.
-pub fn everything() -> Arc<Sim> {
-    let sim = Sim::new();
+pub fn everything(sim: &Sim) {
     sim.files(&FILES);
     sim.database("production", "production", inside("production"));
     sim.database("staging", "staging", inside("staging"));
@@ -61,5 +59,22 @@ pub fn everything() -> Arc<Sim> {
     for name in ["production", "staging", "development", "pr-7"] {
         sim.migration(name, json!({"database": "app"}));
     }
-    sim
+}
+
+/// Production and a preview of it, with migrations.
+pub fn production_and_preview(sim: &Sim) {
+    sim.files(&FILES);
+    sim.database("production", "production", simple());
+    sim.database("pr-7", "preview", with(simple(), child_of("production")));
+    sim.migration("production", json!({}));
+    sim.migration("pr-7", json!({}));
+}
+
+/// An operator in a world in which this was done and has come to rest.
+pub async fn settled(scene: fn(&Sim)) -> Operator {
+    let sim = Sim::new();
+    scene(&sim);
+    let mut operator = Operator::new(&sim);
+    operator.settle().await;
+    operator
 }

@@ -51,6 +51,11 @@ impl Faults {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts from the beginning, and forgets what was planned.
+    pub fn restart(&self) {
+        *self.lock() = State::default();
+    }
+
     /// Effect number `n` (from 1) goes wrong.
     pub fn plan(&self, n: usize, fault: Fault) {
         self.lock().at.insert(n, fault);

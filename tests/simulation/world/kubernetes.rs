@@ -19,7 +19,7 @@ pub fn key(namespace: &str, name: &str) -> Key {
     (namespace.to_owned(), name.to_owned())
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Kubernetes {
     versions: u64,
     uids: u64,

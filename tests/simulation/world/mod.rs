@@ -53,7 +53,7 @@ pub struct Sim {
 }
 
 /// Everything in it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct State {
     pub kubernetes: Kubernetes,
     pub neon: Neon,
@@ -99,6 +99,15 @@ impl Sim {
             state.neon.projects.insert(project, Project::new(made));
         }
         Arc::new(sim)
+    }
+
+    /// A world of its own that is just like this one.
+    pub fn fork(&self) -> Arc<Self> {
+        Arc::new(Self {
+            clock: ManualClock::new(self.now()),
+            faults: Faults::default(),
+            state: Mutex::new(self.lock().clone()),
+        })
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State> {
@@ -248,6 +257,17 @@ impl Sim {
         let data = stored.secret.data.get_or_insert_default();
         let bytes = k8s_openapi::ByteString(value.as_bytes().to_vec());
         data.insert(entry.to_owned(), bytes);
+    }
+
+    /// Names of the project's branches.
+    pub fn branch_names(&self) -> Vec<String> {
+        self.at_neon(|project, _| {
+            project
+                .branches
+                .iter()
+                .map(|b| b.branch.name.clone())
+                .collect()
+        })
     }
 
     /// Does something to the project outside of the operator.

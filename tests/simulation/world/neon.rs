@@ -17,7 +17,7 @@ use super::postgres::{PgRole, Server};
 pub const OPERATION: SignedDuration = SignedDuration::from_millis(900);
 
 /// Neon itself.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Neon {
     /// Which key sees which projects.
     pub keys: BTreeMap<String, BTreeSet<ProjectId>>,
@@ -36,7 +36,7 @@ pub struct Calls {
 }
 
 /// A project.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Project {
     pub branches: Vec<SimBranch>,
     operations: Vec<(Operation, Timestamp)>,

@@ -41,7 +41,7 @@ struct Process {
     agenda: BTreeMap<Uid, Timestamp>,
     /// What the watch told of each object when it was last told.
     told: BTreeMap<Uid, String>,
-    config_maps: BTreeMap<super::Key, String>,
+    config_maps: BTreeMap<super::Key, BTreeMap<String, Vec<u8>>>,
     verdicts: BTreeMap<Uid, Verdict>,
 }
 
@@ -166,7 +166,6 @@ impl Operator {
         let mut state = self.sim.lock();
         state.kubernetes.deliver();
         for (key, files) in &state.kubernetes.config_maps {
-            let files = format!("{files:?}");
             let known = self.process.config_maps.insert(key.clone(), files.clone());
             if known.as_ref() != Some(&files) {
                 self.process.migrations.forget_config_map(&key.0, &key.1);
