@@ -8,6 +8,8 @@
 )]
 
 mod credentials;
+mod deletion;
+mod settled;
 mod shop;
 
 use testkit::operator::{Operator, Tenant};
