@@ -7,8 +7,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod conditions;
 mod credentials;
 mod deletion;
+mod fields;
 mod settled;
 mod shop;
 
