@@ -67,10 +67,10 @@ impl Observed {
         }
     }
 
-    /// Whether the ledger was read in this pass.
+    /// Whether something is known that an earlier look did not know: other files, another place, a ledger.
     #[must_use]
-    pub fn ledger_was_read(&self) -> bool {
-        matches!(self.ledger, Ledger::Read(..))
+    pub fn has_news(&self, desired: &Desired) -> bool {
+        self.files != Files::Unread && !self.is_complete(desired)
     }
 
     /// The compiled files.
@@ -130,6 +130,10 @@ pub(super) async fn observe(
     }
     if observed.is_complete(desired) {
         kind.cache.drop_bundle(&desired.uid);
+        return Ok(observed);
+    }
+    if observed.compiled().is_none() {
+        return Ok(observed);
     }
     let Some(place) = observed.place(desired) else {
         return Ok(observed);
@@ -160,6 +164,8 @@ async fn files(
     if let Ok(rest) = &desired.rest
         && let Source::ConfigMaps { names, .. } = &rest.source
         && let Some(listing) = kind.cache.listing(&desired.uid, names, now)
+        // where other files are asked for, the watch may only not have told of them yet
+        && rest.source.digest().is_none_or(|asked| asked == listing.digest)
     {
         return Ok((Files::Listed(listing), None));
     }

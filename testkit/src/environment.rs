@@ -28,14 +28,14 @@ mod service;
 mod settings;
 mod shell;
 
-use neon::Neon;
+pub(crate) use neon::{Branch, Neon};
 use service::Service;
 use settings::Settings;
 
 /// Where things are.
 #[derive(Debug, Clone)]
 pub struct Places {
-    /// The environment's own folder (`.run`); removed when it ends.
+    /// The environment's own folder; removed when it ends.
     pub run_dir: PathBuf,
     /// The folder with the built programs `neon-emulator` and `sepulki`.
     pub bin_dir: PathBuf,
@@ -44,14 +44,22 @@ pub struct Places {
 }
 
 impl Places {
-    /// Those of this repository, with the programs from the folder that the running one is in.
+    /// The environment that people work with, in `.run`.
     pub fn of_repository() -> anyhow::Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .context("find the repository")?;
+        Self::in_repository(".run")
+    }
+
+    /// The demo's, in `.run-demo`: it never meets what somebody has in theirs.
+    pub fn of_demo() -> anyhow::Result<Self> {
+        Self::in_repository(".run-demo")
+    }
+
+    /// In this repository, with the programs from the folder that the running one is in.
+    fn in_repository(run_dir: &str) -> anyhow::Result<Self> {
+        let root = repository()?;
         let program = env::current_exe().context("find the running program")?;
         Ok(Self {
-            run_dir: root.join(".run"),
+            run_dir: root.join(run_dir),
             bin_dir: program
                 .parent()
                 .context("find the built programs")?
@@ -75,6 +83,44 @@ impl Places {
             Service::new("neon-emulator", &self.run_dir, Signal::TERM),
             Service::new("sepulki-operator", &self.run_dir, Signal::TERM),
         ]
+    }
+}
+
+/// The folder that holds the whole project.
+pub(crate) fn repository() -> anyhow::Result<&'static Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("find the repository")
+}
+
+/// The right to start and end an environment's parts: two commands at once would start everything
+/// twice. Given back when dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes it, making the run folder where there is none; `None` if another command holds it.
+    pub fn take(places: &Places) -> anyhow::Result<Option<Self>> {
+        let run_dir = &places.run_dir;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(run_dir)
+            .with_context(|| format!("make {}", run_dir.display()))?;
+        let file = File::create(run_dir.join("lock")).context("make the lock file")?;
+        Ok(file.try_lock().is_ok().then_some(Self { _file: file }))
+    }
+
+    /// Takes it or fails.
+    pub fn require(places: &Places) -> anyhow::Result<Self> {
+        Self::take(places)?.with_context(|| {
+            format!(
+                "another command is at work on the environment in {} right now",
+                places.run_dir.display()
+            )
+        })
     }
 }
 
@@ -103,9 +149,8 @@ impl Environment {
     /// # Errors
     /// If something is missing or does not come up. What runs by then is left running: call this again,
     /// or [`down`].
-    pub async fn up(places: &Places) -> anyhow::Result<Self> {
+    pub async fn up(places: &Places, _lock: &Lock) -> anyhow::Result<Self> {
         assets::build(note)?;
-        let _lock = lock(&places.run_dir)?;
         let settings = Settings::open_or_create(&places.run_dir)?;
         let [etcd, api_server, controller_manager, emulator, operator] = places.services();
 
@@ -144,6 +189,11 @@ impl Environment {
         Ok(environment)
     }
 
+    /// The emulator's API.
+    pub(crate) fn neon(&self) -> anyhow::Result<Neon> {
+        Neon::at(&self.neon_api_host, &self.neon_api_key)
+    }
+
     async fn start_operator(
         &self,
         places: &Places,
@@ -166,6 +216,9 @@ impl Environment {
                 .env("NEON_PG_PORT", self.neon_pg_port.to_string())
                 .env("PGSSLROOTCERT", &self.ca_file)
                 .env("SEPULKI_LISTEN", &address)
+                .env("SEPULKI_LOG_FORMAT", "text")
+                // It is the only one: after a crash the next need not wait for its lease to run out.
+                .env("SEPULKI_LEADER_ELECTION", "false")
                 .env("POD_NAMESPACE", &account.namespace);
             operator.start(without_proxies(program))?;
         }
@@ -177,23 +230,21 @@ impl Environment {
     }
 }
 
+/// Whether there is anything for [`down`] to end or remove.
+#[must_use]
+pub fn exists(places: &Places) -> bool {
+    places.run_dir.exists()
+}
+
 /// Ends everything and removes the environment's folder. Tells on standard output what it does.
-pub async fn down(places: &Places) -> anyhow::Result<()> {
-    let Some(settings) = Settings::open(&places.run_dir)? else {
-        note(&format!(
-            "nothing is running: there is no {}",
-            places.run_dir.display()
-        ));
-        return Ok(());
-    };
-    let _lock = lock(&places.run_dir)?;
+pub async fn down(places: &Places, _lock: &Lock) -> anyhow::Result<()> {
     for service in places.services().iter().rev() {
         if service.running()?.is_some() {
             step(&format!("stop {}", service.name()), service.stop()).await?;
         }
     }
     step(&format!("remove {}", places.run_dir.display()), async {
-        settings.remove(&places.run_dir)
+        settings::remove(&places.run_dir)
     })
     .await
 }
@@ -223,20 +274,6 @@ pub fn status(places: &Places) -> anyhow::Result<Vec<Status>> {
             })
         })
         .collect()
-}
-
-/// Two commands at once would start everything twice. Makes the run folder where there is none.
-fn lock(run_dir: &Path) -> anyhow::Result<File> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(run_dir)
-        .with_context(|| format!("make {}", run_dir.display()))?;
-    let file = File::create(run_dir.join("lock")).context("make the lock file")?;
-    if file.try_lock().is_err() {
-        bail!("another command is starting or ending this environment right now");
-    }
-    Ok(file)
 }
 
 async fn start_control_plane(
@@ -290,8 +327,8 @@ async fn start_emulator(
         .arg(format!("127.0.0.1:{}", settings.neon_api_port))
         .arg("--pg-port")
         .arg(settings.neon_pg_port.to_string())
-        .arg("--api-key")
-        .arg(&settings.neon_api_key);
+        // Not as an argument, which everybody on the machine could read.
+        .env("NEON_API_KEY", &settings.neon_api_key);
     emulator.start(without_proxies(program))?;
     emulator.wait_until(async || neon.answers().await).await?;
     // Beside the rest, so that everything people need is in one folder.
