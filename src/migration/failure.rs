@@ -13,11 +13,13 @@
 
 use crate::api::{LastError, Reason};
 use crate::engine::run::RunError;
-use crate::engine::{Diagnostic, Plan, Problem, ProblemKind};
+use crate::engine::{Code, Diagnostic, Plan, Problem, ProblemKind};
 use crate::reconcile::{Class, Error};
 
 /// Room for a message in `lastError`, in characters.
 const LONGEST: usize = 4096;
+
+const ROLLED_BACK: &str = "The file was rolled back: nothing of it is left.";
 
 /// How a run that did not reach its end is dealt with.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,10 +46,18 @@ pub struct Circumstances {
 pub fn judge(error: RunError, of: Circumstances) -> Failure {
     let passing = |class, reason, text: String| Failure::Passing(Error::new(class, reason, text));
     match error {
-        RunError::Failed(diagnostic) => Failure::Recorded(LastError {
-            attempt: of.attempt,
-            ..located(&diagnostic)
-        }),
+        RunError::Failed(diagnostic) => {
+            let failure = located(&diagnostic);
+            Failure::Recorded(LastError {
+                attempt: of.attempt,
+                message: match diagnostic.code {
+                    // these tell themselves what became of the file
+                    Code::CommittedItself | Code::NotRecorded => failure.message,
+                    _ => format!("{}\n{ROLLED_BACK}", failure.message),
+                },
+                ..failure
+            })
+        }
         RunError::DeadlineExceeded(text) if of.progressed => passing(
             Class::Transient,
             Reason::Applying,
@@ -154,7 +164,7 @@ fn unlocated(version: Option<&str>, message: &str) -> LastError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Code, Position, Snippet};
+    use crate::engine::{Position, Snippet};
 
     fn passing(error: RunError, of: Circumstances) -> Error {
         match judge(error, of) {

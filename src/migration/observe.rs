@@ -139,8 +139,42 @@ pub(super) async fn observe(
         return Ok(observed);
     };
     observed.branch_free = kind.world.locks.shared(&place.branch.id).is_some();
-    observed.ledger = ledger(kind, desired, &observed, &place, now);
+    observed.ledger = ledger(kind, pass, desired, &observed, &place, now);
     Ok(observed)
+}
+
+/// The ledger that was just read. One that stands in the way is not read again before something changes, be it an
+/// annotation: each look would wake a compute that is asleep.
+fn ledger(
+    kind: &Migrations,
+    pass: &Pass<Migrations>,
+    desired: &Desired,
+    observed: &Observed,
+    place: &Place,
+    now: Timestamp,
+) -> Ledger {
+    let (uid, target) = (&desired.uid, desired.target.as_deref());
+    let annotations = &pass.object.metadata.annotations;
+    let Some(attempt) = observed.attempt(desired) else {
+        return Ledger::Unread;
+    };
+    let because = format!("{attempt} {annotations:?}");
+    if let Some(read) = kind.cache.take_ledger(uid, place, now) {
+        let judged = judge(read.clone(), observed.compiled(), target);
+        let blocks = match &judged {
+            Ledger::Foreign(_) => true,
+            Ledger::Read(_, plan) => !plan.is_runnable(),
+            Ledger::Unread => false,
+        };
+        if blocks {
+            kind.cache.keep_blocked(uid, because, read, now);
+        }
+        return judged;
+    }
+    match kind.cache.blocked(uid, &because, now) {
+        Some(read) => judge(read, observed.compiled(), target),
+        None => Ledger::Unread,
+    }
 }
 
 /// The NeonDatabase that is to be migrated, as its watch knows it.
@@ -250,37 +284,14 @@ async fn compile(
     Ok(())
 }
 
-/// The ledger as it was just read, or as it was when nothing could be applied by it.
-fn ledger(
-    kind: &Migrations,
-    desired: &Desired,
-    observed: &Observed,
-    place: &Place,
-    now: Timestamp,
-) -> Ledger {
-    let uid = &desired.uid;
-    let (Some(bundle), Some(attempt)) = (observed.compiled(), observed.attempt(desired)) else {
-        return Ledger::Unread;
-    };
-    let meaning = |read: LedgerRead| match read {
-        Err(why) => Ledger::Foreign(why),
-        Ok(state) => {
-            let plan = engine::plan(bundle, &state, desired.target.as_deref());
+/// What a ledger that was read means for the bundle; nothing without one.
+fn judge(read: LedgerRead, bundle: Option<&Arc<Bundle>>, target: Option<&str>) -> Ledger {
+    match (read, bundle) {
+        (Err(foreign), _) => Ledger::Foreign(foreign),
+        (Ok(state), Some(bundle)) => {
+            let plan = engine::plan(bundle, &state, target);
             Ledger::Read(state, plan)
         }
-    };
-    let Some(read) = kind.cache.take_ledger(uid, place, now) else {
-        let refused = kind.cache.refused(uid, &attempt, now);
-        return refused.map_or(Ledger::Unread, meaning);
-    };
-    let ledger = meaning(read.clone());
-    let is_in_the_way = match &ledger {
-        Ledger::Foreign(_) => true,
-        Ledger::Read(_, plan) => !plan.is_runnable(),
-        Ledger::Unread => false,
-    };
-    if is_in_the_way {
-        kind.cache.keep_refused(uid, &attempt, read, now);
+        (Ok(_), None) => Ledger::Unread,
     }
-    ledger
 }

@@ -40,14 +40,9 @@ pub async fn run(keep: bool) -> anyhow::Result<ExitCode> {
     }
     let lock = Lock::require(&places)?;
     let outcome = tokio::select! {
-        outcome = tokio::time::timeout(DEADLINE, Box::pin(story::tell(&places, &lock))) => {
-            outcome.unwrap_or_else(|_| Err(anyhow!("not finished after {DEADLINE:?}")))
-        }
+        outcome = play(&places, &lock) => outcome,
         signal = interruption() => signal.and_then(|name| Err(anyhow!("stopped by {name}"))),
     };
-    if let Err(error) = &outcome {
-        tell_failure(&places, error)?;
-    }
     say("");
     if keep {
         say(&format!(
@@ -58,23 +53,34 @@ pub async fn run(keep: bool) -> anyhow::Result<ExitCode> {
         environment::down(&places, &lock).await?;
     }
     say("");
-    let seconds = start.elapsed().as_secs();
-    Ok(match outcome {
-        Ok(()) => {
-            say(&styled(
-                "1;32",
-                &format!("demo: all shown and checked in {seconds} s"),
-            ));
-            ExitCode::SUCCESS
+    let (verdict, code) = match outcome {
+        Ok(()) => (
+            styled("1;32", "demo: all shown and checked"),
+            ExitCode::SUCCESS,
+        ),
+        Err(error) => (
+            styled("1;31", &format!("demo failed: {error:#}")),
+            ExitCode::FAILURE,
+        ),
+    };
+    say(&format!("{verdict}, {} s", start.elapsed().as_secs()));
+    Ok(code)
+}
+
+/// The story within its deadline; should it fail, with what somebody needs who wants to know why.
+async fn play(places: &Places, lock: &Lock) -> anyhow::Result<()> {
+    let story = Box::pin(story::tell(places, lock));
+    let outcome = tokio::time::timeout(DEADLINE, story)
+        .await
+        .unwrap_or_else(|_| Err(anyhow!("not finished after {DEADLINE:?}")));
+    if let Err(error) = &outcome {
+        say("");
+        say(&styled("1;31", &format!("failed: {error:#}")));
+        if let Err(error) = show_logs(places) {
+            say(&format!("no logs: {error:#}"));
         }
-        Err(error) => {
-            say(&styled(
-                "1;31",
-                &format!("demo failed after {seconds} s: {error:#}"),
-            ));
-            ExitCode::FAILURE
-        }
-    })
+    }
+    outcome
 }
 
 /// Waits for whoever wants the demo to end.
@@ -90,10 +96,8 @@ async fn interruption() -> anyhow::Result<&'static str> {
     })
 }
 
-/// What somebody needs who wants to know why.
-fn tell_failure(places: &Places, error: &anyhow::Error) -> anyhow::Result<()> {
-    say("");
-    say(&styled("1;31", &format!("failed: {error:#}")));
+/// The end of the operator's log, and where all logs are from now on.
+fn show_logs(places: &Places) -> anyhow::Result<()> {
     let parts = environment::status(places)?;
     if let Some(operator) = parts.iter().find(|part| part.name == "sepulki-operator") {
         say("the operator's log ends:");

@@ -6,7 +6,6 @@
 use std::{
     future::Future,
     io::{self, IsTerminal, Write},
-    pin::pin,
     sync::LazyLock,
     time::{Duration, Instant},
 };
@@ -37,7 +36,8 @@ pub async fn step<T>(
 /// Does something that may take long, showing for how long it has been at it.
 pub(crate) async fn with_elapsed<T>(work: impl Future<Output = T>) -> T {
     let start = Instant::now();
-    let mut work = pin!(work);
+    // Not pinned in place, which would keep it twice in the future that this is.
+    let mut work = Box::pin(work);
     let mut told = start;
     let mut ticks = tokio::time::interval(TICK);
     loop {
@@ -90,15 +90,16 @@ pub(crate) struct Redrawn {
 impl Redrawn {
     /// Shows `lines` instead of the ones before. What does not fit the terminal's width is cut off by it.
     pub(crate) fn show(&mut self, lines: &[String]) {
-        let mut text = String::from("\x1b[?7l");
-        if self.height > 0 {
-            text.push_str(&format!("\x1b[{}A", self.height));
-        }
-        for line in lines {
-            text.push_str(&format!("{CLEAR_LINE}{line}\n"));
-        }
-        // What is left of a longer list goes away.
-        text.push_str("\x1b[J\x1b[?7h");
+        let up = match self.height {
+            0 => String::new(),
+            height => format!("\x1b[{height}A"),
+        };
+        let lines: Vec<_> = lines
+            .iter()
+            .map(|line| format!("{CLEAR_LINE}{line}\n"))
+            .collect();
+        // Without automatic line breaks, and what is left of a longer list goes away.
+        let text = format!("\x1b[?7l{up}{}\x1b[J\x1b[?7h", lines.concat());
         write(&text);
         self.height = lines.len();
     }

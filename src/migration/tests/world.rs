@@ -11,7 +11,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio_util::sync::CancellationToken;
 
 use super::{neon_database, now, object};
 use crate::api::{NeonDatabase, SecretKeyRef, SepulkiMigration, SepulkiMigrationStatus};
@@ -99,7 +98,7 @@ impl Fake {
             locks: BranchLocks::default(),
             clock: self.clone(),
             metrics: Metrics::new(),
-            stopping: CancellationToken::new(),
+            stopping: tokio_util::sync::CancellationToken::new(),
             settings: Arc::new(Settings {
                 installation: "default".into(),
                 postgres_port: 5432,

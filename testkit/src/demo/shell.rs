@@ -42,7 +42,7 @@ impl Shell {
         let output = with_elapsed(self.output_of(line)).await?;
         for text in [&output.stdout, &output.stderr] {
             for line in String::from_utf8_lossy(text).trim_end().lines() {
-                say(&format!("    {line}").trim_end().to_owned());
+                say(format!("    {line}").trim_end());
             }
         }
         if !output.status.success() {

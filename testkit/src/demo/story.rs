@@ -28,7 +28,8 @@ const URL: &str = r#"url() { kubectl -n sepulki get secret "$1" -o go-template='
 const COLUMN: &str = r#"column() { for name; do psql -XAtc "SELECT '$name: ' || coalesce(max(udt_name), 'no such column') FROM information_schema.columns WHERE table_name = 'robots' AND column_name = 'firmware_channel'" "$(url "$name")"; done; }"#;
 
 /// Everything a scene needs.
-struct Stage {
+struct Stage<'a> {
+    places: &'a Places,
     environment: Environment,
     client: Client,
     shell: Shell,
@@ -44,6 +45,7 @@ pub(crate) async fn tell(places: &Places, lock: &Lock) -> anyhow::Result<()> {
     let mut tables = checkout::tables(&checkout)?;
     tables.push("schema_migrations".to_owned());
     let mut stage = Stage {
+        places,
         client: environment.cluster.client().await?,
         environment,
         shell: Shell::new(checkout.clone()),
@@ -74,7 +76,7 @@ fn scene(title: &str) {
     say("");
 }
 
-impl Stage {
+impl Stage<'_> {
     async fn environments_come_up(&mut self) -> anyhow::Result<()> {
         self.shell.define(". ../env");
         for line in [
@@ -85,7 +87,7 @@ impl Stage {
         ] {
             self.shell.run(line).await?;
         }
-        watch::until_ready(&self.client, &ENVIRONMENTS, |_| true).await?;
+        self.until_ready(&ENVIRONMENTS, |_| true).await?;
         self.shell
             .run("kubectl -n sepulki wait --for=condition=Ready neondb,sepmig --all --timeout=60s")
             .await?;
@@ -136,7 +138,7 @@ impl Stage {
         ] {
             self.shell.run(&line).await?;
         }
-        watch::until_ready(&self.client, &[PULL_REQUEST], |states| {
+        self.until_ready(&[PULL_REQUEST], |states| {
             has_reached_new(states, PULL_REQUEST)
         })
         .await?;
@@ -155,6 +157,14 @@ impl Stage {
             .await
     }
 
+    async fn until_ready(
+        &self,
+        names: &[&str],
+        also: impl Fn(&States) -> bool,
+    ) -> anyhow::Result<()> {
+        watch::until_ready(&self.client, self.places, names, also).await
+    }
+
     /// Raises an environment's target in its manifest, and applies everything.
     async fn promote(&self, name: &str) -> anyhow::Result<()> {
         self.shell
@@ -165,11 +175,10 @@ impl Stage {
         self.shell
             .run("kubectl apply --server-side -k deploy/examples")
             .await?;
-        watch::until_ready(&self.client, &ENVIRONMENTS, |states| {
+        self.until_ready(&ENVIRONMENTS, |states| {
             has_reached_new(states, name) && has_reached_new(states, "preview")
         })
-        .await?;
-        Ok(())
+        .await
     }
 
     /// Shows which databases have the new column, and checks it.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject, ListParams},
@@ -13,7 +13,10 @@ use kube::{
 use serde_json::Value;
 
 use super::NAMESPACE;
-use crate::progress::{Redrawn, is_terminal, note, styled};
+use crate::{
+    environment::{self, Places},
+    progress::{Redrawn, is_terminal, note, styled},
+};
 
 /// How long environments may take; some 20 seconds are usual on an idle machine.
 const DEADLINE: Duration = Duration::from_mins(4);
@@ -43,12 +46,13 @@ pub(crate) type States = BTreeMap<String, State>;
 /// Shows all objects until those of `names` (of both kinds) are ready, and `also` holds.
 ///
 /// # Errors
-/// If that takes too long; the message tells what the others say.
+/// If that takes too long (the message tells what the others say), or a part of the environment ends.
 pub(crate) async fn until_ready(
     client: &Client,
+    places: &Places,
     names: &[&str],
     also: impl Fn(&States) -> bool,
-) -> anyhow::Result<States> {
+) -> anyhow::Result<()> {
     let start = Instant::now();
     let mut screen = Screen::new(start);
     loop {
@@ -57,7 +61,10 @@ pub(crate) async fn until_ready(
         let waiting: Vec<_> = unready(&states, names).collect();
         if waiting.is_empty() && also(&states) {
             note(&format!("after {:.1} s", start.elapsed().as_secs_f64()));
-            return Ok(states);
+            return Ok(());
+        }
+        for part in environment::status(places)? {
+            ensure!(part.pid.is_some(), "{} has ended", part.name);
         }
         if start.elapsed() > DEADLINE {
             bail!(

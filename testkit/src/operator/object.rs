@@ -198,9 +198,10 @@ impl<'a> Handle<'a> {
         Object::of(&patched)
     }
 
-    /// Makes the operator look at it again without asking for anything else: sets a label.
+    /// Makes the operator look at it now without asking for anything else: gives the annotation
+    /// `sepulki.dev/reconcile` a new value.
     pub async fn touch(&self, value: &str) -> anyhow::Result<Object> {
-        self.patch(json!({ "metadata": { "labels": { "test.sepulki.dev/touched": value } } }))
+        self.patch(json!({ "metadata": { "annotations": { "sepulki.dev/reconcile": value } } }))
             .await
     }
 
