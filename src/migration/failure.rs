@@ -53,7 +53,19 @@ pub fn judge(error: RunError, of: Circumstances) -> Failure {
                 message: match diagnostic.code {
                     // these tell themselves what became of the file
                     Code::CommittedItself | Code::NotRecorded => failure.message,
-                    _ => format!("{}\n{ROLLED_BACK}", failure.message),
+                    Code::Refused
+                    | Code::InvalidName
+                    | Code::Duplicate
+                    | Code::AmbiguousOrder
+                    | Code::TooLarge
+                    | Code::NotText
+                    | Code::TooDeep
+                    | Code::Syntax
+                    | Code::UncertainBoundary
+                    | Code::PsqlCommand
+                    | Code::CopyFromStdin
+                    | Code::NeedsAutocommit
+                    | Code::TransactionControl => format!("{}\n{ROLLED_BACK}", failure.message),
                 },
                 ..failure
             })
