@@ -191,7 +191,8 @@ fn the_deciding_files_of_a_kind_are_pure() {
     let mut seen = BTreeSet::new();
     for kind in ["database", "migration"] {
         for path in sources(&root.join(kind)) {
-            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            // a folder belongs to the file of its name
+            let name = module_of(&path, &root.join(kind));
             if !PURE.contains(&name.as_str()) {
                 continue;
             }

@@ -16,7 +16,10 @@ async fn compute_and_protection_follow_the_spec_and_suspend_holds_them() -> anyh
     shop::apply(&tenant, &[shop::small("live", "production", None)]).await?;
     let live = tenant.database("live");
     let object = live.ready().await?;
-    ensure!(size(&tenant, &object).await? == (0.5, 4.0, -1), "the profile's");
+    ensure!(
+        size(&tenant, &object).await? == (0.5, 4.0, -1),
+        "the profile's"
+    );
     ensure!(neon_branch(&tenant, &object).await?["protected"] == true);
 
     let compute = json!({ "minCU": 1, "maxCU": 2, "suspendAfter": "10m" });
@@ -43,8 +46,15 @@ async fn compute_and_protection_follow_the_spec_and_suspend_holds_them() -> anyh
             object.generation() == object.observed_generation()
         })
         .await?;
-    ensure!(object.says("Ready", "True", "Suspended"), "{}", object.summary());
-    ensure!(size(&tenant, &object).await? == (1.0, 2.0, 600), "suspended");
+    ensure!(
+        object.says("Ready", "True", "Suspended"),
+        "{}",
+        object.summary()
+    );
+    ensure!(
+        size(&tenant, &object).await? == (1.0, 2.0, 600),
+        "suspended"
+    );
     live.patch(json!({ "spec": { "suspend": false } })).await?;
     let object = live.ready().await?;
     ensure!(size(&tenant, &object).await? == (0.25, 0.25, 600));
@@ -156,7 +166,10 @@ async fn secrets_that_were_lost_or_changed_are_repaired() -> anyhow::Result<()> 
     let recorded = object.at("/status/connectionSecrets").as_array();
     ensure!(recorded.is_some_and(|all| all.len() == 1), "{object:?}");
     for name in ["till", "audit"] {
-        ensure!(secrets.get_opt(name).await?.is_none(), "{name} is still there");
+        ensure!(
+            secrets.get_opt(name).await?.is_none(),
+            "{name} is still there"
+        );
     }
     tenant.published("office").await?.direct().await?;
     Ok(())
