@@ -79,11 +79,11 @@ pub fn deletes(desired: &Desired, observed: &Observed) -> bool {
     let recorded = observed.recorded.branch.as_ref();
     let taken_over = recorded.is_some_and(|branch| branch.taken_over)
         || (recorded.is_none() && effective.is_some_and(|e| e.existing.is_some()));
-    let by_id = desired
-        .existing
-        .as_ref()
-        .is_some_and(|existing| existing.id.is_some());
-    policy == DeletionPolicy::Delete && (!taken_over || (by_id && recorded.is_some()))
+    let by_id = || {
+        let named = desired.existing.as_ref().and_then(|e| e.id.as_ref());
+        named.is_some() && named == recorded.map(|branch| &branch.id)
+    };
+    policy == DeletionPolicy::Delete && (!taken_over || by_id())
 }
 
 /// Row 3.
@@ -138,3 +138,6 @@ fn withdraw(observed: &Observed) -> Decision<Action> {
         None => Decision::Act(Action::ReleaseFinalizer),
     }
 }
+
+#[cfg(test)]
+mod tests;

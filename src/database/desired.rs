@@ -272,7 +272,7 @@ fn roles(spec: &NeonDatabaseSpec) -> Result<Vec<Role>, Block> {
         let owner = spec
             .databases
             .iter()
-            .find(|d| d.owner.as_ref().is_some_and(|o| o.0 == *name));
+            .find(|d| database(d).owner_if_new() == *name);
         if let Some(database) = owner {
             let database = &database.name;
             return Err(invalid(format!(
@@ -302,7 +302,10 @@ fn lease(
 ) -> Result<Option<SignedDuration>, Block> {
     match &branch.lease {
         Some(lease) if lease.0 == "never" => Ok(None),
-        Some(lease) => duration("spec.branch.lease", &lease.0).map(Some),
+        Some(lease) => {
+            lease_is_possible(spec, branch, profile)?;
+            duration("spec.branch.lease", &lease.0).map(Some)
+        }
         // the profile's lease gives way to what excludes it
         None if protected
             || branch.existing.is_some()
@@ -312,6 +315,33 @@ fn lease(
         }
         None => Ok(profile.lease),
     }
+}
+
+/// The schema refuses what the spec itself excludes; here is what only the profile does.
+fn lease_is_possible(
+    spec: &NeonDatabaseSpec,
+    branch: &BranchSpec,
+    profile: &Profile,
+) -> Result<(), Block> {
+    let here = spec.environment.as_str();
+    let refused = |why: String| Err(invalid(format!("spec.branch.lease: {why}")));
+    if branch.protected.is_none() && profile.protected {
+        return refused(format!(
+            "a {here} is protected, and Neon allows no expiry on a protected branch: set spec.branch.protected to false"
+        ));
+    }
+    if spec.deletion_policy.is_none() && profile.deletion_policy == DeletionPolicy::Retain {
+        return refused(format!(
+            "the deletion policy of a {here} is Retain, and Neon would delete the branch when nobody renews the lease: \
+             set spec.deletionPolicy to Delete"
+        ));
+    }
+    if branch.parent.is_none() && profile.takes_over_default {
+        return refused(format!(
+            "a {here} takes over the project's default branch, which Neon never lets expire: set spec.branch.parent"
+        ));
+    }
+    Ok(())
 }
 
 fn suspend_after(compute: &ComputeSpec, profile: &Profile) -> Result<SuspendAfter, Block> {
@@ -352,3 +382,6 @@ pub fn invalid(message: impl Into<String>) -> Block {
         message: message.into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,10 +15,14 @@ mod contents;
 pub mod credentials;
 pub mod deletion;
 pub mod desired;
+#[cfg(test)]
+mod fixtures;
 pub mod mark;
 pub mod observe;
 pub mod plan;
 pub mod profile;
+#[cfg(test)]
+mod properties;
 pub mod status;
 
 use jiff::Timestamp;

@@ -253,12 +253,13 @@ async fn listing(
         Err(error) if error.kind == ErrorKind::Denied => {
             let (name, entry) = (&desired.key.name, &desired.key.key);
             observed.key = Key::Refused(format!(
-                "the API key in Secret {name}, key {entry}, is refused: {error}"
+                "the API key in the Secret {name}, entry {entry}, is refused ({error}); once it is corrected it is noticed within a minute"
             ));
         }
         Err(error) if error.kind == ErrorKind::NotFound => {
             observed.key = Key::NoProject(format!(
-                "the project {project} does not exist, or the key may not see it"
+                "spec.projectId: the project {project} does not exist, or the API key in the Secret {} may not see it",
+                desired.key.name
             ));
         }
         Err(error) => return Err(at_neon(error)),
@@ -303,11 +304,11 @@ async fn key(
     {
         KeyRead::Found(key) => return Ok(Some(key)),
         KeyRead::NoSecret => format!(
-            "the Secret {} with the Neon API key does not exist",
-            at.name
+            "the Secret {} with the Neon API key does not exist in this namespace; its entry {} is to hold the key",
+            at.name, at.key
         ),
         KeyRead::NoKey => format!(
-            "the Secret {} has no key {} with the Neon API key",
+            "the Secret {} has no entry {} with the Neon API key",
             at.name, at.key
         ),
     };

@@ -12,10 +12,11 @@
 //! | 5 | no key; key refused; project unknown | Wait KeyNotFound; Blocked KeyRefused; Blocked ProjectNotFound |
 //! | 6 | operations running; all of them ended | Wait OperationsRunning; ForgetOperations |
 //! | 7 | nothing resolved yet: parent clear; not clear | Resolve; Blocked ParentRequired |
+//! |   | resolved, but renamed before the branch was made | Resolve |
 //! | 8 | no branch recorded: a branch bears our mark | ClaimBranch |
 //! | 9 | … to take over: missing; somebody else's; free | Blocked BranchNotFound; Blocked BranchClaimed; ClaimBranch |
 //! | 10 | … own: name taken; parent missing or not ready; else | Blocked BranchNameConflict; Wait; CreateBranch |
-//! | 11 | branch recorded but gone: just made; disposable; else | Wait; ForgetBranch; Blocked BranchMissing |
+//! | 11 | branch recorded but gone: just made; suspended; disposable; else | Wait; Suspended; ForgetBranch; Blocked BranchMissing |
 //! | 12 | an older object holds the same branch | Blocked BranchClaimed |
 //! | 13 | another incarnation than recorded | RecordIncarnation |
 //! | 14 | branch being made | Wait OperationsRunning |
@@ -25,7 +26,7 @@
 //! | 18 | a migration is at work and something is left to do | Wait MigrationRunning |
 //! | 19 | endpoint missing; being made; not as asked | CreateEndpoint; Wait; ResizeCompute |
 //! | 20 | contents not as asked: owner, database missing | CreateRole; RecordDatabase, CreateDatabase |
-//! | 21 | … a database owned by another role than asked | Blocked DatabaseRejected |
+//! | 21 | … a database owned by another role than asked, or by an application role | Blocked DatabaseRejected |
 //! | 22 | … passwords still the parent's | ResetPassword, RetireLogins |
 //! | 23 | … else | PrepareContents |
 //! | 24 | a Secret of that name is somebody else's | Blocked SecretConflict |
@@ -121,8 +122,8 @@ fn operations(observed: &Observed) -> Stage {
 
 /// Row 7.
 fn resolve(desired: &Desired, observed: &Observed) -> Stage {
-    if observed.recorded.effective.is_some() {
-        return None;
+    if let Some(effective) = &observed.recorded.effective {
+        return rename(desired, observed, effective);
     }
     let existing = desired.existing.clone().or_else(|| {
         (desired.profile.takes_over_default && desired.parent.is_none()).then_some(ExistingBranch {
@@ -145,6 +146,18 @@ fn resolve(desired: &Desired, observed: &Observed) -> Stage {
         parent,
         deletion_policy: desired.profile.deletion_policy,
     })))
+}
+
+/// A branch that does not exist yet takes the name that the spec has by now.
+fn rename(desired: &Desired, observed: &Observed, effective: &Effective) -> Stage {
+    let name = effective.branch_name.as_ref()?;
+    let renamed = observed.recorded.branch.is_none() && *name != desired.branch_name;
+    renamed.then(|| {
+        Decision::Act(Action::Resolve(Effective {
+            branch_name: Some(desired.branch_name.clone()),
+            ..effective.clone()
+        }))
+    })
 }
 
 /// The only object of the environment that the profile names, never a guess.
@@ -244,8 +257,8 @@ fn first_branch(desired: &Desired, observed: &Observed) -> Next {
         .unwrap_or(&desired.branch_name);
     if let Some(other) = &observed.named {
         let message = format!(
-            "a branch named {name} exists ({}) and is not ours: take it over by spec.branch.existing, or choose another \
-             spec.branch.name",
+            "a branch named {name} exists ({}) and was not made by this object: choose another spec.branch.name, or make \
+             the object anew with spec.branch.existing to take that branch over",
             other.id
         );
         return block(Reason::BranchNameConflict, message);
@@ -298,7 +311,9 @@ fn take_over(existing: &ExistingBranch, observed: &Observed) -> Next {
         ),
         Fact::Absent => block(
             Reason::BranchNotFound,
-            format!("the project has no branch {named}"),
+            format!(
+                "spec.branch.existing: the project has no branch {named}; it is taken over once there is one"
+            ),
         ),
         Fact::Known(found) => match &found.holder {
             Some(holder) => block(
@@ -343,7 +358,9 @@ fn lease(rest: &Rest, recorded: &BranchStatus, branch: &Branch, now: Timestamp) 
         (Some(lease), None) => Some(Decision::Act(Action::RenewLease(lease))),
         (Some(lease), Some(expiry)) => {
             let passed = lease - expiry.duration_since(now);
-            let due = passed >= LEASE_RENEWAL.min(lease / 2) || passed < -LEASE_RENEWAL;
+            let renewal = LEASE_RENEWAL.min(lease / 2);
+            // far too late an expiry is that of a longer lease that was asked for before
+            let due = passed >= renewal || passed < -renewal;
             due.then_some(Decision::Act(Action::RenewLease(lease)))
         }
     }
@@ -427,8 +444,16 @@ fn contents(rest: &Rest, observed: &Observed, recorded: &BranchStatus) -> Stage 
         match (present, &wanted.owner) {
             (Some(present), Some(owner)) if present.owner_name != *owner => {
                 let (name, actual) = (&wanted.name, &present.owner_name);
-                let message =
-                    format!("spec.databases: {name} is owned by {actual}, not by {owner}");
+                let message = format!(
+                    "spec.databases[{name}].owner: the database exists and is owned by {actual}, not by {owner}; leave owner out, or name {actual}"
+                );
+                return Some(block(Reason::DatabaseRejected, message));
+            }
+            (Some(present), _) if rest.roles.iter().any(|r| r.name == present.owner_name) => {
+                let (name, owner) = (&wanted.name, &present.owner_name);
+                let message = format!(
+                    "spec.roles: {owner} owns the database {name}; an application role cannot be an owner"
+                );
                 return Some(block(Reason::DatabaseRejected, message));
             }
             (Some(_), _) => {}
@@ -470,8 +495,9 @@ fn secrets(rest: &Rest, observed: &Observed) -> Stage {
         match observed.secrets.get(&wanted.name) {
             Some(Fact::Known(found)) if !found.ours => {
                 let name = &wanted.name;
-                let message =
-                    format!("a Secret named {name} exists and was not published by this object");
+                let message = format!(
+                    "a Secret named {name} exists and was not published by this object: delete that one, or choose another name in spec.connectionSecrets"
+                );
                 return Some(block(Reason::SecretConflict, message));
             }
             Some(Fact::Known(_) | Fact::Absent | Fact::Unknown) | None => {}
@@ -509,3 +535,6 @@ pub(super) fn block(reason: Reason, message: impl Into<String>) -> Next {
         message: message.into(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -269,3 +269,6 @@ fn summary(status: &NeonDatabaseStatus) -> String {
         .map(|branch| format!("branch {} is as asked", branch.name))
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

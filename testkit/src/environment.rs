@@ -22,7 +22,7 @@ use crate::{
 };
 
 mod lock;
-mod neon;
+pub(crate) mod neon;
 mod service;
 mod settings;
 mod shell;
@@ -137,7 +137,7 @@ impl Environment {
         let neon_project_id = step("project in the emulator", neon.project()).await?;
         let account = step(
             "custom resources and access rules from deploy/base",
-            install(places, &cluster),
+            install(&places.base_dir, &cluster),
         )
         .await?;
         let environment = Self {
@@ -305,14 +305,17 @@ async fn start_emulator(
 }
 
 /// The operator's identity in the cluster.
-struct ServiceAccountName {
-    namespace: String,
-    name: String,
+pub(crate) struct ServiceAccountName {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
 }
 
 /// Installs the base as shipped, except that the operator runs here and not in a Pod.
-async fn install(places: &Places, cluster: &Cluster) -> anyhow::Result<ServiceAccountName> {
-    let mut objects = manifests::read_kustomization(&places.base_dir)?;
+pub(crate) async fn install(
+    base_dir: &Path,
+    cluster: &Cluster,
+) -> anyhow::Result<ServiceAccountName> {
+    let mut objects = manifests::read_kustomization(base_dir)?;
     objects.retain(|object| manifests::kind(object) != "Deployment");
     cluster.apply(&objects).await?;
     objects
@@ -322,7 +325,7 @@ async fn install(places: &Places, cluster: &Cluster) -> anyhow::Result<ServiceAc
         .with_context(|| {
             format!(
                 "{} holds no ServiceAccount with a namespace",
-                places.base_dir.display()
+                base_dir.display()
             )
         })
 }
@@ -343,7 +346,7 @@ fn program(places: &Places, name: &str, service: &Service) -> anyhow::Result<Pro
 }
 
 /// Everything is on loopback, and some clients ask a proxy even for that.
-fn without_proxies(program: Program) -> Program {
+pub(crate) fn without_proxies(program: Program) -> Program {
     [
         "HTTP_PROXY",
         "HTTPS_PROXY",

@@ -219,6 +219,19 @@ impl Process {
         }
     }
 
+    /// Asks it to end (SIGTERM).
+    pub(crate) fn ask_to_end(&self) {
+        // It may have ended already.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+    }
+
+    /// How it ended; none while it runs.
+    pub(crate) fn exit_status(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        self.child
+            .try_wait()
+            .with_context(|| format!("look at {}", self.name))
+    }
+
     fn ended(&self, status: ExitStatus) -> anyhow::Error {
         anyhow!(
             "{} ended with {status}; its log ends:\n{}",

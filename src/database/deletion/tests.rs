@@ -1,0 +1,346 @@
+//! The table of deletion, row by row.
+
+#![expect(clippy::too_many_lines, reason = "a table, one entry after the other")]
+
+use serde_json::json;
+
+use super::*;
+use crate::api::{Environment, ExistingBranch};
+use crate::database::credentials::Found;
+use crate::database::deletion;
+use crate::database::fixtures::{
+    a_branch, desired, effective, effective_takeover, fresh, object, recorded, seen, settled,
+};
+
+/// An answer as the table has it.
+#[derive(Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "few, and short-lived")]
+enum Answer {
+    Act(Action),
+    Wait(Reason),
+    Blocked(Reason),
+    Gone,
+}
+
+use Answer::{Act, Blocked, Gone, Wait};
+
+fn answer(decision: Decision<Action>) -> Answer {
+    match decision {
+        Decision::Act(action) => Act(action),
+        Decision::Wait(wait) => Wait(wait.reason),
+        Decision::Blocked(block) => Blocked(block.reason),
+        Decision::Gone => Gone,
+        Decision::Settled(_) | Decision::Suspended(_) => panic!("not an answer to a deletion"),
+    }
+}
+
+type Case = (u8, &'static str, Desired, Observed, Answer);
+
+fn going(mut desired: Desired) -> Desired {
+    desired.deleting = true;
+    desired
+}
+
+/// A preview that is settled but for its deletion.
+fn preview() -> (Desired, Observed) {
+    let desired = going(desired(Environment::Preview));
+    let observed = settled(&desired);
+    (desired, observed)
+}
+
+fn case(
+    row: u8,
+    name: &'static str,
+    change: impl FnOnce(&mut Desired, &mut Observed),
+    answer: Answer,
+) -> Case {
+    let (mut desired, mut observed) = preview();
+    change(&mut desired, &mut observed);
+    (row, name, desired, observed, answer)
+}
+
+fn secret(ours: bool, owned: bool) -> Fact<Found> {
+    Fact::Known(Found {
+        uid: "u".into(),
+        ours,
+        owned,
+        form: None,
+        intact: true,
+    })
+}
+
+fn missing() -> Key {
+    Key::Missing("no key".into())
+}
+
+fn unmade(desired: &Desired) -> Observed {
+    let mut observed = fresh();
+    observed.recorded.effective = Some(effective(desired));
+    observed.branch = Fact::Unknown;
+    observed
+}
+
+fn taken_over(desired: &mut Desired, observed: &mut Observed, by_id: Option<&str>) {
+    let existing = ExistingBranch {
+        default: by_id.is_none().then_some(true),
+        name: None,
+        id: by_id.map(str::to_owned),
+    };
+    recorded(observed).taken_over = true;
+    observed.recorded.effective = Some(effective_takeover());
+    desired.existing = Some(existing);
+    desired.deletion_policy = Some(DeletionPolicy::Delete);
+}
+
+/// Rows 1 to 3: what needs nobody.
+fn letting_go() -> Vec<Case> {
+    let release = || Act(Action::ReleaseFinalizer);
+    let retain = |d: &mut Desired| d.deletion_policy = Some(DeletionPolicy::Retain);
+    let keep = || Act(Action::KeepSecret("it".into()));
+    vec![
+        case(1, "finalizer gone", |d, _| d.has_finalizer = false, Gone),
+        case(2, "nothing was ever made", |d, o| *o = unmade(d), release()),
+        case(
+            2,
+            "nothing was even resolved, without a key",
+            |_, o| {
+                *o = fresh();
+                o.key = missing();
+            },
+            release(),
+        ),
+        case(3, "Retain", |d, _| retain(d), release()),
+        case(
+            3,
+            "Retain without a key",
+            |d, o| {
+                retain(d);
+                o.key = missing();
+            },
+            release(),
+        ),
+        case(
+            3,
+            "Retain with a Secret that would go",
+            |d, o| {
+                retain(d);
+                o.secrets = [("it".to_owned(), secret(true, true))].into();
+            },
+            keep(),
+        ),
+        case(
+            3,
+            "Retain with a Secret that stays",
+            |d, o| {
+                retain(d);
+                o.secrets = [("it".to_owned(), secret(true, false))].into();
+            },
+            release(),
+        ),
+        case(
+            3,
+            "Retain with somebody else's Secret",
+            |d, o| {
+                retain(d);
+                o.secrets = [("it".to_owned(), secret(false, true))].into();
+            },
+            release(),
+        ),
+        case(
+            3,
+            "Retain was recorded and the profile would delete",
+            |_, o| {
+                if let Some(effective) = &mut o.recorded.effective {
+                    effective.deletion_policy = DeletionPolicy::Retain;
+                }
+            },
+            release(),
+        ),
+        case(
+            3,
+            "Delete of a branch that was taken over as the default",
+            |d, o| taken_over(d, o, None),
+            release(),
+        ),
+        case(
+            3,
+            "Delete of a branch that was taken over, and another id is named",
+            |d, o| taken_over(d, o, Some("br-other")),
+            release(),
+        ),
+    ]
+}
+
+/// Rows 4 to 8: the branch goes with the object.
+fn deleting() -> Vec<Case> {
+    let release = || Act(Action::ReleaseFinalizer);
+    let delete = || Act(Action::DeleteBranch("br-it".into()));
+    let behind = || Act(Action::LeaveBehind("preview/team/it".into()));
+    let refused = || Key::Refused("401".into());
+    let no_project = || Key::NoProject("404".into());
+    let lost = |o: &mut Observed, key: Key, going: bool| {
+        o.key = key;
+        o.namespace_going = going;
+        o.branch = Fact::Unknown;
+    };
+    vec![
+        case(
+            4,
+            "no key, namespace going",
+            |_, o| lost(o, missing(), true),
+            behind(),
+        ),
+        case(
+            4,
+            "key refused, namespace going",
+            |_, o| lost(o, refused(), true),
+            behind(),
+        ),
+        case(
+            4,
+            "no project, namespace going",
+            |_, o| lost(o, no_project(), true),
+            behind(),
+        ),
+        case(
+            5,
+            "no key",
+            |_, o| lost(o, missing(), false),
+            Wait(Reason::KeyNotFound),
+        ),
+        case(
+            5,
+            "key refused",
+            |_, o| lost(o, refused(), false),
+            Blocked(Reason::KeyRefused),
+        ),
+        case(
+            5,
+            "no project",
+            |_, o| lost(o, no_project(), false),
+            Blocked(Reason::ProjectNotFound),
+        ),
+        case(
+            5,
+            "no key, and a branch may have been made",
+            |d, o| {
+                *o = unmade(d);
+                o.key = missing();
+            },
+            Wait(Reason::KeyNotFound),
+        ),
+        case(
+            6,
+            "an older object has the branch",
+            |_, o| o.older_rival = Some("x".into()),
+            release(),
+        ),
+        case(
+            7,
+            "unknown",
+            |_, o| o.branch = Fact::Unknown,
+            Wait(Reason::NeonUnavailable),
+        ),
+        case(
+            7,
+            "protected",
+            |_, o| seen(o).protected = true,
+            Wait(Reason::BranchProtected),
+        ),
+        case(
+            7,
+            "children",
+            |_, o| o.children = vec!["c".into()],
+            Wait(Reason::ChildrenExist),
+        ),
+        case(
+            7,
+            "a migration runs",
+            |_, o| o.branch_free = false,
+            Wait(Reason::MigrationRunning),
+        ),
+        case(7, "nothing in the way", |_, _| {}, delete()),
+        case(7, "suspended", |d, _| d.suspend = true, delete()),
+        case(
+            7,
+            "a broken spec",
+            |d, _| d.rest = Err(crate::database::desired::invalid("no")),
+            delete(),
+        ),
+        case(
+            7,
+            "made, but never recorded",
+            |d, o| {
+                *o = unmade(d);
+                o.marked = Some(a_branch("br-it", "preview/team/it"));
+            },
+            delete(),
+        ),
+        case(
+            7,
+            "taken over, and Delete names it by id",
+            |d, o| taken_over(d, o, Some("br-it")),
+            delete(),
+        ),
+        case(
+            8,
+            "branch gone, Secret left",
+            |_, o| {
+                o.branch = Fact::Absent;
+                o.secrets = [("it".to_owned(), secret(true, true))].into();
+            },
+            Act(Action::WithdrawSecret("it".into())),
+        ),
+        case(
+            8,
+            "branch gone, somebody else's Secret left",
+            |_, o| {
+                o.branch = Fact::Absent;
+                o.secrets = [("it".to_owned(), secret(false, true))].into();
+            },
+            release(),
+        ),
+        case(
+            8,
+            "branch and Secret gone",
+            |_, o| o.branch = Fact::Absent,
+            release(),
+        ),
+    ]
+}
+
+#[test]
+fn every_row_of_the_table() {
+    let cases: Vec<Case> = letting_go().into_iter().chain(deleting()).collect();
+    for number in 1..=8 {
+        assert!(cases.iter().any(|case| case.0 == number), "row {number}");
+    }
+    for (row, name, desired, observed, wanted) in cases {
+        let decided = answer(deletion::decide(&desired, &observed));
+        assert_eq!(decided, wanted, "row {row}: {name}");
+    }
+}
+
+#[test]
+fn waiting_says_for_whom() {
+    let (desired, mut observed) = preview();
+    observed.children = vec!["a (NeonDatabase team/a)".into(), "b".into()];
+    let Decision::Wait(wait) = deletion::decide(&desired, &observed) else {
+        panic!("children are waited for");
+    };
+    assert_eq!(
+        wait.message,
+        "the branch preview/team/it has children: a (NeonDatabase team/a), b"
+    );
+}
+
+#[test]
+fn the_spec_may_ask_to_delete_what_the_profile_retains() {
+    let object = object(Environment::Staging, json!({"deletionPolicy": "Delete"}));
+    let asked = going(Desired::of(&object, "default"));
+    let mut observed = settled(&asked);
+    assert!(deletes(&asked, &observed));
+    observed.recorded.effective = None;
+    assert!(deletes(&asked, &observed));
+    assert!(!deletes(&going(desired(Environment::Staging)), &observed));
+}

@@ -1,0 +1,342 @@
+//! Specs and what they ask.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::database::fixtures::object;
+
+fn desired(environment: Environment, spec: Value) -> Desired {
+    Desired::of(&object(environment, spec), "default")
+}
+
+fn asked(spec: Value) -> Rest {
+    desired(Environment::Staging, spec).rest.unwrap()
+}
+
+fn refused(environment: Environment, spec: Value) -> String {
+    let block = desired(environment, spec).rest.unwrap_err();
+    assert_eq!(block.reason, Reason::InvalidSpec);
+    block.message
+}
+
+fn secret(name: &str, role: &str, database: &str) -> WantedSecret {
+    WantedSecret {
+        name: name.into(),
+        role: role.into(),
+        database: database.into(),
+    }
+}
+
+#[test]
+fn lengths_of_time() {
+    let rows = [
+        ("90s", Some(90)),
+        ("5m", Some(300)),
+        ("72h", Some(259_200)),
+        ("14d", Some(1_209_600)),
+        ("999999999d", Some(86_399_999_913_600)),
+        ("9223372036854775807d", None),
+        ("", None),
+        ("s", None),
+        ("5", None),
+        ("5w", None),
+        ("5m30s", None),
+        ("é", None),
+    ];
+    for (text, seconds) in rows {
+        match (duration("spec.x", text), seconds) {
+            (Ok(found), Some(seconds)) => assert_eq!(found.as_secs(), seconds, "{text}"),
+            (Err(block), None) => assert_eq!(
+                block.message,
+                format!("spec.x: {text} is not a length of time such as 90s, 5m, 72h or 14d")
+            ),
+            (found, _) => panic!("{text}: {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn defaults_of_each_environment() {
+    use Environment::{Development, Preview, Production, Staging};
+    use SuspendAfter::{Never, Seconds};
+    let lease = SignedDuration::from_hours(72);
+    let small = ((0.25, 1.0), Seconds(300), false);
+    let rows = [
+        (
+            Production,
+            ((0.5, 4.0), Never, true),
+            None,
+            DeletionPolicy::Retain,
+        ),
+        (Staging, small, None, DeletionPolicy::Retain),
+        (Development, small, None, DeletionPolicy::Delete),
+        (Preview, small, Some(lease), DeletionPolicy::Delete),
+    ];
+    for (environment, (units, suspend, protected), lease, policy) in rows {
+        let desired = desired(environment, json!({}));
+        let name = format!("{}/team/it", environment.as_str());
+        assert_eq!(desired.branch_name, name);
+        assert_eq!(desired.deletion_policy(None), policy, "{name}");
+        let rest = desired.rest.unwrap();
+        assert_eq!(rest.compute_units, units, "{name}");
+        assert_eq!(rest.suspend_after, suspend, "{name}");
+        assert_eq!(
+            rest.protected,
+            Setting {
+                value: protected,
+                explicit: false
+            },
+            "{name}"
+        );
+        assert_eq!(rest.lease, lease, "{name}");
+    }
+}
+
+#[test]
+fn the_spec_wins_over_the_profile() {
+    let rest = asked(json!({
+        "branch": {"protected": true},
+        "compute": {"minCU": 1.0, "maxCU": 2.0, "suspendAfter": "never"},
+    }));
+    assert_eq!(
+        rest.protected,
+        Setting {
+            value: true,
+            explicit: true
+        }
+    );
+    assert_eq!(rest.compute_units, (1.0, 2.0));
+    assert_eq!(rest.suspend_after, SuspendAfter::Never);
+    let suspend = |text: &str| asked(json!({"compute": {"suspendAfter": text}})).suspend_after;
+    assert_eq!(suspend("default"), SuspendAfter::Default);
+    assert_eq!(suspend("2m"), SuspendAfter::Seconds(120));
+}
+
+#[test]
+fn what_neon_means_by_its_numbers() {
+    let rows = [
+        (SuspendAfter::Default, 0, true),
+        (SuspendAfter::Default, 300, true),
+        (SuspendAfter::Seconds(300), 0, true),
+        (SuspendAfter::Seconds(300), -1, false),
+        (SuspendAfter::Never, -1, true),
+        (SuspendAfter::Never, 0, false),
+        (SuspendAfter::Seconds(60), 60, true),
+        (SuspendAfter::Seconds(60), 300, false),
+    ];
+    for (asked, seconds, same) in rows {
+        assert_eq!(asked.is(seconds), same, "{asked:?} {seconds}");
+    }
+}
+
+#[test]
+fn a_lease_gives_way_to_what_excludes_it_unless_the_spec_says_it() {
+    let lease = |spec| desired(Environment::Preview, spec).rest.unwrap().lease;
+    let hours = |n| Some(SignedDuration::from_hours(n));
+    let rows = [
+        (json!({}), hours(72)),
+        (json!({"branch": {"lease": "24h"}}), hours(24)),
+        (json!({"branch": {"lease": "never"}}), None),
+        (json!({"branch": {"protected": true}}), None),
+        (json!({"branch": {"existing": {"name": "x"}}}), None),
+        (json!({"deletionPolicy": "Retain"}), None),
+    ];
+    for (spec, expected) in rows {
+        assert_eq!(lease(spec.clone()), expected, "{spec}");
+    }
+    let staging = json!({"branch": {"lease": "24h"}, "deletionPolicy": "Delete"});
+    assert_eq!(asked(staging).lease, hours(24));
+}
+
+#[test]
+fn a_lease_that_a_profile_excludes_is_refused() {
+    let lease = || json!({"branch": {"lease": "24h"}});
+    assert_eq!(
+        refused(Environment::Staging, lease()),
+        "spec.branch.lease: the deletion policy of a staging is Retain, and Neon would delete the branch when nobody \
+         renews the lease: set spec.deletionPolicy to Delete"
+    );
+    let protected = json!({"branch": {"lease": "24h"}, "deletionPolicy": "Delete"});
+    assert_eq!(
+        refused(Environment::Production, protected),
+        "spec.branch.lease: a production is protected, and Neon allows no expiry on a protected branch: set \
+         spec.branch.protected to false"
+    );
+}
+
+#[test]
+fn a_lease_on_the_default_branch_is_refused() {
+    let spec = json!({"branch": {"lease": "24h", "protected": false}, "deletionPolicy": "Delete"});
+    assert_eq!(
+        refused(Environment::Production, spec),
+        "spec.branch.lease: a production takes over the project's default branch, which Neon never lets expire: set \
+         spec.branch.parent"
+    );
+}
+
+#[test]
+fn secrets_that_are_asked_for() {
+    let two =
+        json!([{"name": "web", "access": "ReadWrite"}, {"name": "report", "access": "ReadOnly"}]);
+    let both = json!([{"name": "app"}, {"name": "jobs"}]);
+    let rows = [
+        // the default: one, where there is no doubt
+        (json!({}), vec![secret("it", "web", "app")]),
+        (json!({"roles": two}), vec![secret("it", "web", "app")]),
+        (json!({"databases": both}), vec![]),
+        (
+            json!({"roles": [{"name": "report", "access": "ReadOnly"}]}),
+            vec![],
+        ),
+        (
+            json!({"roles": [{"name": "web", "access": "ReadWrite"}, {"name": "api", "access": "ReadWrite"}]}),
+            vec![],
+        ),
+        // named, with what is left out filled in where it is clear
+        (
+            json!({"connectionSecrets": [{"name": "s"}]}),
+            vec![secret("s", "web", "app")],
+        ),
+        (
+            json!({"roles": two, "connectionSecrets": [{"name": "s", "role": "report"}, {"name": "t"}]}),
+            vec![secret("s", "report", "app"), secret("t", "web", "app")],
+        ),
+        (
+            json!({"databases": both, "connectionSecrets": [{"name": "s", "database": "jobs"}]}),
+            vec![secret("s", "web", "jobs")],
+        ),
+        (
+            json!({"databases": both, "roles": [{"name": "web", "access": "ReadWrite", "databases": ["jobs"]}],
+                   "connectionSecrets": [{"name": "s"}]}),
+            vec![secret("s", "web", "jobs")],
+        ),
+    ];
+    for (spec, expected) in rows {
+        assert_eq!(asked(spec.clone()).secrets, expected, "{spec}");
+    }
+}
+
+#[test]
+fn secrets_that_cannot_be_known() {
+    let both = json!([{"name": "app"}, {"name": "jobs"}]);
+    let rows = [
+        (
+            json!({"connectionSecrets": [{"name": "s", "role": "nobody"}]}),
+            "spec.connectionSecrets[0].role: nobody is not in spec.roles",
+        ),
+        (
+            json!({"roles": [{"name": "a", "access": "ReadWrite"}, {"name": "b", "access": "ReadWrite"}],
+                   "connectionSecrets": [{"name": "s"}]}),
+            "spec.connectionSecrets[0].role: must be named, because 2 roles are ReadWrite",
+        ),
+        (
+            json!({"databases": both, "connectionSecrets": [{"name": "s"}]}),
+            "spec.connectionSecrets[0].database: must be named, because the role web may enter 2 databases",
+        ),
+        (
+            json!({"databases": both, "roles": [{"name": "web", "access": "ReadWrite", "databases": ["jobs"]}],
+                   "connectionSecrets": [{"name": "r", "database": "jobs"}, {"name": "s", "database": "app"}]}),
+            "spec.connectionSecrets[1].database: the role web may not enter app",
+        ),
+    ];
+    for (spec, message) in rows {
+        assert_eq!(
+            refused(Environment::Staging, spec.clone()),
+            message,
+            "{spec}"
+        );
+    }
+}
+
+#[test]
+fn names_that_roles_cannot_have() {
+    let role = |name: &str| json!({"roles": [{"name": name, "access": "ReadOnly"}]});
+    for name in [
+        "pg_read_all_data",
+        "neon_superuser",
+        "cloud_admin",
+        "public",
+    ] {
+        assert_eq!(
+            refused(Environment::Staging, role(name)),
+            format!("spec.roles[0].name: {name} is reserved")
+        );
+    }
+    // bytes, not characters: the schema counts characters
+    assert_eq!(
+        refused(Environment::Staging, role(&"é".repeat(30))),
+        "spec.roles[0].name: longer than 58 bytes, which leaves no room for logins"
+    );
+    assert_eq!(asked(role(&"e".repeat(58))).roles[0].name.len(), 58);
+    let owner = json!({"databases": [{"name": "app", "owner": "boss"}], "roles": [{"name": "boss", "access": "Admin"}]});
+    assert_eq!(
+        refused(Environment::Staging, owner),
+        "spec.roles[0].name: boss owns the database app; an application role cannot be an owner"
+    );
+}
+
+#[test]
+fn an_owner_that_is_made_for_a_database_is_no_application_role_either() {
+    let default = json!({"roles": [{"name": "app_owner", "access": "Admin"}]});
+    assert_eq!(
+        refused(Environment::Staging, default),
+        "spec.roles[0].name: app_owner owns the database app; an application role cannot be an owner"
+    );
+}
+
+#[test]
+fn roles_enter_the_databases_they_list_or_all() {
+    let spec = json!({
+        "databases": [{"name": "app"}, {"name": "jobs", "owner": "boss"}],
+        "roles": [{"name": "all", "access": "ReadOnly"}, {"name": "one", "access": "Admin", "databases": ["jobs"]}],
+    });
+    let rest = asked(spec);
+    assert_eq!(rest.roles[0].databases, ["app", "jobs"]);
+    assert_eq!(rest.roles[1].databases, ["jobs"]);
+    assert_eq!(rest.databases[0].owner_if_new(), "app_owner");
+    assert_eq!(rest.databases[1].owner_if_new(), "boss");
+}
+
+#[test]
+fn the_deletion_policy_is_the_specs_then_the_record_then_the_profiles() {
+    use DeletionPolicy::{Delete, Retain};
+    let preview = |spec| desired(Environment::Preview, spec);
+    assert_eq!(preview(json!({})).deletion_policy(None), Delete);
+    assert_eq!(preview(json!({})).deletion_policy(Some(Retain)), Retain);
+    let explicit = preview(json!({"deletionPolicy": "Delete"}));
+    assert_eq!(explicit.deletion_policy(Some(Retain)), Delete);
+}
+
+#[test]
+fn what_is_inside_is_known_by_its_digest() {
+    let digest = |spec, branch, life| asked(spec).content_digest(branch, life);
+    let one = digest(json!({}), "br-1", "a");
+    assert_eq!(one, digest(json!({}), "br-1", "a"));
+    // what is outside of the branch does not count
+    assert_eq!(
+        one,
+        digest(json!({"compute": {"suspendAfter": "never"}}), "br-1", "a")
+    );
+    let others = [
+        digest(json!({}), "br-2", "a"),
+        digest(json!({}), "br-1", "b"),
+        digest(
+            json!({"databases": [{"name": "app", "extensions": [{"name": "pg_trgm"}]}]}),
+            "br-1",
+            "a",
+        ),
+        digest(
+            json!({"databases": [{"name": "app", "owner": "boss"}]}),
+            "br-1",
+            "a",
+        ),
+        digest(
+            json!({"roles": [{"name": "web", "access": "Admin"}]}),
+            "br-1",
+            "a",
+        ),
+    ];
+    for other in others {
+        assert_ne!(one, other);
+    }
+}

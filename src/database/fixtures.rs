@@ -1,0 +1,220 @@
+//! What the tests of this kind start from: an object, what it asks, and a world in which it is settled.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::{Value, json};
+
+use super::desired::{Desired, Rest};
+use super::observe::{Observed, Parent, incarnation};
+use crate::api::{
+    BRANCH_FINALIZER, BranchStatus, ConnectionSecretStatus, Credentials, DatabaseRef,
+    DatabaseStatus, DeletionPolicy, Effective, EndpointStatus, Environment, NeonDatabase,
+    NeonDatabaseStatus, ParentBranch, RoleStatus,
+};
+use crate::neon::{Branch, BranchId, BranchState, Database, Endpoint, EndpointState, EndpointType};
+use crate::reconcile::Fact;
+
+pub(super) const INTERVAL: Duration = Duration::from_mins(1);
+
+/// A moment so many seconds after the branch of [`settled`] was made.
+pub(super) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+/// Long enough after everything was made.
+pub(super) fn now() -> Timestamp {
+    at(3_600)
+}
+
+/// An object with one database, one role and so one Secret; `spec` is laid over that.
+pub(super) fn object(environment: Environment, spec: Value) -> NeonDatabase {
+    let mut whole = json!({
+        "projectId": "quiet-sea-1",
+        "environment": environment.as_str(),
+        "databases": [{"name": "app"}],
+        "roles": [{"name": "web", "access": "ReadWrite"}],
+    });
+    if let (Some(whole), Value::Object(spec)) = (whole.as_object_mut(), spec) {
+        whole.extend(spec);
+    }
+    let mut object = NeonDatabase::new("it", serde_json::from_value(whole).unwrap());
+    object.metadata.namespace = Some("team".into());
+    object.metadata.uid = Some("uid-it".into());
+    object.metadata.generation = Some(3);
+    object.metadata.creation_timestamp = Some(Time(at(-60)));
+    object.metadata.finalizers = Some(vec![BRANCH_FINALIZER.into()]);
+    object
+}
+
+pub(super) fn desired(environment: Environment) -> Desired {
+    Desired::of(&object(environment, json!({})), "default")
+}
+
+pub(super) fn rest(desired: &Desired) -> &Rest {
+    desired.rest.as_ref().unwrap()
+}
+
+pub(super) fn a_branch(id: &str, name: &str) -> Branch {
+    Branch {
+        id: id.into(),
+        name: name.into(),
+        parent_id: Some("br-parent".into()),
+        current_state: BranchState::Ready,
+        pending_state: None,
+        default: false,
+        protected: false,
+        created_at: at(0),
+        last_reset_at: None,
+        expires_at: None,
+        annotations: BTreeMap::new(),
+    }
+}
+
+pub(super) fn an_endpoint(desired: &Desired) -> Endpoint {
+    let rest = rest(desired);
+    Endpoint {
+        id: "ep-it".into(),
+        branch_id: "br-it".into(),
+        host: "ep-it.local.localhost".into(),
+        endpoint_type: EndpointType::ReadWrite,
+        current_state: EndpointState::Idle,
+        autoscaling_limit_min_cu: rest.compute_units.0,
+        autoscaling_limit_max_cu: rest.compute_units.1,
+        suspend_timeout_seconds: rest.suspend_after.seconds(),
+    }
+}
+
+pub(super) fn parent_ref(name: &str) -> ParentBranch {
+    ParentBranch {
+        database_ref: Some(DatabaseRef { name: name.into() }),
+        branch_name: None,
+    }
+}
+
+pub(super) fn a_parent(ready: bool) -> Fact<Parent> {
+    Fact::Known(Parent {
+        name: "mother".into(),
+        branch: Some(BranchId::from("br-parent")),
+        ready,
+    })
+}
+
+pub(super) fn a_database(name: &str, owner: &str) -> Database {
+    Database {
+        name: name.into(),
+        owner_name: owner.into(),
+    }
+}
+
+/// What an own branch resolves to.
+pub(super) fn effective(desired: &Desired) -> Effective {
+    Effective {
+        branch_name: Some(desired.branch_name.clone()),
+        existing: None,
+        parent: Some(parent_ref("mother")),
+        deletion_policy: desired.profile.deletion_policy,
+    }
+}
+
+/// What a branch that is taken over resolves to.
+pub(super) fn effective_takeover() -> Effective {
+    Effective {
+        branch_name: None,
+        existing: Some(crate::api::ExistingBranch {
+            default: Some(true),
+            name: None,
+            id: None,
+        }),
+        parent: None,
+        deletion_policy: DeletionPolicy::Retain,
+    }
+}
+
+/// Nothing done yet, and everything there that the first steps need.
+pub(super) fn fresh() -> Observed {
+    Observed {
+        branch: Fact::Absent,
+        existing: Fact::Absent,
+        parent: a_parent(true),
+        endpoint: Fact::Absent,
+        ..Observed::nothing(NeonDatabaseStatus::default(), INTERVAL)
+    }
+}
+
+/// Everything as it is asked.
+pub(super) fn settled(desired: &Desired) -> Observed {
+    let rest = rest(desired);
+    let mut branch = a_branch("br-it", &desired.branch_name);
+    branch.protected = rest.protected.value;
+    branch.expires_at = rest
+        .lease
+        .map(|lease| now() + lease - SignedDuration::from_hours(1));
+    let endpoint = an_endpoint(desired);
+    let incarnation = incarnation(&branch);
+    let recorded = NeonDatabaseStatus {
+        observed_generation: desired.generation,
+        effective: Some(effective(desired)),
+        branch: Some(BranchStatus {
+            id: branch.id.to_string(),
+            name: branch.name.clone(),
+            parent_id: Some("br-parent".into()),
+            is_default: false,
+            protected: branch.protected,
+            taken_over: false,
+            incarnation: incarnation.clone(),
+            credentials: Credentials::Own,
+            created_time: Time(branch.created_at),
+            expiry_time: branch.expires_at.map(Time),
+        }),
+        endpoint: Some(EndpointStatus {
+            id: endpoint.id.to_string(),
+            host: endpoint.host.clone(),
+            min_cu: endpoint.autoscaling_limit_min_cu,
+            max_cu: endpoint.autoscaling_limit_max_cu,
+            suspend_after: "300s".into(),
+            requested: None,
+        }),
+        databases: vec![DatabaseStatus {
+            name: "app".into(),
+            owner: "app_owner".into(),
+            created: true,
+            extensions: Vec::new(),
+        }],
+        roles: vec![RoleStatus {
+            name: "web".into(),
+            login: Some("web_g1".into()),
+            not_granted: Vec::new(),
+        }],
+        content_digest: Some(rest.content_digest("br-it", &incarnation)),
+        connection_secrets: vec![ConnectionSecretStatus {
+            name: "it".into(),
+            role: "web".into(),
+            database: "app".into(),
+            login: "web_g1".into(),
+        }],
+        ..NeonDatabaseStatus::default()
+    };
+    Observed {
+        branch: Fact::Known(branch),
+        endpoint: Fact::Known(endpoint),
+        parent: a_parent(true),
+        current_secrets: ["it".to_owned()].into(),
+        ..Observed::nothing(recorded, INTERVAL)
+    }
+}
+
+/// The recorded branch, to be changed.
+pub(super) fn recorded(observed: &mut Observed) -> &mut BranchStatus {
+    observed.recorded.branch.as_mut().unwrap()
+}
+
+/// The observed branch, to be changed.
+pub(super) fn seen(observed: &mut Observed) -> &mut Branch {
+    match &mut observed.branch {
+        Fact::Known(branch) => branch,
+        Fact::Absent | Fact::Unknown => panic!("no branch is known"),
+    }
+}

@@ -1,0 +1,100 @@
+//! The decision table, row by row.
+
+mod first_steps;
+mod inside_the_branch;
+mod the_branch;
+mod which_branch;
+
+use super::*;
+use crate::database::fixtures::{INTERVAL, now};
+use crate::database::plan;
+
+/// An answer as the table has it: the words of a message are tested apart.
+#[derive(Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "few, and short-lived")]
+enum Answer {
+    Act(Action),
+    Wait(Reason),
+    Blocked(Reason),
+    Settled,
+    Suspended,
+    Gone,
+}
+
+fn answer(decision: Next) -> Answer {
+    match decision {
+        Decision::Act(action) => Answer::Act(action),
+        Decision::Wait(wait) => Answer::Wait(wait.reason),
+        Decision::Blocked(block) => Answer::Blocked(block.reason),
+        Decision::Settled(after) => {
+            assert_eq!(after, INTERVAL);
+            Answer::Settled
+        }
+        Decision::Suspended(_) => Answer::Suspended,
+        Decision::Gone => Answer::Gone,
+    }
+}
+
+struct Row {
+    number: u8,
+    name: &'static str,
+    desired: Desired,
+    observed: Observed,
+    answer: Answer,
+}
+
+/// Rows that start from one situation, each with one thing changed.
+struct Rows {
+    desired: Desired,
+    observed: Observed,
+    table: Vec<Row>,
+}
+
+impl Rows {
+    fn from(desired: Desired, observed: Observed) -> Self {
+        Self {
+            desired,
+            observed,
+            table: Vec::new(),
+        }
+    }
+
+    fn row(
+        mut self,
+        number: u8,
+        name: &'static str,
+        change: impl FnOnce(&mut Desired, &mut Observed),
+        answer: Answer,
+    ) -> Self {
+        let (mut desired, mut observed) = (self.desired.clone(), self.observed.clone());
+        change(&mut desired, &mut observed);
+        self.table.push(Row {
+            number,
+            name,
+            desired,
+            observed,
+            answer,
+        });
+        self
+    }
+}
+
+#[test]
+fn every_row_of_the_table() {
+    let rows: Vec<Row> = [
+        first_steps::rows(),
+        which_branch::rows(),
+        the_branch::rows(),
+        inside_the_branch::rows(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    for number in 1..=27 {
+        assert!(rows.iter().any(|row| row.number == number), "row {number}");
+    }
+    for row in rows {
+        let decided = answer(plan::decide(&row.desired, &row.observed, now()));
+        assert_eq!(decided, row.answer, "row {}: {}", row.number, row.name);
+    }
+}

@@ -1,0 +1,251 @@
+//! Rows 19 to 27: inside of the branch.
+
+#![expect(clippy::too_many_lines, reason = "a table, one entry after the other")]
+
+use serde_json::json;
+
+use super::super::*;
+use super::Answer::{Act, Blocked, Settled, Wait};
+use super::{Row, Rows};
+use crate::api::Environment;
+use crate::database::credentials::Found;
+use crate::database::fixtures::{a_database, desired, object, recorded, settled};
+
+pub(super) fn rows() -> Vec<Row> {
+    let staging = desired(Environment::Staging);
+    let rows = compute_rows(Rows::from(staging.clone(), settled(&staging)));
+    secret_rows(contents_rows(rows)).table
+}
+
+fn compute_rows(rows: Rows) -> Rows {
+    let change = |o: &mut Observed, change: fn(&mut Endpoint)| {
+        if let Fact::Known(endpoint) = &mut o.endpoint {
+            change(endpoint);
+        }
+    };
+    let sent = requested((0.25, 1.0), SuspendAfter::Seconds(300));
+    rows.row(
+        19,
+        "no endpoint",
+        |_, o| o.endpoint = Fact::Absent,
+        Act(Action::CreateEndpoint),
+    )
+    .row(
+        19,
+        "endpoint unknown",
+        |_, o| o.endpoint = Fact::Unknown,
+        Wait(Reason::NeonUnavailable),
+    )
+    .row(
+        19,
+        "endpoint being made",
+        |_, o| change(o, |e| e.current_state = EndpointState::Init),
+        Wait(Reason::OperationsRunning),
+    )
+    .row(
+        19,
+        "another smallest size",
+        |_, o| change(o, |e| e.autoscaling_limit_min_cu = 0.5),
+        Act(Action::ResizeCompute),
+    )
+    .row(
+        19,
+        "another largest size",
+        |_, o| change(o, |e| e.autoscaling_limit_max_cu = 2.0),
+        Act(Action::ResizeCompute),
+    )
+    .row(
+        19,
+        "another suspend time",
+        |_, o| change(o, |e| e.suspend_timeout_seconds = 60),
+        Act(Action::ResizeCompute),
+    )
+    .row(
+        19,
+        "Neon's default suspend time is the same",
+        |_, o| change(o, |e| e.suspend_timeout_seconds = 0),
+        Settled,
+    )
+    .row(
+        19,
+        "Neon stores something else than was sent",
+        move |_, o| {
+            change(o, |e| e.suspend_timeout_seconds = 60);
+            o.recorded.endpoint.as_mut().unwrap().requested = Some(sent);
+        },
+        Settled,
+    )
+    .row(
+        19,
+        "something else was sent before",
+        |_, o| {
+            change(o, |e| e.suspend_timeout_seconds = 60);
+            o.recorded.endpoint.as_mut().unwrap().requested = Some("1-1 CU, suspend 0".into());
+        },
+        Act(Action::ResizeCompute),
+    )
+}
+
+fn contents_rows(rows: Rows) -> Rows {
+    let listed = |o: &mut Observed, roles: &[&str], databases: &[(&str, &str)]| {
+        o.recorded.content_digest = None;
+        o.api_roles = Fact::Known(roles.iter().map(|&r| r.to_owned()).collect());
+        o.databases = Fact::Known(databases.iter().map(|(n, w)| a_database(n, w)).collect());
+    };
+    let inherited = |o: &mut Observed, shared: Fact<Vec<String>>| {
+        listed(o, &["app_owner"], &[("app", "app_owner")]);
+        recorded(o).credentials = Credentials::Inherited;
+        o.shared_passwords = shared;
+    };
+    let (name, owner) = ("app".to_owned(), "app_owner".to_owned());
+    rows.row(
+        20,
+        "contents unknown",
+        |_, o| o.recorded.content_digest = None,
+        Wait(Reason::NeonUnavailable),
+    )
+    .row(
+        20,
+        "owner missing",
+        |_, o| listed(o, &[], &[]),
+        Act(Action::CreateRole(owner.clone())),
+    )
+    .row(
+        20,
+        "database missing",
+        |_, o| {
+            listed(o, &["app_owner"], &[]);
+            o.recorded.databases.clear();
+        },
+        Act(Action::RecordDatabase {
+            name: name.clone(),
+            owner: owner.clone(),
+        }),
+    )
+    .row(
+        20,
+        "database missing and recorded",
+        |_, o| listed(o, &["app_owner"], &[]),
+        Act(Action::CreateDatabase { name, owner }),
+    )
+    .row(
+        21,
+        "database owned by another role",
+        |d, o| {
+            *d = Desired::of(
+                &object(
+                    Environment::Staging,
+                    json!({"databases": [{"name": "app", "owner": "boss"}]}),
+                ),
+                "default",
+            );
+            listed(o, &["app_owner", "boss"], &[("app", "app_owner")]);
+        },
+        Blocked(Reason::DatabaseRejected),
+    )
+    .row(
+        21,
+        "database owned by an application role",
+        |_, o| listed(o, &["web"], &[("app", "web")]),
+        Blocked(Reason::DatabaseRejected),
+    )
+    .row(
+        21,
+        "whoever owns it, where the spec names nobody",
+        |_, o| listed(o, &["x"], &[("app", "x")]),
+        Act(Action::PrepareContents),
+    )
+    .row(
+        22,
+        "two passwords are the parent's",
+        |_, o| inherited(o, Fact::Known(vec!["a".into(), "b".into()])),
+        Act(Action::ResetPassword("a".into())),
+    )
+    .row(
+        22,
+        "no password is the parent's",
+        |_, o| inherited(o, Fact::Known(Vec::new())),
+        Act(Action::RetireLogins),
+    )
+    .row(
+        22,
+        "there is no parent any more",
+        |_, o| inherited(o, Fact::Absent),
+        Act(Action::RetireLogins),
+    )
+    .row(
+        22,
+        "nobody knows whether passwords are the parent's",
+        |_, o| inherited(o, Fact::Unknown),
+        Wait(Reason::NeonUnavailable),
+    )
+    .row(
+        23,
+        "all is there but what SQL makes",
+        |_, o| listed(o, &["app_owner"], &[("app", "app_owner")]),
+        Act(Action::PrepareContents),
+    )
+    .row(
+        23,
+        "nothing inside is managed",
+        |d, o| {
+            *d = Desired::of(
+                &object(Environment::Staging, json!({"databases": [], "roles": []})),
+                "default",
+            );
+            o.recorded.content_digest = None;
+            o.recorded.connection_secrets.clear();
+        },
+        Settled,
+    )
+}
+
+fn secret_rows(rows: Rows) -> Rows {
+    let found = |ours| {
+        Fact::Known(Found {
+            uid: "u".into(),
+            ours,
+            owned: true,
+            form: None,
+            intact: false,
+        })
+    };
+    rows.row(
+        24,
+        "somebody else's Secret has the name",
+        |_, o| {
+            o.current_secrets.clear();
+            o.secrets = [("it".to_owned(), found(false))].into();
+        },
+        Blocked(Reason::SecretConflict),
+    )
+    .row(
+        25,
+        "the Secret is missing",
+        |_, o| {
+            o.current_secrets.clear();
+            o.secrets = [("it".to_owned(), Fact::Absent)].into();
+        },
+        Act(Action::PublishCredentials("web".into())),
+    )
+    .row(
+        25,
+        "the Secret was edited",
+        |_, o| {
+            o.current_secrets.clear();
+            o.secrets = [("it".to_owned(), found(true))].into();
+        },
+        Act(Action::PublishCredentials("web".into())),
+    )
+    .row(
+        26,
+        "another Secret is out",
+        |_, o| {
+            let mut old = o.recorded.connection_secrets[0].clone();
+            old.name = "old".into();
+            o.recorded.connection_secrets.insert(0, old);
+        },
+        Act(Action::WithdrawSecret("old".into())),
+    )
+    .row(27, "all is as asked", |_, _| {}, Settled)
+}

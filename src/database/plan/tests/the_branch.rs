@@ -1,0 +1,220 @@
+//! Rows 11 to 18: a branch is recorded.
+
+#![expect(clippy::too_many_lines, reason = "a table, one entry after the other")]
+
+use serde_json::json;
+
+use super::super::*;
+use super::Answer::{Act, Blocked, Settled, Suspended, Wait};
+use super::{Row, Rows};
+use crate::api::Environment;
+use crate::database::fixtures::{at, desired, now, object, recorded, seen, settled};
+
+pub(super) fn rows() -> Vec<Row> {
+    let staging = desired(Environment::Staging);
+    let preview = desired(Environment::Preview);
+    let observed = settled(&staging);
+    let gone = |o: &mut Observed| o.branch = Fact::Absent;
+    let lease = SignedDuration::from_hours(72);
+    Rows::from(staging, observed)
+        .row(
+            11,
+            "not listed yet",
+            |_, o| {
+                gone(o);
+                recorded(o).created_time.0 = now() - SignedDuration::from_secs(59);
+            },
+            Wait(Reason::OperationsRunning),
+        )
+        .row(
+            11,
+            "unknown",
+            |_, o| o.branch = Fact::Unknown,
+            Wait(Reason::NeonUnavailable),
+        )
+        .row(
+            11,
+            "staging is gone",
+            |_, o| gone(o),
+            Blocked(Reason::BranchMissing),
+        )
+        .row(
+            11,
+            "staging is gone and suspended",
+            |d, o| {
+                d.suspend = true;
+                gone(o);
+            },
+            Suspended,
+        )
+        .row(
+            11,
+            "a preview is gone",
+            |d, o| {
+                *d = preview.clone();
+                gone(o);
+            },
+            Act(Action::ForgetBranch),
+        )
+        .row(
+            11,
+            "a preview that was taken over is gone",
+            |d, o| {
+                *d = preview.clone();
+                gone(o);
+                recorded(o).taken_over = true;
+            },
+            Blocked(Reason::BranchMissing),
+        )
+        .row(
+            12,
+            "an older object holds the branch",
+            |_, o| o.older_rival = Some("NeonDatabase a/b".into()),
+            Blocked(Reason::BranchClaimed),
+        )
+        .row(
+            13,
+            "the branch was reset",
+            |_, o| seen(o).last_reset_at = Some(at(1_000)),
+            Act(Action::RecordIncarnation),
+        )
+        .row(
+            14,
+            "the branch is being made",
+            |_, o| seen(o).current_state = BranchState::Init,
+            Wait(Reason::OperationsRunning),
+        )
+        .row(
+            14,
+            "the branch is being reset",
+            |_, o| seen(o).current_state = BranchState::Resetting,
+            Wait(Reason::OperationsRunning),
+        )
+        .row(
+            15,
+            "a lease that nobody wants",
+            |_, o| seen(o).expires_at = Some(at(9_000)),
+            Act(Action::EndLease),
+        )
+        .row(
+            15,
+            "a lease of a branch that was taken over",
+            |_, o| {
+                seen(o).expires_at = Some(at(9_000));
+                recorded(o).taken_over = true;
+            },
+            Settled,
+        )
+        .row(
+            15,
+            "no lease yet",
+            |d, o| {
+                *d = preview.clone();
+                *o = settled(d);
+                seen(o).expires_at = None;
+            },
+            Act(Action::RenewLease(lease)),
+        )
+        .row(
+            15,
+            "a day of the lease has passed",
+            |d, o| {
+                *d = preview.clone();
+                *o = settled(d);
+                seen(o).expires_at = Some(now() + SignedDuration::from_hours(48));
+            },
+            Act(Action::RenewLease(lease)),
+        )
+        .row(
+            15,
+            "less than a day of the lease has passed",
+            |d, o| {
+                *d = preview.clone();
+                *o = settled(d);
+                seen(o).expires_at =
+                    Some(now() + SignedDuration::from_hours(48) + SignedDuration::from_secs(1));
+            },
+            Settled,
+        )
+        .row(
+            15,
+            "a lease that was made shorter",
+            |d, o| {
+                let spec = json!({"branch": {"lease": "2h"}});
+                *d = Desired::of(&object(Environment::Preview, spec), "default");
+                *o = settled(d);
+                seen(o).expires_at = Some(now() + SignedDuration::from_hours(12));
+            },
+            Act(Action::RenewLease(SignedDuration::from_hours(2))),
+        )
+        .row(
+            15,
+            "a lease that is due is renewed under suspend",
+            |d, o| {
+                *d = Desired {
+                    suspend: true,
+                    ..preview.clone()
+                };
+                *o = settled(d);
+                seen(o).expires_at = Some(now());
+            },
+            Act(Action::RenewLease(lease)),
+        )
+        .row(
+            16,
+            "suspended",
+            |d, o| {
+                d.suspend = true;
+                seen(o).protected = true;
+                o.endpoint = Fact::Absent;
+            },
+            Suspended,
+        )
+        .row(
+            17,
+            "to be protected",
+            |d, o| {
+                *d = desired(Environment::Production);
+                *o = settled(d);
+                seen(o).protected = false;
+            },
+            Act(Action::Protect(true)),
+        )
+        .row(
+            17,
+            "protected by somebody else, and nothing is said",
+            |_, o| seen(o).protected = true,
+            Settled,
+        )
+        .row(
+            17,
+            "protected against the spec",
+            |d, o| {
+                *d = Desired::of(
+                    &object(
+                        Environment::Staging,
+                        json!({"branch": {"protected": false}}),
+                    ),
+                    "default",
+                );
+                seen(o).protected = true;
+            },
+            Act(Action::Protect(false)),
+        )
+        .row(
+            18,
+            "a migration is at work and a Secret is missing",
+            |_, o| {
+                o.branch_free = false;
+                o.current_secrets.clear();
+            },
+            Wait(Reason::MigrationRunning),
+        )
+        .row(
+            18,
+            "a migration is at work and all is as asked",
+            |_, o| o.branch_free = false,
+            Settled,
+        )
+        .table
+}

@@ -1,0 +1,120 @@
+//! Rows 8 to 10: no branch is recorded.
+
+#![expect(clippy::too_many_lines, reason = "a table, one entry after the other")]
+
+use super::super::*;
+use super::Answer::{Act, Blocked, Wait};
+use super::{Row, Rows};
+use crate::api::Environment;
+use crate::database::fixtures::{
+    a_branch, a_parent, desired, effective, effective_takeover, fresh,
+};
+use crate::database::observe::Existing;
+
+pub(super) fn rows() -> Vec<Row> {
+    let staging = desired(Environment::Staging);
+    let mut own = fresh();
+    own.recorded.effective = Some(effective(&staging));
+    let mut takeover = fresh();
+    takeover.recorded.effective = Some(effective_takeover());
+    let marked = a_branch("br-marked", "staging/team/it");
+    let main = a_branch("br-main", "main");
+    let without_branch = |ready| {
+        let mut parent = a_parent(ready);
+        if let Fact::Known(parent) = &mut parent {
+            parent.branch = None;
+        }
+        parent
+    };
+    let mut rows = Rows::from(staging.clone(), own)
+        .row(
+            8,
+            "a branch bears our mark",
+            |_, o| {
+                o.marked = Some(marked.clone());
+                o.parent = Fact::Absent;
+            },
+            Act(Action::ClaimBranch(marked.clone())),
+        )
+        .row(
+            8,
+            "a branch bears our mark, whatever its name is taken by",
+            |_, o| {
+                o.marked = Some(marked.clone());
+                o.named = Some(main.clone());
+            },
+            Act(Action::ClaimBranch(marked.clone())),
+        )
+        .row(
+            10,
+            "somebody else's branch has the name",
+            |_, o| o.named = Some(main.clone()),
+            Blocked(Reason::BranchNameConflict),
+        )
+        .row(
+            10,
+            "the parent is missing",
+            |_, o| o.parent = Fact::Absent,
+            Wait(Reason::ParentNotFound),
+        )
+        .row(
+            10,
+            "the parent is unknown",
+            |_, o| o.parent = Fact::Unknown,
+            Wait(Reason::NeonUnavailable),
+        )
+        .row(
+            10,
+            "the parent has no branch yet",
+            |_, o| o.parent = without_branch(true),
+            Wait(Reason::ParentNotReady),
+        )
+        .row(
+            10,
+            "the parent is not ready",
+            |_, o| o.parent = a_parent(false),
+            Wait(Reason::ParentNotReady),
+        )
+        .row(
+            10,
+            "the parent is ready",
+            |_, _| {},
+            Act(Action::CreateBranch("br-parent".into())),
+        )
+        .table;
+    let held = |holder: Option<&str>| {
+        Fact::Known(Existing {
+            branch: main.clone(),
+            holder: holder.map(str::to_owned),
+        })
+    };
+    rows.extend(
+        Rows::from(staging, takeover)
+            .row(
+                9,
+                "the branch to take over is missing",
+                |_, _| {},
+                Blocked(Reason::BranchNotFound),
+            )
+            .row(
+                9,
+                "the branch to take over is unknown",
+                |_, o| o.existing = Fact::Unknown,
+                Wait(Reason::NeonUnavailable),
+            )
+            .row(
+                9,
+                "the branch to take over is somebody else's",
+                |_, o| o.existing = held(Some("NeonDatabase a/b")),
+                Blocked(Reason::BranchClaimed),
+            )
+            .row(
+                9,
+                "the branch to take over is free",
+                |_, o| o.existing = held(None),
+                Act(Action::ClaimBranch(main.clone())),
+            )
+            .table,
+    );
+    rows
+}

@@ -1,0 +1,519 @@
+//! What holds of decisions and statuses whatever is asked and whatever is known.
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use proptest::sample::select;
+use serde_json::{Value, json};
+
+use super::action::Action;
+use super::credentials::Found;
+use super::desired::Desired;
+use super::fixtures::{
+    a_branch, a_database, a_parent, at, effective, effective_takeover, fresh, object, recorded,
+    settled,
+};
+use super::observe::{Existing, Key, Observed, Operation};
+use super::{plan, status};
+use crate::api::{Credentials, DeletionPolicy, Environment};
+use crate::neon::{Branch, BranchState, EndpointState};
+use crate::reconcile::{Class, Decision, Error, Fact, Verdict};
+
+/// A fact of any kind about one value.
+fn fact<T: Clone + std::fmt::Debug>(
+    value: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Fact<T>> {
+    prop_oneof![
+        3 => value.prop_map(Fact::Known),
+        1 => Just(Fact::Absent),
+        1 => Just(Fact::Unknown),
+    ]
+}
+
+fn environment() -> impl Strategy<Value = Environment> {
+    select(vec![
+        Environment::Production,
+        Environment::Staging,
+        Environment::Development,
+        Environment::Preview,
+    ])
+}
+
+/// Specs, right and wrong.
+fn spec() -> impl Strategy<Value = Value> {
+    let branch = select(vec![
+        json!({}),
+        json!({"protected": true}),
+        json!({"protected": false}),
+        json!({"lease": "2h"}),
+        json!({"existing": {"default": true}}),
+        json!({"existing": {"id": "br-it"}}),
+        json!({"existing": {"id": "br-other"}}),
+        json!({"parent": {"branchName": "main"}}),
+    ]);
+    let inside = select(vec![
+        json!({}),
+        json!({"databases": [], "roles": []}),
+        json!({"roles": [{"name": "public", "access": "Admin"}]}),
+        json!({"databases": [{"name": "app", "owner": "boss"}]}),
+        json!({"connectionSecrets": [{"name": "it"}, {"name": "more"}]}),
+    ]);
+    let policy = select(vec![None, Some("Retain"), Some("Delete")]);
+    (branch, inside, policy, prop::bool::weighted(0.1)).prop_map(
+        |(branch, inside, policy, suspend)| {
+            let mut spec = inside;
+            spec["branch"] = branch;
+            spec["suspend"] = suspend.into();
+            if let Some(policy) = policy {
+                spec["deletionPolicy"] = policy.into();
+            }
+            spec
+        },
+    )
+}
+
+prop_compose! {
+    fn desired()(
+        environment in environment(),
+        spec in spec(),
+        deleting in prop::bool::weighted(0.3),
+        has_finalizer in prop::bool::weighted(0.9),
+    ) -> Desired {
+        let mut desired = Desired::of(&object(environment, spec), "default");
+        desired.deleting = deleting;
+        desired.has_finalizer = has_finalizer;
+        desired
+    }
+}
+
+prop_compose! {
+    fn a_branch_of_any_kind()(
+        id in select(vec!["br-it", "br-other"]),
+        state in select(vec![
+            BranchState::Init, BranchState::Ready, BranchState::Ready, BranchState::Resetting,
+            BranchState::Archived, BranchState::Other("new".into()),
+        ]),
+        protected in any::<bool>(),
+        reset in prop::option::weighted(0.2, 0..4_000_i64),
+        expires in prop::option::of(0..400_000_i64),
+    ) -> Branch {
+        Branch {
+            current_state: state,
+            protected,
+            last_reset_at: reset.map(at),
+            expires_at: expires.map(at),
+            ..a_branch(id, "name")
+        }
+    }
+}
+
+/// What access and locks allow.
+#[derive(Clone, Debug)]
+struct Surroundings {
+    key: Key,
+    namespace_going: bool,
+    operations: Vec<Operation>,
+    candidates: Vec<String>,
+    rival: bool,
+    branch_free: bool,
+    children: Vec<String>,
+}
+
+prop_compose! {
+    fn surroundings()(
+        key in prop_oneof![
+            12 => Just(Key::Good), 1 => Just(Key::Missing("m".into())),
+            1 => Just(Key::Refused("r".into())), 1 => Just(Key::NoProject("p".into())),
+        ],
+        namespace_going in any::<bool>(),
+        ended in select(vec![vec![], vec![], vec![], vec![true], vec![true, false]]),
+        candidates in 0..3_usize,
+        rival in prop::bool::weighted(0.1),
+        branch_free in prop::bool::weighted(0.8),
+        children in 0..2_usize,
+    ) -> Surroundings {
+        Surroundings {
+            key, namespace_going, rival, branch_free,
+            operations: ended.into_iter().map(|ended| Operation { action: "x".into(), ended }).collect(),
+            candidates: (0..candidates).map(|n| format!("c{n}")).collect(),
+            children: (0..children).map(|n| format!("k{n}")).collect(),
+        }
+    }
+}
+
+/// How far the object is: nothing, resolved, or settled once; then facts of any kind are laid over it.
+fn observed(desired: Desired) -> impl Strategy<Value = (Desired, Observed)> {
+    let known = (
+        0..4_u8,
+        any::<bool>(),
+        fact(a_branch_of_any_kind()),
+        prop::option::weighted(0.2, a_branch_of_any_kind()),
+        fact((
+            a_branch_of_any_kind(),
+            prop::option::of(Just("x".to_owned())),
+        )),
+        fact(any::<bool>()),
+        fact(any::<bool>()),
+        surroundings(),
+        inside(),
+    );
+    known.prop_map(
+        move |(stage, settle, branch, marked, existing, parent, being_made, around, inside)| {
+            let mut base = stage_of(&desired, stage);
+            if !settle || stage < 2 {
+                base.branch = with_id(branch, "br-it");
+                base.endpoint = match (being_made, base.endpoint) {
+                    (Fact::Known(init), Fact::Known(mut endpoint)) => {
+                        if init {
+                            endpoint.current_state = EndpointState::Init;
+                        }
+                        Fact::Known(endpoint)
+                    }
+                    (Fact::Absent, _) => Fact::Absent,
+                    (Fact::Known(_) | Fact::Unknown, _) => Fact::Unknown,
+                };
+            }
+            base.marked = marked.filter(|_| base.recorded.branch.is_none());
+            base.existing = match existing {
+                Fact::Known((branch, holder)) => Fact::Known(Existing { branch, holder }),
+                Fact::Absent => Fact::Absent,
+                Fact::Unknown => Fact::Unknown,
+            };
+            base.parent = match parent {
+                Fact::Known(ready) => a_parent(ready),
+                Fact::Absent => Fact::Absent,
+                Fact::Unknown => Fact::Unknown,
+            };
+            base.key = around.key;
+            base.namespace_going = around.namespace_going;
+            base.operations = around.operations;
+            base.candidates = around.candidates;
+            base.older_rival = around.rival.then(|| "NeonDatabase a/b".to_owned());
+            base.branch_free = around.branch_free;
+            base.children = around.children;
+            inside.over(&mut base);
+            (desired.clone(), base)
+        },
+    )
+}
+
+/// The recorded branch is looked up by its id, so nothing else is found.
+fn with_id(branch: Fact<Branch>, id: &str) -> Fact<Branch> {
+    match branch {
+        Fact::Known(branch) => Fact::Known(Branch {
+            id: id.into(),
+            ..branch
+        }),
+        Fact::Absent => Fact::Absent,
+        Fact::Unknown => Fact::Unknown,
+    }
+}
+
+fn stage_of(desired: &Desired, stage: u8) -> Observed {
+    let resolved = || {
+        if desired.existing.is_some() {
+            effective_takeover()
+        } else {
+            effective(desired)
+        }
+    };
+    match (stage, desired.rest.is_ok()) {
+        (0, _) => fresh(),
+        (1, _) | (_, false) => {
+            let mut observed = fresh();
+            observed.recorded.effective = Some(resolved());
+            observed
+        }
+        (_, true) => {
+            let with_secret = Desired {
+                rest: desired.rest.clone(),
+                ..desired.clone()
+            };
+            let mut observed = settled(&with_secret);
+            observed.recorded.effective = Some(resolved());
+            recorded(&mut observed).taken_over = desired.existing.is_some();
+            observed
+        }
+    }
+}
+
+/// What is inside of a branch and out of it.
+#[derive(Clone, Debug)]
+struct Inside {
+    digest: bool,
+    own: bool,
+    roles: Fact<Vec<&'static str>>,
+    databases: Fact<Vec<&'static str>>,
+    shared: Fact<Vec<String>>,
+    secret: Fact<(bool, bool)>,
+    current: bool,
+}
+
+prop_compose! {
+    fn inside()(
+        digest in any::<bool>(),
+        own in any::<bool>(),
+        roles in fact(select(vec![vec![], vec!["app_owner"], vec!["boss", "app_owner"]])),
+        databases in fact(select(vec![vec![], vec!["app_owner"], vec!["boss"], vec!["web"]])),
+        shared in fact(select(vec![vec![], vec!["app_owner".to_owned()]])),
+        secret in fact(any::<(bool, bool)>()),
+        current in prop::bool::weighted(0.7),
+    ) -> Inside {
+        Inside { digest, own, roles, databases, shared, secret, current }
+    }
+}
+
+impl Inside {
+    fn over(self, observed: &mut Observed) {
+        if !self.digest {
+            observed.recorded.content_digest = None;
+        }
+        if let (Some(branch), false) = (&mut observed.recorded.branch, self.own) {
+            branch.credentials = Credentials::Inherited;
+        }
+        observed.api_roles = match self.roles {
+            Fact::Known(names) => Fact::Known(names.into_iter().map(str::to_owned).collect()),
+            Fact::Absent => Fact::Absent,
+            Fact::Unknown => Fact::Unknown,
+        };
+        observed.databases = match self.databases {
+            Fact::Known(owners) => {
+                Fact::Known(owners.into_iter().map(|o| a_database("app", o)).collect())
+            }
+            Fact::Absent => Fact::Absent,
+            Fact::Unknown => Fact::Unknown,
+        };
+        observed.shared_passwords = self.shared;
+        let found = match self.secret {
+            Fact::Known((ours, owned)) => Fact::Known(Found {
+                uid: "u".into(),
+                ours,
+                owned,
+                form: None,
+                intact: true,
+            }),
+            Fact::Absent => Fact::Absent,
+            Fact::Unknown => Fact::Unknown,
+        };
+        observed.secrets = [("it".to_owned(), found)].into();
+        if !self.current {
+            observed.current_secrets.clear();
+        }
+    }
+}
+
+fn situation() -> impl Strategy<Value = (Desired, Observed, Timestamp)> {
+    (desired().prop_flat_map(observed), 0..400_000_i64)
+        .prop_map(|((desired, observed), now)| (desired, observed, at(now)))
+}
+
+fn decided(desired: &Desired, observed: &Observed, now: Timestamp) -> Option<Action> {
+    match plan::decide(desired, observed, now) {
+        Decision::Act(action) => Some(action),
+        Decision::Wait(_)
+        | Decision::Settled(_)
+        | Decision::Suspended(_)
+        | Decision::Blocked(_)
+        | Decision::Gone => None,
+    }
+}
+
+fn verdict(decision: Decision<Action>) -> Verdict {
+    match decision {
+        Decision::Act(_) => Verdict::Acting("x".into()),
+        Decision::Wait(wait) => Verdict::Waiting(wait),
+        Decision::Settled(after) => Verdict::Settled(after),
+        Decision::Suspended(after) => Verdict::Suspended(after),
+        Decision::Blocked(block) => Verdict::Blocked(block),
+        Decision::Gone => Verdict::Gone,
+    }
+}
+
+/// Whether the fact that an action rests on is known. Everything that creates or destroys on Neon is listed.
+fn rests_on_facts(action: &Action, observed: &Observed) -> bool {
+    let branch = observed.branch.known().is_some();
+    let listed = observed.databases.known().is_some() && observed.api_roles.known().is_some();
+    match action {
+        Action::CreateBranch(id) => observed
+            .parent
+            .known()
+            .is_some_and(|parent| parent.ready && parent.branch.as_ref() == Some(id)),
+        Action::ForgetBranch => observed.branch.is_absent(),
+        Action::DeleteBranch(id) => {
+            let seen = match observed.recorded.branch {
+                Some(_) => observed.branch.known(),
+                None => observed.marked.as_ref(),
+            };
+            observed.key == Key::Good && seen.is_some_and(|branch| branch.id == *id)
+        }
+        Action::CreateEndpoint => branch && observed.endpoint.is_absent(),
+        Action::CreateRole(_) | Action::CreateDatabase { .. } | Action::RecordDatabase { .. } => {
+            branch && listed
+        }
+        Action::ResetPassword(role) => {
+            branch
+                && observed
+                    .shared_passwords
+                    .known()
+                    .is_some_and(|s| s.contains(role))
+        }
+        Action::RetireLogins => branch && !matches!(observed.shared_passwords, Fact::Unknown),
+        Action::ResizeCompute | Action::PublishCredentials(_) | Action::PrepareContents => {
+            branch && observed.endpoint.known().is_some()
+        }
+        Action::RecordIncarnation
+        | Action::RenewLease(_)
+        | Action::EndLease
+        | Action::Protect(_) => branch,
+        Action::AddFinalizer
+        | Action::ForgetOperations
+        | Action::Resolve(_)
+        | Action::ClaimBranch(_)
+        | Action::WithdrawSecret(_)
+        | Action::KeepSecret(_)
+        | Action::LeaveBehind(_)
+        | Action::ReleaseFinalizer => true,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn decisions_are_total_and_always_the_same((desired, observed, now) in situation()) {
+        let once = plan::decide(&desired, &observed, now);
+        prop_assert_eq!(once, plan::decide(&desired, &observed, now));
+    }
+
+    #[test]
+    fn nothing_is_created_or_destroyed_on_what_is_unknown((desired, observed, now) in situation()) {
+        if let Some(action) = decided(&desired, &observed, now) {
+            prop_assert!(rests_on_facts(&action, &observed), "{:?}", action);
+        }
+    }
+
+    #[test]
+    fn without_the_finalizer_it_is_added_or_nothing_is_done((mut desired, observed, now) in situation()) {
+        desired.has_finalizer = false;
+        let action = decided(&desired, &observed, now);
+        prop_assert!(matches!(action, None | Some(Action::AddFinalizer)), "{:?}", action);
+    }
+
+    #[test]
+    fn branches_are_deleted_only_where_that_was_asked((desired, observed, now) in situation()) {
+        if let Some(Action::DeleteBranch(id)) = decided(&desired, &observed, now) {
+            prop_assert!(desired.deleting);
+            let recorded = observed.recorded.effective.as_ref().map(|e| e.deletion_policy);
+            prop_assert_eq!(desired.deletion_policy(recorded), DeletionPolicy::Delete);
+            prop_assert!(observed.children.is_empty() && observed.branch_free);
+            if observed.recorded.branch.as_ref().is_some_and(|b| b.taken_over) {
+                let named = desired.existing.as_ref().and_then(|e| e.id.as_deref());
+                prop_assert_eq!(named, Some(id.as_str()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_suspended_object_changes_nothing_but_its_lease_and_its_record((mut desired, observed, now) in situation()) {
+        desired.suspend = true;
+        desired.deleting = false;
+        let action = decided(&desired, &observed, now);
+        let allowed = matches!(
+            action,
+            None | Some(
+                Action::RenewLease(_)
+                    | Action::EndLease
+                    | Action::AddFinalizer
+                    | Action::ForgetOperations
+                    | Action::Resolve(_)
+                    | Action::RecordIncarnation
+            )
+        );
+        prop_assert!(allowed, "{:?}", action);
+    }
+
+    #[test]
+    fn what_is_settled_stays_settled((desired, mut observed, now) in situation()) {
+        let decision = plan::decide(&desired, &observed, now);
+        if matches!(decision, Decision::Settled(_)) {
+            let verdict = verdict(decision.clone());
+            let status = status::project(&observed.recorded, &desired, Some(&observed), &verdict, now);
+            observed.recorded = status;
+            prop_assert_eq!(plan::decide(&desired, &observed, now), decision);
+        }
+    }
+
+    #[test]
+    fn statuses_follow_kstatus_and_do_not_churn(
+        (desired, observed, now) in situation(),
+        failed in prop::option::of(select(vec![Class::Transient, Class::Denied, Class::Bug])),
+        seen in any::<bool>(),
+    ) {
+        let verdict = match failed {
+            Some(class) => Verdict::Failed(Error::new(class, crate::api::Reason::NeonUnavailable, "x")),
+            None => verdict(plan::decide(&desired, &observed, now)),
+        };
+        let seen = seen.then_some(&observed);
+        let once = status::project(&observed.recorded, &desired, seen, &verdict, now);
+        let mut types: Vec<&str> = once.conditions.iter().map(|c| c.type_.as_str()).collect();
+        types.sort_unstable();
+        types.dedup();
+        prop_assert_eq!(types.len(), once.conditions.len());
+        let holds = |type_: &str| once.conditions.iter().any(|c| c.type_ == type_ && c.status == "True");
+        prop_assert!(!(holds("Reconciling") && holds("Stalled")));
+        prop_assert!(!(holds("Ready") && (holds("Reconciling") || holds("Stalled"))));
+        prop_assert_eq!(once.observed_generation, desired.generation);
+        let later = now + SignedDuration::from_hours(1);
+        prop_assert_eq!(&status::project(&once, &desired, seen, &verdict, later), &once);
+    }
+}
+
+#[test]
+fn the_situations_reach_every_decision() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    let mut runner = TestRunner::deterministic();
+    let mut reached = std::collections::BTreeSet::new();
+    for _ in 0..5_000 {
+        let (desired, observed, now) = situation().new_tree(&mut runner).unwrap().current();
+        let decision = plan::decide(&desired, &observed, now);
+        reached.insert(match &decision {
+            Decision::Act(action) => crate::reconcile::Action::name(action).to_owned(),
+            Decision::Wait(wait) => wait.reason.to_string(),
+            Decision::Blocked(block) => block.reason.to_string(),
+            Decision::Settled(_) => "Settled".to_owned(),
+            Decision::Suspended(_) => "Suspended".to_owned(),
+            Decision::Gone => "Gone".to_owned(),
+        });
+    }
+    let missing: Vec<&str> = [
+        "AddFinalizer",
+        "ForgetOperations",
+        "Resolve",
+        "ClaimBranch",
+        "CreateBranch",
+        "ForgetBranch",
+        "RecordIncarnation",
+        "RenewLease",
+        "EndLease",
+        "Protect",
+        "CreateEndpoint",
+        "CreateRole",
+        "CreateDatabase",
+        "ResetPassword",
+        "RetireLogins",
+        "PrepareContents",
+        "PublishCredentials",
+        "KeepSecret",
+        "WithdrawSecret",
+        "DeleteBranch",
+        "LeaveBehind",
+        "ReleaseFinalizer",
+        "Settled",
+        "Suspended",
+        "Gone",
+    ]
+    .into_iter()
+    .filter(|name| !reached.contains(*name))
+    .collect();
+    assert!(missing.is_empty(), "{missing:?} of {reached:?}");
+}

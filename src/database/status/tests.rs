@@ -1,0 +1,398 @@
+//! What the status says, by the rules of kstatus and of the parts.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use serde_json::json;
+
+use super::*;
+use crate::api::{Environment, NeonDatabaseStatus};
+use crate::database::fixtures::{desired, fresh, now, object, recorded, seen, settled};
+use crate::reconcile::{Block, Class, Error, Wait};
+
+const ALL: [&str; 7] = [
+    "Ready",
+    "Reconciling",
+    "Stalled",
+    "BranchReady",
+    "ComputeReady",
+    "DatabasesReady",
+    "CredentialsPublished",
+];
+
+fn is(status: &NeonDatabaseStatus, type_: &str) -> bool {
+    find(status, type_).status == "True"
+}
+
+fn find<'a>(status: &'a NeonDatabaseStatus, type_: &str) -> &'a Condition {
+    status.conditions.iter().find(|c| c.type_ == type_).unwrap()
+}
+
+fn truth(status: &NeonDatabaseStatus) -> Vec<&str> {
+    ALL.into_iter().filter(|type_| is(status, type_)).collect()
+}
+
+fn settled_verdict() -> Verdict {
+    Verdict::Settled(Duration::from_mins(1))
+}
+
+fn waiting() -> Verdict {
+    Verdict::Waiting(Wait {
+        reason: Reason::ParentNotReady,
+        message: "the parent mother is not ready".into(),
+        after: Duration::from_secs(1),
+    })
+}
+
+fn blocked() -> Verdict {
+    Verdict::Blocked(Block {
+        reason: Reason::BranchMissing,
+        message: "gone".into(),
+    })
+}
+
+fn failed(class: Class) -> Verdict {
+    Verdict::Failed(Error::new(
+        class,
+        Reason::NeonUnavailable,
+        "Neon: no answer",
+    ))
+}
+
+fn verdicts() -> Vec<Verdict> {
+    vec![
+        settled_verdict(),
+        Verdict::Suspended(Duration::from_mins(5)),
+        Verdict::Acting("creating the branch".into()),
+        Verdict::Gone,
+        waiting(),
+        blocked(),
+        failed(Class::Transient),
+        failed(Class::RateLimited(None)),
+        failed(Class::Conflict),
+        failed(Class::Denied),
+        failed(Class::Invalid),
+        failed(Class::Bug),
+    ]
+}
+
+#[test]
+fn every_condition_is_there_from_the_first_pass_on_and_in_order() {
+    let desired = desired(Environment::Staging);
+    let nothing = NeonDatabaseStatus::default();
+    assert_eq!(nothing.observed_generation, -1);
+    for verdict in verdicts() {
+        for observed in [None, Some(fresh()), Some(settled(&desired))] {
+            let status = project(&nothing, &desired, observed.as_ref(), &verdict, now());
+            let types: Vec<&str> = status.conditions.iter().map(|c| c.type_.as_str()).collect();
+            assert_eq!(types, ALL, "{verdict:?}");
+            assert_eq!(status.observed_generation, 3);
+            for condition in &status.conditions {
+                assert_eq!(condition.observed_generation, Some(3), "{verdict:?}");
+                assert!(!condition.reason.is_empty(), "{verdict:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_settled_is_ready_in_every_part() {
+    let desired = desired(Environment::Staging);
+    let observed = settled(&desired);
+    let status = project(
+        &observed.recorded,
+        &desired,
+        Some(&observed),
+        &settled_verdict(),
+        now(),
+    );
+    let parts = [
+        "Ready",
+        "BranchReady",
+        "ComputeReady",
+        "DatabasesReady",
+        "CredentialsPublished",
+    ];
+    assert_eq!(truth(&status), parts);
+    assert_eq!(
+        find(&status, "Ready").message,
+        "branch staging/team/it is as asked"
+    );
+    assert_eq!(find(&status, "CredentialsPublished").message, "Secrets: it");
+    assert_eq!(find(&status, "CredentialsPublished").reason, "Published");
+}
+
+#[test]
+fn at_first_nothing_is_ready_and_every_part_shares_the_story() {
+    let desired = desired(Environment::Staging);
+    let observed = fresh();
+    let status = project(
+        &observed.recorded,
+        &desired,
+        Some(&observed),
+        &waiting(),
+        now(),
+    );
+    assert_eq!(truth(&status), ["Reconciling"]);
+    for type_ in [
+        "Ready",
+        "Reconciling",
+        "BranchReady",
+        "ComputeReady",
+        "CredentialsPublished",
+    ] {
+        let condition = find(&status, type_);
+        assert_eq!(condition.reason, "ParentNotReady", "{type_}");
+        assert_eq!(
+            condition.message, "the parent mother is not ready",
+            "{type_}"
+        );
+    }
+}
+
+#[test]
+fn a_part_says_what_was_seen_of_it_whatever_became_of_the_whole() {
+    let desired = desired(Environment::Staging);
+    let of = |change: fn(&mut Observed)| {
+        let mut observed = settled(&desired);
+        change(&mut observed);
+        let status = project(
+            &observed.recorded,
+            &desired,
+            Some(&observed),
+            &waiting(),
+            now(),
+        );
+        truth(&status)
+            .into_iter()
+            .filter(|type_| !["Ready", "Reconciling", "Stalled"].contains(type_))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let (branch, compute) = ("BranchReady", "ComputeReady");
+    let (databases, credentials) = ("DatabasesReady", "CredentialsPublished");
+    assert_eq!(of(|_| ()), [branch, compute, databases, credentials]);
+    assert_eq!(
+        of(|o| o.current_secrets.clear()),
+        [branch, compute, databases]
+    );
+    assert_eq!(of(|o| o.recorded.content_digest = None), [branch, compute]);
+    assert_eq!(
+        of(|o| o.endpoint = Fact::Absent),
+        [branch, databases, credentials]
+    );
+    assert!(of(|o| o.branch = Fact::Absent).is_empty());
+    assert!(of(|o| seen(o).current_state = BranchState::Resetting).is_empty());
+    assert!(of(|o| o.older_rival = Some("x".into())).is_empty());
+    // what is inside was true of another life of the branch
+    assert_eq!(
+        of(|o| recorded(o).incarnation = "old".into()),
+        [branch, compute]
+    );
+}
+
+#[test]
+fn a_size_that_neon_stores_otherwise_than_sent_counts_as_asked() {
+    let desired = desired(Environment::Staging);
+    let mut observed = settled(&desired);
+    if let Fact::Known(endpoint) = &mut observed.endpoint {
+        endpoint.suspend_timeout_seconds = -1;
+    }
+    let compute = |observed: &Observed| {
+        let status = project(
+            &observed.recorded,
+            &desired,
+            Some(observed),
+            &waiting(),
+            now(),
+        );
+        (
+            is(&status, "ComputeReady"),
+            status.endpoint.unwrap().suspend_after,
+        )
+    };
+    assert_eq!(compute(&observed), (false, "never".to_owned()));
+    let sent = crate::database::plan::requested((0.25, 1.0), SuspendAfter::Seconds(300));
+    observed.recorded.endpoint.as_mut().unwrap().requested = Some(sent);
+    assert_eq!(compute(&observed), (true, "never".to_owned()));
+}
+
+#[test]
+fn what_is_not_asked_for_is_true_and_says_so() {
+    let bare = object(Environment::Staging, json!({"databases": [], "roles": []}));
+    let desired = Desired::of(&bare, "default");
+    let status = project(
+        &NeonDatabaseStatus::default(),
+        &desired,
+        Some(&fresh()),
+        &waiting(),
+        now(),
+    );
+    for type_ in ["DatabasesReady", "CredentialsPublished"] {
+        assert_eq!(find(&status, type_).status, "True");
+        assert_eq!(find(&status, type_).reason, "NotRequired");
+    }
+}
+
+#[test]
+fn reconciling_and_stalled_are_never_true_together_nor_beside_ready() {
+    let desired = desired(Environment::Staging);
+    let observed = settled(&desired);
+    for verdict in verdicts() {
+        let status = project(
+            &observed.recorded,
+            &desired,
+            Some(&observed),
+            &verdict,
+            now(),
+        );
+        let [ready, reconciling, stalled] =
+            ["Ready", "Reconciling", "Stalled"].map(|type_| is(&status, type_));
+        assert!(!(reconciling && stalled), "{verdict:?}");
+        assert!(!(ready && (reconciling || stalled)), "{verdict:?}");
+    }
+}
+
+#[test]
+fn ready_keeps_its_value_under_suspend() {
+    let desired = Desired {
+        generation: 4,
+        suspend: true,
+        ..desired(Environment::Staging)
+    };
+    let observed = settled(&desired);
+    let suspended = Verdict::Suspended(Duration::from_mins(5));
+    for (before, ready) in [
+        (settled_verdict(), true),
+        (waiting(), false),
+        (blocked(), false),
+    ] {
+        let was = project(
+            &observed.recorded,
+            &desired,
+            Some(&observed),
+            &before,
+            now(),
+        );
+        let status = project(&was, &desired, Some(&observed), &suspended, now());
+        assert_eq!(is(&status, "Ready"), ready);
+        assert_eq!(find(&status, "Ready").reason, "Suspended");
+        assert_eq!(status.observed_generation, 4);
+        assert!(!is(&status, "Reconciling") && !is(&status, "Stalled"));
+    }
+}
+
+#[test]
+fn projecting_again_later_changes_nothing() {
+    for environment in [Environment::Production, Environment::Preview] {
+        let desired = desired(environment);
+        for observed in [None, Some(fresh()), Some(settled(&desired))] {
+            for verdict in verdicts() {
+                let recorded = observed
+                    .as_ref()
+                    .map_or_else(Default::default, |o| o.recorded.clone());
+                let once = project(&recorded, &desired, observed.as_ref(), &verdict, now());
+                let later = now() + jiff::SignedDuration::from_hours(5);
+                let twice = project(&once, &desired, observed.as_ref(), &verdict, later);
+                assert_eq!(once, twice, "{verdict:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flip_has_the_time_at_which_it_happened() {
+    let desired = desired(Environment::Staging);
+    let observed = settled(&desired);
+    let later = now() + jiff::SignedDuration::from_hours(1);
+    let was = project(
+        &observed.recorded,
+        &desired,
+        Some(&observed),
+        &waiting(),
+        now(),
+    );
+    let is_now = project(&was, &desired, Some(&observed), &settled_verdict(), later);
+    assert_eq!(find(&is_now, "Ready").last_transition_time.0, later);
+    assert_eq!(find(&is_now, "Reconciling").last_transition_time.0, later);
+    assert_eq!(find(&is_now, "BranchReady").last_transition_time.0, now());
+}
+
+#[test]
+fn an_outage_leaves_the_parts_as_they_were() {
+    let desired = desired(Environment::Staging);
+    let observed = settled(&desired);
+    let was = project(
+        &observed.recorded,
+        &desired,
+        Some(&observed),
+        &settled_verdict(),
+        now(),
+    );
+    let status = project(&was, &desired, None, &failed(Class::Transient), now());
+    let parts = [
+        "BranchReady",
+        "ComputeReady",
+        "DatabasesReady",
+        "CredentialsPublished",
+    ];
+    assert_eq!(truth(&status)[1..], parts);
+    assert_eq!(find(&status, "Ready").message, "Neon: no answer");
+    assert_eq!(status.branch, was.branch);
+    let status = project(
+        &NeonDatabaseStatus::default(),
+        &desired,
+        None,
+        &failed(Class::Transient),
+        now(),
+    );
+    assert_eq!(truth(&status), ["Reconciling"]);
+}
+
+#[test]
+fn what_neon_says_of_branch_and_endpoint_is_shown() {
+    let desired = desired(Environment::Staging);
+    let mut observed = settled(&desired);
+    seen(&mut observed).name = "renamed".into();
+    seen(&mut observed).expires_at = Some(now());
+    let status = project(
+        &observed.recorded,
+        &desired,
+        Some(&observed),
+        &waiting(),
+        now(),
+    );
+    let branch = status.branch.unwrap();
+    assert_eq!(branch.name, "renamed");
+    assert_eq!(branch.expiry_time.unwrap().0, now());
+    // the identity and what was recorded of it are not Neon's to change
+    assert_eq!(branch.id, "br-it");
+    observed.recorded.branch = None;
+    let status = project(
+        &observed.recorded,
+        &desired,
+        Some(&observed),
+        &waiting(),
+        now(),
+    );
+    assert_eq!((status.branch, status.endpoint), (None, None));
+}
+
+#[test]
+fn what_could_not_be_granted_is_told_and_hinders_nothing() {
+    let desired = desired(Environment::Staging);
+    let mut observed = settled(&desired);
+    observed.recorded.roles[0].not_granted = vec!["app.public.theirs".into()];
+    let status = project(
+        &observed.recorded,
+        &desired,
+        Some(&observed),
+        &settled_verdict(),
+        now(),
+    );
+    assert!(is(&status, "Ready") && is(&status, "DatabasesReady"));
+    assert_eq!(
+        find(&status, "DatabasesReady").message,
+        "not granted, because another role owns it: web on app.public.theirs"
+    );
+}

@@ -1,0 +1,278 @@
+//! What has to hold of a world that has come to rest, whatever happened on the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sepulki::api::{NeonDatabase, SepulkiMigration};
+use sepulki::database::desired::Desired;
+use sepulki::reconcile::Conditions;
+
+use crate::world::kubernetes::{Key, StoredSecret};
+use crate::world::neon::SimBranch;
+use crate::world::{API_KEY, NAMESPACE, Sim, State};
+
+/// Checks everything.
+pub fn check(sim: &Sim, files: &[(&str, &str)]) {
+    let state = sim.lock();
+    every_object_is_ready(&state);
+    one_branch_per_object(&state);
+    for object in state.kubernetes.databases.values() {
+        logins_belong_to_roles(&state, object);
+    }
+    secrets_are_those_wanted_and_work(&state);
+    parents_and_children_share_no_password(&state);
+    for migration in state.kubernetes.migrations.values() {
+        every_file_ran_once(&state, migration, files);
+    }
+    nothing_secret_was_said(&state);
+}
+
+/// Checks that an object is gone, and what it left: nothing, or a branch and Secrets that go on working.
+pub fn check_gone(sim: &Sim, name: &str, retained: bool) {
+    let state = sim.lock();
+    let key = (NAMESPACE.to_owned(), name.to_owned());
+    assert!(
+        !state.kubernetes.databases.contains_key(&key),
+        "{name} is still there"
+    );
+    let mine = |branch: &&SimBranch| {
+        mark(branch).as_ref() == Some(&key) || (branch.branch.default && name == "production")
+    };
+    let branches: Vec<&SimBranch> = state
+        .neon
+        .projects
+        .values()
+        .flat_map(|project| &project.branches)
+        .filter(mine)
+        .collect();
+    let secrets = published(&state, name);
+    if retained {
+        let [branch] = branches.as_slice() else {
+            panic!("{} branches of {name}", branches.len());
+        };
+        assert_eq!(secrets.len(), 1, "Secrets of {name}");
+        for stored in secrets.values() {
+            assert_eq!(stored.secret.metadata.owner_references, None);
+            works(branch, stored, "app");
+        }
+    } else {
+        assert!(branches.is_empty(), "branches of {name}");
+        assert!(secrets.is_empty(), "Secrets of {name}");
+        for released in state.released.iter().filter(|r| r.object == name) {
+            assert!(
+                released.branches.is_empty(),
+                "released before {:?} was deleted",
+                released.branches
+            );
+        }
+    }
+    nothing_secret_was_said(&state);
+}
+
+fn every_object_is_ready(state: &State) {
+    for (key, object) in &state.kubernetes.databases {
+        assert!(object.is_settled(), "{key:?}: {:?}", object.conditions());
+    }
+    for (key, object) in &state.kubernetes.migrations {
+        assert!(object.is_settled(), "{key:?}: {:?}", object.conditions());
+    }
+}
+
+/// The branch that an object says is its own.
+pub fn branch_of<'a>(state: &'a State, object: &NeonDatabase) -> &'a SimBranch {
+    let status = object.status.as_ref().expect("a status");
+    let recorded = status.branch.as_ref().expect("a branch");
+    state
+        .neon
+        .branch(&recorded.id)
+        .expect("the recorded branch")
+}
+
+fn one_branch_per_object(state: &State) {
+    let mut held = BTreeMap::new();
+    for (key, object) in &state.kubernetes.databases {
+        let branch = branch_of(state, object);
+        let other = held.insert(branch.branch.id.to_string(), key.clone());
+        assert_eq!(other, None, "held by {key:?}, too");
+        let recorded = object.status.as_ref().unwrap().branch.as_ref().unwrap();
+        let marked = mark(branch);
+        assert_eq!(marked.is_none(), recorded.taken_over, "{key:?}");
+        if let Some(marked) = marked {
+            assert_eq!(marked, *key);
+        }
+        let lease = branch.branch.expires_at.is_some();
+        assert_eq!(
+            lease,
+            object.spec.environment.as_str() == "preview",
+            "{key:?}"
+        );
+    }
+    for branch in state.neon.projects.values().flat_map(|p| &p.branches) {
+        let id = branch.branch.id.to_string();
+        let ownerless = mark(branch).is_some() && !held.contains_key(&id);
+        assert!(!ownerless, "nobody holds {}", branch.branch.name);
+    }
+}
+
+/// The object whose mark a branch bears.
+fn mark(branch: &SimBranch) -> Option<Key> {
+    let note = |key: &str| branch.branch.annotations.get(key).cloned();
+    Some((note("sepulki-namespace")?, note("sepulki-name")?))
+}
+
+fn desired(object: &NeonDatabase) -> Desired {
+    Desired::of(object, "default")
+}
+
+/// Every open login is the one of a role that has a Secret; rights are those that were asked for.
+fn logins_belong_to_roles(state: &State, object: &NeonDatabase) {
+    let branch = branch_of(state, object);
+    let desired = desired(object);
+    let rest = desired.rest.as_ref().unwrap();
+    let published: BTreeSet<&String> = rest.secrets.iter().map(|s| &s.role).collect();
+    let mut expected = BTreeSet::new();
+    for role in &object.status.as_ref().unwrap().roles {
+        if published.contains(&role.name) {
+            let login = role.login.clone().expect("a login");
+            let groups = &branch.server.roles[&login].member_of;
+            assert_eq!(groups.iter().collect::<Vec<_>>(), [&role.name]);
+            expected.insert(login);
+        }
+    }
+    assert_eq!(
+        branch.server.open_logins(),
+        expected,
+        "on {}",
+        branch.branch.name
+    );
+    for wanted in &rest.databases {
+        let database = &branch.server.databases[&wanted.name];
+        let extensions: BTreeSet<String> = wanted.extensions.iter().cloned().collect();
+        assert!(extensions.is_subset(&database.extensions));
+        assert!(!database.public, "{} is open to all", wanted.name);
+        assert!(!database.locked);
+        for role in &rest.roles {
+            let access = role.databases.contains(&wanted.name).then_some(role.access);
+            let granted = database.grants.get(&role.name).copied();
+            assert_eq!(granted, access, "{} on {}", role.name, wanted.name);
+        }
+    }
+}
+
+/// The Secrets of an object that say so.
+fn published<'a>(state: &'a State, object: &str) -> BTreeMap<&'a String, &'a StoredSecret> {
+    let of = |(key, stored): (&'a Key, &'a StoredSecret)| {
+        let notes = stored.secret.metadata.annotations.as_ref()?;
+        let mine = notes.get("sepulki.dev/neondatabase").map(String::as_str) == Some(object);
+        (mine && key.0 == NAMESPACE).then_some((&key.1, stored))
+    };
+    state.kubernetes.secrets.iter().filter_map(of).collect()
+}
+
+fn secrets_are_those_wanted_and_work(state: &State) {
+    let mut known = 0;
+    for (key, object) in &state.kubernetes.databases {
+        let desired = desired(object);
+        let rest = desired.rest.as_ref().unwrap();
+        let found = published(state, &key.1);
+        let wanted: BTreeSet<&String> = rest.secrets.iter().map(|s| &s.name).collect();
+        assert_eq!(
+            found.keys().copied().collect::<BTreeSet<_>>(),
+            wanted,
+            "of {key:?}"
+        );
+        known += found.len();
+        for secret in &rest.secrets {
+            opens(state, object, found[&secret.name], &secret.database);
+        }
+    }
+    let all = state.kubernetes.secrets.len();
+    assert_eq!(
+        all,
+        known + 1,
+        "Secrets that nobody wants, beside the API key's"
+    );
+}
+
+/// The Secret belongs to its object, and its credentials open this database of the object's branch.
+fn opens(state: &State, object: &NeonDatabase, stored: &StoredSecret, database: &str) {
+    let owners = stored
+        .secret
+        .metadata
+        .owner_references
+        .clone()
+        .unwrap_or_default();
+    let uids: Vec<&String> = owners.iter().map(|owner| &owner.uid).collect();
+    assert_eq!(uids, [object.metadata.uid.as_ref().unwrap()]);
+    works(branch_of(state, object), stored, database);
+}
+
+/// The credentials in a Secret open this database of this branch.
+pub fn works(branch: &SimBranch, stored: &StoredSecret, database: &str) {
+    let data = stored.secret.data.clone().unwrap_or_default();
+    let entry = |key: &str| String::from_utf8(data[key].0.clone()).unwrap();
+    let host = &branch.endpoint.as_ref().unwrap().endpoint.host;
+    assert_eq!(entry("PGHOST_UNPOOLED"), *host);
+    assert_eq!(entry("PGDATABASE"), database);
+    let opened = branch
+        .server
+        .admits(&entry("PGUSER"), &entry("PGPASSWORD"), database);
+    assert_eq!(
+        opened,
+        Ok(()),
+        "{} on {}",
+        entry("PGUSER"),
+        branch.branch.name
+    );
+}
+
+fn parents_and_children_share_no_password(state: &State) {
+    for object in state.kubernetes.databases.values() {
+        let child = branch_of(state, object);
+        let Some(parent) = &child.branch.parent_id else {
+            continue;
+        };
+        let Some(parent) = state.neon.branch(parent.as_str()) else {
+            continue;
+        };
+        for (name, role) in child.server.roles.iter().filter(|(_, role)| role.login) {
+            let theirs = parent
+                .server
+                .roles
+                .values()
+                .filter_map(|r| r.password.as_ref());
+            let shared = theirs
+                .into_iter()
+                .any(|password| role.password.as_ref() == Some(password));
+            assert!(
+                !shared,
+                "{name} of {} has its parent's password",
+                child.branch.name
+            );
+        }
+    }
+}
+
+fn every_file_ran_once(state: &State, migration: &SepulkiMigration, files: &[(&str, &str)]) {
+    let name = migration.metadata.name.clone().unwrap_or_default();
+    let database = migration.spec.database_ref.name.0.clone();
+    let object = &state.kubernetes.databases[&(NAMESPACE.to_owned(), database)];
+    let database = &branch_of(state, object).server.databases["app"];
+    let versions: Vec<&str> = files.iter().map(|(version, _)| *version).collect();
+    let rows = database.state().rows;
+    let rows: Vec<&str> = rows.iter().map(|row| row.version.as_str()).collect();
+    assert_eq!(rows, versions, "rows of {name}");
+    assert_eq!(database.ran, versions, "what ran for {name}");
+    let applied = migration.status.as_ref().unwrap().applied.as_ref().unwrap();
+    assert_eq!(usize::try_from(applied.count), Ok(versions.len()), "{name}");
+}
+
+/// No password and no key in any status, event or error.
+pub fn nothing_secret_was_said(state: &State) {
+    let neon = state.neon.projects.values().flat_map(|p| &p.passwords);
+    let passwords: Vec<&String> = neon.chain(&state.passwords).collect();
+    assert!(!state.passwords.is_empty() && !state.said.is_empty());
+    for secret in passwords {
+        assert!(!state.said.contains(secret), "a password was said");
+    }
+    assert!(!state.said.contains(API_KEY), "the API key was said");
+}

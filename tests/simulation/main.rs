@@ -1,0 +1,16 @@
+//! The operator in a simulated world: everything of it but its ports is real, and everything around it is in memory.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "tests fail by panicking; their modules are nobody else's"
+)]
+
+mod convergence;
+mod invariants;
+mod matrix;
+mod scene;
+mod stories;
+mod world;

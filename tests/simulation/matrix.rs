@@ -1,0 +1,134 @@
+//! A fault at every effect: whatever fails, is not answered or kills the operator, the end is the same.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::scene::settled;
+use crate::stories::{EVERYTHING, STORIES, Story};
+use crate::world::Sim;
+use crate::world::faults::{FAULTS, Fault};
+use crate::world::operator::Operator;
+
+/// Pairs of faults that are tried at random.
+const PAIRS: u64 = 60;
+
+/// A story up to its change.
+struct Told {
+    story: Story,
+    before: Arc<Sim>,
+}
+
+impl Told {
+    async fn of(story: Story) -> Self {
+        let operator = settled(story.before).await;
+        Self {
+            story,
+            before: operator.sim.fork(),
+        }
+    }
+
+    /// Tells the rest, with something going wrong.
+    async fn with(&self, what: &str, plan: impl FnOnce(&Sim)) -> Operator {
+        let panicking = Panicking(format!("{}, {what}", self.story.name));
+        let mut operator = Operator::new(&self.before.fork());
+        // the process knows what it knew when the world had come to rest
+        operator.settle().await;
+        let sim = Arc::clone(&operator.sim);
+        sim.faults.restart();
+        plan(&sim);
+        (self.story.change)(&sim);
+        operator.settle().await;
+        let noticed = SignedDuration::from_mins(self.story.noticed);
+        operator.run_for(noticed).await;
+        operator.settle().await;
+        (self.story.check)(&operator);
+        drop(panicking);
+        operator
+    }
+}
+
+/// Says what was going on when a test panics.
+struct Panicking(String);
+
+impl Drop for Panicking {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("in the story: {}", self.0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_effect_fails_is_not_answered_or_is_the_last() {
+    for story in STORIES {
+        let told = Told::of(story).await;
+        let effects = told.with("undisturbed", |_| ()).await.sim.faults.effects();
+        for (index, effect) in effects.iter().enumerate() {
+            for fault in FAULTS {
+                let number = index + 1;
+                let what = format!("{fault:?} at effect {number}: {effect}");
+                told.with(&what, |sim| sim.faults.plan(number, fault)).await;
+            }
+        }
+        println!("{}: {} effects", story.name, effects.len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_look_fails() {
+    for story in STORIES {
+        let told = Told::of(story).await;
+        let looks = told.with("undisturbed", |_| ()).await.sim.faults.looks();
+        for number in 1..=looks {
+            let what = format!("look {number} fails");
+            told.with(&what, |sim| sim.faults.plan_look(number)).await;
+        }
+        println!("{}: {looks} looks", story.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_pass_is_dropped_at_every_poll() {
+    for story in STORIES {
+        let told = Told::of(story).await;
+        let polls = told.with("undisturbed", |_| ()).await.sim.faults.polls();
+        for number in 1..=polls {
+            let what = format!("dropped at poll {number}");
+            told.with(&what, |sim| sim.faults.plan_drop(number)).await;
+        }
+        println!("{}: {polls} polls", story.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pairs_of_faults_at_random() {
+    for seed in 0..PAIRS {
+        let mut random = StdRng::seed_from_u64(seed);
+        let story = match seed % 6 {
+            0 => EVERYTHING,
+            _ => STORIES[random.random_range(0..STORIES.len())],
+        };
+        let told = Told::of(story).await;
+        let effects = told
+            .with("undisturbed", |_| ())
+            .await
+            .sim
+            .faults
+            .effects()
+            .len();
+        let mut pick = || {
+            let fault = FAULTS[random.random_range(0..FAULTS.len())];
+            (random.random_range(1..=effects), fault)
+        };
+        let pair: [(usize, Fault); 2] = [pick(), pick()];
+        let plan = |sim: &Sim| {
+            for (number, fault) in pair {
+                sim.faults.plan(number, fault);
+            }
+        };
+        told.with(&format!("seed {seed}: {pair:?}"), plan).await;
+    }
+}

@@ -1,0 +1,139 @@
+//! Stories to be disturbed: how the world is before, what somebody does then, and how it has to end.
+
+use sepulki::api::DeletionPolicy;
+
+use crate::invariants::{check, check_gone};
+use crate::scene::{FILES, everything, production_and_preview};
+use crate::world::operator::Operator;
+use crate::world::{NAMESPACE, Sim};
+
+#[derive(Clone, Copy)]
+pub struct Story {
+    pub name: &'static str,
+    pub before: fn(&Sim),
+    /// What somebody does once that world has come to rest.
+    pub change: fn(&Sim),
+    /// Minutes until the operator notices what nobody tells it: Neon is listed once a minute and a listing may be a
+    /// minute old, Secrets are looked at every ten minutes.
+    pub noticed: i64,
+    pub check: fn(&Operator),
+}
+
+pub const EVERYTHING: Story = Story {
+    name: "all environments come up",
+    before: |_| (),
+    change: everything,
+    noticed: 3,
+    check: |operator| check(&operator.sim, &FILES),
+};
+
+const MORE_FILES: [(&str, &str); 3] = [
+    FILES[0],
+    FILES[1],
+    ("003_arms.sql", "CREATE TABLE arms (id bigint PRIMARY KEY);"),
+];
+
+pub const STORIES: [Story; 8] = [
+    Story {
+        name: "production and a preview come up",
+        before: |_| (),
+        change: production_and_preview,
+        noticed: 3,
+        check: |operator| check(&operator.sim, &FILES),
+    },
+    Story {
+        name: "another file comes",
+        before: production_and_preview,
+        change: |sim| sim.files(&MORE_FILES),
+        noticed: 3,
+        check: |operator| check(&operator.sim, &MORE_FILES),
+    },
+    Story {
+        name: "a preview is reset to its parent",
+        before: production_and_preview,
+        change: |sim| {
+            sim.at_neon(|project, now| {
+                let id = project.branches[1].branch.id.clone();
+                project.reset_to_parent(&id, now);
+            });
+        },
+        noticed: 3,
+        check: |operator| check(&operator.sim, &FILES),
+    },
+    Story {
+        name: "a preview's branch is deleted outside",
+        before: production_and_preview,
+        change: |sim| {
+            sim.at_neon(|project, _| project.branches.truncate(1));
+        },
+        noticed: 3,
+        check: |operator| check(&operator.sim, &FILES),
+    },
+    Story {
+        name: "a Secret is edited and another one deleted",
+        before: production_and_preview,
+        change: |sim| {
+            sim.edit_secret("production", "PGPASSWORD", "mine");
+            let key = (NAMESPACE.to_owned(), "pr-7".to_owned());
+            sim.lock().kubernetes.secrets.remove(&key);
+        },
+        noticed: 11,
+        check: |operator| check(&operator.sim, &FILES),
+    },
+    Story {
+        name: "a preview is deleted with its migration",
+        before: production_and_preview,
+        change: |sim| {
+            let key = (NAMESPACE.to_owned(), "pr-7".to_owned());
+            sim.lock().kubernetes.migrations.remove(&key);
+            sim.delete_database("pr-7");
+        },
+        noticed: 3,
+        check: |operator| {
+            check_gone(&operator.sim, "pr-7", false);
+            check(&operator.sim, &FILES);
+        },
+    },
+    Story {
+        name: "both are deleted and retained",
+        before: production_and_preview,
+        change: |sim| {
+            sim.lock().kubernetes.migrations.clear();
+            sim.edit_database("pr-7", |object| {
+                object.spec.deletion_policy = Some(DeletionPolicy::Retain);
+            });
+            sim.delete_database("pr-7");
+            sim.delete_database("production");
+        },
+        noticed: 3,
+        check: |operator| {
+            check_gone(&operator.sim, "pr-7", true);
+            check_gone(&operator.sim, "production", true);
+        },
+    },
+    Story {
+        name: "the namespace goes, the key first",
+        before: production_and_preview,
+        change: |sim| {
+            let now = sim.now();
+            sim.lock().kubernetes.delete_namespace(NAMESPACE, now);
+        },
+        noticed: 3,
+        check: nothing_is_left,
+    },
+];
+
+/// Nothing is left in Kubernetes. A branch is left on Neon only where nobody had a key any more.
+fn nothing_is_left(operator: &Operator) {
+    let left = operator.sim.branch_names().len() - 1;
+    let state = operator.sim.lock();
+    assert!(state.kubernetes.databases.is_empty());
+    assert!(state.kubernetes.namespaces.is_empty());
+    assert!(state.kubernetes.secrets.is_empty());
+    let told = operator
+        .passes
+        .iter()
+        .filter(|p| p.contains("LeaveBehind"))
+        .count();
+    assert!(left <= 1 && (left == 0 || told > 0 || operator.crashes > 0));
+}

@@ -1,0 +1,212 @@
+//! Effect boundaries: every change that a port makes is numbered and told, and any of them can be made to fail.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use sepulki::engine::run::RunError;
+use sepulki::{cluster, neon, postgres};
+use tokio::task::yield_now;
+
+/// What goes wrong at a boundary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The effect does not happen, and its caller is told so.
+    Fails,
+    /// The effect happens, and its caller is told that it is not known.
+    AnswerLost,
+    /// The effect happens, and the operator dies at that moment.
+    Crash,
+}
+
+pub const FAULTS: [Fault; 3] = [Fault::Fails, Fault::AnswerLost, Fault::Crash];
+
+/// The boundaries passed so far, and what is to happen at which.
+#[derive(Default)]
+pub struct Faults {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    effects: Vec<String>,
+    looks: usize,
+    at: BTreeMap<usize, Fault>,
+    look_fails: Option<usize>,
+    polls: usize,
+    drop_at: Option<usize>,
+    crashed: bool,
+}
+
+/// An error type of a port.
+pub trait Broken {
+    /// Nothing was done. `n` chooses among the ways in which that can be said.
+    fn failed(n: usize) -> Self;
+    /// Whether anything was done is not known.
+    fn lost() -> Self;
+}
+
+impl Faults {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts from the beginning, and forgets what was planned.
+    pub fn restart(&self) {
+        *self.lock() = State::default();
+    }
+
+    /// Effect number `n` (from 1) goes wrong.
+    pub fn plan(&self, n: usize, fault: Fault) {
+        self.lock().at.insert(n, fault);
+    }
+
+    /// Look number `n` (from 1) fails.
+    pub fn plan_look(&self, n: usize) {
+        self.lock().look_fails = Some(n);
+    }
+
+    /// The pass that is polled for the `n`th time (from 1, over all passes) is dropped instead.
+    pub fn plan_drop(&self, n: usize) {
+        self.lock().drop_at = Some(n);
+    }
+
+    /// The effects so far, in order.
+    pub fn effects(&self) -> Vec<String> {
+        self.lock().effects.clone()
+    }
+
+    /// How many looks there were.
+    pub fn looks(&self) -> usize {
+        self.lock().looks
+    }
+
+    /// How often passes were polled.
+    pub fn polls(&self) -> usize {
+        self.lock().polls
+    }
+
+    /// Whether the operator died since the last time this was asked.
+    pub fn take_crash(&self) -> bool {
+        std::mem::take(&mut self.lock().crashed)
+    }
+
+    /// Whether the operator is dead.
+    pub fn has_crashed(&self) -> bool {
+        self.lock().crashed
+    }
+
+    /// Counts a poll; true where the pass is to be dropped instead.
+    pub fn poll(&self) -> bool {
+        let mut state = self.lock();
+        state.polls += 1;
+        state.drop_at == Some(state.polls)
+    }
+
+    /// Passes the boundary of an effect.
+    pub async fn effect<T, E: Broken>(
+        &self,
+        what: String,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let (number, fault) = {
+            let mut state = self.lock();
+            state.effects.push(what);
+            let number = state.effects.len();
+            (number, state.at.get(&number).copied())
+        };
+        yield_now().await;
+        if fault == Some(Fault::Fails) {
+            return Err(E::failed(number));
+        }
+        let result = work();
+        match fault {
+            Some(Fault::Crash) => {
+                self.lock().crashed = true;
+                pending().await
+            }
+            Some(Fault::AnswerLost) => {
+                result?;
+                Err(E::lost())
+            }
+            Some(Fault::Fails) | None => {
+                yield_now().await;
+                result
+            }
+        }
+    }
+
+    /// A look at the world, which changes nothing.
+    pub async fn look<T, E: Broken>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let (number, fails) = {
+            let mut state = self.lock();
+            state.looks += 1;
+            (state.looks, state.look_fails == Some(state.looks))
+        };
+        yield_now().await;
+        if fails {
+            return Err(E::failed(number));
+        }
+        work()
+    }
+}
+
+impl Broken for cluster::Error {
+    fn failed(n: usize) -> Self {
+        let kind = if n.is_multiple_of(3) {
+            cluster::ErrorKind::Conflict
+        } else {
+            cluster::ErrorKind::Unavailable
+        };
+        Self::new(kind, "the API server does not answer")
+    }
+
+    fn lost() -> Self {
+        Self::new(cluster::ErrorKind::Unavailable, "no answer came")
+    }
+}
+
+impl Broken for neon::Error {
+    fn failed(n: usize) -> Self {
+        let (kind, status) = match n % 4 {
+            0 => (neon::ErrorKind::RateLimited, 429),
+            1 => (neon::ErrorKind::Locked, 423),
+            2 => (neon::ErrorKind::NotReady, 422),
+            _ => (neon::ErrorKind::Server, 503),
+        };
+        super::neon::error(kind, Some(status), "not now")
+    }
+
+    fn lost() -> Self {
+        super::neon::error(neon::ErrorKind::Lost, None, "no answer came")
+    }
+}
+
+impl Broken for postgres::Error {
+    fn failed(n: usize) -> Self {
+        let class = if n.is_multiple_of(3) {
+            postgres::Class::Conflict
+        } else {
+            postgres::Class::Transient
+        };
+        Self::new(class, "the server is not there")
+    }
+
+    fn lost() -> Self {
+        Self::new(postgres::Class::Transient, "the connection broke")
+    }
+}
+
+impl Broken for RunError {
+    fn failed(n: usize) -> Self {
+        if n.is_multiple_of(2) {
+            Self::Busy("somebody".to_owned())
+        } else {
+            Self::Transient("the server is not there".to_owned())
+        }
+    }
+
+    fn lost() -> Self {
+        Self::Transient("the connection broke".to_owned())
+    }
+}

@@ -1,0 +1,281 @@
+//! The operator's ports onto the databases in memory: contents and migrations.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::ExposeSecret;
+use sepulki::engine::run::{Progress, RunError, RunReport, RunRequest};
+use sepulki::engine::{Code, Diagnostic, LedgerName, LedgerState, plan};
+use sepulki::postgres::roles::next_login;
+use sepulki::postgres::{Class, Error, Target};
+use sepulki::world::{Contents, DatabaseReport, Migrations, NewLogin, PrepareDatabase};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::Sim;
+use super::postgres::{PgRole, Server, open};
+
+/// A file that holds this fails.
+pub const FAILS: &str = "does_not_exist";
+
+/// Contents of branches.
+pub struct ContentsPort(pub Arc<Sim>);
+
+impl ContentsPort {
+    /// One session that changes something, all or nothing.
+    async fn session<T>(
+        &self,
+        what: String,
+        at: &Target,
+        work: impl FnOnce(&mut Server) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let call = || self.read(at, work);
+        self.0
+            .faults
+            .effect(format!("{what} at {}", at.host), call)
+            .await
+    }
+
+    fn read<T>(
+        &self,
+        at: &Target,
+        work: impl FnOnce(&mut Server) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let now = self.0.now();
+        let mut state = self.0.lock();
+        state.sessions += 1;
+        work(open(&mut state.neon, at, now)?)
+    }
+}
+
+#[async_trait]
+impl Contents for ContentsPort {
+    async fn retire_logins(&self, at: &Target, mark: &str) -> Result<(), Error> {
+        self.session("retire logins".to_owned(), at, |server| {
+            let foreign =
+                |role: &&mut PgRole| role.login && !role.api && role.mark.as_deref() != Some(mark);
+            for role in server.roles.values_mut().filter(foreign) {
+                role.login = false;
+                role.password = None;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn prepare_groups(&self, at: &Target, groups: &[String]) -> Result<(), Error> {
+        self.session("prepare groups".to_owned(), at, |server| {
+            for group in groups {
+                server.roles.entry(group.clone()).or_default();
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn prepare_database(
+        &self,
+        at: &Target,
+        wanted: &PrepareDatabase,
+    ) -> Result<DatabaseReport, Error> {
+        let what = format!("prepare database {}", at.database);
+        self.session(what, at, |server| {
+            let groups = wanted.grants.iter().map(|(group, _)| group);
+            for group in groups.chain(&wanted.refused) {
+                if !server.roles.contains_key(group) {
+                    let message = format!("role \"{group}\" does not exist");
+                    return Err(Error::new(Class::Invalid, message));
+                }
+            }
+            let database = server.databases.get_mut(&at.database).unwrap();
+            if database.owner != at.user {
+                return Err(Error::new(Class::Denied, "must be owner of the database"));
+            }
+            if database.locked {
+                return Err(Error::new(
+                    Class::Conflict,
+                    "a migration holds this database",
+                ));
+            }
+            database
+                .extensions
+                .extend(wanted.extensions.iter().cloned());
+            database.public &= !wanted.close_to_public;
+            database.grants.extend(wanted.grants.iter().cloned());
+            database
+                .grants
+                .retain(|group, _| !wanted.refused.contains(group));
+            let version = |name: &String| (name.clone(), "1.0".to_owned());
+            Ok(DatabaseReport {
+                extensions: wanted.extensions.iter().map(version).collect(),
+                not_granted: Vec::new(),
+            })
+        })
+        .await
+    }
+
+    async fn choose_login(&self, at: &Target, group: &str, mark: &str) -> Result<String, Error> {
+        let read = || {
+            self.read(at, |server| {
+                Ok(next_login(&server.facts(), group, mark).login)
+            })
+        };
+        self.0.faults.look(read).await
+    }
+
+    async fn set_login(&self, at: &Target, login: &NewLogin) -> Result<(), Error> {
+        let password = login.password.expose_secret().to_owned();
+        self.0.lock().passwords.push(password.clone());
+        self.session(format!("set login {}", login.login), at, |server| {
+            server.roles.entry(login.group.clone()).or_default();
+            let role = server
+                .roles
+                .entry(login.login.clone())
+                .or_insert_with(|| PgRole {
+                    mark: Some(login.mark.clone()),
+                    ..PgRole::default()
+                });
+            if role.mark.as_ref() != Some(&login.mark) {
+                return Err(Error::new(
+                    Class::Conflict,
+                    "the role exists and is not ours",
+                ));
+            }
+            role.login = true;
+            role.password = Some(password);
+            role.member_of.insert(login.group.clone());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn accepts(&self, at: &Target) -> Result<bool, Error> {
+        let read = || match self.read(at, |_| Ok(())) {
+            Ok(()) => Ok(true),
+            Err(error) if error.to_string().starts_with("password authentication") => Ok(false),
+            Err(error) => Err(error),
+        };
+        self.0.faults.look(read).await
+    }
+}
+
+/// The migration engine: its own plans against the ledgers in memory.
+pub struct MigrationsPort(pub Arc<Sim>);
+
+/// Gives a database free again, however the run ends.
+struct Held<'a>(&'a Sim, Target);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        let branch = state.neon.at_host(&self.1.host);
+        if let Some(database) = branch.and_then(|b| b.server.databases.get_mut(&self.1.database)) {
+            database.locked = false;
+        }
+    }
+}
+
+fn refused(error: Error) -> RunError {
+    RunError::from(error)
+}
+
+impl MigrationsPort {
+    fn ledger(&self, at: &Target) -> Result<LedgerState, RunError> {
+        let now = self.0.now();
+        let mut state = self.0.lock();
+        state.sessions += 1;
+        let server = open(&mut state.neon, at, now).map_err(refused)?;
+        Ok(server.databases[&at.database].state())
+    }
+
+    fn hold(&self, at: &Target) -> Result<Held<'_>, RunError> {
+        let now = self.0.now();
+        let mut state = self.0.lock();
+        state.sessions += 1;
+        let server = open(&mut state.neon, at, now).map_err(refused)?;
+        let database = server.databases.get_mut(&at.database).unwrap();
+        if std::mem::replace(&mut database.locked, true) {
+            return Err(RunError::Busy("another run".to_owned()));
+        }
+        Ok(Held(&self.0, at.clone()))
+    }
+
+    /// Runs one file and writes its row in one transaction.
+    async fn file(&self, run: &RunRequest, version: &str) -> Result<(), RunError> {
+        let file = run.bundle.file(version).unwrap();
+        let call = || {
+            if self.0.lock().fails(file.sha256()) {
+                return Err(RunError::Failed(Box::new(failure(version))));
+            }
+            let now = self.0.now();
+            let mut state = self.0.lock();
+            let server = open(&mut state.neon, &run.target, now).map_err(refused)?;
+            let database = server.databases.get_mut(&run.target.database).unwrap();
+            database.commit(version, file.sha256(), now);
+            Ok(())
+        };
+        let what = format!("migrate {version} at {}", run.target.host);
+        self.0.faults.effect(what, call).await
+    }
+}
+
+fn failure(version: &str) -> Diagnostic {
+    Diagnostic {
+        file: version.to_owned(),
+        code: Code::Refused,
+        position: None,
+        sqlstate: Some("42P01".to_owned()),
+        message: "relation \"does_not_exist\" does not exist".to_owned(),
+        detail: None,
+        hint: None,
+        snippet: None,
+    }
+}
+
+#[async_trait]
+impl Migrations for MigrationsPort {
+    async fn inspect(
+        &self,
+        at: &Target,
+        _: &LedgerName,
+        _: &str,
+        _: Duration,
+    ) -> Result<LedgerState, RunError> {
+        self.0.faults.look(|| self.ledger(at)).await
+    }
+
+    async fn apply(
+        &self,
+        run: RunRequest,
+        progress: UnboundedSender<Progress>,
+    ) -> Result<RunReport, RunError> {
+        let _held = self.hold(&run.target)?;
+        let until = run.until.as_deref();
+        let todo = plan(&run.bundle, &self.ledger(&run.target)?, until);
+        if !todo.is_runnable() {
+            return Err(RunError::Blocked(Box::new(todo)));
+        }
+        let mut applied = Vec::new();
+        for (index, pending) in todo.pending.iter().enumerate() {
+            let version = pending.version.clone();
+            drop(progress.send(Progress::Started {
+                version: version.clone(),
+                number: index + 1,
+                total: todo.pending.len(),
+                attempt: 1,
+            }));
+            self.file(&run, &version).await?;
+            drop(progress.send(Progress::Applied {
+                version: version.clone(),
+            }));
+            applied.push(version);
+        }
+        let ledger = self.ledger(&run.target)?;
+        let plan = plan(&run.bundle, &ledger, until);
+        Ok(RunReport {
+            applied,
+            ledger,
+            plan,
+        })
+    }
+}

@@ -1,0 +1,374 @@
+//! Kubernetes in memory: objects with resource versions, generations, finalizers and owners; a watch that lags.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use kube::Resource;
+use sepulki::api::{NeonDatabase, SepulkiMigration};
+use sepulki::cluster::{Error, ErrorKind, NamespaceState, ObjectId, Result};
+use serde_json::Value;
+
+/// Namespace and name.
+pub type Key = (String, String);
+
+pub fn key(namespace: &str, name: &str) -> Key {
+    (namespace.to_owned(), name.to_owned())
+}
+
+#[derive(Clone, Default)]
+pub struct Kubernetes {
+    versions: u64,
+    uids: u64,
+    pub databases: BTreeMap<Key, NeonDatabase>,
+    pub migrations: BTreeMap<Key, SepulkiMigration>,
+    pub secrets: BTreeMap<Key, StoredSecret>,
+    pub config_maps: BTreeMap<Key, BTreeMap<String, Vec<u8>>>,
+    pub namespaces: BTreeMap<String, NamespaceState>,
+    pub watched: Watched,
+    /// Writes of the operator that changed something.
+    pub writes: Vec<String>,
+}
+
+/// What the operator's watches know.
+#[derive(Clone, Default)]
+pub struct Watched {
+    pub databases: Vec<Arc<NeonDatabase>>,
+    pub migrations: Vec<Arc<SepulkiMigration>>,
+}
+
+/// A Secret, and which of its keys the operator manages: server-side apply leaves the others alone.
+#[derive(Clone)]
+pub struct StoredSecret {
+    pub secret: Secret,
+    managed: BTreeSet<String>,
+}
+
+/// What is common to the kinds of the operator.
+pub trait Stored: Resource<DynamicType = ()> + Clone {
+    fn set_status(&mut self, status: &Value) -> std::result::Result<bool, serde_json::Error>;
+}
+
+impl Stored for NeonDatabase {
+    fn set_status(&mut self, status: &Value) -> std::result::Result<bool, serde_json::Error> {
+        let status = Some(serde_json::from_value(status.clone())?);
+        let changes = self.status != status;
+        self.status = status;
+        Ok(changes)
+    }
+}
+
+impl Stored for SepulkiMigration {
+    fn set_status(&mut self, status: &Value) -> std::result::Result<bool, serde_json::Error> {
+        let status = Some(serde_json::from_value(status.clone())?);
+        let changes = self.status != status;
+        self.status = status;
+        Ok(changes)
+    }
+}
+
+pub fn conflict(what: &str) -> Error {
+    Error::new(ErrorKind::Conflict, what)
+}
+
+fn key_of(id: &ObjectId) -> Key {
+    key(id.namespace.as_deref().unwrap_or_default(), &id.name)
+}
+
+/// What the API server keeps of a moment.
+fn whole_seconds(now: Timestamp) -> Time {
+    Time(Timestamp::from_second(now.as_second()).unwrap())
+}
+
+impl Kubernetes {
+    fn next_version(&mut self) -> String {
+        self.versions += 1;
+        self.versions.to_string()
+    }
+
+    /// A new object, as somebody applies it.
+    pub fn create<K: Stored>(&mut self, mut object: K, now: Timestamp) -> K {
+        self.uids += 1;
+        let version = self.next_version();
+        let meta = object.meta_mut();
+        meta.uid = Some(format!("uid-{:03}", self.uids));
+        meta.resource_version = Some(version);
+        meta.generation = Some(1);
+        meta.creation_timestamp = Some(whole_seconds(now));
+        object
+    }
+
+    /// A change of an object's spec by somebody else.
+    pub fn edited<K: Stored>(&mut self, object: &mut K) {
+        let version = self.next_version();
+        let meta = object.meta_mut();
+        meta.resource_version = Some(version);
+        meta.generation = meta.generation.map(|generation| generation + 1);
+    }
+
+    /// The watches catch up.
+    pub fn deliver(&mut self) {
+        self.watched = Watched {
+            databases: self.databases.values().cloned().map(Arc::new).collect(),
+            migrations: self.migrations.values().cloned().map(Arc::new).collect(),
+        };
+    }
+
+    /// Somebody deletes an object: it goes when its last finalizer does.
+    pub fn delete_database(&mut self, key: &Key, now: Timestamp) {
+        let Some(mut object) = self.databases.remove(key) else {
+            return;
+        };
+        if object.metadata.finalizers.iter().flatten().next().is_none() {
+            self.collect(object.metadata.uid.as_deref());
+            return;
+        }
+        if object.metadata.deletion_timestamp.is_none() {
+            object.metadata.deletion_timestamp = Some(whole_seconds(now));
+            self.edited(&mut object);
+        }
+        self.databases.insert(key.clone(), object);
+    }
+
+    /// Somebody deletes a namespace: Secrets go before everything else, the API key's among them.
+    pub fn delete_namespace(&mut self, name: &str, now: Timestamp) {
+        let going = NamespaceState::Terminating;
+        self.namespaces.insert(name.to_owned(), going);
+        self.secrets.retain(|key, _| key.0 != name);
+        self.config_maps.retain(|key, _| key.0 != name);
+        self.migrations.retain(|key, _| key.0 != name);
+        let keys: Vec<Key> = self
+            .databases
+            .keys()
+            .filter(|k| k.0 == name)
+            .cloned()
+            .collect();
+        for key in keys {
+            self.delete_database(&key, now);
+        }
+        self.finish_namespaces();
+    }
+
+    fn finish_namespaces(&mut self) {
+        let databases = &self.databases;
+        self.namespaces.retain(|name, state| {
+            *state == NamespaceState::Active || databases.keys().any(|key| key.0 == *name)
+        });
+    }
+
+    pub fn namespace(&self, name: &str) -> NamespaceState {
+        let known = self.namespaces.get(name);
+        known.copied().unwrap_or(NamespaceState::Gone)
+    }
+
+    /// Removes what belonged to an object that is gone.
+    fn collect(&mut self, uid: Option<&str>) {
+        let owned = |owner: &OwnerReference| Some(owner.uid.as_str()) == uid;
+        self.secrets.retain(|_, stored| {
+            let owners = stored.secret.metadata.owner_references.as_ref();
+            !owners.is_some_and(|owners| owners.iter().any(owned))
+        });
+        self.finish_namespaces();
+    }
+
+    pub fn add_finalizer(
+        &mut self,
+        id: &ObjectId,
+        present: &[String],
+        finalizer: &str,
+    ) -> Result<ObjectMeta> {
+        let version = self.next_version();
+        let object = self.finalized(id)?;
+        let meta = &mut object.metadata;
+        if present.iter().any(|f| f == finalizer) {
+            return Ok(meta.clone());
+        }
+        if meta.finalizers.clone().unwrap_or_default() != present
+            || meta.deletion_timestamp.is_some()
+        {
+            return Err(conflict("the finalizers have changed"));
+        }
+        meta.finalizers
+            .get_or_insert_default()
+            .push(finalizer.to_owned());
+        meta.resource_version = Some(version);
+        let meta = meta.clone();
+        self.writes.push(format!("add finalizer to {id}"));
+        Ok(meta)
+    }
+
+    pub fn release_finalizer(
+        &mut self,
+        id: &ObjectId,
+        present: &[String],
+        finalizer: &str,
+    ) -> Result<()> {
+        let Some(index) = present.iter().position(|f| f == finalizer) else {
+            return Ok(());
+        };
+        let version = self.next_version();
+        let object = match self.finalized(id) {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        let meta = &mut object.metadata;
+        let finalizers = meta.finalizers.get_or_insert_default();
+        if finalizers.get(index).map(String::as_str) != Some(finalizer) {
+            return Err(conflict("the finalizers have changed"));
+        }
+        finalizers.remove(index);
+        meta.resource_version = Some(version);
+        let gone = finalizers.is_empty() && meta.deletion_timestamp.is_some();
+        self.writes.push(format!("release finalizer of {id}"));
+        if gone {
+            self.databases.remove(&key_of(id));
+            self.collect(Some(&id.uid));
+        }
+        Ok(())
+    }
+
+    /// Only NeonDatabases have finalizers.
+    fn finalized(&mut self, id: &ObjectId) -> Result<&mut NeonDatabase> {
+        let object = self.databases.get_mut(&key_of(id));
+        let object = object.ok_or_else(|| Error::new(ErrorKind::NotFound, "not found"))?;
+        if !id.is(&object.metadata) {
+            return Err(conflict("another incarnation"));
+        }
+        Ok(object)
+    }
+
+    pub fn write_status(&mut self, id: &ObjectId, version: &str, status: &Value) -> Result<String> {
+        let next = self.next_version();
+        let key = key_of(id);
+        let (written, changes) = if id.resource.kind == "NeonDatabase" {
+            set_status(self.databases.get_mut(&key), id, version, status, next)?
+        } else {
+            set_status(self.migrations.get_mut(&key), id, version, status, next)?
+        };
+        if changes {
+            self.writes.push(format!("write status of {id}"));
+        }
+        Ok(written)
+    }
+
+    pub fn apply_secret(&mut self, secret: &Secret) -> Result<()> {
+        let meta = &secret.metadata;
+        let key = key(
+            meta.namespace.as_deref().unwrap_or_default(),
+            meta.name.as_deref().unwrap_or_default(),
+        );
+        let applied = secret.data.clone().unwrap_or_default();
+        let managed: BTreeSet<String> = applied.keys().cloned().collect();
+        let Some(mut stored) = self.secrets.get(&key).cloned() else {
+            if meta.uid.is_some() {
+                return Err(conflict("the Secret is another one"));
+            }
+            match self.namespace(&key.0) {
+                NamespaceState::Active => {}
+                NamespaceState::Terminating => return Err(conflict("the namespace is going")),
+                NamespaceState::Gone => {
+                    return Err(Error::new(ErrorKind::NotFound, "no namespace"));
+                }
+            }
+            self.put_secret(secret.clone(), managed);
+            self.writes
+                .push(format!("create Secret {}/{}", key.0, key.1));
+            return Ok(());
+        };
+        let before = stored.secret.clone();
+        if meta.uid.is_some() && meta.uid != before.metadata.uid {
+            return Err(conflict("the Secret is another one"));
+        }
+        if before.type_ != secret.type_ {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "the type of a Secret is immutable",
+            ));
+        }
+        let data = stored.secret.data.get_or_insert_default();
+        data.retain(|entry, _| !stored.managed.contains(entry));
+        data.extend(applied);
+        stored.managed = managed;
+        let notes = stored.secret.metadata.annotations.get_or_insert_default();
+        notes.extend(meta.annotations.clone().unwrap_or_default());
+        stored
+            .secret
+            .metadata
+            .owner_references
+            .clone_from(&meta.owner_references);
+        if stored.secret != before {
+            stored.secret.metadata.resource_version = Some(self.next_version());
+            self.writes
+                .push(format!("change Secret {}/{}", key.0, key.1));
+        }
+        self.secrets.insert(key, stored);
+        Ok(())
+    }
+
+    pub fn put_secret(&mut self, mut secret: Secret, managed: BTreeSet<String>) {
+        self.uids += 1;
+        secret.metadata.uid = Some(format!("uid-{:03}", self.uids));
+        secret.metadata.resource_version = Some(self.next_version());
+        let namespace = secret.metadata.namespace.clone().unwrap_or_default();
+        let name = secret.metadata.name.clone().unwrap_or_default();
+        let stored = StoredSecret { secret, managed };
+        self.secrets.insert((namespace, name), stored);
+    }
+
+    /// A Secret that somebody else makes.
+    pub fn foreign_secret(&mut self, namespace: &str, name: &str, entries: &[(&str, &str)]) {
+        let data = entries
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), ByteString(v.as_bytes().to_vec())));
+        let secret = Secret {
+            metadata: ObjectMeta {
+                namespace: Some(namespace.to_owned()),
+                name: Some(name.to_owned()),
+                ..ObjectMeta::default()
+            },
+            type_: Some("Opaque".to_owned()),
+            data: Some(data.collect()),
+            ..Secret::default()
+        };
+        self.put_secret(secret, BTreeSet::new());
+    }
+
+    pub fn delete_secret(&mut self, namespace: &str, name: &str, uid: &str) -> Result<()> {
+        let key = key(namespace, name);
+        match self.secrets.get(&key) {
+            None => Ok(()),
+            Some(found) if found.secret.metadata.uid.as_deref() == Some(uid) => {
+                self.secrets.remove(&key);
+                self.writes
+                    .push(format!("delete Secret {namespace}/{name}"));
+                Ok(())
+            }
+            Some(_) => Err(conflict("the Secret is another one")),
+        }
+    }
+}
+
+fn set_status<K: Stored>(
+    object: Option<&mut K>,
+    id: &ObjectId,
+    version: &str,
+    status: &Value,
+    next: String,
+) -> Result<(String, bool)> {
+    let object = object.ok_or_else(|| Error::new(ErrorKind::NotFound, "not found"))?;
+    let meta = object.meta();
+    if !id.is(meta) || meta.resource_version.as_deref() != Some(version) {
+        return Err(conflict("the object has been modified"));
+    }
+    let changes = object
+        .set_status(status)
+        .map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?;
+    if changes {
+        object.meta_mut().resource_version = Some(next.clone());
+        return Ok((next, true));
+    }
+    Ok((version.to_owned(), false))
+}

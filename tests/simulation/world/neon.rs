@@ -1,0 +1,472 @@
+//! Neon in memory: projects, branches, endpoints, roles, databases and operations that take their time.
+//!
+//! Says no where Neon does: 401 and 404 by key, 409 on names, 423 while operations run, 422 on protected branches and
+//! branches with children. A child is a copy of its parent, passwords included unless the parent is protected.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use sepulki::neon::{
+    Branch, BranchId, BranchState, Endpoint, EndpointState, EndpointType, Error, ErrorKind,
+    NewEndpoint, Operation, OperationId, OperationStatus, ProjectId, Result,
+};
+
+use super::postgres::{PgRole, Server};
+
+/// How long an operation takes.
+pub const OPERATION: SignedDuration = SignedDuration::from_millis(900);
+
+/// Neon itself.
+#[derive(Clone, Default)]
+pub struct Neon {
+    /// Which key sees which projects.
+    pub keys: BTreeMap<String, BTreeSet<ProjectId>>,
+    pub projects: BTreeMap<ProjectId, Project>,
+    pub calls: Calls,
+}
+
+/// Calls so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    pub mutations: Vec<String>,
+    /// Listings of branches and of endpoints, which all objects share.
+    pub listings: usize,
+    /// Every other look.
+    pub looks: usize,
+}
+
+/// A project.
+#[derive(Clone, Default)]
+pub struct Project {
+    pub branches: Vec<SimBranch>,
+    operations: Vec<(Operation, Timestamp)>,
+    ids: usize,
+    /// Every password that Neon ever made up.
+    pub passwords: Vec<String>,
+}
+
+/// A branch with everything in it.
+#[derive(Clone)]
+pub struct SimBranch {
+    pub branch: Branch,
+    made: Timestamp,
+    pub endpoint: Option<SimEndpoint>,
+    /// Passwords of the roles that Neon made, as it tells them.
+    pub roles: BTreeMap<String, String>,
+    pub server: Server,
+    /// Passwords that become valid when an operation is over.
+    pending: Vec<(Timestamp, String, String)>,
+}
+
+#[derive(Clone)]
+pub struct SimEndpoint {
+    pub endpoint: Endpoint,
+    made: Timestamp,
+}
+
+pub fn error(kind: ErrorKind, status: Option<u16>, message: &str) -> Error {
+    Error {
+        kind,
+        status,
+        message: message.to_owned(),
+        request_id: None,
+        retry_after: None,
+    }
+}
+
+pub fn not_found(what: &str) -> Error {
+    error(ErrorKind::NotFound, Some(404), &format!("{what} not found"))
+}
+
+fn refused(message: &str) -> Error {
+    error(ErrorKind::Rejected, Some(422), message)
+}
+
+impl SimBranch {
+    /// Whether its endpoint answers.
+    pub fn is_up(&self, now: Timestamp) -> bool {
+        self.made <= now && self.endpoint.as_ref().is_some_and(|e| e.made <= now)
+    }
+}
+
+impl Neon {
+    /// The project that this key sees.
+    pub fn project(&mut self, key: &str, project: &ProjectId) -> Result<&mut Project> {
+        match self.keys.get(key) {
+            None => Err(error(
+                ErrorKind::Denied,
+                Some(401),
+                "authorization required",
+            )),
+            Some(seen) if seen.contains(project) => self
+                .projects
+                .get_mut(project)
+                .ok_or_else(|| not_found("project")),
+            Some(_) => Err(not_found("project")),
+        }
+    }
+
+    /// The branch whose endpoint has this host, direct or pooled.
+    pub fn at_host(&mut self, host: &str) -> Option<&mut SimBranch> {
+        let host = host.replacen("-pooler.", ".", 1);
+        self.projects
+            .values_mut()
+            .flat_map(|project| &mut project.branches)
+            .find(|b| b.endpoint.as_ref().is_some_and(|e| e.endpoint.host == host))
+    }
+
+    pub fn branch(&self, id: &str) -> Option<&SimBranch> {
+        self.projects
+            .values()
+            .flat_map(|project| &project.branches)
+            .find(|b| b.branch.id.as_str() == id)
+    }
+
+    /// What time brings: operations that end, passwords that become valid, branches that expire.
+    pub fn tick(&mut self, now: Timestamp) {
+        for project in self.projects.values_mut() {
+            project.tick(now);
+        }
+    }
+}
+
+impl Project {
+    /// A project with its default branch, which has one role and one database, as Neon makes them.
+    pub fn new(now: Timestamp) -> Self {
+        let mut project = Self::default();
+        let id = project.add_branch("main", None, BTreeMap::new(), now);
+        project.endpoint(&id, &NewEndpoint::default(), now);
+        project.operations.clear();
+        if let Some(main) = project.branches.first_mut() {
+            main.made = now;
+            main.branch.default = true;
+        }
+        project.add_role(&id, "neondb_owner", now);
+        project
+            .find(&id)
+            .unwrap()
+            .server
+            .add_database("neondb", "neondb_owner");
+        project.tick(now + OPERATION * 2);
+        project.operations.clear();
+        project
+    }
+
+    fn next(&mut self, prefix: &str) -> String {
+        self.ids += 1;
+        format!("{prefix}-{}", self.ids)
+    }
+
+    fn password(&mut self) -> String {
+        let password = format!("{}-npg-secret", self.next("pw"));
+        self.passwords.push(password.clone());
+        password
+    }
+
+    pub fn find(&mut self, id: &BranchId) -> Result<&mut SimBranch> {
+        self.branches
+            .iter_mut()
+            .find(|b| b.branch.id == *id)
+            .ok_or_else(|| not_found("branch"))
+    }
+
+    fn tick(&mut self, now: Timestamp) {
+        for branch in &mut self.branches {
+            let (due, pending) = branch.pending.drain(..).partition(|(at, ..)| *at <= now);
+            branch.pending = pending;
+            let due: Vec<(Timestamp, String, String)> = due;
+            for (_, role, password) in due {
+                branch
+                    .server
+                    .roles
+                    .entry(role)
+                    .and_modify(|r| r.password = Some(password));
+            }
+        }
+        let parents: BTreeSet<BranchId> = self.parents();
+        self.branches.retain(|b| {
+            let expired = b.branch.expires_at.is_some_and(|at| at <= now);
+            !expired || parents.contains(&b.branch.id)
+        });
+    }
+
+    fn parents(&self) -> BTreeSet<BranchId> {
+        self.branches
+            .iter()
+            .filter_map(|b| b.branch.parent_id.clone())
+            .collect()
+    }
+
+    /// Whether operations run.
+    pub fn is_busy(&self, now: Timestamp) -> bool {
+        self.operations.iter().any(|(_, over)| *over > now)
+    }
+
+    /// Mutations are refused while operations run.
+    pub fn unlocked(&self, now: Timestamp) -> Result<()> {
+        if self.is_busy(now) {
+            return Err(error(
+                ErrorKind::Locked,
+                Some(423),
+                "project already has running conflicting operations, scheduling of new ones is prohibited",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Work that takes its time.
+    pub fn operation(&mut self, action: &str, now: Timestamp) -> Vec<Operation> {
+        let operation = Operation {
+            id: OperationId::from(self.next("op")),
+            action: action.to_owned(),
+            status: OperationStatus::Running,
+            error: None,
+        };
+        self.operations.push((operation.clone(), now + OPERATION));
+        vec![operation]
+    }
+
+    pub fn ask_operation(&self, id: &OperationId, now: Timestamp) -> Result<Operation> {
+        let (operation, over) = self
+            .operations
+            .iter()
+            .find(|(o, _)| o.id == *id)
+            .ok_or_else(|| not_found("operation"))?;
+        let status = if *over > now {
+            OperationStatus::Running
+        } else {
+            OperationStatus::Finished
+        };
+        Ok(Operation {
+            status,
+            ..operation.clone()
+        })
+    }
+
+    /// Neon keeps operations for some months only.
+    pub fn forget_operations(&mut self) {
+        self.operations.clear();
+    }
+
+    pub fn branches(&self, now: Timestamp) -> Vec<Branch> {
+        let state = |b: &SimBranch| Branch {
+            current_state: if b.made > now {
+                BranchState::Init
+            } else {
+                BranchState::Ready
+            },
+            ..b.branch.clone()
+        };
+        self.branches.iter().map(state).collect()
+    }
+
+    pub fn endpoints(&self, now: Timestamp) -> Vec<Endpoint> {
+        let state = |e: &SimEndpoint| Endpoint {
+            current_state: if e.made > now {
+                EndpointState::Init
+            } else {
+                EndpointState::Idle
+            },
+            ..e.endpoint.clone()
+        };
+        let endpoints = self.branches.iter().filter_map(|b| b.endpoint.as_ref());
+        endpoints.map(state).collect()
+    }
+
+    /// Checks what Neon checks before it makes a branch, and makes it: a copy of its parent.
+    pub fn create_branch(
+        &mut self,
+        name: &str,
+        parent: &BranchId,
+        annotations: BTreeMap<String, String>,
+        now: Timestamp,
+    ) -> Result<BranchId> {
+        if self.branches.iter().any(|b| b.branch.name == name) {
+            let message = "branch with the provided name already exists";
+            return Err(error(ErrorKind::Conflict, Some(409), message));
+        }
+        let copied = self.find(parent)?.clone();
+        if copied.branch.expires_at.is_some() {
+            return Err(refused("cannot create a child of a branch with expiration"));
+        }
+        let id = self.add_branch(name, Some(parent), annotations, now);
+        let fresh: BTreeMap<String, String> = copied
+            .roles
+            .iter()
+            .map(|(role, password)| {
+                let password = if copied.branch.protected {
+                    self.password()
+                } else {
+                    password.clone()
+                };
+                (role.clone(), password)
+            })
+            .collect();
+        let child = self.find(&id)?;
+        child.server = copied.server.clone();
+        // sessions are not copied
+        for database in child.server.databases.values_mut() {
+            database.locked = false;
+        }
+        for (role, password) in &fresh {
+            let known = child.server.roles.get_mut(role);
+            known
+                .expect("a role of Neon's is one of the server's")
+                .password = Some(password.clone());
+        }
+        child.roles = fresh;
+        Ok(id)
+    }
+
+    fn add_branch(
+        &mut self,
+        name: &str,
+        parent: Option<&BranchId>,
+        annotations: BTreeMap<String, String>,
+        now: Timestamp,
+    ) -> BranchId {
+        let id = BranchId::from(self.next("br"));
+        let branch = Branch {
+            id: id.clone(),
+            name: name.to_owned(),
+            parent_id: parent.cloned(),
+            current_state: BranchState::Ready,
+            pending_state: None,
+            default: false,
+            protected: false,
+            created_at: now,
+            last_reset_at: None,
+            expires_at: None,
+            annotations,
+        };
+        self.branches.push(SimBranch {
+            branch,
+            made: now + OPERATION,
+            endpoint: None,
+            roles: BTreeMap::new(),
+            server: Server::default(),
+            pending: Vec::new(),
+        });
+        id
+    }
+
+    pub fn create_endpoint(
+        &mut self,
+        branch: &BranchId,
+        compute: &NewEndpoint,
+        now: Timestamp,
+    ) -> Result<()> {
+        if self.find(branch)?.endpoint.is_some() {
+            let message = "read_write endpoint already exists";
+            return Err(error(ErrorKind::Conflict, Some(409), message));
+        }
+        self.endpoint(branch, compute, now);
+        Ok(())
+    }
+
+    fn endpoint(&mut self, branch: &BranchId, compute: &NewEndpoint, now: Timestamp) {
+        let id = self.next("ep");
+        let (min, max) = compute.compute_units.unwrap_or((0.25, 0.25));
+        let endpoint = Endpoint {
+            id: id.as_str().into(),
+            branch_id: branch.clone(),
+            host: format!("{id}.local.localhost"),
+            endpoint_type: EndpointType::ReadWrite,
+            current_state: EndpointState::Idle,
+            autoscaling_limit_min_cu: min,
+            autoscaling_limit_max_cu: max,
+            suspend_timeout_seconds: compute.suspend_timeout_seconds.unwrap_or(0),
+        };
+        let made = now + OPERATION;
+        self.find(branch).unwrap().endpoint = Some(SimEndpoint { endpoint, made });
+    }
+
+    /// Deletes a branch, unless Neon would not; false where there is none.
+    pub fn delete_branch(&mut self, id: &BranchId) -> Result<bool> {
+        let Ok(found) = self.find(id).map(|b| b.branch.clone()) else {
+            return Ok(false);
+        };
+        if found.default {
+            return Err(refused("cannot delete the default branch"));
+        }
+        if found.protected {
+            return Err(error(
+                ErrorKind::Protected,
+                Some(422),
+                "cannot delete protected branch",
+            ));
+        }
+        if self.parents().contains(id) {
+            let message = "cannot delete branch that has children";
+            return Err(error(ErrorKind::HasChildren, Some(422), message));
+        }
+        self.branches.retain(|b| b.branch.id != *id);
+        Ok(true)
+    }
+
+    /// What Neon allows of protection and expiry together.
+    pub fn set_branch(
+        &mut self,
+        id: &BranchId,
+        protected: Option<bool>,
+        expires_at: Option<Option<Timestamp>>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let has_children = self.parents().contains(id);
+        let branch = &mut self.find(id)?.branch;
+        let protected = protected.unwrap_or(branch.protected);
+        let expires = expires_at.unwrap_or(branch.expires_at);
+        if let Some(at) = expires {
+            let far = at.duration_since(now) > SignedDuration::from_hours(24 * 30);
+            let excluded = protected || branch.default || has_children;
+            if far || at <= now || excluded {
+                return Err(refused("this branch cannot expire then"));
+            }
+        }
+        branch.protected = protected;
+        branch.expires_at = expires;
+        Ok(())
+    }
+
+    /// Makes a role of Neon's; its password is valid when the operation is over.
+    pub fn create_role(&mut self, branch: &BranchId, name: &str, now: Timestamp) -> Result<()> {
+        if self.find(branch)?.server.roles.contains_key(name) {
+            let message = format!("role with name \"{name}\" already exists");
+            return Err(error(ErrorKind::Conflict, Some(409), &message));
+        }
+        self.add_role(branch, name, now);
+        Ok(())
+    }
+
+    fn add_role(&mut self, branch: &BranchId, name: &str, now: Timestamp) {
+        let role = PgRole {
+            login: true,
+            api: true,
+            ..PgRole::default()
+        };
+        let found = self.find(branch).unwrap();
+        found.server.roles.insert(name.to_owned(), role);
+        self.give_password(branch, name, now);
+    }
+
+    /// A new password: told at once, valid when the operation is over, and the old one until then.
+    pub fn give_password(&mut self, branch: &BranchId, role: &str, now: Timestamp) {
+        let password = self.password();
+        let found = self.find(branch).unwrap();
+        found.roles.insert(role.to_owned(), password.clone());
+        found
+            .pending
+            .push((now + OPERATION, role.to_owned(), password));
+    }
+
+    /// Back to the state of the parent, as somebody does it outside.
+    pub fn reset_to_parent(&mut self, id: &BranchId, now: Timestamp) {
+        let parent = self.find(id).unwrap().branch.parent_id.clone();
+        let parent = self.find(&parent.unwrap()).unwrap().clone();
+        let branch = self.find(id).unwrap();
+        branch.server = parent.server;
+        branch.roles = parent.roles;
+        branch.pending.clear();
+        branch.branch.last_reset_at = Some(now);
+    }
+}

@@ -1,0 +1,404 @@
+//! One process of the operator after another: passes over all objects, as the runtime runs them.
+//!
+//! Who is looked at again, and when, follows the same rules as the runtime's controllers: changes that the watch tells,
+//! dependents of an object whose conditions changed, and what the end of a pass asks for. Watches lag by a round.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use kube::Resource;
+use sepulki::api::{NeonDatabase, SepulkiMigration};
+use sepulki::database::Databases;
+use sepulki::migration::Migrations;
+use sepulki::reconcile::{Conditions, Memory, Pass, PassReport, Subject, Verdict, drive, notice};
+
+use super::Sim;
+
+/// Failures in a row that leave the status of a settled object alone, as in the runtime.
+const HICCUPS: u32 = 3;
+
+/// How soon a blocked object is looked at again, as in the runtime.
+const BLOCKED: Duration = Duration::from_mins(1);
+
+/// More passes than any of these worlds needs.
+const ENOUGH: usize = 2_000;
+
+/// Which object, by uid.
+type Uid = String;
+
+/// What a process knows.
+struct Process {
+    databases: Databases,
+    migrations: Migrations,
+    database_memory: Memory<NeonDatabase>,
+    migration_memory: Memory<SepulkiMigration>,
+    agenda: BTreeMap<Uid, Timestamp>,
+    /// What the watch told of each object when it was last told.
+    told: BTreeMap<Uid, String>,
+    config_maps: BTreeMap<super::Key, BTreeMap<String, Vec<u8>>>,
+    verdicts: BTreeMap<Uid, Verdict>,
+}
+
+impl Process {
+    fn new(sim: &Arc<Sim>) -> Self {
+        let world = sim.world();
+        sim.lock().kubernetes.deliver();
+        Self {
+            databases: Databases::new(world.clone()),
+            migrations: Migrations::new(world),
+            database_memory: Memory::default(),
+            migration_memory: Memory::default(),
+            agenda: BTreeMap::new(),
+            told: BTreeMap::new(),
+            config_maps: BTreeMap::new(),
+            verdicts: BTreeMap::new(),
+        }
+    }
+}
+
+/// The operator in a world.
+pub struct Operator {
+    pub sim: Arc<Sim>,
+    process: Process,
+    /// Passes so far, in words.
+    pub passes: Vec<String>,
+    /// How often the process died.
+    pub crashes: usize,
+}
+
+/// How one pass ended.
+enum Ended<S: Subject> {
+    Done(Box<(Pass<S>, PassReport)>),
+    /// The pass was dropped; the process lives.
+    Dropped,
+    /// The process died.
+    Crashed,
+}
+
+impl Operator {
+    pub fn new(sim: &Arc<Sim>) -> Self {
+        Self {
+            process: Process::new(sim),
+            sim: Arc::clone(sim),
+            passes: Vec::new(),
+            crashes: 0,
+        }
+    }
+
+    /// Ends the process and starts another one, which knows nothing.
+    pub fn restart(&mut self) {
+        self.process = Process::new(&self.sim);
+        self.crashes += 1;
+    }
+
+    /// Runs passes until every object rests; answers how many there were.
+    pub async fn settle(&mut self) -> usize {
+        let before = self.passes.len();
+        loop {
+            let due = self.look_around();
+            if due.is_empty() {
+                if self.rests() {
+                    return self.passes.len() - before;
+                }
+                self.wait().await;
+            }
+            self.round(due).await;
+            let passes = self.passes.len() - before;
+            assert!(
+                passes < ENOUGH,
+                "no rest after {passes} passes:\n{}",
+                self.story(40)
+            );
+        }
+    }
+
+    /// Runs passes for so long.
+    pub async fn run_for(&mut self, time: SignedDuration) {
+        let end = self.sim.now() + time;
+        loop {
+            let due = self.look_around();
+            if due.is_empty() {
+                let next = self.process.agenda.values().min().copied();
+                let next = next.unwrap_or(end).min(end);
+                self.sim.advance(next.duration_since(self.sim.now())).await;
+                if next == end {
+                    return;
+                }
+            }
+            self.round(due).await;
+        }
+    }
+
+    /// The last passes, for people.
+    pub fn story(&self, last: usize) -> String {
+        let skip = self.passes.len().saturating_sub(last);
+        let mut text = self.passes[skip..].join("\n");
+        for (uid, verdict) in &self.process.verdicts {
+            write!(text, "\n{uid}: {verdict:?}").unwrap();
+        }
+        text
+    }
+
+    async fn wait(&self) {
+        let next = self.process.agenda.values().min();
+        let next = *next.expect("something is on the agenda");
+        self.sim.advance(next.duration_since(self.sim.now())).await;
+    }
+
+    fn rests(&self) -> bool {
+        self.process.verdicts.values().all(|verdict| match verdict {
+            Verdict::Settled(_) | Verdict::Suspended(_) | Verdict::Blocked(_) | Verdict::Gone => {
+                true
+            }
+            Verdict::Acting(_) | Verdict::Waiting(_) | Verdict::Failed(_) => false,
+        })
+    }
+
+    /// The watches tell what has changed; answers who is due.
+    fn look_around(&mut self) -> Vec<Uid> {
+        let now = self.sim.now();
+        let mut state = self.sim.lock();
+        state.kubernetes.deliver();
+        for (key, files) in &state.kubernetes.config_maps {
+            let known = self.process.config_maps.insert(key.clone(), files.clone());
+            if known.as_ref() != Some(&files) {
+                self.process.migrations.forget_config_map(&key.0, &key.1);
+                for migration in &state.kubernetes.watched.migrations {
+                    let uid = migration.metadata.uid.clone().unwrap_or_default();
+                    self.process.agenda.insert(uid, now);
+                }
+            }
+        }
+        let watched = &state.kubernetes.watched;
+        let metas = watched.databases.iter().map(|o| &o.metadata);
+        let metas: Vec<&ObjectMeta> = metas
+            .chain(watched.migrations.iter().map(|o| &o.metadata))
+            .collect();
+        let alive = |uid: &Uid| metas.iter().any(|meta| meta.uid.as_ref() == Some(uid));
+        self.process.agenda.retain(|uid, _| alive(uid));
+        self.process.verdicts.retain(|uid, _| alive(uid));
+        for meta in &metas {
+            let uid = meta.uid.clone().unwrap_or_default();
+            // status is not told
+            let news = format!("{:?} {:?}", meta.generation, meta.finalizers);
+            if self.process.told.insert(uid.clone(), news.clone()) != Some(news) {
+                self.process.agenda.insert(uid, now);
+            }
+        }
+        let due = self.process.agenda.iter().filter(|(_, at)| **at <= now);
+        due.map(|(uid, _)| uid.clone()).collect()
+    }
+
+    /// One pass over each of these, one after the other. What they see of each other is what the watches told before.
+    async fn round(&mut self, due: Vec<Uid>) {
+        for uid in due {
+            let watched = self.sim.lock().kubernetes.watched.clone();
+            let is_it = |meta: &ObjectMeta| meta.uid.as_ref() == Some(&uid);
+            self.process.agenda.remove(&uid);
+            let crashed = if let Some(object) =
+                watched.databases.iter().find(|o| is_it(&o.metadata))
+            {
+                self.database_pass(object.as_ref().clone()).await
+            } else if let Some(object) = watched.migrations.iter().find(|o| is_it(&o.metadata)) {
+                self.migration_pass(object.as_ref().clone()).await
+            } else {
+                false
+            };
+            if crashed {
+                self.restart();
+                return;
+            }
+        }
+    }
+
+    async fn database_pass(&mut self, seen: NeonDatabase) -> bool {
+        let (process, sim) = (&self.process, &self.sim);
+        let started = Started::of(&process.database_memory, seen);
+        let ended = run(sim, &process.databases, &started).await;
+        let memory = &self.process.database_memory;
+        let Some(turn) = started.over(memory, ended, sim) else {
+            return self.unfinished(&started.uid);
+        };
+        self.close(turn);
+        false
+    }
+
+    async fn migration_pass(&mut self, seen: SepulkiMigration) -> bool {
+        let (process, sim) = (&self.process, &self.sim);
+        let started = Started::of(&process.migration_memory, seen);
+        let ended = run(sim, &process.migrations, &started).await;
+        let memory = &self.process.migration_memory;
+        let Some(turn) = started.over(memory, ended, sim) else {
+            return self.unfinished(&started.uid);
+        };
+        self.close(turn);
+        false
+    }
+
+    /// A pass that did not come to its end: dropped, or the whole process with it, which is answered.
+    fn unfinished(&mut self, uid: &str) -> bool {
+        self.passes.push(format!("{uid}: did not end"));
+        self.process.agenda.insert(uid.to_owned(), self.sim.now());
+        self.sim.faults.take_crash()
+    }
+
+    /// Notes how a pass ended, and who has to look again because of it.
+    fn close(&mut self, turn: Turn) {
+        let now = self.sim.now();
+        self.passes.push(turn.line);
+        if turn.changed {
+            self.wake(&turn.meta, turn.is_database);
+        }
+        if let Some(after) = turn.again {
+            let at = now + SignedDuration::try_from(after).unwrap();
+            let due = self.process.agenda.entry(turn.uid.clone()).or_insert(at);
+            *due = (*due).min(at);
+        }
+        self.process.verdicts.insert(turn.uid, turn.verdict);
+    }
+
+    /// Who may have waited for a change of this object.
+    fn wake(&mut self, changed: &ObjectMeta, is_database: bool) {
+        let now = self.sim.now();
+        let watched = self.sim.lock().kubernetes.watched.clone();
+        let near = |meta: &ObjectMeta| meta.namespace == changed.namespace;
+        let mut woken = Vec::new();
+        for other in &watched.databases {
+            let meta = &other.metadata;
+            if meta.deletion_timestamp.is_some() || (near(meta) && !other.is_settled()) {
+                woken.push(meta);
+            }
+        }
+        for other in &watched.migrations {
+            let refers = is_database
+                && changed.name.as_deref() == Some(other.spec.database_ref.name.as_str());
+            if near(&other.metadata) && (refers || !other.is_settled()) {
+                woken.push(&other.metadata);
+            }
+        }
+        for meta in woken {
+            if meta.uid != changed.uid {
+                self.process
+                    .agenda
+                    .insert(meta.uid.clone().unwrap_or_default(), now);
+            }
+        }
+    }
+}
+
+/// A pass that is about to run.
+struct Started<O> {
+    object: O,
+    uid: Uid,
+    generation: i64,
+    before: Vec<Condition>,
+    tolerate: bool,
+}
+
+/// A pass that has ended, without its types.
+struct Turn {
+    uid: Uid,
+    meta: ObjectMeta,
+    is_database: bool,
+    changed: bool,
+    again: Option<Duration>,
+    verdict: Verdict,
+    line: String,
+}
+
+fn version(meta: &ObjectMeta) -> u64 {
+    let version = meta.resource_version.as_deref();
+    version.and_then(|v| v.parse().ok()).unwrap_or_default()
+}
+
+impl<O: Conditions + Resource<DynamicType = ()> + Clone> Started<O> {
+    fn of(memory: &Memory<O>, seen: O) -> Self {
+        let uid = seen.meta().uid.clone().unwrap_or_default();
+        let object = memory.freshest(&uid, version(seen.meta()), seen);
+        let generation = object.meta().generation.unwrap_or_default();
+        let tolerate = object.is_settled() && memory.failures(&uid, generation) < HICCUPS;
+        Self {
+            before: object.conditions().to_vec(),
+            tolerate,
+            object,
+            uid,
+            generation,
+        }
+    }
+
+    fn over<S: Subject<Object = O>>(
+        &self,
+        memory: &Memory<O>,
+        ended: Ended<S>,
+        sim: &Sim,
+    ) -> Option<Turn> {
+        let (pass, report) = match ended {
+            Ended::Done(done) => *done,
+            Ended::Dropped | Ended::Crashed => return None,
+        };
+        let meta = pass.object.meta().clone();
+        let failed = matches!(report.verdict, Verdict::Failed(_));
+        let latest = (version(&meta), pass.object.clone());
+        let attempts = memory.ended(&self.uid, self.generation, failed, Some(latest));
+        let after = pass.object.conditions();
+        let gone = report.verdict == Verdict::Gone;
+        let changed = after != self.before || gone;
+        let event = notice(&self.before, after, &report.verdict);
+        let kind = O::kind(&());
+        let name = meta.name.clone().unwrap_or_default();
+        let line = format!(
+            "{kind} {name}: {:?} then {:?}",
+            report.actions, report.verdict
+        );
+        sim.lock().say(&format!("{line} {event:?}"));
+        if gone {
+            memory.forget(&self.uid);
+        }
+        Some(Turn {
+            uid: self.uid.clone(),
+            is_database: kind == "NeonDatabase",
+            meta,
+            changed,
+            again: again(&report.verdict, attempts, &self.uid),
+            verdict: report.verdict,
+            line,
+        })
+    }
+}
+
+/// When to look again, if nothing is heard before; as in the runtime.
+fn again(verdict: &Verdict, attempts: u32, uid: &str) -> Option<Duration> {
+    match verdict {
+        Verdict::Settled(after) | Verdict::Suspended(after) => Some(*after),
+        Verdict::Waiting(wait) => Some(wait.after),
+        Verdict::Acting(_) => Some(Duration::ZERO),
+        Verdict::Blocked(_) => Some(BLOCKED),
+        Verdict::Failed(error) => Some(error.backoff(attempts, uid)),
+        Verdict::Gone => None,
+    }
+}
+
+/// Runs one pass, unless it is dropped or the process dies on the way.
+async fn run<S: Subject>(sim: &Arc<Sim>, subject: &S, started: &Started<S::Object>) -> Ended<S> {
+    let time = Arc::clone(sim);
+    let object = started.object.clone();
+    let pass = drive(subject, object, move || time.now(), started.tolerate);
+    let mut pass = Box::pin(pass);
+    poll_fn(|context| {
+        if sim.faults.poll() {
+            return Poll::Ready(Ended::Dropped);
+        }
+        let polled = pass.as_mut().poll(context);
+        if sim.faults.has_crashed() {
+            return Poll::Ready(Ended::Crashed);
+        }
+        polled.map(|done| Ended::Done(Box::new(done)))
+    })
+    .await
+}

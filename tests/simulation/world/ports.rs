@@ -1,0 +1,511 @@
+//! The operator's ports onto the world in memory. One set per process: what a process knows dies with it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use secrecy::{ExposeSecret, SecretString};
+use sepulki::api::{NeonDatabase, SecretKeyRef, SepulkiMigration};
+use sepulki::cluster::{
+    Freshness, KeyRead, KeyRef, NamespaceState, ObjectId, SecretReads, SecretSource,
+};
+use sepulki::neon::{
+    Account, Branch, BranchId, CreateBranch, CreateEndpoint, CreatedBranch, Database, Endpoint,
+    EndpointId, NeonAccounts, NeonApi, Operation, OperationId, Project, ProjectId, Role,
+    UpdateBranch, UpdateEndpoint,
+};
+use sepulki::world::Cluster;
+use serde_json::Value;
+
+use super::Sim;
+use super::kubernetes::key;
+use super::neon::{self, not_found};
+
+/// Reads of Secrets go through the operator's own rationing.
+#[derive(Clone)]
+struct Source(Arc<Sim>);
+
+impl SecretSource for Source {
+    async fn secret(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> sepulki::cluster::Result<Option<Secret>> {
+        let read = || {
+            let state = self.0.lock();
+            let found = state.kubernetes.secrets.get(&key(namespace, name));
+            Ok(found.map(|stored| stored.secret.clone()))
+        };
+        self.0.faults.look(read).await
+    }
+}
+
+/// Kubernetes, as one process sees it.
+pub struct ClusterPort {
+    sim: Arc<Sim>,
+    secrets: SecretReads<Source>,
+}
+
+impl ClusterPort {
+    pub fn new(sim: &Arc<Sim>) -> Self {
+        Self {
+            sim: Arc::clone(sim),
+            secrets: SecretReads::new(Source(Arc::clone(sim))),
+        }
+    }
+}
+
+fn key_ref(namespace: &str, at: &SecretKeyRef) -> KeyRef {
+    KeyRef {
+        namespace: namespace.to_owned(),
+        name: at.name.0.clone(),
+        key: at.key.0.clone(),
+    }
+}
+
+#[async_trait]
+impl Cluster for ClusterPort {
+    fn databases(&self) -> Vec<Arc<NeonDatabase>> {
+        self.sim.lock().kubernetes.watched.databases.clone()
+    }
+
+    fn migrations(&self) -> Vec<Arc<SepulkiMigration>> {
+        self.sim.lock().kubernetes.watched.migrations.clone()
+    }
+
+    async fn api_key(
+        &self,
+        namespace: &str,
+        at: &SecretKeyRef,
+        anew: bool,
+    ) -> sepulki::cluster::Result<KeyRead> {
+        let freshness = if anew {
+            Freshness::Now
+        } else {
+            Freshness::Recent
+        };
+        self.secrets.key(&key_ref(namespace, at), freshness).await
+    }
+
+    fn remember_good_key(&self, namespace: &str, at: &SecretKeyRef, key: &SecretString) {
+        self.secrets.remember_good(&key_ref(namespace, at), key);
+    }
+
+    fn last_good_key(&self, namespace: &str, at: &SecretKeyRef) -> Option<SecretString> {
+        self.secrets.last_good(&key_ref(namespace, at))
+    }
+
+    async fn secret(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> sepulki::cluster::Result<Option<Secret>> {
+        self.secrets.published(namespace, name).await
+    }
+
+    async fn apply_secret(&self, secret: &Secret) -> sepulki::cluster::Result<()> {
+        let name = secret.metadata.name.clone().unwrap_or_default();
+        let work = || self.sim.lock().kubernetes.apply_secret(secret);
+        self.sim
+            .faults
+            .effect(format!("apply Secret {name}"), work)
+            .await
+    }
+
+    async fn delete_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+    ) -> sepulki::cluster::Result<()> {
+        let work = || {
+            self.sim
+                .lock()
+                .kubernetes
+                .delete_secret(namespace, name, uid)
+        };
+        self.sim
+            .faults
+            .effect(format!("delete Secret {name}"), work)
+            .await
+    }
+
+    async fn config_map(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> sepulki::cluster::Result<Option<BTreeMap<String, Vec<u8>>>> {
+        let key = key(namespace, name);
+        let read = || Ok(self.sim.lock().kubernetes.config_maps.get(&key).cloned());
+        self.sim.faults.look(read).await
+    }
+
+    async fn namespace(&self, name: &str) -> sepulki::cluster::Result<NamespaceState> {
+        let read = || Ok(self.sim.lock().kubernetes.namespace(name));
+        self.sim.faults.look(read).await
+    }
+
+    async fn add_finalizer(
+        &self,
+        id: &ObjectId,
+        present: &[String],
+        finalizer: &str,
+    ) -> sepulki::cluster::Result<ObjectMeta> {
+        let work = || {
+            let mut state = self.sim.lock();
+            state.kubernetes.add_finalizer(id, present, finalizer)
+        };
+        self.sim
+            .faults
+            .effect(format!("add finalizer to {id}"), work)
+            .await
+    }
+
+    async fn release_finalizer(
+        &self,
+        id: &ObjectId,
+        present: &[String],
+        finalizer: &str,
+    ) -> sepulki::cluster::Result<()> {
+        let work = || {
+            let mut state = self.sim.lock();
+            state.witness_release(id);
+            state.kubernetes.release_finalizer(id, present, finalizer)
+        };
+        self.sim
+            .faults
+            .effect(format!("release finalizer of {id}"), work)
+            .await
+    }
+
+    async fn write_status(
+        &self,
+        id: &ObjectId,
+        resource_version: &str,
+        status: &Value,
+    ) -> sepulki::cluster::Result<String> {
+        let work = || {
+            let mut state = self.sim.lock();
+            state.say(&status.to_string());
+            state.kubernetes.write_status(id, resource_version, status)
+        };
+        self.sim
+            .faults
+            .effect(format!("write status of {id}"), work)
+            .await
+    }
+}
+
+/// Neon's accounts, as one process knows them.
+pub struct AccountsPort {
+    sim: Arc<Sim>,
+    open: Mutex<HashMap<String, Arc<Account>>>,
+}
+
+impl AccountsPort {
+    pub fn new(sim: &Arc<Sim>) -> Self {
+        Self {
+            sim: Arc::clone(sim),
+            open: Mutex::default(),
+        }
+    }
+}
+
+impl NeonAccounts for AccountsPort {
+    fn open(&self, key: &SecretString) -> Arc<Account> {
+        let key = key.expose_secret().to_owned();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = open.entry(key.clone()).or_insert_with(|| {
+            let sim = Arc::clone(&self.sim);
+            Arc::new(Account::new(Arc::new(NeonPort { sim, key })))
+        });
+        Arc::clone(account)
+    }
+}
+
+/// Neon through one key.
+struct NeonPort {
+    sim: Arc<Sim>,
+    key: String,
+}
+
+impl NeonPort {
+    /// A call that changes something: refused while operations run.
+    async fn mutate<T>(
+        &self,
+        project: &ProjectId,
+        what: String,
+        work: impl FnOnce(&mut neon::Project, Timestamp) -> sepulki::neon::Result<T>,
+    ) -> sepulki::neon::Result<T> {
+        let call = || {
+            let now = self.sim.now();
+            let mut state = self.sim.lock();
+            state.neon.tick(now);
+            let project = state.neon.project(&self.key, project)?;
+            project.unlocked(now)?;
+            let result = work(project, now);
+            if result.is_ok() {
+                state.neon.calls.mutations.push(what.clone());
+            }
+            result
+        };
+        self.sim.faults.effect(what.clone(), call).await
+    }
+
+    async fn look<T>(
+        &self,
+        project: &ProjectId,
+        listing: bool,
+        work: impl FnOnce(&mut neon::Project, Timestamp) -> sepulki::neon::Result<T>,
+    ) -> sepulki::neon::Result<T> {
+        let call = || {
+            let now = self.sim.now();
+            let mut state = self.sim.lock();
+            state.neon.tick(now);
+            let calls = &mut state.neon.calls;
+            if listing {
+                calls.listings += 1;
+            } else {
+                calls.looks += 1;
+            }
+            work(state.neon.project(&self.key, project)?, now)
+        };
+        self.sim.faults.look(call).await
+    }
+}
+
+#[async_trait]
+impl NeonApi for NeonPort {
+    async fn project(&self, project: &ProjectId) -> sepulki::neon::Result<Project> {
+        let answer = Project {
+            id: project.clone(),
+            name: String::new(),
+            store_passwords: Some(true),
+        };
+        self.look(project, false, |_, _| Ok(answer)).await
+    }
+
+    async fn branches(&self, project: &ProjectId) -> sepulki::neon::Result<Vec<Branch>> {
+        self.look(project, true, |p, now| Ok(p.branches(now))).await
+    }
+
+    async fn endpoints(&self, project: &ProjectId) -> sepulki::neon::Result<Vec<Endpoint>> {
+        self.look(project, true, |p, now| Ok(p.endpoints(now)))
+            .await
+    }
+
+    async fn create_branch(
+        &self,
+        project: &ProjectId,
+        body: &CreateBranch,
+    ) -> sepulki::neon::Result<CreatedBranch> {
+        self.mutate(project, format!("create branch {}", body.name), |p, now| {
+            let annotations = body.annotations.clone();
+            let id = p.create_branch(&body.name, &body.parent_id, annotations, now)?;
+            let set = p.set_branch(&id, Some(body.protected), Some(body.expires_at), now);
+            if let Err(refused) = set {
+                p.branches.retain(|b| b.branch.id != id);
+                return Err(refused);
+            }
+            p.create_endpoint(&id, &body.endpoint, now)?;
+            let branch = p.branches(now).into_iter().find(|b| b.id == id);
+            Ok(CreatedBranch {
+                branch: branch.unwrap(),
+                operations: p.operation("create_branch", now),
+            })
+        })
+        .await
+    }
+
+    async fn update_branch(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        update: &UpdateBranch,
+    ) -> sepulki::neon::Result<Vec<Operation>> {
+        self.mutate(project, format!("update branch {branch}"), |p, now| {
+            p.set_branch(branch, update.protected, update.expires_at, now)?;
+            Ok(Vec::new())
+        })
+        .await
+    }
+
+    async fn delete_branch(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+    ) -> sepulki::neon::Result<Vec<Operation>> {
+        self.mutate(project, format!("delete branch {branch}"), |p, now| {
+            let deleted = p.delete_branch(branch)?;
+            Ok(if deleted {
+                p.operation("delete_timeline", now)
+            } else {
+                Vec::new()
+            })
+        })
+        .await
+    }
+
+    async fn create_endpoint(
+        &self,
+        project: &ProjectId,
+        body: &CreateEndpoint,
+    ) -> sepulki::neon::Result<Vec<Operation>> {
+        self.mutate(
+            project,
+            format!("create endpoint of {}", body.branch_id),
+            |p, now| {
+                p.create_endpoint(&body.branch_id, &body.compute, now)?;
+                Ok(p.operation("start_compute", now))
+            },
+        )
+        .await
+    }
+
+    async fn update_endpoint(
+        &self,
+        project: &ProjectId,
+        endpoint: &EndpointId,
+        update: &UpdateEndpoint,
+    ) -> sepulki::neon::Result<Vec<Operation>> {
+        self.mutate(project, format!("update endpoint {endpoint}"), |p, now| {
+            let mut endpoints = p.branches.iter_mut().filter_map(|b| b.endpoint.as_mut());
+            let found = endpoints.find(|e| e.endpoint.id == *endpoint);
+            let found = &mut found.ok_or_else(|| not_found("endpoint"))?.endpoint;
+            if let Some((min, max)) = update.compute_units {
+                found.autoscaling_limit_min_cu = min;
+                found.autoscaling_limit_max_cu = max;
+            }
+            if let Some(seconds) = update.suspend_timeout_seconds {
+                found.suspend_timeout_seconds = seconds;
+            }
+            Ok(p.operation("apply_config", now))
+        })
+        .await
+    }
+
+    async fn roles(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+    ) -> sepulki::neon::Result<Vec<Role>> {
+        self.look(project, false, |p, _| {
+            let branch = p.find(branch)?;
+            let role = |name: &String| Role {
+                name: name.clone(),
+                protected: None,
+                updated_at: None,
+            };
+            // those that were made by SQL are among them
+            Ok(branch.server.roles.keys().map(role).collect())
+        })
+        .await
+    }
+
+    async fn create_role(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        name: &str,
+    ) -> sepulki::neon::Result<Vec<Operation>> {
+        self.mutate(
+            project,
+            format!("create role {name} on {branch}"),
+            |p, now| {
+                p.create_role(branch, name, now)?;
+                Ok(p.operation("apply_config", now))
+            },
+        )
+        .await
+    }
+
+    async fn reveal_password(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        role: &str,
+    ) -> sepulki::neon::Result<SecretString> {
+        self.look(project, false, |p, _| {
+            let password = p.find(branch)?.roles.get(role).cloned();
+            password
+                .map(SecretString::from)
+                .ok_or_else(|| not_found("role"))
+        })
+        .await
+    }
+
+    async fn reset_password(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        role: &str,
+    ) -> sepulki::neon::Result<Vec<Operation>> {
+        self.mutate(
+            project,
+            format!("reset password of {role} on {branch}"),
+            |p, now| {
+                if !p.find(branch)?.roles.contains_key(role) {
+                    return Err(not_found("role"));
+                }
+                p.give_password(branch, role, now);
+                Ok(p.operation("apply_config", now))
+            },
+        )
+        .await
+    }
+
+    async fn databases(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+    ) -> sepulki::neon::Result<Vec<Database>> {
+        self.look(project, false, |p, _| {
+            let databases = &p.find(branch)?.server.databases;
+            let database = |(name, found): (&String, &super::postgres::PgDatabase)| Database {
+                name: name.clone(),
+                owner_name: found.owner.clone(),
+            };
+            Ok(databases.iter().map(database).collect())
+        })
+        .await
+    }
+
+    async fn create_database(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        name: &str,
+        owner: &str,
+    ) -> sepulki::neon::Result<Vec<Operation>> {
+        self.mutate(
+            project,
+            format!("create database {name} on {branch}"),
+            |p, now| {
+                let found = p.find(branch)?;
+                if !found.roles.contains_key(owner) {
+                    return Err(not_found("role"));
+                }
+                if found.server.databases.contains_key(name) {
+                    let message = format!("database with name \"{name}\" already exists");
+                    let kind = sepulki::neon::ErrorKind::Conflict;
+                    return Err(neon::error(kind, Some(409), &message));
+                }
+                found.server.add_database(name, owner);
+                Ok(p.operation("apply_config", now))
+            },
+        )
+        .await
+    }
+
+    async fn operation(
+        &self,
+        project: &ProjectId,
+        operation: &OperationId,
+    ) -> sepulki::neon::Result<Operation> {
+        self.look(project, false, |p, now| p.ask_operation(operation, now))
+            .await
+    }
+}

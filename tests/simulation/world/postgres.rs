@@ -1,0 +1,136 @@
+//! PostgreSQL in memory: one server per branch with roles, databases, grants, ledgers and what migrations did.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use secrecy::ExposeSecret;
+use sepulki::api::Access;
+use sepulki::engine::{LedgerRow, LedgerState};
+use sepulki::postgres::roles::RoleFact;
+use sepulki::postgres::{Class, Error, Target};
+
+use super::neon::Neon;
+
+/// What one branch holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Server {
+    pub roles: BTreeMap<String, PgRole>,
+    pub databases: BTreeMap<String, PgDatabase>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PgRole {
+    /// May open sessions.
+    pub login: bool,
+    pub password: Option<String>,
+    /// Its comment.
+    pub mark: Option<String>,
+    pub member_of: BTreeSet<String>,
+    /// Made by Neon.
+    pub api: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PgDatabase {
+    pub owner: String,
+    /// Whether everybody may enter.
+    pub public: bool,
+    /// Groups that may enter, and what they may do.
+    pub grants: BTreeMap<String, Access>,
+    pub extensions: BTreeSet<String>,
+    /// Rows of the ledger, once there is one.
+    pub ledger: Option<Vec<LedgerRow>>,
+    /// What migrations did, in order: one entry per file that was committed.
+    pub ran: Vec<String>,
+    /// Held by a migration as long as it runs.
+    pub locked: bool,
+}
+
+impl Server {
+    pub fn add_database(&mut self, name: &str, owner: &str) {
+        let database = PgDatabase {
+            owner: owner.to_owned(),
+            public: true,
+            ..PgDatabase::default()
+        };
+        self.databases.insert(name.to_owned(), database);
+    }
+
+    /// Roles that are no logins of Neon's, as the operator's SQL lists them.
+    pub fn facts(&self) -> Vec<RoleFact> {
+        let fact = |(name, role): (&String, &PgRole)| RoleFact {
+            name: name.clone(),
+            can_login: role.login,
+            superuser: false,
+            api_role: role.api,
+            mark: role.mark.clone(),
+            member_of: role.member_of.iter().cloned().collect(),
+        };
+        self.roles.iter().map(fact).collect()
+    }
+
+    /// Logins that are open and were made by SQL.
+    pub fn open_logins(&self) -> BTreeSet<String> {
+        let open =
+            |(name, role): (&String, &PgRole)| (role.login && !role.api).then(|| name.clone());
+        self.roles.iter().filter_map(open).collect()
+    }
+
+    /// Whether these credentials open the database.
+    pub fn admits(&self, user: &str, password: &str, database: &str) -> Result<(), Error> {
+        let right = self
+            .roles
+            .get(user)
+            .is_some_and(|role| role.login && role.password.as_deref() == Some(password));
+        if !right {
+            let message = format!("password authentication failed for user \"{user}\"");
+            return Err(Error::new(Class::Denied, message));
+        }
+        let Some(found) = self.databases.get(database) else {
+            let message = format!("database \"{database}\" does not exist");
+            return Err(Error::new(Class::Invalid, message));
+        };
+        let role = &self.roles[user];
+        let granted = role.member_of.iter().any(|g| found.grants.contains_key(g));
+        if role.api || found.public || granted {
+            return Ok(());
+        }
+        let message = format!("permission denied for database \"{database}\"");
+        Err(Error::new(Class::Denied, message))
+    }
+}
+
+impl PgDatabase {
+    pub fn state(&self) -> LedgerState {
+        LedgerState {
+            exists: self.ledger.is_some(),
+            rows: self.ledger.clone().unwrap_or_default(),
+        }
+    }
+
+    /// Runs a file and writes its row, in one transaction.
+    pub fn commit(&mut self, version: &str, sha256: &str, now: Timestamp) {
+        self.ran.push(version.to_owned());
+        let rows = self.ledger.get_or_insert_default();
+        rows.push(LedgerRow {
+            version: version.to_owned(),
+            checksum: Some(sha256.to_owned()),
+            applied_at: Some(now),
+        });
+        rows.sort_by(|a, b| a.version.cmp(&b.version));
+    }
+}
+
+/// Opens a session: the server behind the host, where the credentials are right.
+pub fn open<'a>(neon: &'a mut Neon, at: &Target, now: Timestamp) -> Result<&'a mut Server, Error> {
+    neon.tick(now);
+    let branch = neon.at_host(&at.host).filter(|branch| branch.is_up(now));
+    let branch = branch.ok_or_else(|| {
+        let message = format!("no endpoint answers at {}", at.host);
+        Error::new(Class::Transient, message)
+    })?;
+    branch
+        .server
+        .admits(&at.user, at.password.expose_secret(), &at.database)?;
+    Ok(&mut branch.server)
+}
