@@ -245,8 +245,8 @@ fn forms(
         .collect()
 }
 
-/// The password in a Secret of the same login that is ours and works: another Secret of the role was lost, or only its
-/// form changed.
+/// The password in a Secret of the same login that is ours and works: another Secret of the role was lost, or anything
+/// else about it changed. Applications that run need not reconnect because somebody edited a host name.
 async fn usable_password(
     context: &Context<'_>,
     forms: &[Form],
@@ -261,7 +261,7 @@ async fn usable_password(
             continue;
         };
         let found = Found::of(&secret, &form.object);
-        if !found.ours || !found.intact || login_in(&secret).as_ref() != Some(&form.login) {
+        if !found.ours || login_in(&secret).as_ref() != Some(&form.login) {
             continue;
         }
         let Some(password) = password_in(&secret) else {

@@ -9,6 +9,7 @@
 )]
 
 mod convergence;
+mod database;
 mod invariants;
 mod matrix;
 mod scene;

@@ -16,6 +16,9 @@ use super::postgres::{PgRole, Server};
 /// How long an operation takes.
 pub const OPERATION: SignedDuration = SignedDuration::from_millis(900);
 
+/// A part of every password that Neon makes up.
+pub const NEON_SECRET: &str = "npg-secret";
+
 /// Neon itself.
 #[derive(Clone, Default)]
 pub struct Neon {
@@ -41,8 +44,6 @@ pub struct Project {
     pub branches: Vec<SimBranch>,
     operations: Vec<(Operation, Timestamp)>,
     ids: usize,
-    /// Every password that Neon ever made up.
-    pub passwords: Vec<String>,
 }
 
 /// A branch with everything in it.
@@ -158,9 +159,7 @@ impl Project {
     }
 
     fn password(&mut self) -> String {
-        let password = format!("{}-npg-secret", self.next("pw"));
-        self.passwords.push(password.clone());
-        password
+        format!("{}-{NEON_SECRET}", self.next("pw"))
     }
 
     pub fn find(&mut self, id: &BranchId) -> Result<&mut SimBranch> {
