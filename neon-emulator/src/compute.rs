@@ -8,21 +8,28 @@ use std::{
         Arc, Mutex as SyncMutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::Context;
 use jiff::Timestamp;
-use sqlx::PgConnection;
-use tokio::sync::{Mutex, MutexGuard};
+use sqlx::{Connection, PgConnection};
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::{Instant, sleep},
+};
 
 use crate::{
     postgres::{
         Postgres,
-        server::{Server, Socket, Stop},
+        server::{MAINTENANCE_DB, Server, Socket, Stop},
         sql,
     },
     scram::Verifier,
 };
+
+/// How long a server may take to recover from the crash of a backend.
+const RECOVERY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A compute, awake or not.
 pub(crate) struct Compute {
@@ -61,6 +68,28 @@ pub(crate) enum Source<'a> {
     Running(Awake),
     /// Cannot be woken before this is dropped.
     Resting(MutexGuard<'a, Option<Running>>),
+}
+
+impl Running {
+    /// The control plane's session; a new one where it was lost, because a crash of any backend
+    /// makes the server restart all of them.
+    async fn session(&mut self) -> anyhow::Result<&mut PgConnection> {
+        let deadline = Instant::now() + RECOVERY_DEADLINE;
+        while let Err(lost) = self.session.ping().await {
+            if self.server.has_ended() || Instant::now() > deadline {
+                return Err(lost).context("the server does not answer");
+            }
+            match self.server.socket().connect(MAINTENANCE_DB).await {
+                Ok(session) => self.session = session,
+                Err(_) => sleep(Duration::from_millis(20)).await,
+            }
+        }
+        Ok(&mut self.session)
+    }
+
+    async fn activity(&mut self) -> anyhow::Result<sql::Activity> {
+        Ok(sql::activity(self.session().await?).await?)
+    }
 }
 
 impl Compute {
@@ -163,7 +192,7 @@ impl Compute {
         let running = running
             .as_mut()
             .context("the compute was suspended meanwhile")?;
-        Ok(sql::verifier(&mut running.session, user).await?)
+        Ok(sql::verifier(running.session().await?, user).await?)
     }
 
     /// Roles and databases as the server has them; `None` if it does not run.
@@ -174,13 +203,14 @@ impl Compute {
         let Some(running) = running.as_mut() else {
             return Ok(None);
         };
-        let roles = sql::roles(&mut running.session).await?;
-        Ok(Some((roles, sql::databases(&mut running.session).await?)))
+        let session = running.session().await?;
+        let roles = sql::roles(session).await?;
+        Ok(Some((roles, sql::databases(session).await?)))
     }
 
     async fn look_at_sessions(&self, running: &mut Option<Running>) {
         let Some(running) = running else { return };
-        match sql::activity(&mut running.session).await {
+        match running.activity().await {
             Ok(activity) if activity.busy > 0 => self.touch(Timestamp::now()),
             Ok(activity) => activity
                 .last_change
@@ -188,7 +218,7 @@ impl Compute {
                 .for_each(|when| self.touch(when)),
             Err(error) => {
                 // Unknown counts as active: better awake for a while than stopped at work.
-                tracing::warn!(endpoint = %self.endpoint_id, %error, "cannot look at sessions");
+                tracing::warn!(endpoint = %self.endpoint_id, error = format!("{error:#}"), "cannot look at sessions");
                 self.touch(Timestamp::now());
             }
         }

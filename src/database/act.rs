@@ -16,8 +16,8 @@ use crate::api::{
 };
 use crate::cluster::{KeyRead, ObjectId};
 use crate::neon::{
-    Account, Branch, BranchId, CreateBranch, CreateEndpoint, NewEndpoint, Operation, UpdateBranch,
-    UpdateEndpoint,
+    self, Account, Branch, BranchId, CreateBranch, CreateEndpoint, ErrorKind, NewEndpoint,
+    Operation, UpdateBranch, UpdateEndpoint,
 };
 use crate::reconcile::{Class, Error, ExclusiveLock};
 use crate::world::{at_cluster, at_neon};
@@ -212,10 +212,28 @@ impl Context<'_> {
             .api
             .create_branch(&self.desired.project, &body)
             .await
-            .map_err(at_neon)?;
+            .map_err(|error| self.refused(&format!("the branch {}", body.name), error))?;
         pass.status.branch = Some(self.claim(&created.branch));
         record_operations(&mut pass.status, &created.operations);
         Ok(())
+    }
+
+    /// Values that Neon does not accept are told with the values: its words alone may not say which one it means.
+    fn refused(&self, what: &str, error: neon::Error) -> Error {
+        let rejected = error.kind == ErrorKind::Rejected;
+        match (rejected, &self.desired.rest) {
+            (true, Ok(rest)) => {
+                let asked = plan::requested(rest.compute_units, rest.suspend_after);
+                Error {
+                    message: format!(
+                        "Neon refuses {what} with {asked} (spec.compute): {}",
+                        error.message
+                    ),
+                    ..at_neon(error)
+                }
+            }
+            (true, Err(_)) | (false, _) => at_neon(error),
+        }
     }
 
     async fn delete_branch(&self, id: &BranchId) -> Result<(), Error> {
@@ -253,7 +271,7 @@ impl Context<'_> {
             .api
             .create_endpoint(&self.desired.project, &body)
             .await
-            .map_err(at_neon)?;
+            .map_err(|error| self.refused("an endpoint", error))?;
         record_operations(&mut pass.status, &operations);
         Ok(())
     }
@@ -276,7 +294,7 @@ impl Context<'_> {
             .api
             .update_endpoint(project, &endpoint.id, &update)
             .await
-            .map_err(at_neon)?;
+            .map_err(|error| self.refused("the endpoint", error))?;
         if let Some(endpoint) = &mut pass.status.endpoint {
             endpoint.requested = Some(plan::requested(rest.compute_units, rest.suspend_after));
         }

@@ -89,7 +89,11 @@ pub(super) async fn prepare(context: &Context<'_>, pass: &mut Pass) -> Result<()
         let report = contents
             .prepare_database(&session, &wanted)
             .await
-            .map_err(at_postgres)?;
+            .map_err(at_postgres)
+            .map_err(|error| Error {
+                message: format!("spec.databases[{}]: {}", database.name, error.message),
+                ..error
+            })?;
         not_granted.extend(
             report
                 .not_granted

@@ -13,6 +13,7 @@ use super::failure::{self, Circumstances, Failure};
 use super::observe::{Ledger, Observed};
 use super::place::{Database, Place};
 use super::record::{Found, Run};
+use super::source::Listing;
 use super::{Migrations, status};
 use crate::api::Reason;
 use crate::clock::monotonic;
@@ -90,8 +91,9 @@ async fn apply(
     desired: &Desired,
     observed: &Observed,
 ) -> Result<(), Error> {
-    let (Some(place), Some(bundle), Ledger::Read(_, plan)) = (
+    let (Some(place), Some(files), Some(bundle), Ledger::Read(state, plan)) = (
         observed.place(desired),
+        observed.listing().map(Listing::bundle),
         observed.compiled(),
         &observed.ledger,
     ) else {
@@ -124,12 +126,11 @@ async fn apply(
     let show = follow(kind, pass, desired, observed, (run, told), &over);
     let (result, run) = tokio::join!(Box::pin(work), Box::pin(show));
     let now = kind.world.clock.now();
-    let digest = bundle.digest();
     let error = match result {
         Ok(report) => {
             kind.count_applied(report.applied.len());
             let target = desired.target.as_deref();
-            Found::read(place, digest, target, &report.ledger, &report.plan)
+            Found::read(place, files, target, &report.ledger, &report.plan)
                 .write(&mut pass.status, &report.applied);
             pass.status.last_error = None;
             return Ok(());
@@ -137,7 +138,8 @@ async fn apply(
         Err(error) => error,
     };
     kind.count_applied(run.applied.len());
-    Found::told(place, digest, plan, &run.applied, now).write(&mut pass.status, &run.applied);
+    Found::told(place, files, (state, plan), &run.applied, now)
+        .write(&mut pass.status, &run.applied);
     let of = Circumstances {
         progressed: !run.applied.is_empty(),
         password_is_current: is_current(kind, &access, &error).await,

@@ -18,6 +18,9 @@ const READ_AGAIN: SignedDuration = SignedDuration::from_mins(10);
 /// How long a ledger that was read may be decided on. It is read for one decision; the run reads it again under lock.
 const LEDGER_AGE: SignedDuration = SignedDuration::from_mins(1);
 
+/// How long a ledger that stands in the way is taken to do so: looking again wakes a compute that is asleep.
+const BLOCKED: SignedDuration = SignedDuration::from_mins(10);
+
 /// A bundle, or what is wrong with the set of files.
 pub(super) type Compiled = Result<Arc<Bundle>, Diagnostics>;
 
@@ -37,6 +40,7 @@ struct Entries {
     listings: HashMap<String, Read>,
     bundles: HashMap<String, (String, Compiled)>,
     ledgers: HashMap<String, (Place, LedgerRead, Timestamp)>,
+    blocked: HashMap<String, (String, LedgerRead, Timestamp)>,
 }
 
 #[derive(Debug)]
@@ -135,12 +139,33 @@ impl Cache {
         usable.then_some(ledger)
     }
 
+    /// Remembers a ledger that nothing can be applied to, and `because`: everything that this depends on besides.
+    pub(super) fn keep_blocked(
+        &self,
+        uid: &str,
+        because: String,
+        ledger: LedgerRead,
+        now: Timestamp,
+    ) {
+        let entry = (because, ledger, now);
+        self.lock().blocked.insert(uid.to_owned(), entry);
+    }
+
+    /// The ledger that nothing can be applied to, where it was read lately and nothing else has changed.
+    pub(super) fn blocked(&self, uid: &str, because: &str, now: Timestamp) -> Option<LedgerRead> {
+        let entries = self.lock();
+        let (known, ledger, read) = entries.blocked.get(uid)?;
+        let stands = known == because && now.duration_since(*read) < BLOCKED;
+        stands.then(|| ledger.clone())
+    }
+
     /// The object is gone.
     pub(super) fn forget(&self, uid: &str) {
         let mut entries = self.lock();
         entries.listings.remove(uid);
         entries.bundles.remove(uid);
         entries.ledgers.remove(uid);
+        entries.blocked.remove(uid);
     }
 }
 
@@ -193,6 +218,19 @@ mod tests {
     fn other_references_are_read_at_once() {
         let others = ["files".to_owned(), "more".to_owned()];
         assert_eq!(kept().listing("u", &others, Timestamp::UNIX_EPOCH), None);
+    }
+
+    #[test]
+    fn a_ledger_in_the_way_serves_ten_minutes_or_until_something_changes() {
+        let now = Timestamp::UNIX_EPOCH;
+        let cache = Cache::default();
+        cache.keep_blocked("u", "files 1".into(), Err("x".into()), now);
+        let almost = now + (BLOCKED - SignedDuration::from_secs(1));
+        assert!(cache.blocked("u", "files 1", almost).is_some());
+        assert!(cache.blocked("u", "files 1", almost).is_some());
+        assert!(cache.blocked("u", "files 2", almost).is_none());
+        assert!(cache.blocked("other", "files 1", almost).is_none());
+        assert!(cache.blocked("u", "files 1", now + BLOCKED).is_none());
     }
 
     #[test]

@@ -13,11 +13,13 @@
 
 use crate::api::{LastError, Reason};
 use crate::engine::run::RunError;
-use crate::engine::{Diagnostic, Plan, Problem, ProblemKind};
+use crate::engine::{Code, Diagnostic, Plan, Problem, ProblemKind};
 use crate::reconcile::{Class, Error};
 
 /// Room for a message in `lastError`, in characters.
 const LONGEST: usize = 4096;
+
+const ROLLED_BACK: &str = "The file was rolled back: nothing of it is left.";
 
 /// How a run that did not reach its end is dealt with.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,10 +46,30 @@ pub struct Circumstances {
 pub fn judge(error: RunError, of: Circumstances) -> Failure {
     let passing = |class, reason, text: String| Failure::Passing(Error::new(class, reason, text));
     match error {
-        RunError::Failed(diagnostic) => Failure::Recorded(LastError {
-            attempt: of.attempt,
-            ..located(&diagnostic)
-        }),
+        RunError::Failed(diagnostic) => {
+            let failure = located(&diagnostic);
+            Failure::Recorded(LastError {
+                attempt: of.attempt,
+                message: match diagnostic.code {
+                    // these tell themselves what became of the file
+                    Code::CommittedItself | Code::NotRecorded => failure.message,
+                    Code::Refused
+                    | Code::InvalidName
+                    | Code::Duplicate
+                    | Code::AmbiguousOrder
+                    | Code::TooLarge
+                    | Code::NotText
+                    | Code::TooDeep
+                    | Code::Syntax
+                    | Code::UncertainBoundary
+                    | Code::PsqlCommand
+                    | Code::CopyFromStdin
+                    | Code::NeedsAutocommit
+                    | Code::TransactionControl => format!("{}\n{ROLLED_BACK}", failure.message),
+                },
+                ..failure
+            })
+        }
         RunError::DeadlineExceeded(text) if of.progressed => passing(
             Class::Transient,
             Reason::Applying,
@@ -65,7 +87,6 @@ pub fn judge(error: RunError, of: Circumstances) -> Failure {
             Reason::LedgerBusy,
             format!("another run holds the ledger: {holder}"),
         ),
-        RunError::Transient(text) => passing(Class::Transient, Reason::DatabaseUnavailable, text),
         RunError::Cancelled => passing(
             Class::Transient,
             Reason::Progressing,
@@ -81,7 +102,10 @@ pub fn judge(error: RunError, of: Circumstances) -> Failure {
             Reason::DatabaseRejected,
             format!("the owner of the database is refused: {text}"),
         ),
-        RunError::Denied(text) => passing(Class::Transient, Reason::DatabaseUnavailable, text),
+        // a password that is no longer Neon's was just rotated
+        RunError::Transient(text) | RunError::Denied(text) => {
+            passing(Class::Transient, Reason::DatabaseUnavailable, text)
+        }
         RunError::LedgerConflict(text) => passing(Class::Invalid, Reason::LedgerConflict, text),
         RunError::Unsupported(text) => passing(Class::Invalid, Reason::DatabaseRejected, text),
     }
@@ -134,8 +158,8 @@ pub fn of_plan(plan: &Plan) -> Option<LastError> {
         | ProblemKind::Unverified
         | ProblemKind::Missing => None,
     };
-    let plain = || unlocated(Some(&problem.version), &problem.to_string());
-    Some(finding.map_or_else(plain, located))
+    let as_text = || unlocated(Some(&problem.version), &problem.to_string());
+    Some(finding.map_or_else(as_text, located))
 }
 
 fn unlocated(version: Option<&str>, message: &str) -> LastError {
@@ -152,7 +176,7 @@ fn unlocated(version: Option<&str>, message: &str) -> LastError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Code, Position, Snippet};
+    use crate::engine::{Position, Snippet};
 
     fn passing(error: RunError, of: Circumstances) -> Error {
         match judge(error, of) {

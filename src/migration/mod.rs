@@ -30,6 +30,8 @@ pub mod plan;
 pub mod record;
 pub mod source;
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 use jiff::Timestamp;
 

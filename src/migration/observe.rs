@@ -67,10 +67,10 @@ impl Observed {
         }
     }
 
-    /// Whether the ledger was read in this pass.
+    /// Whether something is known that an earlier look did not know: other files, another place, a ledger.
     #[must_use]
-    pub fn ledger_was_read(&self) -> bool {
-        matches!(self.ledger, Ledger::Read(..))
+    pub fn has_news(&self, desired: &Desired) -> bool {
+        self.files != Files::Unread && !self.is_complete(desired)
     }
 
     /// The compiled files.
@@ -130,15 +130,51 @@ pub(super) async fn observe(
     }
     if observed.is_complete(desired) {
         kind.cache.drop_bundle(&desired.uid);
+        return Ok(observed);
+    }
+    if observed.compiled().is_none() {
+        return Ok(observed);
     }
     let Some(place) = observed.place(desired) else {
         return Ok(observed);
     };
     observed.branch_free = kind.world.locks.shared(&place.branch.id).is_some();
-    if let Some(ledger) = kind.cache.take_ledger(&desired.uid, &place, now) {
-        observed.ledger = judge(ledger, observed.compiled(), desired.target.as_deref());
-    }
+    observed.ledger = ledger(kind, pass, desired, &observed, &place, now);
     Ok(observed)
+}
+
+/// The ledger that was just read. One that stands in the way is not read again before something changes, be it an
+/// annotation: each look would wake a compute that is asleep.
+fn ledger(
+    kind: &Migrations,
+    pass: &Pass<Migrations>,
+    desired: &Desired,
+    observed: &Observed,
+    place: &Place,
+    now: Timestamp,
+) -> Ledger {
+    let (uid, target) = (&desired.uid, desired.target.as_deref());
+    let annotations = &pass.object.metadata.annotations;
+    let Some(attempt) = observed.attempt(desired) else {
+        return Ledger::Unread;
+    };
+    let because = format!("{attempt} {annotations:?}");
+    if let Some(read) = kind.cache.take_ledger(uid, place, now) {
+        let judged = judge(read.clone(), observed.compiled(), target);
+        let blocks = match &judged {
+            Ledger::Foreign(_) => true,
+            Ledger::Read(_, plan) => !plan.is_runnable(),
+            Ledger::Unread => false,
+        };
+        if blocks {
+            kind.cache.keep_blocked(uid, because, read, now);
+        }
+        return judged;
+    }
+    match kind.cache.blocked(uid, &because, now) {
+        Some(read) => judge(read, observed.compiled(), target),
+        None => Ledger::Unread,
+    }
 }
 
 /// The NeonDatabase that is to be migrated, as its watch knows it.
@@ -160,6 +196,8 @@ async fn files(
     if let Ok(rest) = &desired.rest
         && let Source::ConfigMaps { names, .. } = &rest.source
         && let Some(listing) = kind.cache.listing(&desired.uid, names, now)
+        // where other files are asked for, the watch may only not have told of them yet
+        && rest.source.digest().is_none_or(|asked| asked == listing.digest)
     {
         return Ok((Files::Listed(listing), None));
     }

@@ -6,7 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::place::Place;
 use crate::api::{
-    AppliedStatus, AppliedTo, CurrentStatus, HistoryEntry, PendingStatus, SepulkiMigrationStatus,
+    AppliedStatus, AppliedTo, BundleStatus, CurrentStatus, HistoryEntry, PendingStatus,
+    SepulkiMigrationStatus,
 };
 use crate::engine::run::Progress;
 use crate::engine::{LedgerState, Plan};
@@ -21,8 +22,7 @@ const REMEMBERED: usize = 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     place: Place,
-    /// Of the files.
-    digest: String,
+    files: BundleStatus,
     target: Option<String>,
     /// In the order of the files.
     applied: Vec<String>,
@@ -37,7 +37,7 @@ impl Found {
     #[must_use]
     pub fn read(
         place: Place,
-        digest: &str,
+        files: BundleStatus,
         target: Option<&str>,
         state: &LedgerState,
         plan: &Plan,
@@ -46,7 +46,7 @@ impl Found {
         let row = state.rows.iter().find(|row| Some(&row.version) == last);
         Self {
             place,
-            digest: digest.to_owned(),
+            files,
             target: target.map(str::to_owned),
             applied: plan.applied.clone(),
             pending: plan.pending.iter().map(|p| p.version.clone()).collect(),
@@ -55,20 +55,30 @@ impl Found {
         }
     }
 
-    /// What a run that did not come to its end told as applied, which is committed.
+    /// What a run that did not come to its end told as applied, which is committed, on top of what was read before it.
     #[must_use]
-    pub fn told(place: Place, digest: &str, before: &Plan, ran: &[String], now: Timestamp) -> Self {
+    pub fn told(
+        place: Place,
+        files: BundleStatus,
+        (state, plan): (&LedgerState, &Plan),
+        ran: &[String],
+        now: Timestamp,
+    ) -> Self {
+        let before = Self::read(place, files, None, state, plan);
         let mut applied = [before.applied.as_slice(), ran].concat();
         applied.sort();
-        let pending = before.pending.iter().map(|p| p.version.clone());
+        let mut pending = before.pending;
+        pending.retain(|version| !ran.contains(version));
         Self {
-            place,
-            digest: digest.to_owned(),
-            target: None,
             applied,
-            pending: pending.filter(|version| !ran.contains(version)).collect(),
-            last_time: (!ran.is_empty()).then_some(now),
+            pending,
+            last_time: if ran.is_empty() {
+                before.last_time
+            } else {
+                Some(now)
+            },
             complete: false,
+            ..before
         }
     }
 
@@ -108,7 +118,7 @@ impl Found {
             let entry = HistoryEntry {
                 time,
                 versions: ran.iter().take(LISTED).cloned().collect(),
-                digest: self.digest.clone(),
+                digest: self.files.digest.clone(),
             };
             status.history.insert(0, entry);
             status.history.truncate(REMEMBERED);
@@ -116,20 +126,17 @@ impl Found {
         status.applied = Some(AppliedStatus {
             count: count(self.applied.len()),
             last_version: self.applied.last().cloned(),
-            // what a broken-off run did not tell is what was known before
-            last_time: last_time.or_else(|| {
-                let before = status.applied.take()?;
-                (before.last_version.as_ref() == self.applied.last()).then_some(before.last_time)?
-            }),
+            last_time,
         });
         status.pending = Some(pending(&self.pending));
         status.applied_to = Some(AppliedTo {
             branch_id: self.place.branch.id,
             incarnation: self.place.branch.incarnation,
             database: self.place.database,
-            digest: self.complete.then_some(self.digest),
+            digest: self.complete.then(|| self.files.digest.clone()),
             target: self.target.filter(|_| self.complete),
         });
+        status.bundle = Some(self.files);
     }
 }
 
@@ -153,6 +160,7 @@ impl Run {
             before: plan.applied.len(),
             files,
             pending: plan.pending.iter().map(|p| p.version.clone()).collect(),
+            doing: "connecting to the database".to_owned(),
             ..Self::default()
         }
     }

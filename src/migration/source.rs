@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::api::BundleStatus;
 use crate::engine::{self, SourceFile};
 
 /// Keys of a ConfigMap that are files end like this; others (a README, a kustomization) are left alone.
@@ -28,6 +29,15 @@ impl Listing {
         Self {
             digest: engine::digest(files),
             versions,
+        }
+    }
+
+    /// As the status shows it.
+    #[must_use]
+    pub fn bundle(&self) -> BundleStatus {
+        BundleStatus {
+            digest: self.digest.clone(),
+            file_count: i32::try_from(self.versions.len()).unwrap_or(i32::MAX),
         }
     }
 }

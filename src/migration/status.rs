@@ -20,8 +20,7 @@ use super::plan;
 use super::record::Found;
 use super::source::Files;
 use crate::api::{
-    BundleStatus, ConditionType, LastError, Reason, SepulkiMigrationStatus, condition,
-    set_condition,
+    ConditionType, LastError, Reason, SepulkiMigrationStatus, condition, set_condition,
 };
 use crate::reconcile::{Decision, Verdict, summarize};
 
@@ -96,11 +95,7 @@ fn facts(
     let Some(listing) = observed.listing() else {
         return;
     };
-    let file_count = i32::try_from(listing.versions.len()).unwrap_or(i32::MAX);
-    let bundle = BundleStatus {
-        digest: listing.digest.clone(),
-        file_count,
-    };
+    let bundle = listing.bundle();
     if status.bundle.as_ref() != Some(&bundle) {
         // how many of these are pending is not known before the ledger was read
         status.pending = None;
@@ -113,7 +108,7 @@ fn facts(
     };
     if let (true, Some(place), Ledger::Read(state, plan)) = (is_fresh, place, &observed.ledger) {
         let target = desired.target.as_deref();
-        let found = Found::read(place, &listing.digest, target, state, plan);
+        let found = Found::read(place, listing.bundle(), target, state, plan);
         let ran = found.unwritten(status, desired.created, state);
         found.write(status, &ran);
     }
@@ -164,7 +159,14 @@ fn conditions(
     );
     let source = source_ready(status, previous, desired, observed, verdict);
     let planned = planned(status, previous, desired, observed, verdict, &source);
-    let applied = applied(status, previous, desired, verdict, &source, &planned);
+    let applied = applied(
+        status,
+        previous,
+        desired,
+        observed,
+        verdict,
+        (&source, &planned),
+    );
     for (type_, said) in [
         (ConditionType::SourceReady, source),
         (ConditionType::Planned, planned),
@@ -203,8 +205,9 @@ fn source_ready(
             .unwrap_or_else(|| say(false, reason, "the files were not read yet"));
     };
     let wrong = plan::files(desired, observed).or_else(|| {
-        // a settled object's files are not compiled again
-        observed.bundle.as_ref().and_then(|_| plan::set(observed))
+        // the files of a settled object are not compiled again
+        let compiled = observed.bundle.is_some() && !observed.is_complete(desired);
+        compiled.then(|| plan::set(observed))?
     });
     match wrong {
         Some(Decision::Wait(wait)) => say(false, wait.reason, wait.message),
@@ -226,10 +229,10 @@ fn planned(
     source: &Said,
 ) -> Said {
     let pending = || {
-        let count = status.pending.as_ref().map_or(0, |pending| pending.count);
-        let text = match count {
-            0 => "nothing is pending".to_owned(),
-            some => format!("{} pending", in_words(some)),
+        let text = match status.pending.as_ref().map(|pending| pending.count) {
+            None => "files are pending".to_owned(),
+            Some(0) => "nothing is pending".to_owned(),
+            Some(some) => format!("{} pending", in_words(some)),
         };
         say(true, Reason::Succeeded, text)
     };
@@ -241,10 +244,13 @@ fn planned(
             kept(previous, ConditionType::Planned).unwrap_or(unknown)
         }
         Verdict::Blocked(block) if block.reason == Reason::MigrationFailed => pending(),
-        Verdict::Failed(_) if observed.is_some_and(Observed::ledger_was_read) => pending(),
-        Verdict::Failed(_) => {
-            kept_for(previous, ConditionType::Planned, desired.generation).unwrap_or(unknown)
-        }
+        Verdict::Failed(_) => match observed {
+            Some(observed) if matches!(observed.ledger, Ledger::Read(..)) => pending(),
+            Some(observed) if observed.has_news(desired) => unknown,
+            Some(_) | None => {
+                kept_for(previous, ConditionType::Planned, desired.generation).unwrap_or(unknown)
+            }
+        },
         Verdict::Waiting(_) | Verdict::Blocked(_) if !source.is_true => {
             source.passed_on("the files are not ready")
         }
@@ -256,17 +262,17 @@ fn applied(
     status: &SepulkiMigrationStatus,
     previous: &[Condition],
     desired: &Desired,
+    observed: Option<&Observed>,
     verdict: &Verdict,
-    source: &Said,
-    planned: &Said,
+    (source, planned): (&Said, &Said),
 ) -> Said {
     let (reason, message) = why(verdict);
     let known = match verdict {
         Verdict::Settled(_) => return say(true, Reason::Applied, settled(status)),
         Verdict::Acting(_) => return say(false, Reason::Applying, message),
         Verdict::Suspended(_) | Verdict::Gone => kept(previous, ConditionType::Applied),
-        Verdict::Failed(_) => kept_for(previous, ConditionType::Applied, desired.generation)
-            .filter(|said| said.is_true && status.pending.as_ref().is_none_or(|p| p.count == 0)),
+        Verdict::Failed(_) if observed.is_some_and(|observed| observed.has_news(desired)) => None,
+        Verdict::Failed(_) => kept_for(previous, ConditionType::Applied, desired.generation),
         Verdict::Waiting(_) | Verdict::Blocked(_) => None,
     };
     known.unwrap_or_else(|| {

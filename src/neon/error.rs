@@ -40,9 +40,10 @@ pub enum ErrorKind {
     Lost,
 }
 
-/// A failed call. Its text holds Neon's own words and never a secret.
+/// A failed call. Its text holds Neon's own words and never a secret. The id of the request is not in it: the same
+/// failure has the same text, so that a condition that shows it stays as it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("Neon: {message}{}", request_id.as_ref().map(|id| format!(" (request {id})")).unwrap_or_default())]
+#[error("Neon: {message}")]
 pub struct Error {
     /// What it means.
     pub kind: ErrorKind,
@@ -253,7 +254,8 @@ mod tests {
     fn neons_words_and_its_id_of_the_request_are_kept() {
         let body = br#"{"request_id":"r-1","code":"","message":"branch not found","more":{}}"#;
         let error = Error::from_answer(404, body, "");
-        assert_eq!(error.to_string(), "Neon: branch not found (request r-1)");
+        assert_eq!(error.to_string(), "Neon: branch not found");
+        assert_eq!(error.request_id.as_deref(), Some("r-1"));
     }
 
     #[test]

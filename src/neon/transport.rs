@@ -137,6 +137,16 @@ impl Transport {
             duration_ms = call.duration.as_millis(),
             "called Neon"
         );
+        if let Err(error) = &result {
+            tracing::info!(
+                method = call.method,
+                route = call.route,
+                status = call.status,
+                request_id = error.request_id,
+                %error,
+                "a call to Neon failed"
+            );
+        }
         result
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -167,11 +168,14 @@ where
         let latest = (version(&pass.object), pass.object.clone());
         let attempts = self.memory.ended(&uid, generation, failed, Some(latest));
         self.tell(&pass.object, &report, started.elapsed());
-        if pass.object.conditions() != before || report.verdict == Verdict::Gone {
+        let after = pass.object.conditions();
+        if standing(after) != standing(&before) || report.verdict == Verdict::Gone {
             self.shared.wake.dependents(&ObjectId::of(&pass.object));
-            if let Some(notice) = notice(&before, pass.object.conditions(), &report.verdict) {
-                self.publish(&pass.object, notice).await;
-            }
+        }
+        if (after != before || report.verdict == Verdict::Gone)
+            && let Some(notice) = notice(&before, after, &report.verdict)
+        {
+            self.publish(&pass.object, notice).await;
         }
         if report.verdict == Verdict::Gone {
             self.forget(&uid);
@@ -267,6 +271,21 @@ fn story(verdict: &Verdict) -> (&'static str, &str) {
         Verdict::Blocked(block) => (block.reason.as_str(), &block.message),
         Verdict::Failed(error) => (error.reason.as_str(), &error.message),
     }
+}
+
+/// What others go by. Words are for people: two objects in trouble that told each other every new word of it would keep
+/// each other awake.
+fn standing(conditions: &[Condition]) -> Vec<(&str, &str, &str, Option<i64>)> {
+    let mut list = Vec::new();
+    for c in conditions {
+        list.push((
+            c.type_.as_str(),
+            c.status.as_str(),
+            c.reason.as_str(),
+            c.observed_generation,
+        ));
+    }
+    list
 }
 
 /// When to look again, if nothing is heard before.

@@ -53,13 +53,8 @@ pub async fn run(config: Config, kube: kube::Config, stop: CancellationToken) ->
         serving.clone(),
     ));
     tracing::info!(listen = %config.listen, installation = config.installation, "operator started");
-    let led = lead(
-        &config,
-        &clients,
-        &stop,
-        operate(&config, &clients, &metrics, &readiness, &stop),
-    )
-    .await;
+    let work = Box::pin(operate(&config, &clients, &metrics, &readiness, &stop));
+    let led = lead(&config, &clients, &stop, work).await;
     serving.cancel();
     admin
         .await
@@ -77,7 +72,7 @@ async fn lead(
     work: impl Future<Output = Result<()>>,
 ) -> Result<()> {
     let Some(election) = &config.leader_election else {
-        return Box::pin(work).await;
+        return work.await;
     };
     let (namespace, lease) = (&election.namespace, &election.lease);
     let candidate = Candidate::new(clients.request.clone(), namespace, lease, &config.identity);
@@ -87,7 +82,7 @@ async fn lead(
     let done = CancellationToken::new();
     let keep = keep(held, done.clone(), stop.clone());
     let work = async {
-        let result = Box::pin(work).await;
+        let result = work.await;
         done.cancel();
         result
     };

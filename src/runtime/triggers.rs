@@ -25,11 +25,13 @@ pub(super) struct Wake {
     migrations: Caller<SepulkiMigration>,
 }
 
+type Asked<K> = UnboundedReceiver<ObjectRef<Guarded<K>>>;
+
 #[derive(Clone)]
 struct Caller<K: kube::Resource<DynamicType = ()> + Clone + 'static> {
     store: Store<Guarded<K>>,
     ask: UnboundedSender<ObjectRef<Guarded<K>>>,
-    asked: Arc<Mutex<Option<UnboundedReceiver<ObjectRef<Guarded<K>>>>>>,
+    asked: Arc<Mutex<Option<Asked<K>>>>,
 }
 
 impl<K: kube::Resource<DynamicType = ()> + Clone + 'static> Caller<K> {

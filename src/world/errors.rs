@@ -6,6 +6,10 @@ use crate::{cluster, neon, postgres};
 
 /// An error of Kubernetes.
 #[must_use]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "handed to `map_err`, which gives the error away"
+)]
 pub fn at_cluster(error: cluster::Error) -> Error {
     let class = match error.kind {
         cluster::ErrorKind::NotFound | cluster::ErrorKind::Conflict => Class::Conflict,
@@ -17,6 +21,10 @@ pub fn at_cluster(error: cluster::Error) -> Error {
 
 /// An error of Neon.
 #[must_use]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "handed to `map_err`, which gives the error away"
+)]
 pub fn at_neon(error: neon::Error) -> Error {
     use neon::ErrorKind as Kind;
     let (class, reason) = match error.kind {
@@ -36,11 +44,19 @@ pub fn at_neon(error: neon::Error) -> Error {
 
 /// An error of PostgreSQL.
 #[must_use]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "handed to `map_err`, which gives the error away"
+)]
 pub fn at_postgres(error: postgres::Error) -> Error {
+    // a password may have been changed a moment ago; a right that is missing will not come by itself
+    let not_let_in = error.sqlstate().is_none_or(|state| state.starts_with("28"));
     let (class, reason) = match error.class {
-        postgres::Class::Transient => (Class::Transient, Reason::DatabaseUnavailable),
         postgres::Class::Conflict => (Class::Transient, Reason::BranchBusy),
-        postgres::Class::Denied => (Class::Transient, Reason::DatabaseUnavailable),
+        postgres::Class::Denied if !not_let_in => (Class::Invalid, Reason::DatabaseRejected),
+        postgres::Class::Transient | postgres::Class::Denied => {
+            (Class::Transient, Reason::DatabaseUnavailable)
+        }
         postgres::Class::Invalid | postgres::Class::Unsupported => {
             (Class::Invalid, Reason::DatabaseRejected)
         }

@@ -5,9 +5,7 @@
 //! starts only what is missing, and one that failed half-way is continued.
 
 use std::{
-    env,
-    fs::{self, File},
-    os::unix::fs::DirBuilderExt,
+    env, fs,
     path::{Path, PathBuf},
 };
 
@@ -23,19 +21,21 @@ use crate::{
     progress::{note, step},
 };
 
-mod neon;
+mod lock;
+pub(crate) mod neon;
 mod service;
 mod settings;
 mod shell;
 
-use neon::Neon;
+pub use lock::Lock;
+pub(crate) use neon::{Branch, Neon};
 use service::Service;
 use settings::Settings;
 
 /// Where things are.
 #[derive(Debug, Clone)]
 pub struct Places {
-    /// The environment's own folder (`.run`); removed when it ends.
+    /// The environment's own folder; removed when it ends.
     pub run_dir: PathBuf,
     /// The folder with the built programs `neon-emulator` and `sepulki`.
     pub bin_dir: PathBuf,
@@ -44,14 +44,22 @@ pub struct Places {
 }
 
 impl Places {
-    /// Those of this repository, with the programs from the folder that the running one is in.
+    /// The environment that people work with, in `.run`.
     pub fn of_repository() -> anyhow::Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .context("find the repository")?;
+        Self::in_repository(".run")
+    }
+
+    /// The demo's, in `.run-demo`: it never meets what somebody has in theirs.
+    pub fn of_demo() -> anyhow::Result<Self> {
+        Self::in_repository(".run-demo")
+    }
+
+    /// In this repository, with the programs from the folder that the running one is in.
+    fn in_repository(run_dir: &str) -> anyhow::Result<Self> {
+        let root = repository()?;
         let program = env::current_exe().context("find the running program")?;
         Ok(Self {
-            run_dir: root.join(".run"),
+            run_dir: root.join(run_dir),
             bin_dir: program
                 .parent()
                 .context("find the built programs")?
@@ -76,6 +84,13 @@ impl Places {
             Service::new("sepulki-operator", &self.run_dir, Signal::TERM),
         ]
     }
+}
+
+/// The folder that holds the whole project.
+pub(crate) fn repository() -> anyhow::Result<&'static Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("find the repository")
 }
 
 /// A running environment.
@@ -103,9 +118,8 @@ impl Environment {
     /// # Errors
     /// If something is missing or does not come up. What runs by then is left running: call this again,
     /// or [`down`].
-    pub async fn up(places: &Places) -> anyhow::Result<Self> {
+    pub async fn up(places: &Places, _lock: &Lock) -> anyhow::Result<Self> {
         assets::build(note)?;
-        let _lock = lock(&places.run_dir)?;
         let settings = Settings::open_or_create(&places.run_dir)?;
         let [etcd, api_server, controller_manager, emulator, operator] = places.services();
 
@@ -123,7 +137,7 @@ impl Environment {
         let neon_project_id = step("project in the emulator", neon.project()).await?;
         let account = step(
             "custom resources and access rules from deploy/base",
-            install(places, &cluster),
+            install(&places.base_dir, &cluster),
         )
         .await?;
         let environment = Self {
@@ -144,6 +158,11 @@ impl Environment {
         Ok(environment)
     }
 
+    /// The emulator's API.
+    pub(crate) fn neon(&self) -> anyhow::Result<Neon> {
+        Neon::at(&self.neon_api_host, &self.neon_api_key)
+    }
+
     async fn start_operator(
         &self,
         places: &Places,
@@ -152,23 +171,24 @@ impl Environment {
         account: &ServiceAccountName,
     ) -> anyhow::Result<()> {
         let address = format!("127.0.0.1:{}", settings.operator_port);
-        if operator.running()?.is_none() {
-            let kubeconfig_file = places.run_dir.join("operator.kubeconfig");
-            let kubeconfig = self
-                .cluster
-                .service_account(&account.namespace, &account.name)
-                .await?;
-            kubeconfig::write(&kubeconfig, &kubeconfig_file)?;
-            let program = program(places, "sepulki", operator)?
-                .arg("operator")
-                .env("KUBECONFIG", kubeconfig_file)
-                .env("NEON_API_HOST", &self.neon_api_host)
-                .env("NEON_PG_PORT", self.neon_pg_port.to_string())
-                .env("PGSSLROOTCERT", &self.ca_file)
-                .env("SEPULKI_LISTEN", &address)
-                .env("POD_NAMESPACE", &account.namespace);
-            operator.start(without_proxies(program))?;
-        }
+        let kubeconfig_file = places.run_dir.join("operator.kubeconfig");
+        let kubeconfig = self
+            .cluster
+            .service_account(&account.namespace, &account.name)
+            .await?;
+        kubeconfig::write(&kubeconfig, &kubeconfig_file)?;
+        let program = program(places, "sepulki", operator)?
+            .arg("operator")
+            .env("KUBECONFIG", kubeconfig_file)
+            .env("NEON_API_HOST", &self.neon_api_host)
+            .env("NEON_PG_PORT", self.neon_pg_port.to_string())
+            .env("PGSSLROOTCERT", &self.ca_file)
+            .env("SEPULKI_LISTEN", &address)
+            .env("SEPULKI_LOG_FORMAT", "text")
+            // It is the only one: after a crash the next need not wait for its lease to run out.
+            .env("SEPULKI_LEADER_ELECTION", "false")
+            .env("POD_NAMESPACE", &account.namespace);
+        operator.start_current(without_proxies(program)).await?;
         let url = format!("http://{address}/readyz");
         let client = neon::local_client()?;
         operator
@@ -177,23 +197,21 @@ impl Environment {
     }
 }
 
+/// Whether there is anything for [`down`] to end or remove.
+#[must_use]
+pub fn exists(places: &Places) -> bool {
+    places.run_dir.exists()
+}
+
 /// Ends everything and removes the environment's folder. Tells on standard output what it does.
-pub async fn down(places: &Places) -> anyhow::Result<()> {
-    let Some(settings) = Settings::open(&places.run_dir)? else {
-        note(&format!(
-            "nothing is running: there is no {}",
-            places.run_dir.display()
-        ));
-        return Ok(());
-    };
-    let _lock = lock(&places.run_dir)?;
+pub async fn down(places: &Places, _lock: &Lock) -> anyhow::Result<()> {
     for service in places.services().iter().rev() {
         if service.running()?.is_some() {
             step(&format!("stop {}", service.name()), service.stop()).await?;
         }
     }
     step(&format!("remove {}", places.run_dir.display()), async {
-        settings.remove(&places.run_dir)
+        settings::remove(&places.run_dir)
     })
     .await
 }
@@ -223,20 +241,6 @@ pub fn status(places: &Places) -> anyhow::Result<Vec<Status>> {
             })
         })
         .collect()
-}
-
-/// Two commands at once would start everything twice. Makes the run folder where there is none.
-fn lock(run_dir: &Path) -> anyhow::Result<File> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(run_dir)
-        .with_context(|| format!("make {}", run_dir.display()))?;
-    let file = File::create(run_dir.join("lock")).context("make the lock file")?;
-    if file.try_lock().is_err() {
-        bail!("another command is starting or ending this environment right now");
-    }
-    Ok(file)
 }
 
 async fn start_control_plane(
@@ -290,8 +294,8 @@ async fn start_emulator(
         .arg(format!("127.0.0.1:{}", settings.neon_api_port))
         .arg("--pg-port")
         .arg(settings.neon_pg_port.to_string())
-        .arg("--api-key")
-        .arg(&settings.neon_api_key);
+        // Not as an argument, which everybody on the machine could read.
+        .env("NEON_API_KEY", &settings.neon_api_key);
     emulator.start(without_proxies(program))?;
     emulator.wait_until(async || neon.answers().await).await?;
     // Beside the rest, so that everything people need is in one folder.
@@ -301,14 +305,17 @@ async fn start_emulator(
 }
 
 /// The operator's identity in the cluster.
-struct ServiceAccountName {
-    namespace: String,
-    name: String,
+pub(crate) struct ServiceAccountName {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
 }
 
 /// Installs the base as shipped, except that the operator runs here and not in a Pod.
-async fn install(places: &Places, cluster: &Cluster) -> anyhow::Result<ServiceAccountName> {
-    let mut objects = manifests::read_kustomization(&places.base_dir)?;
+pub(crate) async fn install(
+    base_dir: &Path,
+    cluster: &Cluster,
+) -> anyhow::Result<ServiceAccountName> {
+    let mut objects = manifests::read_kustomization(base_dir)?;
     objects.retain(|object| manifests::kind(object) != "Deployment");
     cluster.apply(&objects).await?;
     objects
@@ -318,7 +325,7 @@ async fn install(places: &Places, cluster: &Cluster) -> anyhow::Result<ServiceAc
         .with_context(|| {
             format!(
                 "{} holds no ServiceAccount with a namespace",
-                places.base_dir.display()
+                base_dir.display()
             )
         })
 }
@@ -339,7 +346,7 @@ fn program(places: &Places, name: &str, service: &Service) -> anyhow::Result<Pro
 }
 
 /// Everything is on loopback, and some clients ask a proxy even for that.
-fn without_proxies(program: Program) -> Program {
+pub(crate) fn without_proxies(program: Program) -> Program {
     [
         "HTTP_PROXY",
         "HTTPS_PROXY",

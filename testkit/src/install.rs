@@ -71,7 +71,7 @@ async fn apply_one(
 }
 
 /// The server's own words: kube's error repeats the whole answer several times.
-fn refusal(error: kube::Error) -> anyhow::Error {
+pub(crate) fn refusal(error: kube::Error) -> anyhow::Error {
     if let kube::Error::Api(status) = error {
         anyhow!("{} (HTTP status {})", status.message, status.code)
     } else {

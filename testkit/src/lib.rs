@@ -9,6 +9,8 @@
 //! | [`audit`] | who wrote what to the API server, and who read Secrets |
 //! | [`kubeconfig`], [`manifests`] | reading and writing both |
 //! | [`environment`] | all of it and the operator, left running: `make up` and `make down` |
+//! | [`demo`] | the operator's story on it: `make demo` |
+//! | [`operator`] | the operator on all of these, each test in a namespace and a Neon project of its own |
 //! | [`postgres`] | a throw-away PostgreSQL server and a fresh database per test |
 //!
 //! Nothing is downloaded at run time: what is missing is an error that names the ways to get it.
@@ -18,10 +20,12 @@ pub mod assets;
 pub mod audit;
 pub mod cluster;
 pub mod control_plane;
+pub mod demo;
 pub mod environment;
 mod install;
 pub mod kubeconfig;
 pub mod manifests;
+pub mod operator;
 mod pki;
 pub mod postgres;
 mod private_file;

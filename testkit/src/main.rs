@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use testkit::{
-    Assets, assets,
-    environment::{self, Environment, Places},
+    Assets, assets, demo,
+    environment::{self, Environment, Lock, Places},
     progress::{note, say},
 };
 
@@ -19,11 +19,17 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Tell the operator's story: environments from YAML, a migration that travels, a preview that goes
+    Demo {
+        /// Leave its environment running at the end
+        #[arg(long)]
+        keep: bool,
+    },
     /// Build the control plane's programs where they are missing, and say where they are
     Assets,
     /// Start control plane, emulator and operator, and leave them running; write .run/env
     Up,
-    /// End what `up` has started and remove .run
+    /// End what `up` has started, and a demo that was kept; remove .run and .run-demo
     Down,
     /// Say what is running. Exit code 1 if not everything is
     Status,
@@ -32,6 +38,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Demo { keep } => demo::run(keep).await,
         Command::Assets => show_assets(),
         Command::Up => up().await,
         Command::Down => down().await,
@@ -59,14 +66,29 @@ fn show_assets() -> anyhow::Result<ExitCode> {
 
 async fn up() -> anyhow::Result<ExitCode> {
     let places = Places::of_repository()?;
-    let environment = Environment::up(&places).await?;
+    let environment = Environment::up(&places, &Lock::require(&places)?).await?;
     say("==> everything runs; point this shell at it with\n");
     say(&format!("    . {}\n", environment.env_file.display()));
     Ok(ExitCode::SUCCESS)
 }
 
 async fn down() -> anyhow::Result<ExitCode> {
-    environment::down(&Places::of_repository()?).await?;
+    let places = Places::of_repository()?;
+    if environment::exists(&places) {
+        environment::down(&places, &Lock::require(&places)?).await?;
+    } else {
+        note(&format!(
+            "nothing is running: there is no {}",
+            places.run_dir.display()
+        ));
+    }
+    let demo = Places::of_demo()?;
+    if environment::exists(&demo) {
+        match Lock::take(&demo)? {
+            Some(lock) => environment::down(&demo, &lock).await?,
+            None => note("a demo is running; it ends by itself"),
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -219,6 +219,19 @@ impl Process {
         }
     }
 
+    /// Asks it to end (SIGTERM).
+    pub(crate) fn ask_to_end(&self) {
+        // It may have ended already.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+    }
+
+    /// How it ended; none while it runs.
+    pub(crate) fn exit_status(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        self.child
+            .try_wait()
+            .with_context(|| format!("look at {}", self.name))
+    }
+
     fn ended(&self, status: ExitStatus) -> anyhow::Error {
         anyhow!(
             "{} ended with {status}; its log ends:\n{}",
@@ -291,6 +304,12 @@ impl Detached {
 
     pub(crate) fn is_running(self) -> bool {
         Self::of(self.pid) == Some(self)
+    }
+
+    /// Whether its program's file is no longer the one that it was started from: it was built anew.
+    pub(crate) fn runs_an_old_build(self) -> bool {
+        fs::read_link(format!("/proc/{}/exe", self.pid))
+            .is_ok_and(|path| path.to_string_lossy().ends_with(" (deleted)"))
     }
 
     /// Sends a signal, if it still runs.

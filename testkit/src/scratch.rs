@@ -5,7 +5,8 @@
 //! then. Used by everything here that starts a server.
 
 use std::{
-    os::unix::process::CommandExt,
+    fs,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -30,6 +31,19 @@ impl ScratchDir {
             .tempdir()
             .context("make a temporary folder")?
             .keep();
+        Self::adopt(path)
+    }
+
+    /// The same with mode 0711, for programs that run as another user.
+    pub(crate) fn open_to_all(purpose: &str) -> anyhow::Result<Self> {
+        let dir = Self::new(purpose)?;
+        fs::set_permissions(&dir.path, fs::Permissions::from_mode(0o711))
+            .context("open a temporary folder")?;
+        Ok(dir)
+    }
+
+    /// Takes charge of an existing folder.
+    pub(crate) fn adopt(path: PathBuf) -> anyhow::Result<Self> {
         let remover = Command::new("sh")
             .args(["-c", REMOVE_AT_END, "remove-at-end"])
             .arg(&path)

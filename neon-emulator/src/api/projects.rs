@@ -104,7 +104,7 @@ pub(crate) async fn list(State(control): Shared, Query(query): Query<ListQuery>)
             None => found.into_iter().take(limit).collect(),
         };
         let shown: Vec<Value> = rest.iter().map(|project| view(project, &control)).collect();
-        let mut body = json!({"projects": shown});
+        let mut body = json!({"projects": shown, "applications": {}, "integrations": {}});
         put(
             &mut body,
             "pagination",
@@ -311,7 +311,7 @@ fn view(project: &Project, control: &Control) -> Value {
         },
         "creation_source": "console",
         "owner_id": users::USER_ID,
-        "owner": {"email": "", "name": "Neon Emulator", "branches_limit": 5000, "subscription_type": "scale"},
+        "owner": {"email": users::EMAIL, "name": "Neon Emulator", "branches_limit": 5000, "subscription_type": "scale"},
         "created_at": instant(project.created_at),
         "updated_at": instant(project.updated_at),
         "consumption_period_start": instant(project.created_at),

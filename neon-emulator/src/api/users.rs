@@ -5,7 +5,8 @@ use serde_json::json;
 
 use super::{Answer, Shared, ok};
 
-const EMAIL: &str = "emulator@local.localhost";
+/// Their address.
+pub(crate) const EMAIL: &str = "emulator@local.localhost";
 /// The owner of every project.
 pub(crate) const USER_ID: &str = "emulator";
 

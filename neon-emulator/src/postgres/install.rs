@@ -23,16 +23,27 @@ pub(crate) struct Install {
 
 impl Install {
     /// The given folder, else the newest supported one of Debian's, else what `pg_config` on the
-    /// `PATH` tells.
-    pub(crate) fn find(given: Option<&Path>) -> anyhow::Result<Self> {
+    /// `PATH` tells. Data that is already there can only be served by its own major, `kept`.
+    pub(crate) fn find(given: Option<&Path>, kept: Option<u32>) -> anyhow::Result<Self> {
+        let fits = |install: &Self| kept.is_none_or(|kept| kept == install.major);
         if let Some(bin) = given {
-            return Self::at(bin);
+            let install = Self::at(bin)?;
+            if !fits(&install) {
+                let (kept, major) = (kept.unwrap_or_default(), install.major);
+                bail!("the data folder holds branches of PostgreSQL {kept}, not {major}");
+            }
+            return Ok(install);
         }
-        if let Some(found) = debian_folders().iter().find_map(|bin| Self::at(bin).ok()) {
+        let candidates = debian_folders().into_iter().chain(pg_config_bin());
+        let mut installs = candidates.filter_map(|bin| Self::at(&bin).ok());
+        if let Some(found) = installs.find(fits) {
             return Ok(found);
         }
-        if let Some(found) = pg_config_bin().and_then(|bin| Self::at(&bin).ok()) {
-            return Ok(found);
+        if let Some(kept) = kept {
+            bail!(
+                "the data folder holds branches of PostgreSQL {kept}, which is not installed \
+                 (Debian: apt-get install postgresql-{kept})"
+            );
         }
         bail!(
             "no PostgreSQL server of version 15 to 18 found under {DEBIAN} or through pg_config: \
@@ -120,8 +131,22 @@ mod tests {
     }
 
     #[test]
+    fn kept_data_asks_for_its_own_major() {
+        let found = Install::find(None, None).unwrap();
+        let again = Install::find(Some(&found.bin), Some(found.major)).unwrap();
+        assert_eq!(again.major, found.major);
+        let error = Install::find(Some(&found.bin), Some(9)).unwrap_err();
+        assert!(
+            error.to_string().contains("holds branches of PostgreSQL 9"),
+            "{error}"
+        );
+        let error = Install::find(None, Some(9)).unwrap_err();
+        assert!(error.to_string().contains("postgresql-9"), "{error}");
+    }
+
+    #[test]
     fn a_folder_without_a_server_is_named() {
-        let error = Install::find(Some(Path::new("/nowhere"))).unwrap_err();
+        let error = Install::find(Some(Path::new("/nowhere")), None).unwrap_err();
         assert!(error.to_string().contains("/nowhere/postgres"), "{error}");
     }
 }

@@ -44,9 +44,9 @@ impl Postgres {
         data_dir: &Path,
         sockets: &Path,
     ) -> anyhow::Result<Self> {
-        let install = Install::find(bin)?;
-        let account = Account::choose(user)?;
         let branches = data_dir.join("branches");
+        let install = Install::find(bin, kept_major(&branches))?;
+        let account = Account::choose(user)?;
         for dir in [data_dir, &branches, sockets] {
             fs::create_dir_all(dir)?;
             fs::set_permissions(dir, fs::Permissions::from_mode(0o711))?;
@@ -165,6 +165,15 @@ impl Postgres {
         }
         Ok(names)
     }
+}
+
+/// The major of the data that an earlier run has left, as PostgreSQL marks it.
+fn kept_major(branches: &Path) -> Option<u32> {
+    let mut entries = fs::read_dir(branches).ok()?.flatten();
+    entries.find_map(|entry| {
+        let marked = fs::read_to_string(entry.path().join("data/PG_VERSION")).ok()?;
+        marked.trim().parse().ok()
+    })
 }
 
 fn remove_if_there(dir: &Path) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@
 
 mod branches;
 mod connections;
+mod contents;
 mod lifecycle;
 mod processes;
 mod refusals;

@@ -212,7 +212,7 @@ pub struct RoleStatus {
     pub login: Option<String>,
     /// Relations on which the rights asked for could not be granted, because another role owns them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 20))]
+    #[schemars(length(max = 20), inner(length(max = 512)))]
     pub not_granted: Vec<String>,
 }
 

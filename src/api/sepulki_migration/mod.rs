@@ -1,10 +1,5 @@
 //! SepulkiMigration: an ordered bundle of `.sql` files brought to one NeonDatabase.
 
-#![expect(
-    clippy::duplicated_attributes,
-    reason = "several print columns are strings"
-)]
-
 mod status;
 
 use kube::{CustomResource, KubeSchema};
@@ -57,13 +52,16 @@ pub use status::{
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
-    )
+    ),
+    validation = Rule::new(
+        "has(oldSelf.spec.database) || !has(self.spec.database) || !has(oldSelf.status) || !has(oldSelf.status.appliedTo) || self.spec.database == oldSelf.status.appliedTo.database")
+        .message("database is immutable: the files were already brought to another database").field_path(".spec.database"),
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.database) == has(oldSelf.database) && (!has(self.database) || self.database == oldSelf.database)")
-        .message("database is immutable").field_path(".database"),
-    validation = Rule::new("has(self.ledger) == has(oldSelf.ledger) && (!has(self.ledger) || self.ledger == oldSelf.ledger)")
+    validation = Rule::new("!has(oldSelf.database) || (has(self.database) && self.database == oldSelf.database)")
+        .message("database is immutable once set").field_path(".database"),
+    validation = Rule::new("(has(self.ledger) ? [self.ledger.schema, self.ledger.table] : ['public', 'schema_migrations']) == (has(oldSelf.ledger) ? [oldSelf.ledger.schema, oldSelf.ledger.table] : ['public', 'schema_migrations'])")
         .message("ledger is immutable").field_path(".ledger"),
 )]
 pub struct SepulkiMigrationSpec {

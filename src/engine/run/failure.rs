@@ -72,7 +72,17 @@ fn judge(
             format!("the file was rolled back because it could not be recorded: {message}"),
             None,
         ),
-        (_, "25001" | "2D000") => (
+        (_, "2D000") => (
+            Code::NeedsAutocommit,
+            format!("{message}: this commits or rolls back, but a file and its row are one transaction"),
+            Some("remove COMMIT and ROLLBACK from what is called, or leave this statement out of the file and run it by hand"),
+        ),
+        (_, "0A000") if message.contains("transaction commands") => (
+            Code::TransactionControl,
+            message,
+            Some("remove what commits or rolls back: a file and its row are one transaction"),
+        ),
+        (_, "25001") => (
             Code::NeedsAutocommit,
             format!("{message}, which is where files are run"),
             Some("leave this statement out of the file and run it by hand"),

@@ -17,6 +17,7 @@ pub(crate) mod parse;
 pub(crate) mod position;
 pub(crate) mod segment;
 mod split;
+mod syntax;
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +25,7 @@ use std::{collections::BTreeSet, ops::Range};
 
 use classify::{Class, classify};
 use lex::{Token, TokenKind};
-use parse::{Parsed, ParsedStatement};
+use parse::ParsedStatement;
 use segment::{Shape, Statement};
 
 use super::report::{Code, Diagnostic};
@@ -86,7 +87,7 @@ pub(crate) fn compile(
     }
     let parsed = parse::parse(text);
     if !parsed.errors.is_empty() {
-        return Err(syntax_errors(text, &tokens, &parsed)
+        return Err(syntax::errors(text, &tokens, &classified, &parsed)
             .into_iter()
             .map(|(range, message)| at(Code::Syntax, &range, message))
             .collect());
@@ -140,52 +141,6 @@ fn only_psql(text: &str, tokens: &[Token], statements: &[Statement]) -> Vec<segm
             .collect(),
         (_, None) => Vec::new(),
     }
-}
-
-/// The parser's errors; a psql variable is named as such.
-fn syntax_errors(text: &str, tokens: &[Token], parsed: &Parsed) -> Vec<(Range<usize>, String)> {
-    let variable = psql_variable(text, tokens);
-    let mut errors: Vec<(Range<usize>, String)> = Vec::new();
-    for (range, message) in &parsed.errors {
-        // the parser misses something in front of the variable, or stumbles over it
-        let blank = |v: &Range<usize>| text.get(range.end..v.start).is_some_and(is_blank);
-        let near = |v: &Range<usize>| range.start <= v.end && (v.start <= range.end || blank(v));
-        if let Some(variable) = variable.iter().find(|v| near(v)) {
-            if !errors.iter().any(|(seen, _)| seen == variable) {
-                let name = text.get(variable.clone()).unwrap_or_default();
-                errors.push((
-                    variable.clone(),
-                    format!("{name} is a variable of psql, not SQL"),
-                ));
-            }
-        } else {
-            errors.push((range.clone(), message.clone()));
-        }
-        if errors.len() >= 20 {
-            break;
-        }
-    }
-    errors
-}
-
-/// `:name`, `:'name'`, `:"name"`, but not `::type`.
-fn psql_variable(text: &str, tokens: &[Token]) -> Vec<Range<usize>> {
-    let colon = |t: &Token| t.text(text) == ":";
-    let named = |t: &Token| {
-        matches!(
-            t.kind,
-            TokenKind::Word | TokenKind::Text | TokenKind::QuotedName
-        )
-    };
-    tokens
-        .windows(3)
-        .filter_map(|window| match window {
-            [before, at, name] if !colon(before) && colon(at) && named(name) => {
-                Some(at.range.start..name.range.end)
-            }
-            _ => None,
-        })
-        .collect()
 }
 
 /// The first place where the lexer's statements and the parser's differ.

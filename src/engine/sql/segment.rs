@@ -106,8 +106,8 @@ fn never_runs(statement: &Statement) -> Option<Finding> {
             return Some(Finding {
                 code: Code::TransactionControl,
                 range: range.clone(),
-                message: "this body commits or rolls back, which PostgreSQL refuses inside the transaction that records the file".to_owned(),
-                hint: "remove COMMIT and ROLLBACK from the body; an exception block undoes its own part",
+                message: "this commits or rolls back, which PostgreSQL refuses inside the transaction that records the file".to_owned(),
+                hint: "remove COMMIT and ROLLBACK from the block or procedure; an exception block undoes its own part",
             });
         }
         Class::CommitAndChain => (

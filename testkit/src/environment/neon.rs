@@ -31,11 +31,32 @@ struct Projects {
     projects: Vec<Project>,
 }
 
+/// A branch as the API lists it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Branch {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) parent_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Branches {
+    branches: Vec<Branch>,
+}
+
 impl Neon {
     pub(crate) fn new(settings: &Settings) -> anyhow::Result<Self> {
+        Self::at(
+            &format!("http://127.0.0.1:{}/api/v2", settings.neon_api_port),
+            &settings.neon_api_key,
+        )
+    }
+
+    /// By its base URL.
+    pub(crate) fn at(host: &str, key: &str) -> anyhow::Result<Self> {
         Ok(Self {
-            host: format!("http://127.0.0.1:{}/api/v2", settings.neon_api_port),
-            key: settings.neon_api_key.clone(),
+            host: host.to_owned(),
+            key: key.to_owned(),
             client: local_client()?,
         })
     }
@@ -71,6 +92,14 @@ impl Neon {
         let id = answer.pointer("/project/id").and_then(Value::as_str);
         id.map(str::to_owned)
             .context("the answer to POST /projects holds no project id")
+    }
+
+    /// All branches of a project.
+    pub(crate) async fn branches(&self, project_id: &str) -> anyhow::Result<Vec<Branch>> {
+        let url = format!("{}/{project_id}/branches", self.projects_url());
+        let answer = self.call(self.client.get(url)).await?;
+        let list: Branches = serde_json::from_value(answer).context("read the list of branches")?;
+        Ok(list.branches)
     }
 
     fn projects_url(&self) -> String {

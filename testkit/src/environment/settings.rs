@@ -55,19 +55,23 @@ impl Settings {
         private_file::write(&file(run_dir), &text)?;
         Ok(settings)
     }
+}
 
-    /// Removes the folder and the emulator's data.
-    pub(crate) fn remove(&self, run_dir: &Path) -> anyhow::Result<()> {
-        for dir in [self.emulator_dir.as_path(), run_dir] {
-            match fs::remove_dir_all(dir) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(error).with_context(|| format!("remove {}", dir.display()));
-                }
-                _ => {}
+/// Removes the folder and the emulator's data.
+pub(crate) fn remove(run_dir: &Path) -> anyhow::Result<()> {
+    let settings = Settings::open(run_dir)?;
+    let emulator_dir = settings
+        .as_ref()
+        .map(|settings| settings.emulator_dir.as_path());
+    for dir in emulator_dir.into_iter().chain([run_dir]) {
+        match fs::remove_dir_all(dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("remove {}", dir.display()));
             }
+            _ => {}
         }
-        Ok(())
     }
+    Ok(())
 }
 
 fn file(run_dir: &Path) -> PathBuf {

@@ -7,9 +7,14 @@ use serde_json::json;
 use super::super::*;
 use super::Answer::{Act, Blocked, Settled, Wait};
 use super::{Row, Rows};
+use crate::api::Credentials;
 use crate::api::Environment;
 use crate::database::credentials::Found;
+use crate::database::desired::SuspendAfter;
 use crate::database::fixtures::{a_database, desired, object, recorded, settled};
+use crate::neon::Endpoint;
+use crate::neon::EndpointState;
+use crate::reconcile::Fact;
 
 pub(super) fn rows() -> Vec<Row> {
     let staging = desired(Environment::Staging);

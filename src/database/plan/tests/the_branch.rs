@@ -9,6 +9,9 @@ use super::Answer::{Act, Blocked, Settled, Suspended, Wait};
 use super::{Row, Rows};
 use crate::api::Environment;
 use crate::database::fixtures::{at, desired, now, object, recorded, seen, settled};
+use crate::neon::BranchState;
+use crate::reconcile::Fact;
+use jiff::SignedDuration;
 
 pub(super) fn rows() -> Vec<Row> {
     let staging = desired(Environment::Staging);

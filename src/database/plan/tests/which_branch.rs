@@ -10,6 +10,7 @@ use crate::database::fixtures::{
     a_branch, a_parent, desired, effective, effective_takeover, fresh,
 };
 use crate::database::observe::Existing;
+use crate::reconcile::Fact;
 
 pub(super) fn rows() -> Vec<Row> {
     let staging = desired(Environment::Staging);

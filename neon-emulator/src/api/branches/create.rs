@@ -1,0 +1,210 @@
+//! Making a branch, with its endpoint in the same call.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Path, State};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    rules::{free_name, may_expire, set_expiry},
+    view::{connection_uris, view},
+};
+use crate::{
+    api::{
+        Answer, Change, Shared, created, databases, endpoints,
+        error::ApiError,
+        put,
+        request::Body,
+        roles,
+        validate::{self, ComputeRequest},
+    },
+    control::Control,
+    names,
+    state::{
+        model::{Branch, BranchState, Endpoint, Project},
+        operation::{Action, Step, Work},
+    },
+};
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct CreateBody {
+    branch: CreateBranch,
+    endpoints: Vec<CreateEndpoint>,
+    annotation_value: BTreeMap<String, String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct CreateBranch {
+    name: Option<String>,
+    parent_id: Option<String>,
+    parent_lsn: Option<String>,
+    parent_timestamp: Option<String>,
+    init_source: Option<String>,
+    protected: bool,
+    expires_at: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct CreateEndpoint {
+    #[serde(rename = "type")]
+    kind: endpoints::Kind,
+    #[serde(flatten)]
+    compute: ComputeRequest,
+}
+
+pub(crate) async fn create(
+    State(control): Shared,
+    Path(project_id): Path<String>,
+    Body(body): Body<CreateBody>,
+) -> Answer {
+    let parent_id = control.look(&project_id, |project| {
+        parent(project, &body.branch).map(|p| p.id.clone())
+    })?;
+    // What SQL did on the parent belongs to the child too.
+    control.sync_branch(&project_id, &parent_id).await;
+    let (mut shown, operations) = control.change(&project_id, |project, now| {
+        let (branch, step) = make(project, &body, now)?;
+        let endpoint = first_endpoint(project, &branch, &body.endpoints, now)?;
+        let mut steps = vec![step];
+        steps.extend(
+            endpoint
+                .iter()
+                .map(|it| it.step(Action::StartCompute, Work::StartCompute)),
+        );
+        project.branches.insert(branch.id.clone(), branch.clone());
+        project
+            .endpoints
+            .extend(endpoint.iter().map(|it| (it.id.clone(), it.clone())));
+        let made = shown_whole(&control, project, &branch, endpoint.as_ref());
+        Ok(Change { made, steps })
+    })?;
+    put(&mut shown, "operations", Some(operations));
+    created(shown)
+}
+
+/// The branch to copy: the one that is named, else the default branch.
+fn parent<'a>(project: &'a Project, asked: &CreateBranch) -> Result<&'a Branch, ApiError> {
+    let found = match &asked.parent_id {
+        Some(id) => project.branches.get(id),
+        None => project.default_branch(),
+    };
+    found.ok_or(ApiError::not_found("parent branch"))
+}
+
+fn make(project: &Project, body: &CreateBody, now: Timestamp) -> Result<(Branch, Step), ApiError> {
+    let asked = &body.branch;
+    validate::annotations(&body.annotation_value)?;
+    only_present_data(asked)?;
+    let parent = parent(project, asked)?;
+    let id = names::branch_id();
+    let name = asked.name.clone().unwrap_or_else(|| id.clone());
+    free_name(project, &name, None)?;
+    if parent.expires_at.is_some() {
+        return Err(ApiError::unprocessable(
+            "cannot create a child of a branch with an expiration",
+        ));
+    }
+    if parent.state != BranchState::Ready {
+        return Err(ApiError::unprocessable("branch not ready yet"));
+    }
+    let mut branch = Branch {
+        name,
+        parent_id: Some(parent.id.clone()),
+        state: BranchState::Init,
+        state_changed_at: now,
+        default: false,
+        protected: asked.protected,
+        expires_at: None,
+        ttl_interval_seconds: None,
+        annotations: body.annotation_value.clone(),
+        created_at: now,
+        updated_at: now,
+        roles: parent.roles.clone(),
+        databases: parent.databases.clone(),
+        id,
+    };
+    set_expiry(&mut branch, asked.expires_at.as_deref(), now)?;
+    may_expire(project, &branch)?;
+    // A protected parent keeps its passwords to itself.
+    if parent.protected {
+        for role in branch
+            .roles
+            .values_mut()
+            .filter(|role| role.password.is_some())
+        {
+            role.password = Some(names::password());
+            role.updated_at = now;
+        }
+    }
+    let work = Work::CopyTimeline {
+        parent_id: parent.id.clone(),
+        new_passwords: parent.protected,
+    };
+    let step = Step {
+        action: Action::CreateBranch,
+        branch_id: branch.id.clone(),
+        endpoint_id: None,
+        work,
+    };
+    Ok((branch, step))
+}
+
+/// Refuses what is not emulated rather than making something else of it.
+fn only_present_data(asked: &CreateBranch) -> Result<(), ApiError> {
+    if asked.parent_lsn.is_some() || asked.parent_timestamp.is_some() {
+        return Err(ApiError::unprocessable(
+            "branching from the past is not emulated",
+        ));
+    }
+    match asked.init_source.as_deref() {
+        None | Some("parent-data") => Ok(()),
+        Some(other) => Err(ApiError::unprocessable(format!(
+            "init_source {other:?} is not emulated"
+        ))),
+    }
+}
+
+fn first_endpoint(
+    project: &Project,
+    branch: &Branch,
+    asked: &[CreateEndpoint],
+    now: Timestamp,
+) -> Result<Option<Endpoint>, ApiError> {
+    for endpoint in asked {
+        endpoint.kind.check()?;
+    }
+    match asked {
+        [] => Ok(None),
+        [one] => {
+            let compute = one.compute.apply(&project.endpoint_defaults)?;
+            Ok(Some(Endpoint::new(&branch.id, compute, now)))
+        }
+        _ => Err(ApiError::conflict(endpoints::READ_WRITE_EXISTS)),
+    }
+}
+
+/// A new branch with everything that came with it.
+fn shown_whole(
+    control: &Control,
+    project: &Project,
+    branch: &Branch,
+    endpoint: Option<&Endpoint>,
+) -> Value {
+    let mut shown = json!({
+        "branch": view(project, branch),
+        "endpoints": endpoint.iter().map(|it| endpoints::view(control, project, it)).collect::<Vec<_>>(),
+        "roles": branch.roles.values().map(|role| roles::view(&branch.id, role)).collect::<Vec<_>>(),
+        "databases": branch.databases.values().map(|db| databases::view(&branch.id, db)).collect::<Vec<_>>(),
+    });
+    let uris = endpoint.map(|endpoint| connection_uris(control, branch, endpoint));
+    put(
+        &mut shown,
+        "connection_uris",
+        uris.filter(|uris| uris.as_array().is_some_and(|all| !all.is_empty())),
+    );
+    shown
+}

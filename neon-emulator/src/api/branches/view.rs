@@ -1,0 +1,93 @@
+//! How branches are shown.
+
+use serde_json::{Value, json};
+
+use crate::{
+    api::{instant, put},
+    control::Control,
+    names,
+    state::model::{Branch, BranchState, Endpoint, Project},
+};
+
+/// Empty where there is more than one role or database, as it is not clear then which is meant.
+pub(crate) fn connection_uris(control: &Control, branch: &Branch, endpoint: &Endpoint) -> Value {
+    let mut roles = branch.roles.values();
+    let mut databases = branch.databases.values();
+    let (Some(role), None, Some(database), None) = (
+        roles.next(),
+        roles.next(),
+        databases.next(),
+        databases.next(),
+    ) else {
+        return json!([]);
+    };
+    let Some(password) = &role.password else {
+        return json!([]);
+    };
+    let host = names::host(&endpoint.id);
+    json!([{
+        "connection_uri": control.uri(&host, &role.name, password, &database.name),
+        "connection_parameters": {
+            "database": database.name,
+            "role": role.name,
+            "password": password.expose(),
+            "host": host,
+            "pooler_host": names::pooler_host(&endpoint.id),
+        },
+    }])
+}
+
+pub(super) fn annotation(branch: &Branch) -> Value {
+    json!({
+        "object": {"type": "console/branch", "id": branch.id},
+        "value": branch.annotations,
+        "created_at": instant(branch.created_at),
+        "updated_at": instant(branch.created_at),
+    })
+}
+
+pub(crate) fn view(project: &Project, branch: &Branch) -> Value {
+    let mut shown = json!({
+        "id": branch.id,
+        "project_id": project.id,
+        "name": branch.name,
+        "current_state": branch.state,
+        "state_changed_at": instant(branch.state_changed_at),
+        "creation_source": "console",
+        "init_source": "parent-data",
+        "default": branch.default,
+        "primary": branch.default,
+        "protected": branch.protected,
+        "cpu_used_sec": 0,
+        "active_time_seconds": 0,
+        "compute_time_seconds": 0,
+        "written_data_bytes": 0,
+        "data_transfer_bytes": 0,
+        "created_at": instant(branch.created_at),
+        "updated_at": instant(branch.updated_at),
+    });
+    put(
+        &mut shown,
+        "parent_id",
+        branch.parent_id.as_ref().map(|id| json!(id)),
+    );
+    put(
+        &mut shown,
+        "pending_state",
+        (branch.state == BranchState::Init).then(|| json!("ready")),
+    );
+    put(&mut shown, "expires_at", branch.expires_at.map(instant));
+    put(
+        &mut shown,
+        "ttl_interval_seconds",
+        branch.ttl_interval_seconds.map(|seconds| json!(seconds)),
+    );
+    if branch.parent_id.is_some() {
+        put(
+            &mut shown,
+            "parent_timestamp",
+            Some(instant(branch.created_at)),
+        );
+    }
+    shown
+}

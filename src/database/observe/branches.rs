@@ -1,0 +1,186 @@
+//! Which branches concern the object, read off the project's listing and the other objects. Pure but for the locks that
+//! it looks at.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Existing, Observed, Parent};
+use crate::api::{ConditionType, ExistingBranch, NeonDatabase};
+use crate::database::Databases;
+use crate::database::desired::Desired;
+use crate::database::mark::Mark;
+use crate::neon::{Branch, BranchId, BranchState, ProjectSnapshot};
+
+/// Every other object of the same project that is not on its way out.
+pub(super) fn others(kind: &Databases, desired: &Desired) -> Vec<Arc<NeonDatabase>> {
+    let mut others = kind.world.cluster.databases();
+    others.retain(|other| {
+        other.metadata.uid.as_deref() != Some(&desired.uid)
+            && other.spec.project_id == desired.project.as_str()
+    });
+    others
+}
+
+pub(super) fn branches(
+    kind: &Databases,
+    desired: &Desired,
+    others: &[Arc<NeonDatabase>],
+    listing: &ProjectSnapshot,
+    observed: &mut Observed,
+) {
+    let ours = |branch: &&Branch| Mark::of(&branch.annotations).as_ref() == Some(&desired.mark);
+    if let Some(recorded) = observed.recorded.branch.clone() {
+        let id = BranchId::from(recorded.id.as_str());
+        observed.branch = listing.branch(&id).cloned().into();
+        observed.endpoint = listing.read_write_endpoint(&id).cloned().into();
+        observed.branch_free = kind.world.locks.exclusive(&recorded.id).is_some();
+        observed.children = children(others, listing, &id);
+        observed.older_rival = others
+            .iter()
+            .find(|other| holds(other, &id) && is_older(other, desired))
+            .map(named);
+    } else {
+        observed.marked = listing
+            .branches
+            .iter()
+            .filter(ours)
+            .min_by_key(|branch| branch.created_at)
+            .cloned();
+        // the mark is ours even if a later branch of ours has children
+        if let Some(marked) = &observed.marked {
+            observed.children = children(others, listing, &marked.id);
+        }
+    }
+    let effective = observed.recorded.effective.as_ref();
+    if let Some(existing) = effective.and_then(|e| e.existing.as_ref()) {
+        observed.existing = existing_branch(existing, listing, others, &desired.mark).into();
+    }
+    if let Some(name) = effective.and_then(|e| e.branch_name.as_ref()) {
+        observed.named = listing
+            .branch_named(name)
+            .filter(|branch| !ours(branch))
+            .cloned();
+    }
+    if let Some(parent) = effective.and_then(|e| e.parent.as_ref()) {
+        let here = |other: &&Arc<NeonDatabase>| {
+            other.metadata.namespace.as_deref() == Some(&desired.mark.namespace)
+                && parent
+                    .database_ref
+                    .as_ref()
+                    .is_some_and(|r| other.metadata.name.as_deref() == Some(r.name.as_str()))
+        };
+        observed.parent = match &parent.branch_name {
+            Some(name) => listing.branch_named(name).map(|branch| Parent {
+                name: name.clone(),
+                branch: Some(branch.id.clone()),
+                ready: matches!(branch.current_state, BranchState::Ready),
+            }),
+            None => others.iter().find(here).map(|object| parent_object(object)),
+        }
+        .into();
+    }
+    let candidate = |other: &&Arc<NeonDatabase>| {
+        other.metadata.namespace.as_deref() == Some(&desired.mark.namespace)
+            && Some(other.spec.environment) == desired.profile.parent
+            && other.metadata.deletion_timestamp.is_none()
+    };
+    observed.candidates = others
+        .iter()
+        .filter(candidate)
+        .filter_map(|other| other.metadata.name.clone())
+        .collect();
+    observed.candidates.sort();
+}
+
+fn parent_object(object: &NeonDatabase) -> Parent {
+    let status = object.status.as_ref();
+    let ready = status.is_some_and(|status| {
+        status
+            .conditions
+            .iter()
+            .any(|c| c.type_ == ConditionType::BranchReady.as_str() && c.status == "True")
+    });
+    Parent {
+        name: object.metadata.name.clone().unwrap_or_default(),
+        branch: status
+            .and_then(|s| s.branch.as_ref())
+            .map(|branch| BranchId::from(branch.id.as_str())),
+        ready: ready && object.metadata.deletion_timestamp.is_none(),
+    }
+}
+
+fn existing_branch(
+    existing: &ExistingBranch,
+    listing: &ProjectSnapshot,
+    others: &[Arc<NeonDatabase>],
+    mark: &Mark,
+) -> Option<Existing> {
+    let branch = match existing {
+        ExistingBranch { id: Some(id), .. } => listing.branch(&BranchId::from(id.as_str())),
+        ExistingBranch {
+            name: Some(name), ..
+        } => listing.branch_named(name),
+        ExistingBranch { .. } => listing.default_branch(),
+    }?;
+    let marked = Mark::of(&branch.annotations)
+        .filter(|other| other != mark)
+        .map(|other| other.to_string());
+    let claimed = || {
+        others
+            .iter()
+            .find(|other| holds(other, &branch.id))
+            .map(named)
+    };
+    Some(Existing {
+        branch: branch.clone(),
+        holder: marked.or_else(claimed),
+    })
+}
+
+fn holds(other: &NeonDatabase, id: &BranchId) -> bool {
+    other
+        .status
+        .as_ref()
+        .and_then(|s| s.branch.as_ref())
+        .is_some_and(|branch| branch.id == id.as_str())
+}
+
+/// Between two objects that hold one branch the older wins, and of two that were made in the same second the one whose
+/// uid comes first.
+fn is_older(other: &NeonDatabase, desired: &Desired) -> bool {
+    let age =
+        |created: Option<Timestamp>, uid: &str| (created.unwrap_or(Timestamp::MAX), uid.to_owned());
+    let theirs = age(
+        other
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map(|time| time.0),
+        other.metadata.uid.as_deref().unwrap_or_default(),
+    );
+    theirs < age(desired.created, &desired.uid)
+}
+
+fn named(other: &Arc<NeonDatabase>) -> String {
+    let meta = &other.metadata;
+    let text = |part: &Option<String>| part.clone().unwrap_or_default();
+    format!(
+        "NeonDatabase {}/{}",
+        text(&meta.namespace),
+        text(&meta.name)
+    )
+}
+
+/// Branches forked from this one, each by the object that holds it where there is one.
+fn children(others: &[Arc<NeonDatabase>], listing: &ProjectSnapshot, id: &BranchId) -> Vec<String> {
+    listing
+        .children_of(id)
+        .map(
+            |child| match others.iter().find(|other| holds(other, &child.id)) {
+                Some(object) => format!("{} ({})", child.name, named(object)),
+                None => child.name.clone(),
+            },
+        )
+        .collect()
+}

@@ -1,0 +1,143 @@
+//! What is inside of the branch and under the names of its Secrets. Changes nothing.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::Observed;
+use crate::api::Credentials;
+use crate::database::Databases;
+use crate::database::credentials::Found;
+use crate::database::desired::Desired;
+use crate::neon::{BranchId, BranchState, ErrorKind, NeonApi, ProjectId, ProjectSnapshot};
+use crate::reconcile::{Error, Fact};
+use crate::world::{at_cluster, at_neon};
+
+/// Roles and databases, and which passwords are still the parent's; only while something is left to be done inside.
+pub(super) async fn contents(
+    api: &dyn NeonApi,
+    desired: &Desired,
+    listing: &ProjectSnapshot,
+    observed: &mut Observed,
+) -> Result<(), Error> {
+    let Ok(rest) = &desired.rest else {
+        return Ok(());
+    };
+    let (Some(recorded), Some(branch)) = (&observed.recorded.branch, observed.branch.known())
+    else {
+        return Ok(());
+    };
+    let idle = observed.operations.is_empty() && !desired.suspend;
+    let usable =
+        matches!(branch.current_state, BranchState::Ready) && observed.endpoint.known().is_some();
+    if !idle || !usable || rest.databases.is_empty() || observed.contents_are_as_asked(rest) {
+        return Ok(());
+    }
+    let (project, id) = (&desired.project, branch.id.clone());
+    let inherited = recorded.credentials == Credentials::Inherited;
+    let parent = branch
+        .parent_id
+        .clone()
+        .filter(|parent| listing.branch(parent).is_some());
+    let roles = api.roles(project, &id).await.map_err(at_neon)?;
+    observed.databases = Fact::Known(api.databases(project, &id).await.map_err(at_neon)?);
+    observed.api_roles = Fact::Known(roles.into_iter().map(|role| role.name).collect());
+    if inherited && !observed.lacks_databases(rest) {
+        observed.shared_passwords = match parent {
+            Some(parent) => Fact::Known(shared_passwords(api, project, &id, &parent).await?),
+            None => Fact::Absent,
+        };
+    }
+    Ok(())
+}
+
+/// Roles whose password on the child is the parent's, found by asking for both: no clock and no record can be wrong.
+async fn shared_passwords(
+    api: &dyn NeonApi,
+    project: &ProjectId,
+    child: &BranchId,
+    parent: &BranchId,
+) -> Result<Vec<String>, Error> {
+    let theirs = api.roles(project, parent).await.map_err(at_neon)?;
+    let mut shared = Vec::new();
+    for role in api.roles(project, child).await.map_err(at_neon)? {
+        if !theirs.iter().any(|other| other.name == role.name) {
+            continue;
+        }
+        let here = password(api, project, child, &role.name).await?;
+        let there = password(api, project, parent, &role.name).await?;
+        if let (Some(here), Some(there)) = (here, there)
+            && here.expose_secret() == there.expose_secret()
+        {
+            shared.push(role.name);
+        }
+    }
+    Ok(shared)
+}
+
+/// A role's password; none for a role that has none at Neon, such as one made by SQL.
+async fn password(
+    api: &dyn NeonApi,
+    project: &ProjectId,
+    branch: &BranchId,
+    role: &str,
+) -> Result<Option<SecretString>, Error> {
+    match api.reveal_password(project, branch, role).await {
+        Ok(password) => Ok(Some(password)),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(at_neon(error)),
+    }
+}
+
+/// What lies under the names of the Secrets that are wanted or recorded.
+pub(super) async fn secrets(
+    kind: &Databases,
+    desired: &Desired,
+    observed: &mut Observed,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let wanted = desired
+        .rest
+        .as_ref()
+        .map(|rest| rest.secrets.clone())
+        .unwrap_or_default();
+    let recorded = observed
+        .recorded
+        .connection_secrets
+        .iter()
+        .map(|secret| secret.name.clone());
+    let names: BTreeSet<String> = wanted
+        .iter()
+        .map(|secret| secret.name.clone())
+        .chain(recorded)
+        .collect();
+    for name in names {
+        let form = wanted
+            .iter()
+            .find(|secret| secret.name == name)
+            .and_then(|secret| kind.form(desired, &observed.recorded, secret));
+        let settled = form
+            .as_ref()
+            .is_some_and(|form| kind.checked.is_recent(&desired.uid, form, now));
+        if settled && !desired.deleting {
+            observed.current_secrets.insert(name);
+            continue;
+        }
+        let secret = kind
+            .world
+            .cluster
+            .secret(&desired.mark.namespace, &name)
+            .await
+            .map_err(at_cluster)?;
+        let found = secret.map(|secret| Found::of(&secret, &desired.mark.name));
+        if let (Some(found), Some(form)) = (&found, &form)
+            && found.is_current(form)
+        {
+            kind.checked.remember(&desired.uid, form, now);
+            observed.current_secrets.insert(name.clone());
+        }
+        observed.secrets.insert(name, found.into());
+    }
+    Ok(())
+}

@@ -1,0 +1,269 @@
+//! Which branch, and what Neon knows of it: rows 7 to 18. Pure.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Action, LATER, Next, RECHECK, SOON, Stage, block, inside, wait};
+use crate::api::{BranchStatus, Effective, ExistingBranch, ParentBranch, Reason};
+use crate::database::desired::{Desired, Rest};
+use crate::database::observe::Observed;
+use crate::neon::{Branch, BranchState};
+use crate::reconcile::{Block, Decision, Fact};
+
+/// A branch that was made this recently may be missing from a listing that lags behind.
+const LISTING_LAG: SignedDuration = SignedDuration::from_secs(60);
+
+/// A lease is renewed when this much of it has passed, or half of it where it is shorter.
+const LEASE_RENEWAL: SignedDuration = SignedDuration::from_hours(24);
+
+/// Row 7.
+pub(super) fn resolve(desired: &Desired, observed: &Observed) -> Stage {
+    if let Some(effective) = &observed.recorded.effective {
+        return rename(desired, observed, effective);
+    }
+    let existing = desired.existing.clone().or_else(|| {
+        (desired.profile.takes_over_default && desired.parent.is_none()).then_some(ExistingBranch {
+            default: Some(true),
+            name: None,
+            id: None,
+        })
+    });
+    let parent = match (&existing, &desired.parent) {
+        (Some(_), _) => None,
+        (None, Some(parent)) => Some(parent.clone()),
+        (None, None) => match default_parent(desired, observed) {
+            Ok(parent) => Some(parent),
+            Err(blocked) => return Some(Decision::Blocked(blocked)),
+        },
+    };
+    Some(Decision::Act(Action::Resolve(Effective {
+        branch_name: existing.is_none().then(|| desired.branch_name.clone()),
+        existing,
+        parent,
+        deletion_policy: desired.profile.deletion_policy,
+    })))
+}
+
+/// A branch that does not exist yet takes the name that the spec has by now.
+fn rename(desired: &Desired, observed: &Observed, effective: &Effective) -> Stage {
+    let name = effective.branch_name.as_ref()?;
+    let renamed = observed.recorded.branch.is_none() && *name != desired.branch_name;
+    renamed.then(|| {
+        Decision::Act(Action::Resolve(Effective {
+            branch_name: Some(desired.branch_name.clone()),
+            ..effective.clone()
+        }))
+    })
+}
+
+/// The only object of the environment that the profile names, never a guess.
+fn default_parent(desired: &Desired, observed: &Observed) -> Result<ParentBranch, Block> {
+    let here = desired.environment.as_str();
+    let blocked = |message: String| Block {
+        reason: Reason::ParentRequired,
+        message,
+    };
+    let Some(parent) = desired.profile.parent else {
+        return Err(blocked(format!(
+            "a {here} needs a parent: set spec.branch.parent"
+        )));
+    };
+    let of = parent.as_str();
+    match observed.candidates.as_slice() {
+        [only] => Ok(ParentBranch {
+            database_ref: Some(crate::api::DatabaseRef {
+                name: only.as_str().into(),
+            }),
+            branch_name: None,
+        }),
+        [] => Err(blocked(format!(
+            "there is no {of} object of project {} in this namespace to fork from: create one or set spec.branch.parent",
+            desired.project
+        ))),
+        many => Err(blocked(format!(
+            "more than one {of} object could be the parent ({}): set spec.branch.parent",
+            many.join(", ")
+        ))),
+    }
+}
+
+/// Rows 8 to 27.
+pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: Timestamp) -> Stage {
+    let recorded = match (&observed.recorded.branch, &observed.branch) {
+        (None, _) => return Some(first_branch(desired, observed)),
+        (Some(recorded), Fact::Absent) => return Some(missing(desired, recorded, now)),
+        (Some(_), Fact::Unknown) => {
+            return Some(wait(
+                Reason::NeonUnavailable,
+                "the branch could not be looked up",
+                LATER,
+            ));
+        }
+        (Some(recorded), Fact::Known(_)) => recorded,
+    };
+    let branch = observed.branch.known()?;
+    if let Some(rival) = &observed.older_rival {
+        return Some(block(
+            Reason::BranchClaimed,
+            format!("the branch {} belongs to {rival}", branch.name),
+        ));
+    }
+    if observed.incarnation() != Some(recorded.incarnation.clone()) {
+        return Some(Decision::Act(Action::RecordIncarnation));
+    }
+    if matches!(
+        branch.current_state,
+        BranchState::Init | BranchState::Resetting
+    ) {
+        return Some(wait(
+            Reason::OperationsRunning,
+            format!("the branch {} is being made", branch.name),
+            SOON,
+        ));
+    }
+    lease(rest, recorded, branch, now)
+        .or_else(|| desired.suspend.then_some(Decision::Suspended(RECHECK)))
+        .or_else(|| protection(rest, branch))
+        .or_else(|| {
+            let next = inside::inside(rest, observed, recorded)?;
+            let busy = matches!(next, Decision::Act(_)) && !observed.branch_free;
+            let message = "a migration is at work on this branch";
+            Some(if busy {
+                wait(Reason::MigrationRunning, message, LATER)
+            } else {
+                next
+            })
+        })
+}
+
+/// Rows 8 to 10: which branch is to be ours.
+fn first_branch(desired: &Desired, observed: &Observed) -> Next {
+    if let Some(marked) = &observed.marked {
+        return Decision::Act(Action::ClaimBranch(marked.clone()));
+    }
+    let Some(effective) = &observed.recorded.effective else {
+        return wait(Reason::Progressing, "nothing is resolved yet", SOON);
+    };
+    if let Some(existing) = &effective.existing {
+        return take_over(existing, observed);
+    }
+    let name = effective
+        .branch_name
+        .as_deref()
+        .unwrap_or(&desired.branch_name);
+    if let Some(other) = &observed.named {
+        let message = format!(
+            "a branch named {name} exists ({}) and was not made by this object: choose another spec.branch.name, or make \
+             the object anew with spec.branch.existing to take that branch over",
+            other.id
+        );
+        return block(Reason::BranchNameConflict, message);
+    }
+    match &observed.parent {
+        Fact::Unknown => wait(
+            Reason::NeonUnavailable,
+            "the parent could not be looked up",
+            LATER,
+        ),
+        Fact::Absent => wait(Reason::ParentNotFound, parent_missing(effective), LATER),
+        Fact::Known(parent) => match &parent.branch {
+            Some(id) if parent.ready => Decision::Act(Action::CreateBranch(id.clone())),
+            Some(_) | None => wait(
+                Reason::ParentNotReady,
+                format!("the parent {} is not ready", parent.name),
+                LATER,
+            ),
+        },
+    }
+}
+
+fn parent_missing(effective: &Effective) -> String {
+    let parent = effective.parent.as_ref();
+    let object = parent
+        .and_then(|p| p.database_ref.as_ref())
+        .map(|r| format!("NeonDatabase {}", r.name));
+    let named = parent
+        .and_then(|p| p.branch_name.as_ref())
+        .map(|name| format!("branch {name}"));
+    format!(
+        "the parent {} does not exist",
+        object.or(named).unwrap_or_default()
+    )
+}
+
+fn take_over(existing: &ExistingBranch, observed: &Observed) -> Next {
+    let named = match existing {
+        ExistingBranch {
+            name: Some(name), ..
+        } => format!("named {name}"),
+        ExistingBranch { id: Some(id), .. } => format!("with id {id}"),
+        ExistingBranch { .. } => "that is the project's default".to_owned(),
+    };
+    match &observed.existing {
+        Fact::Unknown => wait(
+            Reason::NeonUnavailable,
+            "the branch could not be looked up",
+            LATER,
+        ),
+        Fact::Absent => block(
+            Reason::BranchNotFound,
+            format!(
+                "spec.branch.existing: the project has no branch {named}; it is taken over once there is one"
+            ),
+        ),
+        Fact::Known(found) => match &found.holder {
+            Some(holder) => block(
+                Reason::BranchClaimed,
+                format!("the branch {named} belongs to {holder}"),
+            ),
+            None => Decision::Act(Action::ClaimBranch(found.branch.clone())),
+        },
+    }
+}
+
+/// Row 11.
+fn missing(desired: &Desired, recorded: &BranchStatus, now: Timestamp) -> Next {
+    let (id, name) = (&recorded.id, &recorded.name);
+    if now.duration_since(recorded.created_time.0) < LISTING_LAG {
+        return wait(
+            Reason::OperationsRunning,
+            format!("the new branch {name} is not listed yet"),
+            SOON,
+        );
+    }
+    if desired.suspend {
+        return Decision::Suspended(RECHECK);
+    }
+    if desired.profile.recreate && !recorded.taken_over {
+        return Decision::Act(Action::ForgetBranch);
+    }
+    let message = format!(
+        "the branch {name} ({id}) was deleted outside of this object; it is not made again by itself"
+    );
+    block(Reason::BranchMissing, message)
+}
+
+/// Row 15. Works while suspended, too: a lease that runs out would destroy the branch.
+fn lease(rest: &Rest, recorded: &BranchStatus, branch: &Branch, now: Timestamp) -> Stage {
+    if recorded.taken_over {
+        return None;
+    }
+    match (rest.lease, branch.expires_at) {
+        (None, None) => None,
+        (None, Some(_)) => Some(Decision::Act(Action::EndLease)),
+        (Some(lease), None) => Some(Decision::Act(Action::RenewLease(lease))),
+        (Some(lease), Some(expiry)) => {
+            let passed = lease - expiry.duration_since(now);
+            let renewal = LEASE_RENEWAL.min(lease / 2);
+            // far too late an expiry is that of a longer lease that was asked for before
+            let due = passed >= renewal || passed < -renewal;
+            due.then_some(Decision::Act(Action::RenewLease(lease)))
+        }
+    }
+}
+
+/// Row 17. Protection is raised by itself and lowered only where the spec says so.
+fn protection(rest: &Rest, branch: &Branch) -> Stage {
+    let wanted = rest.protected;
+    let differs = wanted.value != branch.protected && (wanted.value || wanted.explicit);
+    differs.then_some(Decision::Act(Action::Protect(wanted.value)))
+}

@@ -1,0 +1,156 @@
+//! Compute, contents and credentials: rows 19 to 26. Pure.
+
+use super::{Action, LATER, SOON, Stage, block, wait};
+use crate::api::{BranchStatus, Credentials, Reason};
+use crate::database::desired::{Rest, SuspendAfter};
+use crate::database::observe::Observed;
+use crate::neon::{Endpoint, EndpointState};
+use crate::reconcile::{Decision, Fact};
+
+/// Rows 19 to 26.
+pub(super) fn inside(rest: &Rest, observed: &Observed, recorded: &BranchStatus) -> Stage {
+    compute(rest, observed)
+        .or_else(|| contents(rest, observed, recorded))
+        .or_else(|| secrets(rest, observed))
+}
+
+/// Row 19.
+fn compute(rest: &Rest, observed: &Observed) -> Stage {
+    let endpoint = match &observed.endpoint {
+        Fact::Unknown => {
+            return Some(wait(
+                Reason::NeonUnavailable,
+                "the endpoint could not be looked up",
+                LATER,
+            ));
+        }
+        Fact::Absent => return Some(Decision::Act(Action::CreateEndpoint)),
+        Fact::Known(endpoint) => endpoint,
+    };
+    if matches!(endpoint.current_state, EndpointState::Init) {
+        return Some(wait(
+            Reason::OperationsRunning,
+            format!("the endpoint {} is being made", endpoint.id),
+            SOON,
+        ));
+    }
+    let as_asked = is_size(endpoint, rest.compute_units)
+        && rest.suspend_after.is(endpoint.suspend_timeout_seconds);
+    // what Neon stores instead of what was sent is shown, never fought over
+    let sent = observed
+        .recorded
+        .endpoint
+        .as_ref()
+        .and_then(|e| e.requested.as_deref());
+    let ask = requested(rest.compute_units, rest.suspend_after);
+    (!as_asked && sent != Some(ask.as_str())).then_some(Decision::Act(Action::ResizeCompute))
+}
+
+/// How a size and suspend time that were sent to Neon are recorded.
+#[must_use]
+pub fn requested((min, max): (f64, f64), suspend: SuspendAfter) -> String {
+    format!("{min}-{max} CU, suspend {}", suspend.seconds())
+}
+
+fn is_size(endpoint: &Endpoint, (min, max): (f64, f64)) -> bool {
+    let same = |a: f64, b: f64| (a - b).abs() < 0.01;
+    same(endpoint.autoscaling_limit_min_cu, min) && same(endpoint.autoscaling_limit_max_cu, max)
+}
+
+/// Rows 20 to 23.
+fn contents(rest: &Rest, observed: &Observed, recorded: &BranchStatus) -> Stage {
+    if rest.databases.is_empty() || observed.contents_are_as_asked(rest) {
+        return None;
+    }
+    let unknown = || {
+        Some(wait(
+            Reason::NeonUnavailable,
+            "the contents of the branch could not be looked up",
+            LATER,
+        ))
+    };
+    let (Some(roles), Some(databases)) = (observed.api_roles.known(), observed.databases.known())
+    else {
+        return unknown();
+    };
+    for wanted in &rest.databases {
+        let present = databases.iter().find(|d| d.name == wanted.name);
+        match (present, &wanted.owner) {
+            (Some(present), Some(owner)) if present.owner_name != *owner => {
+                let (name, actual) = (&wanted.name, &present.owner_name);
+                let message = format!(
+                    "spec.databases[{name}].owner: the database exists and is owned by {actual}, not by {owner}; leave owner out, or name {actual}"
+                );
+                return Some(block(Reason::DatabaseRejected, message));
+            }
+            (Some(present), _) if rest.roles.iter().any(|r| r.name == present.owner_name) => {
+                let (name, owner) = (&wanted.name, &present.owner_name);
+                let message = format!(
+                    "spec.roles: {owner} owns the database {name}; an application role cannot be an owner"
+                );
+                return Some(block(Reason::DatabaseRejected, message));
+            }
+            (Some(_), _) => {}
+            (None, _) => {
+                let owner = wanted.owner_if_new();
+                if !roles.contains(&owner) {
+                    return Some(Decision::Act(Action::CreateRole(owner)));
+                }
+                let intended = observed
+                    .recorded
+                    .databases
+                    .iter()
+                    .any(|d| d.name == wanted.name && d.created);
+                let (name, owner) = (wanted.name.clone(), owner);
+                return Some(Decision::Act(if intended {
+                    Action::CreateDatabase { name, owner }
+                } else {
+                    Action::RecordDatabase { name, owner }
+                }));
+            }
+        }
+    }
+    if recorded.credentials == Credentials::Own {
+        return Some(Decision::Act(Action::PrepareContents));
+    }
+    match &observed.shared_passwords {
+        Fact::Unknown => unknown(),
+        Fact::Known(shared) => Some(Decision::Act(match shared.first() {
+            Some(role) => Action::ResetPassword(role.clone()),
+            None => Action::RetireLogins,
+        })),
+        Fact::Absent => Some(Decision::Act(Action::RetireLogins)),
+    }
+}
+
+/// Rows 24 to 26.
+fn secrets(rest: &Rest, observed: &Observed) -> Stage {
+    for wanted in &rest.secrets {
+        match observed.secrets.get(&wanted.name) {
+            Some(Fact::Known(found)) if !found.ours => {
+                let name = &wanted.name;
+                let message = format!(
+                    "a Secret named {name} exists and was not published by this object: delete that one, or choose another name in spec.connectionSecrets"
+                );
+                return Some(block(Reason::SecretConflict, message));
+            }
+            Some(Fact::Known(_) | Fact::Absent | Fact::Unknown) | None => {}
+        }
+    }
+    let stale = rest
+        .secrets
+        .iter()
+        .find(|wanted| !observed.current_secrets.contains(&wanted.name));
+    if let Some(stale) = stale {
+        return Some(Decision::Act(Action::PublishCredentials(
+            stale.role.clone(),
+        )));
+    }
+    let wanted = |name: &str| rest.secrets.iter().any(|secret| secret.name == name);
+    let gone = observed
+        .recorded
+        .connection_secrets
+        .iter()
+        .find(|secret| !wanted(&secret.name))?;
+    Some(Decision::Act(Action::WithdrawSecret(gone.name.clone())))
+}
