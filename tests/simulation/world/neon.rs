@@ -225,6 +225,17 @@ impl Project {
         vec![operation]
     }
 
+    /// Neon is busy with this project until then.
+    pub fn busy_until(&mut self, over: Timestamp) {
+        let operation = Operation {
+            id: OperationId::from(self.next("op")),
+            action: "check_availability".to_owned(),
+            status: OperationStatus::Running,
+            error: None,
+        };
+        self.operations.push((operation, over));
+    }
+
     pub fn ask_operation(&self, id: &OperationId, now: Timestamp) -> Result<Operation> {
         let (operation, over) = self
             .operations
