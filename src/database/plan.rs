@@ -45,7 +45,7 @@ use jiff::Timestamp;
 
 use super::action::Action;
 use super::deletion;
-use super::desired::Desired;
+use super::desired::{Desired, Rest};
 use super::observe::{Key, Observed};
 use crate::api::Reason;
 use crate::reconcile::{Block, Decision, Wait};
@@ -82,11 +82,28 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
     if !desired.has_finalizer {
         return Decision::Act(Action::AddFinalizer);
     }
-    access(observed)
+    let next = access(observed)
         .or_else(|| operations(observed))
         .or_else(|| branch::resolve(desired, observed))
         .or_else(|| branch::branch(desired, rest, observed, now))
-        .unwrap_or(Decision::Settled(observed.interval))
+        .unwrap_or(Decision::Settled(observed.interval));
+    before_the_lease_ends(rest, next)
+}
+
+/// Looks again often enough for a lease that is shorter than the time between two looks, settled or suspended.
+fn before_the_lease_ends(rest: &Rest, next: Next) -> Next {
+    // renewed after half of it, hence twice in that time
+    let quarter = rest
+        .lease
+        .and_then(|lease| Duration::try_from(lease / 4).ok());
+    let sooner = |after: Duration| quarter.map_or(after, |quarter| after.min(quarter));
+    match next {
+        Decision::Settled(after) => Decision::Settled(sooner(after)),
+        Decision::Suspended(after) => Decision::Suspended(sooner(after)),
+        other @ (Decision::Act(_) | Decision::Wait(_) | Decision::Blocked(_) | Decision::Gone) => {
+            other
+        }
+    }
 }
 
 /// Row 5.

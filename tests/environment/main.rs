@@ -7,11 +7,11 @@
     reason = "a test fails by panicking"
 )]
 
+mod at_rest;
 mod conditions;
 mod credentials;
 mod deletion;
 mod fields;
-mod settled;
 mod shop;
 
 use testkit::operator::{Operator, Tenant};

@@ -5,8 +5,11 @@ mod inside_the_branch;
 mod the_branch;
 mod which_branch;
 
+use jiff::SignedDuration;
+
 use super::*;
-use crate::database::fixtures::{INTERVAL, now};
+use crate::api::Environment;
+use crate::database::fixtures::{INTERVAL, desired, now, seen, settled};
 use crate::database::plan;
 
 /// An answer as the table has it: the words of a message are tested apart.
@@ -97,4 +100,29 @@ fn every_row_of_the_table() {
         let decided = answer(plan::decide(&row.desired, &row.observed, now()));
         assert_eq!(decided, row.answer, "row {}: {}", row.number, row.name);
     }
+}
+
+#[test]
+fn a_short_lease_is_looked_at_before_it_ends() {
+    let look_again = |lease: SignedDuration, suspend: bool| {
+        let mut desired = desired(Environment::Preview);
+        desired.suspend = suspend;
+        if let Ok(rest) = &mut desired.rest {
+            rest.lease = Some(lease);
+        }
+        let mut observed = settled(&desired);
+        seen(&mut observed).expires_at = Some(now() + lease);
+        match plan::decide(&desired, &observed, now()) {
+            Decision::Settled(after) | Decision::Suspended(after) => after,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (long, short) = (
+        SignedDuration::from_hours(72),
+        SignedDuration::from_secs(80),
+    );
+    assert_eq!(look_again(long, false), INTERVAL);
+    assert_eq!(look_again(long, true), RECHECK);
+    assert_eq!(look_again(short, false), Duration::from_secs(20));
+    assert_eq!(look_again(short, true), Duration::from_secs(20));
 }
