@@ -50,10 +50,11 @@ pub fn judge(error: RunError, of: Circumstances) -> Failure {
             let failure = located(&diagnostic);
             Failure::Recorded(LastError {
                 attempt: of.attempt,
-                message: match diagnostic.code {
-                    // these tell themselves what became of the file
-                    Code::CommittedItself | Code::NotRecorded => failure.message,
-                    _ => format!("{}\n{ROLLED_BACK}", failure.message),
+                // these two tell themselves what became of the file
+                message: if matches!(diagnostic.code, Code::CommittedItself | Code::NotRecorded) {
+                    failure.message
+                } else {
+                    format!("{}\n{ROLLED_BACK}", failure.message)
                 },
                 ..failure
             })
@@ -75,7 +76,6 @@ pub fn judge(error: RunError, of: Circumstances) -> Failure {
             Reason::LedgerBusy,
             format!("another run holds the ledger: {holder}"),
         ),
-        RunError::Transient(text) => passing(Class::Transient, Reason::DatabaseUnavailable, text),
         RunError::Cancelled => passing(
             Class::Transient,
             Reason::Progressing,
@@ -91,7 +91,9 @@ pub fn judge(error: RunError, of: Circumstances) -> Failure {
             Reason::DatabaseRejected,
             format!("the owner of the database is refused: {text}"),
         ),
-        RunError::Denied(text) => passing(Class::Transient, Reason::DatabaseUnavailable, text),
+        RunError::Transient(text) | RunError::Denied(text) => {
+            passing(Class::Transient, Reason::DatabaseUnavailable, text)
+        }
         RunError::LedgerConflict(text) => passing(Class::Invalid, Reason::LedgerConflict, text),
         RunError::Unsupported(text) => passing(Class::Invalid, Reason::DatabaseRejected, text),
     }
@@ -144,8 +146,8 @@ pub fn of_plan(plan: &Plan) -> Option<LastError> {
         | ProblemKind::Unverified
         | ProblemKind::Missing => None,
     };
-    let plain = || unlocated(Some(&problem.version), &problem.to_string());
-    Some(finding.map_or_else(plain, located))
+    let whole = || unlocated(Some(&problem.version), &problem.to_string());
+    Some(finding.map_or_else(whole, located))
 }
 
 fn unlocated(version: Option<&str>, message: &str) -> LastError {

@@ -116,6 +116,7 @@ fn facts(
 }
 
 /// The files, as the status names them.
+#[must_use]
 pub fn bundle(listing: &Listing) -> BundleStatus {
     BundleStatus {
         digest: listing.digest.clone(),
