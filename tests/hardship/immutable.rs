@@ -5,26 +5,9 @@ use serde_json::{Value, json};
 use crate::manifests::{DATABASE, branch, database, inline, migration};
 use crate::scene::{Scene, refuses};
 
-#[tokio::test]
-async fn a_database_keeps_what_it_was_made_for() -> anyhow::Result<()> {
-    let scene = Scene::new().await?;
-    scene
-        .apply(&[
-            branch("named"),
-            database(
-                "unnamed",
-                "staging",
-                json!({ "parent": { "databaseRef": { "name": "live" } } }),
-            ),
-            database("by-profile", "development", Value::Null),
-        ])
-        .await?;
-    for name in ["named", "unnamed", "by-profile"] {
-        scene.tenant.database(name).ready().await?;
-    }
-    let before = scene.world().await?;
-    let null = Value::Null;
-    let cases = [
+/// Whose spec, what is changed, what is told.
+fn changes_of_databases() -> Vec<(&'static str, Value, &'static str)> {
+    vec![
         (
             "live",
             json!({ "projectId": "another-project-1" }),
@@ -100,8 +83,28 @@ async fn a_database_keeps_what_it_was_made_for() -> anyhow::Result<()> {
             json!({ "branch": { "existing": { "default": true } } }),
             "branch.existing is immutable",
         ),
-    ];
-    for (name, spec, told) in cases {
+    ]
+}
+
+#[tokio::test]
+async fn a_database_keeps_what_it_was_made_for() -> anyhow::Result<()> {
+    let scene = Scene::new().await?;
+    scene
+        .apply(&[
+            branch("named"),
+            database(
+                "unnamed",
+                "staging",
+                json!({ "parent": { "databaseRef": { "name": "live" } } }),
+            ),
+            database("by-profile", "development", Value::Null),
+        ])
+        .await?;
+    for name in ["named", "unnamed", "by-profile"] {
+        scene.tenant.database(name).ready().await?;
+    }
+    let before = scene.world().await?;
+    for (name, spec, told) in changes_of_databases() {
         let field = if told.starts_with("branch.") {
             "spec.branch"
         } else {
@@ -116,7 +119,7 @@ async fn a_database_keeps_what_it_was_made_for() -> anyhow::Result<()> {
         .await?;
     refuses(
         &live,
-        default(null.clone()),
+        default(Value::Null),
         &["branch.existing is immutable"],
     )
     .await?;

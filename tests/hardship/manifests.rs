@@ -42,7 +42,7 @@ pub(crate) fn branch(name: &str) -> Value {
 }
 
 /// A SepulkiMigration of `live` with a ledger of its own, so that migrations do not see each other's files.
-pub(crate) fn migration(name: &str, source: Value) -> Value {
+pub(crate) fn migration(name: &str, source: impl Into<Value>) -> Value {
     json!({
         "apiVersion": "sepulki.dev/v1alpha1",
         "kind": "SepulkiMigration",
@@ -50,7 +50,7 @@ pub(crate) fn migration(name: &str, source: Value) -> Value {
         "spec": {
             "databaseRef": { "name": "live" },
             "ledger": { "table": ledger(name) },
-            "source": source,
+            "source": source.into(),
         },
     })
 }
