@@ -20,14 +20,7 @@ const PASSWORD_LENGTH: usize = 32;
 
 /// Closes every login that came with the copy.
 pub(super) async fn retire_logins(context: &Context<'_>, pass: &mut Pass) -> Result<(), Error> {
-    let first = context
-        .rest()?
-        .databases
-        .first()
-        .ok_or_else(|| Error::bug("no database is listed"))?
-        .name
-        .clone();
-    let manager = context.session(&first).await?;
+    let manager = context.manager().await?;
     let mark = context.login_mark()?;
     context
         .kind
@@ -46,13 +39,9 @@ pub(super) async fn retire_logins(context: &Context<'_>, pass: &mut Pass) -> Res
 pub(super) async fn prepare(context: &Context<'_>, pass: &mut Pass) -> Result<(), Error> {
     let rest = context.rest()?;
     let contents = &context.kind.world.contents;
-    let first = rest
-        .databases
-        .first()
-        .ok_or_else(|| Error::bug("no database is listed"))?;
     let groups: Vec<String> = rest.roles.iter().map(|role| role.name.clone()).collect();
     if !groups.is_empty() {
-        let manager = context.session(&first.name).await?;
+        let manager = context.manager().await?;
         contents
             .prepare_groups(&manager, &groups)
             .await
@@ -157,14 +146,7 @@ pub(super) async fn publish(
     pass: &mut Pass,
     role: &str,
 ) -> Result<(), Error> {
-    let first = context
-        .rest()?
-        .databases
-        .first()
-        .ok_or_else(|| Error::bug("no database is listed"))?
-        .name
-        .clone();
-    let manager = context.session(&first).await?;
+    let manager = context.manager().await?;
     let mark = context.login_mark()?;
     let contents = &context.kind.world.contents;
     let login = contents
@@ -316,6 +298,13 @@ impl Context<'_> {
             .desired
             .mark
             .on_logins(&recorded.id, &recorded.incarnation))
+    }
+
+    /// A session as the management owner, who makes all roles: the owner of the first database.
+    async fn manager(&self) -> Result<Target, Error> {
+        let first = self.rest()?.databases.first();
+        let first = first.ok_or_else(|| Error::bug("no database is listed"))?;
+        self.session(&first.name).await
     }
 
     /// A session as the owner of a database, with the password that Neon has for it.
