@@ -50,6 +50,13 @@ pub fn reconciling(object: &impl Conditions, reason: Reason) -> String {
     message
 }
 
+/// Asserts that a message names what a person needs; its wording is free.
+pub fn says(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "no {part:?} in: {message}");
+    }
+}
+
 fn begin(scene: impl FnOnce(&Sim)) -> Operator {
     let sim = Sim::new();
     scene(&sim);
@@ -64,9 +71,9 @@ async fn a_wrong_key_is_told_and_a_corrected_one_is_taken() {
     });
     operator.run_for(MINUTE).await;
     let message = stalled(&database(&operator, "production"), Reason::KeyRefused);
-    assert_eq!(
-        message,
-        "the API key in Secret neon-api-key, key apiKey, is refused: Neon: authorization required"
+    says(
+        &message,
+        &["Secret neon-api-key", "apiKey", "authorization required"],
     );
     assert_eq!(operator.sim.branch_names(), ["main"]);
     operator.sim.edit_secret("neon-api-key", "apiKey", API_KEY);
@@ -83,10 +90,7 @@ async fn a_missing_key_is_waited_for() {
     let secret = operator.sim.lock().kubernetes.secrets.remove(&key).unwrap();
     operator.run_for(MINUTE).await;
     let message = reconciling(&database(&operator, "production"), Reason::KeyNotFound);
-    assert_eq!(
-        message,
-        "the Secret neon-api-key with the Neon API key does not exist"
-    );
+    says(&message, &["Secret neon-api-key", "does not exist"]);
     operator.sim.lock().kubernetes.secrets.insert(key, secret);
     operator.run_for(MINUTE * 2).await;
     operator.settle().await;
@@ -101,10 +105,7 @@ async fn an_unknown_project_is_told() {
     });
     operator.settle().await;
     let message = stalled(&database(&operator, "stray"), Reason::ProjectNotFound);
-    assert_eq!(
-        message,
-        "the project loud-sea-2 does not exist, or the key may not see it"
-    );
+    says(&message, &["loud-sea-2 does not exist"]);
     assert!(database(&operator, "production").is_settled());
 }
 
@@ -330,10 +331,7 @@ async fn somebody_elses_secret_is_left_alone() {
     });
     operator.settle().await;
     let message = stalled(&database(&operator, "production"), Reason::SecretConflict);
-    assert_eq!(
-        message,
-        "a Secret named production exists and was not published by this object"
-    );
+    says(&message, &["production"]);
     assert_eq!(operator.sim.secret("production").unwrap()["mine"], "x");
 }
 
