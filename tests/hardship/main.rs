@@ -8,9 +8,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod crash;
+mod credentials;
 mod files;
 mod immutable;
-mod kill;
 mod ledger;
 mod manifests;
 mod neon;
