@@ -114,7 +114,10 @@ fn a_short_lease_is_looked_at_before_it_ends() {
         seen(&mut observed).expires_at = Some(now() + lease);
         match plan::decide(&desired, &observed, now()) {
             Decision::Settled(after) | Decision::Suspended(after) => after,
-            other => panic!("{other:?}"),
+            other @ (Decision::Act(_)
+            | Decision::Wait(_)
+            | Decision::Blocked(_)
+            | Decision::Gone) => panic!("{other:?}"),
         }
     };
     let (long, short) = (
