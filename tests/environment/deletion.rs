@@ -138,7 +138,10 @@ async fn a_namespace_without_its_key_goes_and_tells_what_it_left_behind() -> any
     ensure!(branch_exists(&tenant, &live).await?);
     ensure!(branch_exists(&tenant, &preview).await?);
     let left = operator.metric(LEFT_BEHIND, "").await?;
-    ensure!(left == 1.0, "{left} branches are said to be left behind");
+    ensure!(
+        (left - 1.0).abs() < 0.5,
+        "{left} branches are said to be left behind"
+    );
     let name = format!("preview/{}/pr-7", tenant.namespace());
     let log = operator.log()?;
     ensure!(
