@@ -66,6 +66,13 @@ async fn settled_objects_cost_one_shared_listing_and_nothing_else() -> anyhow::R
         entry.user.username == platform.operator_user()
             && entry.object_ref.namespace == tenant.namespace()
     };
+    ensure!(
+        entries[..logged_before]
+            .iter()
+            .filter(own)
+            .any(AuditEntry::is_write),
+        "the log does not show the operator's writes at all"
+    );
     let mut key_reads = 0;
     for entry in window.iter().filter(own) {
         ensure!(!entry.is_write(), "the operator wrote: {entry:?}");
