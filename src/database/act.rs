@@ -80,7 +80,7 @@ pub(super) async fn act(
             Ok(())
         }
         Action::CreateBranch(parent) => context.create_branch(pass, parent).await,
-        Action::DeleteBranch(id) => context.delete_branch(id).await,
+        Action::DeleteBranch(id) => context.delete_branch(pass, id).await,
         Action::RenewLease(lease) => {
             let expires_at = Some(Some(context.expiry(*lease)?));
             let update = UpdateBranch {
@@ -236,7 +236,7 @@ impl Context<'_> {
         }
     }
 
-    async fn delete_branch(&self, id: &BranchId) -> Result<(), Error> {
+    async fn delete_branch(&self, pass: &mut Pass, id: &BranchId) -> Result<(), Error> {
         let _lock = self.lock(id.as_str())?;
         let account = self.account().await?;
         account
@@ -244,6 +244,8 @@ impl Context<'_> {
             .delete_branch(&self.desired.project, id)
             .await
             .map_err(at_neon)?;
+        // one that was taken over is known by its record alone, and so is the consent to delete it
+        pass.status.branch.take_if(|branch| !branch.taken_over);
         Ok(())
     }
 
@@ -346,9 +348,9 @@ impl Context<'_> {
         let cluster = &self.kind.world.cluster;
         let namespace = &self.desired.mark.namespace;
         let secret = cluster.secret(namespace, name).await.map_err(at_cluster)?;
-        let found = secret
-            .as_ref()
-            .map(|secret| super::credentials::Found::of(secret, &self.desired.mark.name));
+        let found = secret.as_ref().map(|secret| {
+            super::credentials::Found::of(secret, &self.desired.mark.name, &self.desired.uid)
+        });
         match (secret, found) {
             (Some(secret), Some(found)) if found.ours => {
                 if matches!(action, Action::KeepSecret(_)) {
