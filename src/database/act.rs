@@ -77,7 +77,7 @@ pub(super) async fn act(
             Ok(())
         }
         Action::CreateBranch(parent) => context.create_branch(pass, parent).await,
-        Action::DeleteBranch(id) => context.delete_branch(id).await,
+        Action::DeleteBranch(id) => context.delete_branch(pass, id).await,
         Action::RenewLease(lease) => {
             let expires_at = Some(Some(context.expiry(*lease)?));
             let update = UpdateBranch {
@@ -206,9 +206,9 @@ impl Context<'_> {
         let cluster = &self.kind.world.cluster;
         let namespace = &self.desired.mark.namespace;
         let secret = cluster.secret(namespace, name).await.map_err(at_cluster)?;
-        let found = secret
-            .as_ref()
-            .map(|secret| super::credentials::Found::of(secret, &self.desired.mark.name));
+        let found = secret.as_ref().map(|secret| {
+            super::credentials::Found::of(secret, &self.desired.mark.name, &self.desired.uid)
+        });
         match (secret, found) {
             (Some(secret), Some(found)) if found.ours => {
                 if matches!(action, Action::KeepSecret(_)) {

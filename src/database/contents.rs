@@ -242,7 +242,7 @@ async fn usable_password(
         else {
             continue;
         };
-        let found = Found::of(&secret, &form.object);
+        let found = Found::of(&secret, &form.object, &form.uid);
         if !found.ours || login_in(&secret).as_ref() != Some(&form.login) {
             continue;
         }

@@ -69,7 +69,7 @@ pub struct Found {
     pub uid: String,
     /// Whether this object published it.
     pub ours: bool,
-    /// Whether an object owns it, so that it goes with that object.
+    /// Whether this very object owns it, so that it goes with the object. Other owners are none of our business.
     pub owned: bool,
     /// SHA-256 of the form it was made from.
     pub form: Option<String>,
@@ -80,7 +80,7 @@ pub struct Found {
 impl Found {
     /// What a Secret says of itself to the object of this name and uid.
     #[must_use]
-    pub fn of(secret: &Secret, object: &str) -> Self {
+    pub fn of(secret: &Secret, object: &str, uid: &str) -> Self {
         let note = |key| {
             secret
                 .metadata
@@ -96,7 +96,7 @@ impl Found {
                 .metadata
                 .owner_references
                 .as_ref()
-                .is_some_and(|owners| !owners.is_empty()),
+                .is_some_and(|owners| owners.iter().any(|owner| owner.uid == uid)),
             form: note(FORM),
             intact: note(CONTENT)
                 .is_some_and(|content| content == content_digest(secret.data.as_ref())),
@@ -359,27 +359,39 @@ mod tests {
     fn a_published_secret_is_current_until_anything_about_it_changes() {
         let form = form();
         let mut secret = form.secret(&SecretString::from("p@ss/word"));
-        assert!(Found::of(&secret, "staging").is_current(&form));
-        assert!(!Found::of(&secret, "other").is_current(&form));
+        assert!(Found::of(&secret, "staging", "u-1").is_current(&form));
+        assert!(!Found::of(&secret, "other", "u-1").is_current(&form));
         let elsewhere = Form {
             branch: "br-2".into(),
             ..form.clone()
         };
-        assert!(!Found::of(&secret, "staging").is_current(&elsewhere));
+        assert!(!Found::of(&secret, "staging", "u-1").is_current(&elsewhere));
         let reset = Form {
             incarnation: "i-2".into(),
             ..form.clone()
         };
-        assert!(!Found::of(&secret, "staging").is_current(&reset));
+        assert!(!Found::of(&secret, "staging", "u-1").is_current(&reset));
         secret
             .data
             .as_mut()
             .unwrap()
             .insert("PGUSER".into(), ByteString(b"me".to_vec()));
-        assert!(!Found::of(&secret, "staging").is_current(&form));
+        assert!(!Found::of(&secret, "staging", "u-1").is_current(&form));
         let kept = without_owner(&form.secret(&SecretString::from("x")));
-        assert!(!Found::of(&kept, "staging").is_current(&form));
-        assert!(Found::of(&kept, "staging").intact);
+        assert!(!Found::of(&kept, "staging", "u-1").is_current(&form));
+        assert!(Found::of(&kept, "staging", "u-1").intact);
+    }
+
+    #[test]
+    fn a_secret_that_others_own_too_is_let_go_of_all_the_same() {
+        let mut kept = without_owner(&form().secret(&SecretString::from("x")));
+        let theirs = OwnerReference {
+            uid: "u-theirs".into(),
+            ..form().owner()
+        };
+        kept.metadata.owner_references = Some(vec![theirs]);
+        assert!(!Found::of(&kept, "staging", "u-1").owned);
+        assert!(Found::of(&form().secret(&SecretString::from("x")), "staging", "u-1").owned);
     }
 
     #[test]

@@ -3,29 +3,34 @@
 //! | # | known | answer |
 //! |---|---|---|
 //! | 1 | our finalizer is gone | Gone |
-//! | 2 | no branch was ever ours, and none bears our mark | ReleaseFinalizer |
+//! | 2 | nothing was ever resolved, so nothing made: a branch with our mark is an earlier object's | ReleaseFinalizer |
 //! | 3 | Retain, or a branch that was taken over and not named by id: Secrets that would go; none | KeepSecret; ReleaseFinalizer |
 //! | 4 | Delete, the key is gone for good or refused, the namespace is going | LeaveBehind |
 //! | 5 | … the key is missing; refused; the project unknown | Wait KeyNotFound; Blocked |
 //! | 6 | … the branch is somebody else's | ReleaseFinalizer |
 //! | 7 | … the branch is there: protected; has children; a migration runs; else | Wait; Wait; Wait; DeleteBranch |
-//! | 8 | … the branch is gone: Secrets of ours; none | WithdrawSecret; ReleaseFinalizer |
+//! | 8 | … the branch may be too new to be listed | Wait OperationsRunning |
+//! | 9 | … the branch is gone: Secrets of ours; none | WithdrawSecret; ReleaseFinalizer |
+//!
+//! Once we have deleted a branch that we made, it is no longer recorded, so that row 8 is only for those that we did not.
 //!
 //! A taken-over branch is deleted only on double consent: the policy says Delete and the spec names the branch by id.
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::action::Action;
 use super::desired::Desired;
 use super::observe::{Key, Observed};
-use super::plan::{LATER, block, wait};
+use super::plan::{LATER, block, may_be_unlisted, wait};
 use crate::api::{DeletionPolicy, Reason};
 use crate::neon::Branch;
 use crate::reconcile::{Decision, Fact};
 
 /// Chooses the next thing to do about an object on its way out.
 #[must_use]
-pub fn decide(desired: &Desired, observed: &Observed) -> Decision<Action> {
+pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decision<Action> {
     if !desired.has_finalizer {
         return Decision::Gone;
     }
@@ -33,16 +38,13 @@ pub fn decide(desired: &Desired, observed: &Observed) -> Decision<Action> {
         return keep(observed);
     }
     let recorded = observed.recorded.branch.as_ref();
+    if recorded.is_none() && observed.recorded.effective.is_none() {
+        return Decision::Act(Action::ReleaseFinalizer);
+    }
     let name = recorded.map_or_else(|| desired.branch_name.clone(), |branch| branch.name.clone());
     let going = observed.namespace_going;
     match &observed.key {
         Key::Good => {}
-        // nothing was ever made: there is nothing that a key would be needed for
-        Key::Missing(_) | Key::Refused(_) | Key::NoProject(_)
-            if observed.recorded.effective.is_none() =>
-        {
-            return Decision::Act(Action::ReleaseFinalizer);
-        }
         Key::Missing(_) | Key::Refused(_) | Key::NoProject(_) if going => {
             return Decision::Act(Action::LeaveBehind(name));
         }
@@ -51,8 +53,13 @@ pub fn decide(desired: &Desired, observed: &Observed) -> Decision<Action> {
         Key::NoProject(message) => return block(Reason::ProjectNotFound, message),
     }
     let branch = match recorded {
-        Some(_) => match &observed.branch {
+        Some(recorded) => match &observed.branch {
             Fact::Known(branch) => Some(branch),
+            // believed too early, it would stay behind with nobody to know of it
+            Fact::Absent if !recorded.taken_over && may_be_unlisted(recorded, now) => {
+                let message = format!("the new branch {name} is not listed yet");
+                return wait(Reason::OperationsRunning, message, LISTED);
+            }
             Fact::Absent => None,
             Fact::Unknown => {
                 return wait(
@@ -111,7 +118,7 @@ fn delete(observed: &Observed, branch: &Branch) -> Decision<Action> {
         return wait(
             Reason::ChildrenExist,
             format!("the branch {name} has children: {children}"),
-            CHILDREN,
+            LISTED,
         );
     }
     if !observed.branch_free {
@@ -124,10 +131,11 @@ fn delete(observed: &Observed, branch: &Branch) -> Decision<Action> {
     Decision::Act(Action::DeleteBranch(branch.id.clone()))
 }
 
-/// Children go by themselves, and their going wakes us; a branch that nobody here owns is looked for now and then.
-const CHILDREN: Duration = Duration::from_secs(10);
+/// How soon to look again at what Neon alone can tell. Children go by themselves, and the going of those that are ours
+/// wakes us.
+const LISTED: Duration = Duration::from_secs(10);
 
-/// Row 8.
+/// Row 9.
 fn withdraw(observed: &Observed) -> Decision<Action> {
     match observed
         .secrets

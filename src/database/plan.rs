@@ -13,9 +13,9 @@
 //! | 6 | operations running; all of them ended | Wait OperationsRunning; ForgetOperations |
 //! | 7 | nothing resolved yet: parent clear; not clear | Resolve; Blocked ParentRequired |
 //! |   | resolved, but renamed before the branch was made | Resolve |
-//! | 8 | no branch recorded: a branch bears our mark | ClaimBranch |
-//! | 9 | … to take over: missing; somebody else's; free | Blocked BranchNotFound; Blocked BranchClaimed; ClaimBranch |
-//! | 10 | … own: name taken; parent missing or not ready; else | Blocked BranchNameConflict; Wait; CreateBranch |
+//! | 8 | no branch recorded, own: a branch bears our mark | ClaimBranch |
+//! | 9 | no branch recorded, to take over: missing; somebody else's; free | Blocked BranchNotFound; Blocked BranchClaimed; ClaimBranch |
+//! | 10 | no branch recorded, own: name taken; parent missing or not ready; else | Blocked BranchNameConflict; Wait; CreateBranch |
 //! | 11 | branch recorded but gone: just made; suspended; disposable; else | Wait; Suspended; ForgetBranch; Blocked BranchMissing |
 //! | 12 | an older object holds the same branch | Blocked BranchClaimed |
 //! | 13 | another incarnation than recorded | RecordIncarnation |
@@ -50,6 +50,7 @@ use super::observe::{Key, Observed};
 use crate::api::Reason;
 use crate::reconcile::{Block, Decision, Wait};
 
+pub use branch::may_be_unlisted;
 pub use inside::requested;
 
 /// How soon to look again at something Neon is busy with.
@@ -70,7 +71,7 @@ type Stage = Option<Next>;
 #[must_use]
 pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
     if desired.deleting {
-        return deletion::decide(desired, observed);
+        return deletion::decide(desired, observed, now);
     }
     if desired.suspend && observed.recorded.branch.is_none() {
         return Decision::Suspended(RECHECK);

@@ -14,8 +14,8 @@ use super::pacing::{Pacing, ProjectQueues};
 use super::transport::Transport;
 use super::{
     Branch, BranchId, CallObserver, ClientSettings, CreateBranch, CreateEndpoint, CreatedBranch,
-    Database, Endpoint, EndpointId, NeonApi, Operation, OperationId, PacingRules, Project,
-    ProjectId, Result, Role, SetupError, Snapshots, UpdateBranch, UpdateEndpoint,
+    Database, Endpoint, EndpointId, ErrorKind, NeonApi, Operation, OperationId, PacingRules,
+    Project, ProjectId, Result, Role, SetupError, Snapshots, UpdateBranch, UpdateEndpoint,
 };
 
 /// What one API key gives access to.
@@ -91,18 +91,38 @@ impl NeonAccounts for Accounts {
 }
 
 /// Makes the listings of a project stale when something in it was changed, or may have been: after a failure, a
-/// lost answer and an abandoned call too.
+/// lost answer and an abandoned call too, but not where the project was locked.
 struct Invalidating {
     api: Arc<dyn NeonApi>,
     snapshots: Snapshots,
 }
 
-/// Invalidates when the call is over, however it ends.
-struct AfterCall<'a>(&'a Snapshots, &'a ProjectId);
+/// Invalidates when the call is over, however it ends, unless it is told that nothing was done.
+struct AfterCall<'a> {
+    stale: Option<(&'a Snapshots, &'a ProjectId)>,
+}
+
+impl<'a> AfterCall<'a> {
+    fn new(snapshots: &'a Snapshots, project: &'a ProjectId) -> Self {
+        Self {
+            stale: Some((snapshots, project)),
+        }
+    }
+
+    /// A call that was locked out has changed nothing, and many that are would read the listing again for nothing.
+    fn told<T>(mut self, result: Result<T>) -> Result<T> {
+        if matches!(&result, Err(error) if error.kind == ErrorKind::Locked) {
+            self.stale = None;
+        }
+        result
+    }
+}
 
 impl Drop for AfterCall<'_> {
     fn drop(&mut self) {
-        self.0.invalidate(self.1);
+        if let Some((snapshots, project)) = self.stale {
+            snapshots.invalidate(project);
+        }
     }
 }
 
@@ -125,8 +145,8 @@ impl NeonApi for Invalidating {
         project: &ProjectId,
         branch: &CreateBranch,
     ) -> Result<CreatedBranch> {
-        let _after = AfterCall(&self.snapshots, project);
-        self.api.create_branch(project, branch).await
+        let after = AfterCall::new(&self.snapshots, project);
+        after.told(self.api.create_branch(project, branch).await)
     }
 
     async fn update_branch(
@@ -135,8 +155,8 @@ impl NeonApi for Invalidating {
         branch: &BranchId,
         update: &UpdateBranch,
     ) -> Result<Vec<Operation>> {
-        let _after = AfterCall(&self.snapshots, project);
-        self.api.update_branch(project, branch, update).await
+        let after = AfterCall::new(&self.snapshots, project);
+        after.told(self.api.update_branch(project, branch, update).await)
     }
 
     async fn delete_branch(
@@ -144,8 +164,8 @@ impl NeonApi for Invalidating {
         project: &ProjectId,
         branch: &BranchId,
     ) -> Result<Vec<Operation>> {
-        let _after = AfterCall(&self.snapshots, project);
-        self.api.delete_branch(project, branch).await
+        let after = AfterCall::new(&self.snapshots, project);
+        after.told(self.api.delete_branch(project, branch).await)
     }
 
     async fn create_endpoint(
@@ -153,8 +173,8 @@ impl NeonApi for Invalidating {
         project: &ProjectId,
         endpoint: &CreateEndpoint,
     ) -> Result<Vec<Operation>> {
-        let _after = AfterCall(&self.snapshots, project);
-        self.api.create_endpoint(project, endpoint).await
+        let after = AfterCall::new(&self.snapshots, project);
+        after.told(self.api.create_endpoint(project, endpoint).await)
     }
 
     async fn update_endpoint(
@@ -163,8 +183,8 @@ impl NeonApi for Invalidating {
         endpoint: &EndpointId,
         update: &UpdateEndpoint,
     ) -> Result<Vec<Operation>> {
-        let _after = AfterCall(&self.snapshots, project);
-        self.api.update_endpoint(project, endpoint, update).await
+        let after = AfterCall::new(&self.snapshots, project);
+        after.told(self.api.update_endpoint(project, endpoint, update).await)
     }
 
     async fn roles(&self, project: &ProjectId, branch: &BranchId) -> Result<Vec<Role>> {
@@ -177,8 +197,8 @@ impl NeonApi for Invalidating {
         branch: &BranchId,
         name: &str,
     ) -> Result<Vec<Operation>> {
-        let _after = AfterCall(&self.snapshots, project);
-        self.api.create_role(project, branch, name).await
+        let after = AfterCall::new(&self.snapshots, project);
+        after.told(self.api.create_role(project, branch, name).await)
     }
 
     async fn reveal_password(
@@ -196,8 +216,8 @@ impl NeonApi for Invalidating {
         branch: &BranchId,
         role: &str,
     ) -> Result<Vec<Operation>> {
-        let _after = AfterCall(&self.snapshots, project);
-        self.api.reset_password(project, branch, role).await
+        let after = AfterCall::new(&self.snapshots, project);
+        after.told(self.api.reset_password(project, branch, role).await)
     }
 
     async fn databases(&self, project: &ProjectId, branch: &BranchId) -> Result<Vec<Database>> {
@@ -211,8 +231,8 @@ impl NeonApi for Invalidating {
         name: &str,
         owner: &str,
     ) -> Result<Vec<Operation>> {
-        let _after = AfterCall(&self.snapshots, project);
-        self.api.create_database(project, branch, name, owner).await
+        let after = AfterCall::new(&self.snapshots, project);
+        after.told(self.api.create_database(project, branch, name, owner).await)
     }
 
     async fn operation(&self, project: &ProjectId, operation: &OperationId) -> Result<Operation> {

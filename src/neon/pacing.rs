@@ -8,7 +8,8 @@
 //! | anything else | returned | returned |
 //!
 //! Neon allows 700 calls a minute and account and locks a project while its operations run. So every attempt takes
-//! a permit of the account's [`Budget`], and the mutations of one project stand in one queue ([`ProjectQueues`]).
+//! a permit of the account's [`Budget`], and the mutations of one project stand in one queue ([`ProjectQueues`]). The
+//! queue is short: whoever waits in it keeps a pass busy, and other projects need passes, too.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -156,13 +157,14 @@ impl Pacing {
     }
 
     /// Makes a call that changes something, when it is its turn in the project's queue. It keeps its place while
-    /// it waits for the project to become free.
+    /// it waits for the project to become free. Where too many stand in the queue already it is
+    /// [`ErrorKind::Locked`] at once.
     pub(super) async fn mutate<T, A, F>(&self, project: &ProjectId, attempt: A) -> Result<T>
     where
         A: Fn(Duration) -> F + Send + Sync,
         F: Future<Output = Result<T>> + Send,
     {
-        let _turn = self.queues.turn(project).await;
+        let _turn = self.queues.turn(project).await.ok_or_else(queue_is_full)?;
         self.repeat(Effect::Mutation, attempt).await
     }
 
@@ -247,13 +249,27 @@ pub(super) struct ProjectQueues {
 }
 
 impl ProjectQueues {
-    async fn turn(&self, project: &ProjectId) -> OwnedMutexGuard<()> {
+    /// The next turn; none where the queue is full.
+    async fn turn(&self, project: &ProjectId) -> Option<OwnedMutexGuard<()>> {
         let queue = {
             let mut queues = lock(&self.queues);
-            Arc::clone(queues.entry(project.clone()).or_default())
+            let queue = queues.entry(project.clone()).or_default();
+            // one is the map's own, each of the others is a caller's who waits or has the turn
+            (Arc::strong_count(queue) <= LONGEST_QUEUE).then(|| Arc::clone(queue))
         };
-        queue.lock_owned().await
+        Some(queue?.lock_owned().await)
     }
+}
+
+/// How many mutations of one project may be under way or waiting for their turn. Each waits inside of a pass, and the
+/// passes of all objects are a limited number: more would stop the work on every other project.
+const LONGEST_QUEUE: usize = 4;
+
+fn queue_is_full() -> Error {
+    Error::without_answer(
+        ErrorKind::Locked,
+        "too many other changes to the project are waiting already",
+    )
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -51,7 +51,7 @@ impl Context<'_> {
         }
     }
 
-    pub(super) async fn delete_branch(&self, id: &BranchId) -> Result<(), Error> {
+    pub(super) async fn delete_branch(&self, pass: &mut Pass, id: &BranchId) -> Result<(), Error> {
         let _lock = self.lock(id.as_str())?;
         let account = self.account().await?;
         account
@@ -59,6 +59,8 @@ impl Context<'_> {
             .delete_branch(&self.desired.project, id)
             .await
             .map_err(at_neon)?;
+        // one that was taken over is known by its record alone, and so is the consent to delete it
+        pass.status.branch.take_if(|branch| !branch.taken_over);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::too_many_lines, reason = "a table, one entry after the other")]
 
+use jiff::SignedDuration;
 use serde_json::json;
 
 use super::*;
@@ -9,7 +10,7 @@ use crate::api::{Environment, ExistingBranch};
 use crate::database::credentials::Found;
 use crate::database::deletion;
 use crate::database::fixtures::{
-    a_branch, desired, effective, effective_takeover, fresh, object, recorded, seen, settled,
+    a_branch, desired, effective, effective_takeover, fresh, now, object, recorded, seen, settled,
 };
 
 /// An answer as the table has it.
@@ -284,6 +285,24 @@ fn deleting() -> Vec<Case> {
         ),
         case(
             8,
+            "the listing may be older than the branch",
+            |_, o| {
+                o.branch = Fact::Absent;
+                recorded(o).created_time.0 = now() - SignedDuration::from_secs(30);
+            },
+            Wait(Reason::OperationsRunning),
+        ),
+        case(
+            9,
+            "a branch that we deleted ourselves, however new it was",
+            |_, o| {
+                o.recorded.branch = None;
+                o.branch = Fact::Unknown;
+            },
+            release(),
+        ),
+        case(
+            9,
             "branch gone, Secret left",
             |_, o| {
                 o.branch = Fact::Absent;
@@ -292,7 +311,7 @@ fn deleting() -> Vec<Case> {
             Act(Action::WithdrawSecret("it".into())),
         ),
         case(
-            8,
+            9,
             "branch gone, somebody else's Secret left",
             |_, o| {
                 o.branch = Fact::Absent;
@@ -301,7 +320,7 @@ fn deleting() -> Vec<Case> {
             release(),
         ),
         case(
-            8,
+            9,
             "branch and Secret gone",
             |_, o| o.branch = Fact::Absent,
             release(),
@@ -312,11 +331,11 @@ fn deleting() -> Vec<Case> {
 #[test]
 fn every_row_of_the_table() {
     let cases: Vec<Case> = letting_go().into_iter().chain(deleting()).collect();
-    for number in 1..=8 {
+    for number in 1..=9 {
         assert!(cases.iter().any(|case| case.0 == number), "row {number}");
     }
     for (row, name, desired, observed, wanted) in cases {
-        let decided = answer(deletion::decide(&desired, &observed));
+        let decided = answer(deletion::decide(&desired, &observed, now()));
         assert_eq!(decided, wanted, "row {row}: {name}");
     }
 }
@@ -325,7 +344,7 @@ fn every_row_of_the_table() {
 fn waiting_says_for_whom() {
     let (desired, mut observed) = preview();
     observed.children = vec!["a (NeonDatabase team/a)".into(), "b".into()];
-    let Decision::Wait(wait) = deletion::decide(&desired, &observed) else {
+    let Decision::Wait(wait) = deletion::decide(&desired, &observed, now()) else {
         panic!("children are waited for");
     };
     assert_eq!(

@@ -130,7 +130,7 @@ pub(super) async fn secrets(
             .secret(&desired.mark.namespace, &name)
             .await
             .map_err(at_cluster)?;
-        let found = secret.map(|secret| Found::of(&secret, &desired.mark.name));
+        let found = secret.map(|secret| Found::of(&secret, &desired.mark.name, &desired.uid));
         if let (Some(found), Some(form)) = (&found, &form)
             && found.is_current(form)
         {

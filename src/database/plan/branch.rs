@@ -137,14 +137,15 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
 
 /// Rows 8 to 10: which branch is to be ours.
 fn first_branch(desired: &Desired, observed: &Observed) -> Next {
-    if let Some(marked) = &observed.marked {
-        return Decision::Act(Action::ClaimBranch(marked.clone()));
-    }
     let Some(effective) = &observed.recorded.effective else {
         return wait(Reason::Progressing, "nothing is resolved yet", SOON);
     };
+    // before the mark: one that an earlier object of the same name left behind is not the branch that was asked for
     if let Some(existing) = &effective.existing {
         return take_over(existing, observed);
+    }
+    if let Some(marked) = &observed.marked {
+        return Decision::Act(Action::ClaimBranch(marked.clone()));
     }
     let name = effective
         .branch_name
@@ -220,10 +221,15 @@ fn take_over(existing: &ExistingBranch, observed: &Observed) -> Next {
     }
 }
 
+/// Whether a branch that is not listed may be one that the listing does not have yet.
+pub fn may_be_unlisted(recorded: &BranchStatus, now: Timestamp) -> bool {
+    now.duration_since(recorded.created_time.0) < LISTING_LAG
+}
+
 /// Row 11.
 fn missing(desired: &Desired, recorded: &BranchStatus, now: Timestamp) -> Next {
     let (id, name) = (&recorded.id, &recorded.name);
-    if now.duration_since(recorded.created_time.0) < LISTING_LAG {
+    if may_be_unlisted(recorded, now) {
         return wait(
             Reason::OperationsRunning,
             format!("the new branch {name} is not listed yet"),

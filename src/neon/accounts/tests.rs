@@ -120,6 +120,22 @@ async fn every_mutation_makes_the_listing_stale_however_it_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_mutation_that_is_locked_out_leaves_the_listing_standing() {
+    for (name, mutation) in mutations() {
+        let neon = Arc::new(FakeNeon::default());
+        let account = Account::new(neon.clone());
+        let (project, now) = (ProjectId::from("p"), Timestamp::UNIX_EPOCH);
+        account.snapshots.get(&project, MINUTE, now).await.unwrap();
+        let locked = Error::without_answer(ErrorKind::Locked, "locked");
+        neon.fail_with(Some(locked.clone()));
+        assert_eq!(mutation(Arc::clone(&account.api)).await, Some(locked));
+        neon.fail_with(None);
+        account.snapshots.get(&project, MINUTE, now).await.unwrap();
+        assert_eq!(neon.lists(), 1, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_changes_nothing_leaves_the_listing_standing() {
     let neon = Arc::new(FakeNeon::default());
     let account = Account::new(neon.clone());

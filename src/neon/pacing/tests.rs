@@ -273,6 +273,30 @@ async fn a_mutation_keeps_its_place_while_it_is_locked_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_long_queue_sends_newcomers_away_and_takes_them_again_once_it_is_shorter() {
+    let (pacing, log) = (pacing(), Log::new());
+    let project = ProjectId::from("p");
+    let call = |who: u32| {
+        let (pacing, project, log) = (&pacing, &project, &log);
+        async move {
+            let attempt = async |_| {
+                log.add(who);
+                sleep(Duration::from_secs(10)).await;
+                Ok(())
+            };
+            pacing.mutate(project, attempt).await
+        }
+    };
+    let answers = futures::future::join_all((0..32).map(call)).await;
+    let refused = answers
+        .iter()
+        .filter(|answer| answer.as_ref().is_err_and(|e| e.kind == ErrorKind::Locked));
+    assert_eq!(refused.count(), 32 - LONGEST_QUEUE);
+    assert_eq!(log.who().len(), LONGEST_QUEUE);
+    assert_eq!(call(40).await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_abandoned_mutation_gives_its_turn_away() {
     let pacing = pacing();
     let project = ProjectId::from("p");

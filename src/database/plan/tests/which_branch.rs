@@ -93,6 +93,15 @@ pub(super) fn rows() -> Vec<Row> {
         Rows::from(staging, takeover)
             .row(
                 9,
+                "the branch to take over is free, and an earlier object left one with our mark",
+                |_, o| {
+                    o.existing = held(None);
+                    o.marked = Some(marked.clone());
+                },
+                Act(Action::ClaimBranch(main.clone())),
+            )
+            .row(
+                9,
                 "the branch to take over is missing",
                 |_, _| {},
                 Blocked(Reason::BranchNotFound),
