@@ -14,7 +14,7 @@ use sepulki::neon::{
 use super::postgres::{PgRole, Server};
 
 /// How long an operation takes.
-pub const OPERATION: SignedDuration = SignedDuration::from_millis(900);
+pub const OPERATION: SignedDuration = SignedDuration::from_millis(400);
 
 /// A part of every password that Neon makes up.
 pub const NEON_SECRET: &str = "npg-secret";
