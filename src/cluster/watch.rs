@@ -19,7 +19,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::Error;
+use super::{Error, ObjectId};
 
 /// kubectl's copy of the whole object.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -40,13 +40,15 @@ where
 }
 
 /// Watch of a kind that is reconciled. Told are: creation, a new generation (deletion is one), finalizers, annotations;
-/// not told are status, labels and the final removal. An object that does not decode is told and cached like any other,
-/// with its error in place of its contents.
+/// not told are status and labels. An object that does not decode is told and cached like any other, with its error in
+/// place of its contents. The final removal is told to `gone`, after it has left the cache: a Controller never hears of
+/// it, but others may have waited for it.
 ///
 /// The stream never yields an error: errors are logged and retried here, because one that reaches a Controller pauses
 /// all of its triggers.
 pub fn main_watch<K>(
     api: Api<DeserializeGuard<K>>,
+    gone: impl Fn(ObjectId) + Send + Sync + 'static,
 ) -> MainWatch<K, impl Stream<Item = watcher::Result<DeserializeGuard<K>>> + Send + 'static>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
@@ -59,6 +61,11 @@ where
         .modify(prune)
         .backoff(Retry::new())
         .reflect(writer)
+        .inspect(move |event| {
+            if let Ok(watcher::Event::Delete(object)) = event {
+                gone(ObjectId::of(object));
+            }
+        })
         .applied_objects()
         .predicate_filter(told, PredicateConfig::default())
         .filter_map(|seen| ready(without_error::<K, _>(seen)));

@@ -1,26 +1,23 @@
 //! Takes one action about a NeonDatabase, against one system. What is created can be found again by its name, its mark
 //! or an id in the status; what happens inside of the branch is in [`super::contents`].
 
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+mod on_neon;
+
+use jiff::Timestamp;
 use std::sync::Arc;
 
 use super::action::Action;
 use super::credentials::without_owner;
 use super::desired::{Desired, Rest};
 use super::observe::{Observed, incarnation};
-use super::{Databases, Pass, contents, plan};
+use super::{Databases, Pass, contents};
 use crate::api::{
-    BRANCH_FINALIZER, BranchStatus, Credentials, DatabaseStatus, NeonDatabaseStatus,
-    OperationStatus, Reason,
+    BRANCH_FINALIZER, BranchStatus, Credentials, DatabaseStatus, NeonDatabaseStatus, Reason,
 };
 use crate::cluster::{KeyRead, ObjectId};
-use crate::neon::{
-    self, Account, Branch, BranchId, CreateBranch, CreateEndpoint, ErrorKind, NewEndpoint,
-    Operation, UpdateBranch, UpdateEndpoint,
-};
+use crate::neon::{Account, BranchId, UpdateBranch};
 use crate::reconcile::{Class, Error, ExclusiveLock};
-use crate::world::{at_cluster, at_neon};
+use crate::world::at_cluster;
 
 /// Everything an effect needs.
 pub(super) struct Context<'a> {
@@ -205,143 +202,6 @@ impl Context<'_> {
         Ok(())
     }
 
-    async fn create_branch(&self, pass: &mut Pass, parent: &BranchId) -> Result<(), Error> {
-        let account = self.account().await?;
-        let body = self.new_branch(parent)?;
-        let created = account
-            .api
-            .create_branch(&self.desired.project, &body)
-            .await
-            .map_err(|error| self.refused(&format!("the branch {}", body.name), error))?;
-        pass.status.branch = Some(self.claim(&created.branch));
-        record_operations(&mut pass.status, &created.operations);
-        Ok(())
-    }
-
-    /// Values that Neon does not accept are told with the values: its words alone may not say which one it means.
-    fn refused(&self, what: &str, error: neon::Error) -> Error {
-        let rejected = error.kind == ErrorKind::Rejected;
-        match (rejected, &self.desired.rest) {
-            (true, Ok(rest)) => {
-                let asked = plan::requested(rest.compute_units, rest.suspend_after);
-                Error {
-                    message: format!(
-                        "Neon refuses {what} with {asked} (spec.compute): {}",
-                        error.message
-                    ),
-                    ..at_neon(error)
-                }
-            }
-            (true, Err(_)) | (false, _) => at_neon(error),
-        }
-    }
-
-    async fn delete_branch(&self, id: &BranchId) -> Result<(), Error> {
-        let _lock = self.lock(id.as_str())?;
-        let account = self.account().await?;
-        account
-            .api
-            .delete_branch(&self.desired.project, id)
-            .await
-            .map_err(at_neon)?;
-        Ok(())
-    }
-
-    async fn update_branch(&self, pass: &mut Pass, update: &UpdateBranch) -> Result<(), Error> {
-        let account = self.account().await?;
-        let branch = self.branch()?;
-        let operations = account
-            .api
-            .update_branch(&self.desired.project, &branch, update)
-            .await
-            .map_err(at_neon)?;
-        record_operations(&mut pass.status, &operations);
-        Ok(())
-    }
-
-    async fn create_endpoint(&self, pass: &mut Pass) -> Result<(), Error> {
-        let branch = self.branch()?;
-        let _lock = self.lock(branch.as_str())?;
-        let account = self.account().await?;
-        let body = CreateEndpoint {
-            branch_id: branch,
-            compute: new_endpoint(self.rest()?),
-        };
-        let operations = account
-            .api
-            .create_endpoint(&self.desired.project, &body)
-            .await
-            .map_err(|error| self.refused("an endpoint", error))?;
-        record_operations(&mut pass.status, &operations);
-        Ok(())
-    }
-
-    async fn resize_compute(&self, pass: &mut Pass) -> Result<(), Error> {
-        let _lock = self.lock(self.branch()?.as_str())?;
-        let account = self.account().await?;
-        let rest = self.rest()?;
-        let endpoint = self
-            .observed
-            .endpoint
-            .known()
-            .ok_or_else(|| Error::bug("no endpoint is known"))?;
-        let update = UpdateEndpoint {
-            compute_units: Some(rest.compute_units),
-            suspend_timeout_seconds: Some(rest.suspend_after.seconds()),
-        };
-        let project = &self.desired.project;
-        let operations = account
-            .api
-            .update_endpoint(project, &endpoint.id, &update)
-            .await
-            .map_err(|error| self.refused("the endpoint", error))?;
-        if let Some(endpoint) = &mut pass.status.endpoint {
-            endpoint.requested = Some(plan::requested(rest.compute_units, rest.suspend_after));
-        }
-        record_operations(&mut pass.status, &operations);
-        Ok(())
-    }
-
-    async fn create_role(&self, pass: &mut Pass, name: &str) -> Result<(), Error> {
-        let branch = self.branch()?;
-        let _lock = self.lock(branch.as_str())?;
-        let account = self.account().await?;
-        let operations = account
-            .api
-            .create_role(&self.desired.project, &branch, name)
-            .await
-            .map_err(at_neon)?;
-        record_operations(&mut pass.status, &operations);
-        Ok(())
-    }
-
-    async fn create_database(&self, pass: &mut Pass, name: &str, owner: &str) -> Result<(), Error> {
-        let branch = self.branch()?;
-        let _lock = self.lock(branch.as_str())?;
-        let account = self.account().await?;
-        let project = &self.desired.project;
-        let operations = account
-            .api
-            .create_database(project, &branch, name, owner)
-            .await
-            .map_err(at_neon)?;
-        record_operations(&mut pass.status, &operations);
-        Ok(())
-    }
-
-    async fn reset_password(&self, pass: &mut Pass, role: &str) -> Result<(), Error> {
-        let branch = self.branch()?;
-        let _lock = self.lock(branch.as_str())?;
-        let account = self.account().await?;
-        let operations = account
-            .api
-            .reset_password(&self.desired.project, &branch, role)
-            .await
-            .map_err(at_neon)?;
-        record_operations(&mut pass.status, &operations);
-        Ok(())
-    }
-
     async fn secret(&self, action: &Action, name: &str, pass: &mut Pass) -> Result<(), Error> {
         let cluster = &self.kind.world.cluster;
         let namespace = &self.desired.mark.namespace;
@@ -371,62 +231,6 @@ impl Context<'_> {
         Ok(())
     }
 
-    fn new_branch(&self, parent: &BranchId) -> Result<CreateBranch, Error> {
-        let rest = self.rest()?;
-        let name = self
-            .observed
-            .recorded
-            .effective
-            .as_ref()
-            .and_then(|e| e.branch_name.clone());
-        Ok(CreateBranch {
-            name: name.unwrap_or_else(|| self.desired.branch_name.clone()),
-            parent_id: parent.clone(),
-            protected: rest.protected.value,
-            expires_at: rest.lease.map(|lease| self.expiry(lease)).transpose()?,
-            annotations: self.desired.mark.annotations(),
-            endpoint: new_endpoint(rest),
-        })
-    }
-
-    /// The moment when a lease that is renewed now runs out.
-    fn expiry(&self, lease: SignedDuration) -> Result<Timestamp, Error> {
-        self.now.checked_add(lease).map_err(|e| {
-            Error::new(
-                Class::Invalid,
-                Reason::InvalidSpec,
-                format!("spec.branch.lease: {e}"),
-            )
-        })
-    }
-
-    fn claim(&self, branch: &Branch) -> BranchStatus {
-        let taken_over = self
-            .observed
-            .recorded
-            .effective
-            .as_ref()
-            .is_some_and(|e| e.existing.is_some());
-        // what was taken over keeps the credentials it has; what was forked opens to the parent's
-        let credentials = if taken_over {
-            Credentials::Own
-        } else {
-            Credentials::Inherited
-        };
-        BranchStatus {
-            id: branch.id.to_string(),
-            name: branch.name.clone(),
-            parent_id: branch.parent_id.as_ref().map(ToString::to_string),
-            is_default: branch.default,
-            protected: branch.protected,
-            taken_over,
-            incarnation: incarnation(branch),
-            credentials,
-            created_time: Time(branch.created_at),
-            expiry_time: branch.expires_at.map(Time),
-        }
-    }
-
     fn record_incarnation(&self, status: &mut NeonDatabaseStatus) {
         if let (Some(branch), Some(recorded)) = (self.observed.branch.known(), &mut status.branch) {
             recorded.incarnation = incarnation(branch);
@@ -436,25 +240,6 @@ impl Context<'_> {
         }
         status.content_digest = None;
     }
-}
-
-fn new_endpoint(rest: &Rest) -> NewEndpoint {
-    NewEndpoint {
-        compute_units: Some(rest.compute_units),
-        suspend_timeout_seconds: Some(rest.suspend_after.seconds()),
-    }
-}
-
-fn record_operations(status: &mut NeonDatabaseStatus, operations: &[Operation]) {
-    let running = operations
-        .iter()
-        .filter(|operation| !operation.status.is_terminal());
-    status
-        .operations
-        .extend(running.map(|operation| OperationStatus {
-            id: operation.id.to_string(),
-            action: operation.action.clone(),
-        }));
 }
 
 fn record_database(status: &mut NeonDatabaseStatus, name: &str, owner: &str) {

@@ -20,14 +20,7 @@ const PASSWORD_LENGTH: usize = 32;
 
 /// Closes every login that came with the copy.
 pub(super) async fn retire_logins(context: &Context<'_>, pass: &mut Pass) -> Result<(), Error> {
-    let first = context
-        .rest()?
-        .databases
-        .first()
-        .ok_or_else(|| Error::bug("no database is listed"))?
-        .name
-        .clone();
-    let manager = context.session(&first).await?;
+    let manager = context.manager().await?;
     let mark = context.login_mark()?;
     context
         .kind
@@ -46,13 +39,9 @@ pub(super) async fn retire_logins(context: &Context<'_>, pass: &mut Pass) -> Res
 pub(super) async fn prepare(context: &Context<'_>, pass: &mut Pass) -> Result<(), Error> {
     let rest = context.rest()?;
     let contents = &context.kind.world.contents;
-    let first = rest
-        .databases
-        .first()
-        .ok_or_else(|| Error::bug("no database is listed"))?;
     let groups: Vec<String> = rest.roles.iter().map(|role| role.name.clone()).collect();
     if !groups.is_empty() {
-        let manager = context.session(&first.name).await?;
+        let manager = context.manager().await?;
         contents
             .prepare_groups(&manager, &groups)
             .await
@@ -157,14 +146,7 @@ pub(super) async fn publish(
     pass: &mut Pass,
     role: &str,
 ) -> Result<(), Error> {
-    let first = context
-        .rest()?
-        .databases
-        .first()
-        .ok_or_else(|| Error::bug("no database is listed"))?
-        .name
-        .clone();
-    let manager = context.session(&first).await?;
+    let manager = context.manager().await?;
     let mark = context.login_mark()?;
     let contents = &context.kind.world.contents;
     let login = contents
@@ -245,8 +227,8 @@ fn forms(
         .collect()
 }
 
-/// The password in a Secret of the same login that is ours and works: another Secret of the role was lost, or only its
-/// form changed.
+/// The password in a Secret of the same login that is ours and works: another Secret of the role was lost, or anything
+/// else about it changed. Applications that run need not reconnect because somebody edited a host name.
 async fn usable_password(
     context: &Context<'_>,
     forms: &[Form],
@@ -261,7 +243,7 @@ async fn usable_password(
             continue;
         };
         let found = Found::of(&secret, &form.object);
-        if !found.ours || !found.intact || login_in(&secret).as_ref() != Some(&form.login) {
+        if !found.ours || login_in(&secret).as_ref() != Some(&form.login) {
             continue;
         }
         let Some(password) = password_in(&secret) else {
@@ -316,6 +298,13 @@ impl Context<'_> {
             .desired
             .mark
             .on_logins(&recorded.id, &recorded.incarnation))
+    }
+
+    /// A session as the management owner, who makes all roles: the owner of the first database.
+    async fn manager(&self) -> Result<Target, Error> {
+        let first = self.rest()?.databases.first();
+        let first = first.ok_or_else(|| Error::bug("no database is listed"))?;
+        self.session(&first.name).await
     }
 
     /// A session as the owner of a database, with the password that Neon has for it.

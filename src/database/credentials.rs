@@ -237,9 +237,29 @@ pub fn pooled_host(host: &str) -> String {
     }
 }
 
+/// Every entry that a Secret of ours may have.
+const ENTRIES: [&str; 11] = [
+    "DATABASE_URL",
+    "DATABASE_URL_UNPOOLED",
+    "PGDATABASE",
+    "PGHOST",
+    "PGHOST_UNPOOLED",
+    "PGPASSWORD",
+    "PGPORT",
+    "PGSSLMODE",
+    "PGSSLROOTCERT",
+    "PGUSER",
+    "ca.crt",
+];
+
+/// SHA-256 of our entries. What others add stays through every write of ours, so it must not count.
 fn content_digest(data: Option<&BTreeMap<String, ByteString>>) -> String {
     let mut hash = Sha256::new();
-    for (key, value) in data.into_iter().flatten() {
+    let ours = data
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| ENTRIES.contains(&key.as_str()));
+    for (key, value) in ours {
         hash.update(key.as_bytes());
         hash.update([0]);
         hash.update(value.0.len().to_be_bytes());

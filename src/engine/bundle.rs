@@ -2,7 +2,7 @@
 //!
 //! What concerns the set (names, duplicates, order) is an error of [`Bundle::compile`]. What
 //! concerns the inside of one file is kept with the file: a file that was applied long ago by
-//! psql may contain what this engine does not run, and that is nobody's trouble. [`super::plan`]
+//! psql may contain what this engine does not run, and that is nobody's trouble. [`super::plan()`]
 //! raises it for files that are still to be run.
 
 use std::collections::BTreeMap;

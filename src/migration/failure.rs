@@ -50,22 +50,11 @@ pub fn judge(error: RunError, of: Circumstances) -> Failure {
             let failure = located(&diagnostic);
             Failure::Recorded(LastError {
                 attempt: of.attempt,
-                message: match diagnostic.code {
-                    // these tell themselves what became of the file
-                    Code::CommittedItself | Code::NotRecorded => failure.message,
-                    Code::Refused
-                    | Code::InvalidName
-                    | Code::Duplicate
-                    | Code::AmbiguousOrder
-                    | Code::TooLarge
-                    | Code::NotText
-                    | Code::TooDeep
-                    | Code::Syntax
-                    | Code::UncertainBoundary
-                    | Code::PsqlCommand
-                    | Code::CopyFromStdin
-                    | Code::NeedsAutocommit
-                    | Code::TransactionControl => format!("{}\n{ROLLED_BACK}", failure.message),
+                // these two tell themselves what became of the file
+                message: if matches!(diagnostic.code, Code::CommittedItself | Code::NotRecorded) {
+                    failure.message
+                } else {
+                    format!("{}\n{ROLLED_BACK}", failure.message)
                 },
                 ..failure
             })

@@ -13,6 +13,7 @@ use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
 use super::invalid;
@@ -113,19 +114,31 @@ where
         self,
         events: impl Stream<Item = watcher::Result<DeserializeGuard<S::Object>>> + Send + 'static,
         requests: impl Stream<Item = ObjectRef<DeserializeGuard<S::Object>>> + Send + 'static,
+        gone: UnboundedReceiver<ObjectId>,
     ) {
         let stop = self.shared.stop.clone();
         let store = self.store.clone();
+        let controller = Arc::new(self);
+        let forgetting = tokio::spawn(Arc::clone(&controller).forget_all(gone));
         kube::runtime::Controller::for_stream(events, store)
             .reconcile_on(requests)
             .graceful_shutdown_on(stop.cancelled_owned())
             .run(
                 |object, controller: Arc<Self>| async move { Box::pin(controller.admit(object)).await },
                 |_, _, _| Action::await_change(),
-                Arc::new(self),
+                controller,
             )
             .for_each(|_| std::future::ready(()))
             .await;
+        forgetting.abort();
+    }
+
+    /// Forgets objects that are gone, and wakes who may have waited for that.
+    async fn forget_all(self: Arc<Self>, mut gone: UnboundedReceiver<ObjectId>) {
+        while let Some(id) = gone.recv().await {
+            self.forget(&id.uid);
+            self.shared.wake.dependents(&id);
+        }
     }
 
     /// Waits for a turn, then runs a pass over the object as it is by then.
@@ -134,9 +147,6 @@ where
         let _permit = self.shared.admission.enter().await.ok_or(Stopped)?;
         drop(waiting);
         let Some(object) = self.store.get(&ObjectRef::from_obj(seen.as_ref())) else {
-            if let Some(uid) = seen.uid() {
-                self.forget(&uid);
-            }
             return Ok(Action::await_change());
         };
         match &object.0 {

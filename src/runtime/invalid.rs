@@ -22,8 +22,9 @@ pub(super) async fn report<K>(
     let id = ObjectId::of(guard);
     let generation = guard.meta().generation.unwrap_or_default();
     let version = guard.meta().resource_version.clone().unwrap_or_default();
-    let message =
-        format!("the object does not fit the schema of this version of the operator: {error}");
+    let message = format!(
+        "the object does not fit the schema of this version of the operator, correct or delete it: {error}"
+    );
     let say = |type_, is| -> Condition {
         condition(
             type_,

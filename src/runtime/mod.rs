@@ -16,6 +16,7 @@ use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::PartialObjectMeta;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Readiness};
@@ -113,10 +114,17 @@ async fn operate(
     let namespace = config.namespace.as_deref();
     let objects = Objects::new(clients.request.clone());
     let watch = || clients.watch.clone();
+    // whoever listened is gone only when the operator stops
+    let (tell, databases_gone) = unbounded_channel();
     let (databases, database_events) =
-        cluster::main_watch::<NeonDatabase>(cluster::scoped(watch(), namespace));
+        cluster::main_watch::<NeonDatabase>(cluster::scoped(watch(), namespace), move |id| {
+            drop(tell.send(id));
+        });
+    let (tell, migrations_gone) = unbounded_channel();
     let (migrations, migration_events) =
-        cluster::main_watch::<SepulkiMigration>(cluster::scoped(watch(), namespace));
+        cluster::main_watch::<SepulkiMigration>(cluster::scoped(watch(), namespace), move |id| {
+            drop(tell.send(id));
+        });
     let kubernetes = Kubernetes::new(objects.clone(), databases.clone(), migrations.clone());
     let world = world(config, metrics, kubernetes, stop)?;
     let wake = Wake::new(databases.clone(), migrations.clone());
@@ -161,8 +169,8 @@ async fn operate(
         shared.admission.close();
     };
     let running: Vec<BoxFuture<'_, ()>> = vec![
-        Box::pin(database.run(database_events, wake.database_requests())),
-        Box::pin(migration.run(migration_events, wake.migration_requests())),
+        Box::pin(database.run(database_events, wake.database_requests(), databases_gone)),
+        Box::pin(migration.run(migration_events, wake.migration_requests(), migrations_gone)),
         Box::pin(gates),
         Box::pin(stopping),
     ];

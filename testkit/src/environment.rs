@@ -171,26 +171,24 @@ impl Environment {
         account: &ServiceAccountName,
     ) -> anyhow::Result<()> {
         let address = format!("127.0.0.1:{}", settings.operator_port);
-        if operator.running()?.is_none() {
-            let kubeconfig_file = places.run_dir.join("operator.kubeconfig");
-            let kubeconfig = self
-                .cluster
-                .service_account(&account.namespace, &account.name)
-                .await?;
-            kubeconfig::write(&kubeconfig, &kubeconfig_file)?;
-            let program = program(places, "sepulki", operator)?
-                .arg("operator")
-                .env("KUBECONFIG", kubeconfig_file)
-                .env("NEON_API_HOST", &self.neon_api_host)
-                .env("NEON_PG_PORT", self.neon_pg_port.to_string())
-                .env("PGSSLROOTCERT", &self.ca_file)
-                .env("SEPULKI_LISTEN", &address)
-                .env("SEPULKI_LOG_FORMAT", "text")
-                // It is the only one: after a crash the next need not wait for its lease to run out.
-                .env("SEPULKI_LEADER_ELECTION", "false")
-                .env("POD_NAMESPACE", &account.namespace);
-            operator.start(without_proxies(program))?;
-        }
+        let kubeconfig_file = places.run_dir.join("operator.kubeconfig");
+        let kubeconfig = self
+            .cluster
+            .service_account(&account.namespace, &account.name)
+            .await?;
+        kubeconfig::write(&kubeconfig, &kubeconfig_file)?;
+        let program = program(places, "sepulki", operator)?
+            .arg("operator")
+            .env("KUBECONFIG", kubeconfig_file)
+            .env("NEON_API_HOST", &self.neon_api_host)
+            .env("NEON_PG_PORT", self.neon_pg_port.to_string())
+            .env("PGSSLROOTCERT", &self.ca_file)
+            .env("SEPULKI_LISTEN", &address)
+            .env("SEPULKI_LOG_FORMAT", "text")
+            // It is the only one: after a crash the next need not wait for its lease to run out.
+            .env("SEPULKI_LEADER_ELECTION", "false")
+            .env("POD_NAMESPACE", &account.namespace);
+        operator.start_current(without_proxies(program)).await?;
         let url = format!("http://{address}/readyz");
         let client = neon::local_client()?;
         operator

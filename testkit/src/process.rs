@@ -306,6 +306,12 @@ impl Detached {
         Self::of(self.pid) == Some(self)
     }
 
+    /// Whether its program's file is no longer the one that it was started from: it was built anew.
+    pub(crate) fn runs_an_old_build(self) -> bool {
+        fs::read_link(format!("/proc/{}/exe", self.pid))
+            .is_ok_and(|path| path.to_string_lossy().ends_with(" (deleted)"))
+    }
+
     /// Sends a signal, if it still runs.
     pub(crate) fn signal(self, signal: Signal) {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);

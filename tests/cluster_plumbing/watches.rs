@@ -44,8 +44,11 @@ impl Bench {
 async fn a_pass_is_due_for_what_people_change_and_not_for_what_we_write() {
     let bench = Bench::new().await;
     bench.widget("w", json!({})).await;
-    let (store, told) =
-        main_watch::<Widget>(scoped(bench.clients.watch.clone(), Some(&bench.namespace)));
+    let (tell, mut gone) = tokio::sync::mpsc::unbounded_channel();
+    let (store, told) = main_watch::<Widget>(
+        scoped(bench.clients.watch.clone(), Some(&bench.namespace)),
+        move |id| tell.send(id).unwrap(),
+    );
     let mut told: Told<_> = Box::pin(told);
     assert_eq!(next(&mut told).await, "w");
 
@@ -102,6 +105,7 @@ async fn a_pass_is_due_for_what_people_change_and_not_for_what_we_write() {
         .await;
     bench.widget("w", json!({})).await;
     assert_eq!(next(&mut told).await, "w", "created again");
+    assert_eq!(gone.recv().await.unwrap().name, "w", "its removal");
 }
 
 #[tokio::test]
@@ -113,8 +117,10 @@ async fn an_object_that_does_not_decode_disturbs_nobody() {
     let untyped =
         Api::<DynamicObject>::namespaced_with(bench.client(), &bench.namespace, &resource);
     untyped.create(&PostParams::default(), &odd).await.unwrap();
-    let (store, told) =
-        main_watch::<Widget>(scoped(bench.clients.watch.clone(), Some(&bench.namespace)));
+    let (store, told) = main_watch::<Widget>(
+        scoped(bench.clients.watch.clone(), Some(&bench.namespace)),
+        drop,
+    );
     let mut told: Told<_> = Box::pin(told);
     assert_eq!(next(&mut told).await, "odd");
     bench.widget("even", json!({})).await;
@@ -151,7 +157,7 @@ async fn what_changed_while_the_server_was_away_is_told_afterwards() {
     let config = bench.control_plane.config().await.unwrap();
     let way = Forwarder::new(&config).await;
     let client = Clients::new(way.config(&config)).unwrap().watch;
-    let (_store, told) = main_watch::<Widget>(scoped(client, Some(&bench.namespace)));
+    let (_store, told) = main_watch::<Widget>(scoped(client, Some(&bench.namespace)), drop);
     let mut told: Told<_> = Box::pin(told);
     let mut first = [next(&mut told).await, next(&mut told).await];
     first.sort();

@@ -7,7 +7,7 @@ use sepulki::database::desired::Desired;
 use sepulki::reconcile::Conditions;
 
 use crate::world::kubernetes::{Key, StoredSecret};
-use crate::world::neon::SimBranch;
+use crate::world::neon::{NEON_SECRET, SimBranch};
 use crate::world::{API_KEY, NAMESPACE, Sim, State};
 
 /// Checks everything.
@@ -24,6 +24,11 @@ pub fn check(sim: &Sim, files: &[(&str, &str)]) {
         every_file_ran_once(&state, migration, files);
     }
     nothing_secret_was_said(&state);
+    assert_eq!(
+        state.disturbed,
+        [] as [String; 0],
+        "while a migration was at work"
+    );
 }
 
 /// Checks that an object is gone, and what it left: nothing, or a branch and Secrets that go on working.
@@ -268,11 +273,9 @@ fn every_file_ran_once(state: &State, migration: &SepulkiMigration, files: &[(&s
 
 /// No password and no key in any status, event or error.
 pub fn nothing_secret_was_said(state: &State) {
-    let neon = state.neon.projects.values().flat_map(|p| &p.passwords);
-    let passwords: Vec<&String> = neon.chain(&state.passwords).collect();
     assert!(!state.passwords.is_empty() && !state.said.is_empty());
-    for secret in passwords {
-        assert!(!state.said.contains(secret), "a password was said");
+    let passwords = state.passwords.iter().map(String::as_str);
+    for secret in passwords.chain([API_KEY, NEON_SECRET]) {
+        assert!(!state.said.contains(secret), "a password or key was said");
     }
-    assert!(!state.said.contains(API_KEY), "the API key was said");
 }

@@ -9,8 +9,12 @@
 )]
 
 mod convergence;
+mod database;
+mod deletion;
 mod invariants;
 mod matrix;
+mod migration;
 mod scene;
 mod stories;
+mod together;
 mod world;

@@ -1,10 +1,5 @@
 //! SepulkiMigration: an ordered bundle of `.sql` files brought to one NeonDatabase.
 
-#![expect(
-    clippy::duplicated_attributes,
-    reason = "several print columns are strings"
-)]
-
 mod status;
 
 use kube::{CustomResource, KubeSchema};

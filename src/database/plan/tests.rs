@@ -112,13 +112,11 @@ fn a_short_lease_is_looked_at_before_it_ends() {
         }
         let mut observed = settled(&desired);
         seen(&mut observed).expires_at = Some(now() + lease);
-        match plan::decide(&desired, &observed, now()) {
-            Decision::Settled(after) | Decision::Suspended(after) => after,
-            other @ (Decision::Act(_)
-            | Decision::Wait(_)
-            | Decision::Blocked(_)
-            | Decision::Gone) => panic!("{other:?}"),
-        }
+        let decision = plan::decide(&desired, &observed, now());
+        let (Decision::Settled(after) | Decision::Suspended(after)) = decision else {
+            panic!("{decision:?}");
+        };
+        after
     };
     let (long, short) = (
         SignedDuration::from_hours(72),

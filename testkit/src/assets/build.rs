@@ -6,12 +6,14 @@ use std::{
     fs::{self, File},
     path::Path,
     process::Command,
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
 
 use super::{MODULE_DIR, cache_dir, find, go_version, kubectl_on_path, kubernetes_version};
+use crate::progress::show_elapsed;
 
 /// What is built: the program's name, its Go package, what to expect.
 const PROGRAMS: [(&str, &str, &str); 4] = [
@@ -132,7 +134,7 @@ fn go() -> Command {
 /// Builds under a temporary name and renames, so that a program in the cache is always whole.
 fn build_one(dir: &Path, program: &str, package: &str) -> anyhow::Result<()> {
     let unfinished = dir.join(format!(".{program}.unfinished"));
-    let status = go()
+    let mut child = go()
         .args([
             "build",
             "-mod=readonly",
@@ -144,8 +146,19 @@ fn build_one(dir: &Path, program: &str, package: &str) -> anyhow::Result<()> {
         ])
         .arg(&unfinished)
         .arg(package)
-        .status()
+        .spawn()
         .with_context(|| format!("build {program}"))?;
+    let (start, mut told) = (Instant::now(), Instant::now());
+    let status = loop {
+        let ended = child
+            .try_wait()
+            .with_context(|| format!("build {program}"))?;
+        if let Some(status) = ended {
+            break status;
+        }
+        show_elapsed(start, &mut told);
+        thread::sleep(Duration::from_millis(200));
+    };
     if !status.success() {
         bail!("building {program} failed; the messages are above");
     }

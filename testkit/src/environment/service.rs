@@ -10,7 +10,10 @@ use std::{
 use anyhow::{Context, anyhow};
 use rustix::process::Signal;
 
-use crate::process::{Detached, Program, log_tail};
+use crate::{
+    process::{Detached, Program, log_tail},
+    progress::note,
+};
 
 /// How long a part may take until it answers.
 const READY_DEADLINE: Duration = Duration::from_mins(1);
@@ -73,6 +76,16 @@ impl Service {
             return Err(error).with_context(|| format!("write {}", self.record().display()));
         }
         Ok(true)
+    }
+
+    /// The same for a program of this project: one that was built anew since takes over.
+    pub(crate) async fn start_current(&self, program: Program) -> anyhow::Result<()> {
+        if self.running()?.is_some_and(Detached::runs_an_old_build) {
+            note(&format!("{} was built anew and is restarted", self.name));
+            self.stop().await?;
+        }
+        self.start(program)?;
+        Ok(())
     }
 
     /// Waits until `probe` says yes.
@@ -152,6 +165,38 @@ mod tests {
         fs::write(service.record(), format!(r#"{{"pid":{ours},"started":1}}"#)).unwrap();
         assert!(service.running().unwrap().is_none());
         assert!(!service.stop().await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_program_that_was_built_anew_takes_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let service = Service::new("part", dir.path(), Signal::KILL);
+        let file = dir.path().join("program");
+        let build = || {
+            let _ = fs::remove_file(&file);
+            fs::copy("/bin/sleep", &file).unwrap();
+        };
+        let start = async || {
+            let program = Program::new("part", &file, service.log()).arg("60");
+            service.start_current(program).await.unwrap();
+            // Before that it is still the program that starts it.
+            service
+                .wait_until(async || {
+                    let process = service.running().unwrap().unwrap();
+                    let name = fs::read_to_string(format!("/proc/{}/comm", process.pid));
+                    name.is_ok_and(|name| name.trim() == "program")
+                })
+                .await
+                .unwrap();
+            service.running().unwrap().unwrap()
+        };
+        build();
+        let first = start().await;
+        assert_eq!(start().await, first);
+        build();
+        assert_ne!(start().await, first);
+        assert!(!first.is_running());
+        service.stop().await.unwrap();
     }
 
     #[tokio::test]

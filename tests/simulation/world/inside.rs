@@ -29,7 +29,10 @@ impl ContentsPort {
         at: &Target,
         work: impl FnOnce(&mut Server) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let call = || self.read(at, work);
+        let call = || {
+            self.0.lock().touch(&at.host, &what);
+            self.read(at, work)
+        };
         self.0
             .faults
             .effect(format!("{what} at {}", at.host), call)

@@ -63,6 +63,8 @@ pub struct State {
     pub passwords: Vec<String>,
     /// Everything the operator said: statuses, events, errors.
     pub said: String,
+    /// Effects on a branch while a migration was at work on it.
+    pub disturbed: Vec<String>,
     /// What was left of a branch when the finalizer of its object was released.
     pub released: Vec<Released>,
 }
@@ -212,6 +214,20 @@ impl Sim {
         kubernetes.databases.insert(key(NAMESPACE, name), object);
     }
 
+    /// Changes a SepulkiMigration's spec.
+    pub fn edit_migration(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut sepulki::api::SepulkiMigration),
+    ) {
+        let mut state = self.lock();
+        let kubernetes = &mut state.kubernetes;
+        let mut object = kubernetes.migrations.remove(&key(NAMESPACE, name)).unwrap();
+        change(&mut object);
+        kubernetes.edited(&mut object);
+        kubernetes.migrations.insert(key(NAMESPACE, name), object);
+    }
+
     pub fn delete_database(&self, name: &str) {
         let now = self.now();
         self.lock()
@@ -309,6 +325,14 @@ impl State {
             String::from_utf8_lossy(bytes).contains(FAILS)
                 && hex::encode(Sha256::digest(bytes)) == sha256
         })
+    }
+
+    /// Remembers that something else than a migration is done to a branch on which one is at work.
+    fn touch(&mut self, host: &str, what: &str) {
+        let branch = self.neon.at_host(host);
+        if branch.is_some_and(|b| b.server.databases.values().any(|d| d.locked)) {
+            self.disturbed.push(what.to_owned());
+        }
     }
 
     /// Remembers what of an object is still there while its finalizer goes.

@@ -16,6 +16,9 @@ use super::postgres::{PgRole, Server};
 /// How long an operation takes.
 pub const OPERATION: SignedDuration = SignedDuration::from_millis(900);
 
+/// A part of every password that Neon makes up.
+pub const NEON_SECRET: &str = "npg-secret";
+
 /// Neon itself.
 #[derive(Clone, Default)]
 pub struct Neon {
@@ -41,8 +44,6 @@ pub struct Project {
     pub branches: Vec<SimBranch>,
     operations: Vec<(Operation, Timestamp)>,
     ids: usize,
-    /// Every password that Neon ever made up.
-    pub passwords: Vec<String>,
 }
 
 /// A branch with everything in it.
@@ -158,9 +159,7 @@ impl Project {
     }
 
     fn password(&mut self) -> String {
-        let password = format!("{}-npg-secret", self.next("pw"));
-        self.passwords.push(password.clone());
-        password
+        format!("{}-{NEON_SECRET}", self.next("pw"))
     }
 
     pub fn find(&mut self, id: &BranchId) -> Result<&mut SimBranch> {
@@ -224,6 +223,17 @@ impl Project {
         };
         self.operations.push((operation.clone(), now + OPERATION));
         vec![operation]
+    }
+
+    /// Neon is busy with this project until then.
+    pub fn busy_until(&mut self, over: Timestamp) {
+        let operation = Operation {
+            id: OperationId::from(self.next("op")),
+            action: "check_availability".to_owned(),
+            status: OperationStatus::Running,
+            error: None,
+        };
+        self.operations.push((operation, over));
     }
 
     pub fn ask_operation(&self, id: &OperationId, now: Timestamp) -> Result<Operation> {

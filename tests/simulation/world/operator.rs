@@ -10,13 +10,18 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::Resource;
 use sepulki::api::{NeonDatabase, SepulkiMigration};
 use sepulki::database::Databases;
 use sepulki::migration::Migrations;
-use sepulki::reconcile::{Conditions, Memory, Pass, PassReport, Subject, Verdict, drive, notice};
+use sepulki::reconcile::{
+    BranchLocks, Conditions, Memory, Pass, PassReport, Subject, Verdict, drive, notice,
+};
+
+use sepulki::world::World;
 
 use super::Sim;
 
@@ -34,6 +39,7 @@ type Uid = String;
 
 /// What a process knows.
 struct Process {
+    world: World,
     databases: Databases,
     migrations: Migrations,
     database_memory: Memory<NeonDatabase>,
@@ -51,7 +57,8 @@ impl Process {
         sim.lock().kubernetes.deliver();
         Self {
             databases: Databases::new(world.clone()),
-            migrations: Migrations::new(world),
+            migrations: Migrations::new(world.clone()),
+            world,
             database_memory: Memory::default(),
             migration_memory: Memory::default(),
             agenda: BTreeMap::new(),
@@ -70,6 +77,8 @@ pub struct Operator {
     pub passes: Vec<String>,
     /// How often the process died.
     pub crashes: usize,
+    /// Whether the passes of a round run at the same time instead of one after the other.
+    pub side_by_side: bool,
 }
 
 /// How one pass ended.
@@ -88,6 +97,7 @@ impl Operator {
             sim: Arc::clone(sim),
             passes: Vec::new(),
             crashes: 0,
+            side_by_side: false,
         }
     }
 
@@ -95,6 +105,21 @@ impl Operator {
     pub fn restart(&mut self) {
         self.process = Process::new(&self.sim);
         self.crashes += 1;
+    }
+
+    /// The locks of the process that runs.
+    pub fn locks(&self) -> &BranchLocks {
+        &self.process.world.locks
+    }
+
+    /// Branches that the process has given up, as its metrics tell.
+    pub fn left_behind(&self) -> u64 {
+        let metrics = self.process.world.metrics.encode().unwrap();
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with("sepulki_branches_left_behind_total "));
+        line.and_then(|line| line.split(' ').next_back()?.parse().ok())
+            .unwrap_or_default()
     }
 
     /// Runs passes until every object rests; answers how many there were.
@@ -195,57 +220,58 @@ impl Operator {
         due.map(|(uid, _)| uid.clone()).collect()
     }
 
-    /// One pass over each of these, one after the other. What they see of each other is what the watches told before.
+    /// One pass over each of these. What they see of each other is what the watches told before.
     async fn round(&mut self, due: Vec<Uid>) {
-        for uid in due {
-            let watched = self.sim.lock().kubernetes.watched.clone();
-            let is_it = |meta: &ObjectMeta| meta.uid.as_ref() == Some(&uid);
-            self.process.agenda.remove(&uid);
-            let crashed = if let Some(object) =
-                watched.databases.iter().find(|o| is_it(&o.metadata))
-            {
-                self.database_pass(object.as_ref().clone()).await
-            } else if let Some(object) = watched.migrations.iter().find(|o| is_it(&o.metadata)) {
-                self.migration_pass(object.as_ref().clone()).await
-            } else {
-                false
-            };
-            if crashed {
-                self.restart();
-                return;
+        if self.side_by_side {
+            let passes = due.into_iter().map(|uid| self.pass(uid));
+            let ended = join_all(passes).await;
+            self.over(ended);
+        } else {
+            for uid in due {
+                let ended = vec![self.pass(uid).await];
+                if self.over(ended) {
+                    return;
+                }
             }
         }
     }
 
-    async fn database_pass(&mut self, seen: NeonDatabase) -> bool {
-        let (process, sim) = (&self.process, &self.sim);
-        let started = Started::of(&process.database_memory, seen);
-        let ended = run(sim, &process.databases, &started).await;
-        let memory = &self.process.database_memory;
-        let Some(turn) = started.over(memory, ended, sim) else {
-            return self.unfinished(&started.uid);
-        };
-        self.close(turn);
-        false
+    /// Notes what became of passes; true where the process died of one.
+    fn over(&mut self, ended: Vec<(Uid, Option<Turn>)>) -> bool {
+        let now = self.sim.now();
+        for (uid, turn) in ended {
+            self.process.agenda.remove(&uid);
+            if let Some(turn) = turn {
+                self.close(turn);
+            } else {
+                self.passes.push(format!("{uid}: did not end"));
+                self.process.agenda.insert(uid, now);
+            }
+        }
+        let crashed = self.sim.faults.take_crash();
+        if crashed {
+            self.restart();
+        }
+        crashed
     }
 
-    async fn migration_pass(&mut self, seen: SepulkiMigration) -> bool {
+    /// One pass over one object; nothing where it did not come to its end.
+    async fn pass(&self, uid: Uid) -> (Uid, Option<Turn>) {
         let (process, sim) = (&self.process, &self.sim);
-        let started = Started::of(&process.migration_memory, seen);
-        let ended = run(sim, &process.migrations, &started).await;
-        let memory = &self.process.migration_memory;
-        let Some(turn) = started.over(memory, ended, sim) else {
-            return self.unfinished(&started.uid);
+        let watched = sim.lock().kubernetes.watched.clone();
+        let is_it = |meta: &ObjectMeta| meta.uid.as_ref() == Some(&uid);
+        let turn = if let Some(object) = watched.databases.iter().find(|o| is_it(&o.metadata)) {
+            let started = Started::of(&process.database_memory, object.as_ref().clone());
+            let ended = run(sim, &process.databases, &started).await;
+            started.over(&process.database_memory, ended, sim)
+        } else if let Some(object) = watched.migrations.iter().find(|o| is_it(&o.metadata)) {
+            let started = Started::of(&process.migration_memory, object.as_ref().clone());
+            let ended = run(sim, &process.migrations, &started).await;
+            started.over(&process.migration_memory, ended, sim)
+        } else {
+            None
         };
-        self.close(turn);
-        false
-    }
-
-    /// A pass that did not come to its end: dropped, or the whole process with it, which is answered.
-    fn unfinished(&mut self, uid: &str) -> bool {
-        self.passes.push(format!("{uid}: did not end"));
-        self.process.agenda.insert(uid.to_owned(), self.sim.now());
-        self.sim.faults.take_crash()
+        (uid, turn)
     }
 
     /// Notes how a pass ended, and who has to look again because of it.
@@ -391,6 +417,9 @@ async fn run<S: Subject>(sim: &Arc<Sim>, subject: &S, started: &Started<S::Objec
     let pass = drive(subject, object, move || time.now(), started.tolerate);
     let mut pass = Box::pin(pass);
     poll_fn(|context| {
+        if sim.faults.has_crashed() {
+            return Poll::Ready(Ended::Crashed);
+        }
         if sim.faults.poll() {
             return Poll::Ready(Ended::Dropped);
         }

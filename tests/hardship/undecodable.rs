@@ -1,0 +1,86 @@
+//! An object that this version cannot read, such as one that a newer version let in.
+
+use anyhow::{Context, ensure};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use testkit::operator::eventually;
+
+use crate::manifests::branch;
+use crate::scene::{Scene, stalled};
+
+const CRD: &str = "neondatabases.sepulki.dev";
+const ENVIRONMENTS: &str =
+    "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/environment/enum";
+
+/// Changes which environments the API server lets in, and gives what it was.
+async fn let_in(
+    crds: &Api<CustomResourceDefinition>,
+    change: impl FnOnce(&mut Vec<Value>),
+) -> anyhow::Result<()> {
+    let mut crd = serde_json::to_value(crds.get(CRD).await?)?;
+    let allowed = crd.pointer_mut(ENVIRONMENTS).and_then(Value::as_array_mut);
+    change(allowed.context("the schema lists no environments")?);
+    let patch = json!({ "spec": { "versions": crd["spec"]["versions"] } });
+    crds.patch(CRD, &PatchParams::default(), &Patch::Merge(patch))
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_object_that_no_longer_decodes_disturbs_nobody() -> anyhow::Result<()> {
+    let mut scene = Scene::new().await?;
+    let crds = Api::<CustomResourceDefinition>::all(scene.tenant.client().clone());
+    let mut odd = branch("odd");
+    odd["spec"]["environment"] = json!("moon");
+    let before = scene.world().await?;
+
+    let_in(&crds, |allowed| allowed.push(json!("moon"))).await?;
+    let made = eventually("the looser schema is served", async || {
+        Ok(scene.apply(&[odd.clone()]).await.ok())
+    })
+    .await;
+    let_in(&crds, |allowed| allowed.retain(|one| one != "moon")).await?;
+    made?;
+    let mut another = odd.clone();
+    another["metadata"]["name"] = json!("another");
+    eventually("the schema is as before", async || {
+        Ok(scene.apply(&[another.clone()]).await.err().map(drop))
+    })
+    .await?;
+
+    let odd = scene.tenant.database("odd");
+    let parts = [
+        "does not fit the schema of this version",
+        "moon",
+        "production, staging, development, preview",
+    ];
+    stalled(&odd, "InvalidObject", &parts).await?;
+    ensure!(scene.world().await? == before, "something was changed");
+
+    // the watch goes on: what is new and what changes is seen
+    scene.others_go_on().await?;
+    scene.apply(&[branch("later")]).await?;
+    scene.tenant.database("later").ready().await?;
+    let live = scene.tenant.database("live");
+    let size = json!({ "minCU": 1, "maxCU": 1 });
+    live.patch(json!({ "spec": { "compute": size } })).await?;
+    let object = live.ready().await?;
+    ensure!(
+        object.at("/status/endpoint/maxCU") == 1.0,
+        "{}",
+        object.summary()
+    );
+
+    // so does one that starts with it there
+    scene.restart().await?;
+    let odd = scene.tenant.database("odd");
+    scene.apply(&[branch("latest")]).await?;
+    scene.tenant.database("latest").ready().await?;
+    stalled(&odd, "InvalidObject", &parts).await?;
+    odd.delete().await?;
+    odd.gone().await
+}

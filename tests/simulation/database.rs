@@ -1,0 +1,403 @@
+//! What becomes of NeonDatabases when the world is not as it should be.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use sepulki::api::{NeonDatabase, Reason};
+use sepulki::reconcile::Conditions;
+use serde_json::json;
+
+use crate::invariants::check;
+use crate::scene::{FILES, child_of, production_and_preview, settled, simple, with};
+use crate::world::operator::Operator;
+use crate::world::{API_KEY, NAMESPACE, Sim};
+
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+
+/// A condition of an object: whether it is true, why, and in which words.
+pub fn condition(object: &impl Conditions, type_: &str) -> (bool, String, String) {
+    let found = object.conditions().iter().find(|c| c.type_ == type_);
+    let found = found.unwrap_or_else(|| panic!("no condition {type_}"));
+    (
+        found.status == "True",
+        found.reason.clone(),
+        found.message.clone(),
+    )
+}
+
+fn database(operator: &Operator, name: &str) -> NeonDatabase {
+    operator
+        .sim
+        .get_database(name)
+        .unwrap_or_else(|| panic!("no NeonDatabase {name}"))
+}
+
+/// Asserts that an object waits for a person, and answers why.
+pub fn stalled(object: &impl Conditions, reason: Reason) -> String {
+    let (is, why, message) = condition(object, "Stalled");
+    assert!(is, "{:?}", object.conditions());
+    assert_eq!(why, reason.as_str());
+    assert!(!condition(object, "Reconciling").0 && !condition(object, "Ready").0);
+    message
+}
+
+/// Asserts that an object waits for something that passes, and answers what.
+pub fn reconciling(object: &impl Conditions, reason: Reason) -> String {
+    let (is, why, message) = condition(object, "Reconciling");
+    assert!(is, "{:?}", object.conditions());
+    assert_eq!(why, reason.as_str());
+    assert!(!condition(object, "Stalled").0 && !condition(object, "Ready").0);
+    message
+}
+
+/// Asserts that a message names what a person needs; its wording is free.
+pub fn says(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "no {part:?} in: {message}");
+    }
+}
+
+fn begin(scene: impl FnOnce(&Sim)) -> Operator {
+    let sim = Sim::new();
+    scene(&sim);
+    Operator::new(&sim)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_key_is_told_and_a_corrected_one_is_taken() {
+    let mut operator = begin(|sim| {
+        production_and_preview(sim);
+        sim.edit_secret("neon-api-key", "apiKey", "napi-wrong");
+    });
+    operator.run_for(MINUTE).await;
+    let message = stalled(&database(&operator, "production"), Reason::KeyRefused);
+    says(
+        &message,
+        &["Secret neon-api-key", "apiKey", "authorization required"],
+    );
+    assert_eq!(operator.sim.branch_names(), ["main"]);
+    operator.sim.edit_secret("neon-api-key", "apiKey", API_KEY);
+    operator.run_for(MINUTE * 3).await;
+    operator.settle().await;
+    check(&operator.sim, &FILES);
+    assert!(!operator.sim.lock().said.contains("napi-wrong"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_key_is_waited_for() {
+    let mut operator = begin(production_and_preview);
+    let key = (NAMESPACE.to_owned(), "neon-api-key".to_owned());
+    let secret = operator.sim.lock().kubernetes.secrets.remove(&key).unwrap();
+    operator.run_for(MINUTE).await;
+    let message = reconciling(&database(&operator, "production"), Reason::KeyNotFound);
+    says(&message, &["Secret neon-api-key", "does not exist"]);
+    operator.sim.lock().kubernetes.secrets.insert(key, secret);
+    operator.run_for(MINUTE * 2).await;
+    operator.settle().await;
+    check(&operator.sim, &FILES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_project_is_told() {
+    let mut operator = begin(|sim| {
+        sim.database("stray", "production", json!({"projectId": "loud-sea-2"}));
+        sim.database("production", "production", simple());
+    });
+    operator.settle().await;
+    let message = stalled(&database(&operator, "stray"), Reason::ProjectNotFound);
+    says(&message, &["loud-sea-2 does not exist"]);
+    assert!(database(&operator, "production").is_settled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_of_the_wanted_name_that_is_not_ours_is_left_alone() {
+    let mut operator = begin(|sim| {
+        sim.database("production", "production", simple());
+        sim.database("staging", "staging", simple());
+    });
+    operator.sim.at_neon(|project, now| {
+        let main = project.branches[0].branch.id.clone();
+        let name = "staging/team/staging";
+        project
+            .create_branch(name, &main, std::collections::BTreeMap::new(), now)
+            .unwrap();
+    });
+    operator.settle().await;
+    let message = stalled(&database(&operator, "staging"), Reason::BranchNameConflict);
+    assert!(
+        message.starts_with("a branch named staging/team/staging exists (br-"),
+        "{message}"
+    );
+    assert_eq!(
+        operator.sim.branch_names(),
+        ["main", "staging/team/staging"]
+    );
+    // once it is gone the way is free
+    operator
+        .sim
+        .at_neon(|project, _| project.branches.truncate(1));
+    operator.run_for(MINUTE * 3).await;
+    operator.settle().await;
+    assert!(database(&operator, "staging").is_settled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_elses_mark_is_never_taken_up() {
+    let mut operator = begin(|sim| {
+        let existing = json!({"branch": {"existing": {"name": "theirs"}}});
+        sim.database("it", "staging", with(simple(), existing));
+    });
+    operator.sim.at_neon(|project, now| {
+        let main = project.branches[0].branch.id.clone();
+        let theirs = [
+            ("sepulki-installation", "another"),
+            ("sepulki-namespace", NAMESPACE),
+            ("sepulki-name", "it"),
+        ];
+        let theirs = theirs.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        project.create_branch("theirs", &main, theirs, now).unwrap();
+    });
+    operator.settle().await;
+    let message = stalled(&database(&operator, "it"), Reason::BranchClaimed);
+    assert_eq!(
+        message,
+        "the branch named theirs belongs to team/it of installation another"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_staging_that_was_deleted_outside_is_not_made_again() {
+    let mut operator = settled(|sim| {
+        sim.database("production", "production", simple());
+        sim.database("staging", "staging", simple());
+    })
+    .await;
+    operator
+        .sim
+        .at_neon(|project, _| project.branches.truncate(1));
+    operator.run_for(MINUTE * 3).await;
+    let staging = database(&operator, "staging");
+    let message = stalled(&staging, Reason::BranchMissing);
+    let id = staging.status.unwrap().branch.unwrap().id;
+    assert_eq!(
+        message,
+        format!(
+            "the branch staging/team/staging ({id}) was deleted outside of this object; it is not made again by itself"
+        )
+    );
+    assert_eq!(operator.sim.branch_names(), ["main"]);
+    assert!(database(&operator, "production").is_settled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preview_that_was_deleted_outside_is_made_again_with_other_credentials() {
+    let mut operator = settled(production_and_preview).await;
+    let before = (
+        operator.sim.secret("pr-7").unwrap(),
+        database(&operator, "pr-7"),
+    );
+    operator
+        .sim
+        .at_neon(|project, _| project.branches.truncate(1));
+    operator.run_for(MINUTE * 3).await;
+    operator.settle().await;
+    check(&operator.sim, &FILES);
+    let after = (
+        operator.sim.secret("pr-7").unwrap(),
+        database(&operator, "pr-7"),
+    );
+    assert_ne!(before.0["PGPASSWORD"], after.0["PGPASSWORD"]);
+    assert_ne!(before.0["PGHOST"], after.0["PGHOST"]);
+    assert_ne!(
+        before.1.status.unwrap().branch,
+        after.1.status.unwrap().branch
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_that_want_the_same_branch_the_older_has_it() {
+    let mut operator = begin(|sim| {
+        sim.database("first", "production", simple());
+        sim.clock.advance(SignedDuration::from_secs(5));
+        sim.database("second", "production", simple());
+    });
+    operator.settle().await;
+    assert!(database(&operator, "first").is_settled());
+    let message = stalled(&database(&operator, "second"), Reason::BranchClaimed);
+    assert!(
+        message.ends_with("belongs to NeonDatabase team/first"),
+        "{message}"
+    );
+    assert_eq!(operator.sim.secret("second"), None);
+    // the branch is free when the first lets go of it
+    operator.sim.delete_database("first");
+    operator.run_for(MINUTE * 3).await;
+    operator.settle().await;
+    assert!(database(&operator, "second").is_settled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parent_that_is_not_there_yet_is_waited_for() {
+    let mut operator = begin(|sim| {
+        sim.database("pr-7", "preview", with(simple(), child_of("staging")));
+        sim.database("staging", "staging", simple());
+    });
+    operator.run_for(MINUTE).await;
+    let message = stalled(&database(&operator, "staging"), Reason::ParentRequired);
+    assert!(
+        message.contains("no production object of project quiet-sea-1"),
+        "{message}"
+    );
+    let message = reconciling(&database(&operator, "pr-7"), Reason::ParentNotReady);
+    assert_eq!(message, "the parent staging is not ready");
+    operator.sim.database("production", "production", simple());
+    operator.settle().await;
+    operator.run_for(MINUTE * 2).await;
+    operator.settle().await;
+    check(&operator.sim, &[]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rebuilt_cluster_takes_its_branches_up_again() {
+    let mut operator = settled(production_and_preview).await;
+    let before = operator.sim.branch_names();
+    // the objects and the key come back from Git; statuses and published Secrets are lost
+    {
+        let now = operator.sim.now();
+        let mut state = operator.sim.lock();
+        let kubernetes = &mut state.kubernetes;
+        kubernetes.secrets.retain(|key, _| key.1 == "neon-api-key");
+        for object in std::mem::take(&mut kubernetes.databases).into_values() {
+            let mut fresh =
+                NeonDatabase::new(object.metadata.name.as_deref().unwrap(), object.spec);
+            fresh.metadata.namespace = Some(NAMESPACE.to_owned());
+            let fresh = kubernetes.create(fresh, now);
+            let key = (NAMESPACE.to_owned(), fresh.metadata.name.clone().unwrap());
+            kubernetes.databases.insert(key, fresh);
+        }
+        for migration in kubernetes.migrations.values_mut() {
+            migration.status = None;
+        }
+    }
+    operator.restart();
+    operator.settle().await;
+    check(&operator.sim, &FILES);
+    assert_eq!(operator.sim.branch_names(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_that_was_reset_gets_credentials_of_its_own_again() {
+    let mut operator = settled(production_and_preview).await;
+    let before = operator.sim.secret("pr-7").unwrap();
+    operator.sim.at_neon(|project, now| {
+        let id = project.branches[1].branch.id.clone();
+        project.reset_to_parent(&id, now);
+    });
+    operator.run_for(MINUTE * 3).await;
+    operator.settle().await;
+    check(&operator.sim, &FILES);
+    let after = operator.sim.secret("pr-7").unwrap();
+    assert_ne!(before["PGPASSWORD"], after["PGPASSWORD"]);
+    assert_eq!(before["PGHOST"], after["PGHOST"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_was_edited_is_repaired_and_keeps_what_others_added() {
+    let mut operator = settled(production_and_preview).await;
+    let published = operator.sim.secret("pr-7").unwrap();
+    operator.sim.edit_secret("pr-7", "PGHOST", "elsewhere");
+    operator.run_for(MINUTE * 11).await;
+    operator.settle().await;
+    assert_eq!(operator.sim.secret("pr-7").unwrap(), published);
+    operator.sim.edit_secret("pr-7", "EXTRA", "mine");
+    let mut with_extra = published.clone();
+    with_extra.insert("EXTRA".to_owned(), "mine".to_owned());
+    assert_eq!(operator.sim.secret("pr-7").unwrap(), with_extra);
+    // and what they added is no reason to look at the database again and again
+    let sessions = operator.sim.lock().sessions;
+    operator.run_for(MINUTE * 30).await;
+    assert_eq!(operator.sim.lock().sessions, sessions);
+    assert!(database(&operator, "pr-7").is_settled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_elses_secret_is_left_alone() {
+    let mut operator = begin(|sim| {
+        sim.database("production", "production", simple());
+        let mut state = sim.lock();
+        state
+            .kubernetes
+            .foreign_secret(NAMESPACE, "production", &[("mine", "x")]);
+    });
+    operator.settle().await;
+    let message = stalled(&database(&operator, "production"), Reason::SecretConflict);
+    says(&message, &["production"]);
+    assert_eq!(operator.sim.secret("production").unwrap()["mine"], "x");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_object_changes_nothing_but_its_lease() {
+    let mut operator = settled(production_and_preview).await;
+    operator.sim.edit_database("pr-7", |object| {
+        object.spec.suspend = true;
+        object.spec.roles[0].name = "renamed".into();
+        object.spec.compute = serde_json::from_value(json!({"minCU": 1.0, "maxCU": 2.0})).unwrap();
+    });
+    let before = operator.sim.lock().neon.calls.mutations.len();
+    operator.run_for(SignedDuration::from_hours(25)).await;
+    let pr = database(&operator, "pr-7");
+    assert!(condition(&pr, "Ready").0);
+    assert_eq!(condition(&pr, "Ready").1, "Suspended");
+    assert_eq!(pr.status.as_ref().unwrap().observed_generation, 2);
+    let id = pr.status.unwrap().branch.unwrap().id;
+    let calls = operator.sim.lock().neon.calls.mutations[before..].to_vec();
+    assert_eq!(calls, [format!("update branch {id}")]);
+    operator.run_for(SignedDuration::from_hours(100)).await;
+    assert!(
+        operator
+            .sim
+            .branch_names()
+            .contains(&"preview/team/pr-7".to_owned())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preview_outlives_its_lease_only_while_somebody_looks_after_it() {
+    let mut operator = settled(production_and_preview).await;
+    operator.run_for(SignedDuration::from_hours(24 * 5)).await;
+    assert!(
+        operator
+            .sim
+            .branch_names()
+            .contains(&"preview/team/pr-7".to_owned())
+    );
+    let sim = Arc::clone(&operator.sim);
+    drop(operator);
+    sim.advance(SignedDuration::from_hours(24 * 4)).await;
+    assert_eq!(sim.branch_names(), ["main"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn operations_that_neon_has_forgotten_are_over() {
+    let mut operator = begin(production_and_preview);
+    operator.run_for(SignedDuration::from_millis(200)).await;
+    let waits = database(&operator, "production");
+    assert!(!waits.status.unwrap().operations.is_empty());
+    operator
+        .sim
+        .at_neon(|project, _| project.forget_operations());
+    operator.settle().await;
+    check(&operator.sim, &FILES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_longer_asked_for_is_withdrawn() {
+    let mut operator = settled(production_and_preview).await;
+    operator.sim.edit_database("pr-7", |object| {
+        object.spec.connection_secrets =
+            serde_json::from_value(json!([{"name": "renamed"}])).unwrap();
+    });
+    operator.settle().await;
+    assert_eq!(operator.sim.secret("pr-7"), None);
+    check(&operator.sim, &FILES);
+}

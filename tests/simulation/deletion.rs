@@ -1,0 +1,278 @@
+//! What becomes of branches, Secrets and objects when somebody deletes.
+
+use jiff::SignedDuration;
+use sepulki::api::{DeletionPolicy, Reason};
+use serde_json::json;
+
+use crate::database::{condition, reconciling, stalled};
+use crate::invariants::{check, check_gone};
+use crate::scene::{child_of, settled, simple, with};
+use crate::world::operator::Operator;
+use crate::world::{NAMESPACE, Sim};
+
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+
+fn family(sim: &Sim) {
+    let disposable = json!({"deletionPolicy": "Delete"});
+    sim.database("production", "production", simple());
+    sim.database("staging", "staging", with(simple(), disposable));
+    sim.database("pr-7", "preview", with(simple(), child_of("staging")));
+    sim.database("pr-8", "preview", with(simple(), child_of("staging")));
+}
+
+fn preview(sim: &Sim) {
+    sim.database("production", "production", simple());
+    sim.database("pr-7", "preview", with(simple(), child_of("production")));
+}
+
+fn remove_key(operator: &Operator) {
+    let key = (NAMESPACE.to_owned(), "neon-api-key".to_owned());
+    operator.sim.lock().kubernetes.secrets.remove(&key);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parent_waits_for_its_children_and_says_for_whom() {
+    let mut operator = settled(family).await;
+    operator.sim.delete_database("staging");
+    operator.run_for(MINUTE).await;
+    let staging = operator.sim.get_database("staging").unwrap();
+    let message = reconciling(&staging, Reason::ChildrenExist);
+    assert_eq!(
+        message,
+        "the branch staging/team/staging has children: preview/team/pr-7 (NeonDatabase team/pr-7), \
+         preview/team/pr-8 (NeonDatabase team/pr-8)"
+    );
+    operator.sim.delete_database("pr-7");
+    operator.run_for(MINUTE).await;
+    let message = reconciling(
+        &operator.sim.get_database("staging").unwrap(),
+        Reason::ChildrenExist,
+    );
+    assert!(
+        message.ends_with("has children: preview/team/pr-8 (NeonDatabase team/pr-8)"),
+        "{message}"
+    );
+    operator.sim.delete_database("pr-8");
+    operator.settle().await;
+    for name in ["staging", "pr-7", "pr-8"] {
+        check_gone(&operator.sim, name, false);
+    }
+    check(&operator.sim, &[]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_is_nobodys_object_is_named_too() {
+    let mut operator = settled(preview).await;
+    operator.sim.edit_database("pr-7", |object| {
+        object.spec.branch.as_mut().unwrap().lease = Some("never".into());
+    });
+    operator.settle().await;
+    operator.sim.at_neon(|project, now| {
+        let parent = project.branches[1].branch.id.clone();
+        project
+            .create_branch("by-hand", &parent, std::collections::BTreeMap::new(), now)
+            .unwrap();
+    });
+    operator.sim.delete_database("pr-7");
+    operator.run_for(MINUTE * 3).await;
+    let message = reconciling(
+        &operator.sim.get_database("pr-7").unwrap(),
+        Reason::ChildrenExist,
+    );
+    assert_eq!(
+        message,
+        "the branch preview/team/pr-7 has children: by-hand"
+    );
+    operator
+        .sim
+        .at_neon(|project, _| project.branches.retain(|b| b.branch.name != "by-hand"));
+    operator.run_for(MINUTE * 3).await;
+    check_gone(&operator.sim, "pr-7", false);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retain_needs_neither_key_nor_neon() {
+    let mut operator = settled(preview).await;
+    operator.sim.edit_database("pr-7", |object| {
+        object.spec.deletion_policy = Some(DeletionPolicy::Retain);
+    });
+    operator.settle().await;
+    remove_key(&operator);
+    operator.restart();
+    operator.sim.lock().neon.keys.clear();
+    let before = operator.sim.lock().neon.calls.clone();
+    operator.sim.delete_database("pr-7");
+    operator.sim.delete_database("production");
+    operator.settle().await;
+    assert_eq!(operator.sim.lock().neon.calls, before);
+    check_gone(&operator.sim, "pr-7", true);
+    check_gone(&operator.sim, "production", true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn delete_waits_for_a_key_that_is_missing() {
+    let mut operator = settled(preview).await;
+    operator.restart();
+    remove_key(&operator);
+    operator.sim.delete_database("pr-7");
+    operator.run_for(MINUTE).await;
+    reconciling(
+        &operator.sim.get_database("pr-7").unwrap(),
+        Reason::KeyNotFound,
+    );
+    let mut state = operator.sim.lock();
+    let key = [("apiKey", crate::world::API_KEY)];
+    state
+        .kubernetes
+        .foreign_secret(NAMESPACE, "neon-api-key", &key);
+    drop(state);
+    operator.run_for(MINUTE * 2).await;
+    check_gone(&operator.sim, "pr-7", false);
+}
+
+#[tokio::test(start_paused = true)]
+async fn delete_is_blocked_by_a_key_that_is_refused() {
+    let mut operator = settled(preview).await;
+    let keys = std::mem::take(&mut operator.sim.lock().neon.keys);
+    operator.sim.delete_database("pr-7");
+    operator.run_for(MINUTE * 3).await;
+    stalled(
+        &operator.sim.get_database("pr-7").unwrap(),
+        Reason::KeyRefused,
+    );
+    operator.sim.lock().neon.keys = keys;
+    operator.run_for(MINUTE * 3).await;
+    check_gone(&operator.sim, "pr-7", false);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_protected_branch_is_told_before_it_is_tried() {
+    let mut operator = settled(preview).await;
+    operator.sim.at_neon(|project, _| {
+        project.branches[1].branch.expires_at = None;
+        project.branches[1].branch.protected = true;
+    });
+    operator.sim.delete_database("pr-7");
+    operator.run_for(MINUTE * 3).await;
+    reconciling(
+        &operator.sim.get_database("pr-7").unwrap(),
+        Reason::BranchProtected,
+    );
+    let calls = operator.sim.lock().neon.calls.mutations.clone();
+    assert!(
+        !calls.iter().any(|call| call.starts_with("delete")),
+        "{calls:?}"
+    );
+    operator
+        .sim
+        .at_neon(|project, _| project.branches[1].branch.protected = false);
+    operator.run_for(MINUTE * 3).await;
+    check_gone(&operator.sim, "pr-7", false);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_that_was_taken_over_goes_only_on_double_consent() {
+    let taken_over = |existing: serde_json::Value| json!({"branch": {"existing": existing}, "deletionPolicy": "Delete"});
+    for (by_id, retained) in [(false, true), (true, false)] {
+        let sim = Sim::new();
+        let id = sim.at_neon(|project, now| {
+            let main = project.branches[0].branch.id.clone();
+            project
+                .create_branch("old", &main, std::collections::BTreeMap::new(), now)
+                .unwrap()
+        });
+        let existing = if by_id {
+            json!({"id": id.as_str()})
+        } else {
+            json!({"name": "old"})
+        };
+        sim.database("it", "development", with(simple(), taken_over(existing)));
+        let mut operator = Operator::new(&sim);
+        operator.settle().await;
+        assert!(condition(&sim.get_database("it").unwrap(), "Ready").0);
+        sim.delete_database("it");
+        operator.settle().await;
+        assert!(sim.get_database("it").is_none());
+        assert_eq!(sim.branch_names().contains(&"old".to_owned()), retained);
+        assert_eq!(sim.secret("it").is_some(), retained);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_never_got_anywhere_goes_at_once() {
+    let sim = Sim::new();
+    sim.database("lost", "preview", with(simple(), child_of("nobody")));
+    sim.database("wrong", "preview", json!({"projectId": "loud-sea-2"}));
+    let mut operator = Operator::new(&sim);
+    operator.run_for(MINUTE).await;
+    sim.delete_database("lost");
+    sim.delete_database("wrong");
+    operator.settle().await;
+    assert!(sim.lock().kubernetes.databases.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_goes_uses_the_last_good_key() {
+    let mut operator = settled(preview).await;
+    // long enough that the key is not remembered as just read
+    operator.run_for(MINUTE * 3).await;
+    operator
+        .sim
+        .at_neon(|project, now| project.busy_until(now + MINUTE * 5));
+    let now = operator.sim.now();
+    operator
+        .sim
+        .lock()
+        .kubernetes
+        .delete_namespace(NAMESPACE, now);
+    operator.run_for(MINUTE * 3).await;
+    let waits = operator.sim.get_database("pr-7").unwrap();
+    reconciling(&waits, Reason::ProjectLocked);
+    operator.run_for(MINUTE * 5).await;
+    assert_eq!(operator.sim.branch_names(), ["main"]);
+    assert!(operator.sim.lock().kubernetes.namespaces.is_empty());
+    assert!(
+        !operator
+            .passes
+            .iter()
+            .any(|pass| pass.contains("LeaveBehind"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_goes_even_if_nobody_has_a_key_any_more() {
+    let mut operator = settled(preview).await;
+    let now = operator.sim.now();
+    operator
+        .sim
+        .lock()
+        .kubernetes
+        .delete_namespace(NAMESPACE, now);
+    operator.restart();
+    operator.settle().await;
+    assert!(operator.sim.lock().kubernetes.namespaces.is_empty());
+    assert_eq!(operator.sim.branch_names(), ["main", "preview/team/pr-7"]);
+    let told = operator
+        .passes
+        .iter()
+        .filter(|pass| pass.contains("LeaveBehind"));
+    assert_eq!(told.count(), 1);
+    assert_eq!(operator.left_behind(), 1);
+    // and Neon takes it when its lease runs out
+    operator.sim.advance(SignedDuration::from_hours(73)).await;
+    assert_eq!(operator.sim.branch_names(), ["main"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_family_in_a_namespace_goes_in_order() {
+    let mut operator = settled(family).await;
+    let now = operator.sim.now();
+    operator
+        .sim
+        .lock()
+        .kubernetes
+        .delete_namespace(NAMESPACE, now);
+    operator.settle().await;
+    assert!(operator.sim.lock().kubernetes.namespaces.is_empty());
+    assert_eq!(operator.sim.branch_names(), ["main"]);
+}

@@ -1,0 +1,31 @@
+//! Passes at the same time, and two operators at once.
+
+use jiff::SignedDuration;
+
+use crate::invariants::check;
+use crate::scene::{FILES, everything, production_and_preview};
+use crate::world::Sim;
+use crate::world::operator::Operator;
+
+#[tokio::test(start_paused = true)]
+async fn passes_at_the_same_time_come_to_the_same_end() {
+    let sim = Sim::new();
+    everything(&sim);
+    let mut operator = Operator::new(&sim);
+    operator.side_by_side = true;
+    operator.settle().await;
+    check(&sim, &FILES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_operators_at_once_come_to_the_same_end() {
+    let sim = Sim::new();
+    production_and_preview(&sim);
+    let (mut one, mut two) = (Operator::new(&sim), Operator::new(&sim));
+    // one whose lease was lost goes on for a while
+    let lease = SignedDuration::from_secs(30);
+    tokio::join!(one.run_for(lease), two.run_for(lease));
+    drop(one);
+    two.settle().await;
+    check(&sim, &FILES);
+}
