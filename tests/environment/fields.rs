@@ -3,7 +3,7 @@
 use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use testkit::operator::{Object, Platform, Tenant, eventually};
 
@@ -190,7 +190,7 @@ async fn what_belongs_to_others_is_named_and_left_alone() -> anyhow::Result<()> 
     }))?;
     tenant
         .secrets()
-        .create(&Default::default(), &foreign)
+        .create(&PostParams::default(), &foreign)
         .await?;
     shop::apply(&tenant, &[shop::small("live", "production", None)]).await?;
     tenant.database("live").ready().await?;
