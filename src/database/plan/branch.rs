@@ -222,6 +222,7 @@ fn take_over(existing: &ExistingBranch, observed: &Observed) -> Next {
 }
 
 /// Whether a branch that is not listed may be one that the listing does not have yet.
+#[must_use]
 pub fn may_be_unlisted(recorded: &BranchStatus, now: Timestamp) -> bool {
     now.duration_since(recorded.created_time.0) < LISTING_LAG
 }

@@ -154,22 +154,13 @@ impl Operator {
         Ok(answer.text().await?)
     }
 
-    /// The sum of a metric over those of its series whose labels contain `labels` as text.
-    pub async fn metric(&self, name: &str, labels: &str) -> anyhow::Result<f64> {
+    /// The present value of a counter without labels, by its name with `_total`.
+    pub async fn counter(&self, name: &str) -> anyhow::Result<u64> {
         let text = self.metrics().await?;
-        let mut sum = 0.0;
-        for line in text.lines() {
-            let Some((series, value)) = line.rsplit_once(' ') else {
-                continue;
-            };
-            let own = series.split('{').next() == Some(name);
-            if own && series.contains(labels) {
-                sum += value
-                    .parse::<f64>()
-                    .with_context(|| format!("read the metric {line}"))?;
-            }
-        }
-        Ok(sum)
+        let of_it = |line: &str| Some(line.strip_prefix(name)?.strip_prefix(' ')?.to_owned());
+        let value = text.lines().find_map(of_it);
+        let value = value.with_context(|| format!("there is no metric {name}"))?;
+        value.parse().with_context(|| format!("read {name}"))
     }
 
     /// Everything that it and its predecessors in the same namespace have logged.
