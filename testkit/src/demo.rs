@@ -35,8 +35,9 @@ pub async fn run(keep: bool) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
     let places = Places::of_demo()?;
     if environment::exists(&places) {
+        let lock = Lock::require(&places)?;
         say("==> an earlier demo has left its environment");
-        environment::down(&places, &Lock::require(&places)?).await?;
+        environment::down(&places, &lock).await?;
     }
     let lock = Lock::require(&places)?;
     let outcome = tokio::select! {

@@ -1,6 +1,6 @@
 //! What is settled costs nothing: no session, no wake-up, no write, no call to Neon but the shared listing.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::ensure;
 use neon_emulator::{EmulatorConfig, Stats};
@@ -44,7 +44,7 @@ async fn settled_objects_cost_one_shared_listing_and_nothing_else() -> anyhow::R
 
     let logged_before = marked_end_of_log(&tenant, "before").await?;
     let before = platform.neon().stats();
-    let start = Instant::now();
+    let start = sepulki::clock::monotonic();
     while start.elapsed() < QUIET {
         let active = platform.neon().stats().active_computes;
         ensure!(active.is_empty(), "woken: {active:?}");

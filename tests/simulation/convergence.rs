@@ -43,5 +43,5 @@ async fn what_is_settled_costs_two_listings_a_minute() {
         "{listings} listings in 30 minutes"
     );
     assert_eq!(state.sessions, before.1, "sessions");
-    assert_eq!(state.kubernetes.writes[before.2..], [] as [String; 0]);
+    assert_eq!(state.kubernetes.writes[before.2..], [""; 0]);
 }

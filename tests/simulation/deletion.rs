@@ -120,12 +120,12 @@ async fn delete_waits_for_a_key_that_is_missing() {
         &operator.sim.get_database("pr-7").unwrap(),
         Reason::KeyNotFound,
     );
-    let mut state = operator.sim.lock();
     let key = [("apiKey", crate::world::API_KEY)];
-    state
+    operator
+        .sim
+        .lock()
         .kubernetes
         .foreign_secret(NAMESPACE, "neon-api-key", &key);
-    drop(state);
     operator.run_for(MINUTE * 2).await;
     check_gone(&operator.sim, "pr-7", false);
 }

@@ -24,11 +24,7 @@ pub fn check(sim: &Sim, files: &[(&str, &str)]) {
         every_file_ran_once(&state, migration, files);
     }
     nothing_secret_was_said(&state);
-    assert_eq!(
-        state.disturbed,
-        [] as [String; 0],
-        "while a migration was at work"
-    );
+    assert_eq!(state.disturbed, [""; 0], "while a migration was at work");
 }
 
 /// Checks that an object is gone, and what it left: nothing, or a branch and Secrets that go on working.

@@ -43,7 +43,7 @@ pub const PROJECT: &str = "quiet-sea-1";
 pub const API_KEY: &str = "napi-very-secret";
 
 /// How often settled objects are looked at.
-const INTERVAL: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_mins(1);
 
 /// The world.
 pub struct Sim {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use sepulki::neon::{
     Branch, BranchId, BranchState, Endpoint, EndpointState, EndpointType, Error, ErrorKind,
-    NewEndpoint, Operation, OperationId, OperationStatus, ProjectId, Result,
+    NewEndpoint, Operation, OperationId, OperationStatus, ProjectId, Result, UpdateBranch,
 };
 
 use super::postgres::{PgRole, Server};
@@ -418,14 +418,13 @@ impl Project {
     pub fn set_branch(
         &mut self,
         id: &BranchId,
-        protected: Option<bool>,
-        expires_at: Option<Option<Timestamp>>,
+        update: &UpdateBranch,
         now: Timestamp,
     ) -> Result<()> {
         let has_children = self.parents().contains(id);
         let branch = &mut self.find(id)?.branch;
-        let protected = protected.unwrap_or(branch.protected);
-        let expires = expires_at.unwrap_or(branch.expires_at);
+        let protected = update.protected.unwrap_or(branch.protected);
+        let expires = update.expires_at.unwrap_or(branch.expires_at);
         if let Some(at) = expires {
             let far = at.duration_since(now) > SignedDuration::from_hours(24 * 30);
             let excluded = protected || branch.default || has_children;

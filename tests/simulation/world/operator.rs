@@ -192,7 +192,7 @@ impl Operator {
         state.kubernetes.deliver();
         for (key, files) in &state.kubernetes.config_maps {
             let known = self.process.config_maps.insert(key.clone(), files.clone());
-            if known.as_ref() != Some(&files) {
+            if known.as_ref() != Some(files) {
                 self.process.migrations.forget_config_map(&key.0, &key.1);
                 for migration in &state.kubernetes.watched.migrations {
                     let uid = migration.metadata.uid.clone().unwrap_or_default();

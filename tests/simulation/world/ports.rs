@@ -305,7 +305,12 @@ impl NeonApi for NeonPort {
         self.mutate(project, format!("create branch {}", body.name), |p, now| {
             let annotations = body.annotations.clone();
             let id = p.create_branch(&body.name, &body.parent_id, annotations, now)?;
-            let set = p.set_branch(&id, Some(body.protected), Some(body.expires_at), now);
+            let update = UpdateBranch {
+                protected: Some(body.protected),
+                expires_at: Some(body.expires_at),
+                ..UpdateBranch::default()
+            };
+            let set = p.set_branch(&id, &update, now);
             if let Err(refused) = set {
                 p.branches.retain(|b| b.branch.id != id);
                 return Err(refused);
@@ -327,7 +332,7 @@ impl NeonApi for NeonPort {
         update: &UpdateBranch,
     ) -> sepulki::neon::Result<Vec<Operation>> {
         self.mutate(project, format!("update branch {branch}"), |p, now| {
-            p.set_branch(branch, update.protected, update.expires_at, now)?;
+            p.set_branch(branch, update, now)?;
             Ok(Vec::new())
         })
         .await
