@@ -179,10 +179,14 @@ impl Context<'_> {
         let id = ObjectId::of(&pass.object);
         let present = pass.object.metadata.finalizers.clone().unwrap_or_default();
         if *action == Action::AddFinalizer {
-            pass.object.metadata = cluster
+            let metadata = cluster
                 .add_finalizer(&id, &present, BRANCH_FINALIZER)
                 .await
                 .map_err(at_cluster)?;
+            if metadata.generation != pass.object.metadata.generation {
+                return Err(Error::conflict("the spec was changed meanwhile"));
+            }
+            pass.object.metadata = metadata;
             return Ok(());
         }
         if let Action::LeaveBehind(branch) = action {

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | 1 | our finalizer is gone | Gone |
 //! | 2 | nothing was ever resolved, so nothing made: a branch with our mark is an earlier object's | ReleaseFinalizer |
-//! | 3 | Retain, or a branch that was taken over and not named by id: Secrets that would go; none | KeepSecret; ReleaseFinalizer |
+//! | 3 | Retain, or a branch that was taken over and not named by id: Secrets that would go; a lease that would run out; the same without a usable key; else | KeepSecret; EndLease; LeaveBehind; ReleaseFinalizer |
 //! | 4 | Delete, the key is gone for good or refused, the namespace is going | LeaveBehind |
 //! | 5 | … the key is missing; refused; the project unknown | Wait KeyNotFound; Blocked |
 //! | 6 | … the branch is somebody else's | ReleaseFinalizer |
@@ -35,7 +35,7 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decisio
         return Decision::Gone;
     }
     if !deletes(desired, observed) {
-        return keep(observed);
+        return keep(desired, observed);
     }
     let recorded = observed.recorded.branch.as_ref();
     if recorded.is_none() && observed.recorded.effective.is_none() {
@@ -93,15 +93,32 @@ pub fn deletes(desired: &Desired, observed: &Observed) -> bool {
     policy == DeletionPolicy::Delete && (!taken_over || by_id())
 }
 
-/// Row 3.
-fn keep(observed: &Observed) -> Decision<Action> {
+/// Whether Neon will delete the recorded branch unless somebody keeps renewing its lease.
+#[must_use]
+pub fn runs_out(observed: &Observed) -> bool {
+    let recorded = observed.recorded.branch.as_ref();
+    recorded.is_some_and(|branch| !branch.taken_over && branch.expiry_time.is_some())
+}
+
+/// Row 3. A branch that is to stay must not run out of a lease that nobody renews any more.
+fn keep(desired: &Desired, observed: &Observed) -> Decision<Action> {
     let owned = observed
         .secrets
         .iter()
         .find(|(_, found)| found.known().is_some_and(|f| f.ours && f.owned));
-    match owned {
-        Some((name, _)) => Decision::Act(Action::KeepSecret(name.clone())),
-        None => Decision::Act(Action::ReleaseFinalizer),
+    if let Some((name, _)) = owned {
+        return Decision::Act(Action::KeepSecret(name.clone()));
+    }
+    let recorded = observed.recorded.branch.as_ref();
+    match (&observed.key, &observed.branch) {
+        (Key::Good, Fact::Known(branch)) if runs_out(observed) && branch.expires_at.is_some() => {
+            Decision::Act(Action::EndLease)
+        }
+        (Key::Missing(_) | Key::Refused(_) | Key::NoProject(_), _) if runs_out(observed) => {
+            let name = recorded.map_or(&desired.branch_name, |branch| &branch.name);
+            Decision::Act(Action::LeaveBehind(name.clone()))
+        }
+        _ => Decision::Act(Action::ReleaseFinalizer),
     }
 }
 

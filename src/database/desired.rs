@@ -48,6 +48,8 @@ pub struct Desired {
     pub parent: Option<ParentBranch>,
     /// Name of an own branch.
     pub branch_name: String,
+    /// The lease, known even where the rest of the spec is wrong: a mistake there must not let a living branch run out.
+    pub lease: Option<SignedDuration>,
     /// The rest of the spec, or what is wrong with it.
     pub rest: Result<Rest, Block>,
 }
@@ -183,6 +185,14 @@ impl Desired {
                 .name
                 .clone()
                 .unwrap_or_else(|| branch_name(spec.environment, &namespace, &name)),
+            lease: lease(
+                spec,
+                &branch,
+                &profile,
+                branch.protected.unwrap_or(profile.protected),
+            )
+            .ok()
+            .flatten(),
             rest: rest(spec, &branch, &profile, &name),
             existing: branch.existing,
             parent: branch.parent,

@@ -181,7 +181,7 @@ pub(super) async fn observe(
         Observed::nothing(pass.status.clone(), kind.world.settings.snapshot_interval);
     if desired.deleting {
         contents::secrets(kind, desired, &mut observed, now).await?;
-        if !deletion::deletes(desired, &observed) {
+        if !deletion::deletes(desired, &observed) && !deletion::runs_out(&observed) {
             return Ok(observed);
         }
         let namespace = kind

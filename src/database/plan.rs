@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 1 | being deleted | see [`super::deletion`] |
 //! | 2 | suspended, no branch recorded | Suspended |
-//! | 3 | the spec cannot be carried out | Blocked InvalidSpec |
+//! | 3 | the spec cannot be carried out: lease due; else | RenewLease; Blocked InvalidSpec |
 //! | 4 | our finalizer is missing | AddFinalizer |
 //! | 5 | no key; key refused; project unknown | Wait KeyNotFound; Blocked KeyRefused; Blocked ProjectNotFound |
 //! | 6 | operations running; all of them ended | Wait OperationsRunning; ForgetOperations |
@@ -78,7 +78,10 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
     }
     let rest = match &desired.rest {
         Ok(rest) => rest,
-        Err(block) => return Decision::Blocked(block.clone()),
+        Err(block) => {
+            let keep_alive = branch::keep_alive(desired, observed, now);
+            return keep_alive.unwrap_or_else(|| Decision::Blocked(block.clone()));
+        }
     };
     if !desired.has_finalizer {
         return Decision::Act(Action::AddFinalizer);

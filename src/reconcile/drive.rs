@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{Action as _, Decision, Error, Pass, PassReport, Subject, Verdict};
 
 /// More steps than any honest convergence needs; a pass that uses them up is going in circles.
-const STEP_BUDGET: usize = 48;
+const STEP_BUDGET: usize = 128;
 
 /// Runs one pass: observes, decides and acts until there is nothing more to do at once, then writes the status.
 ///

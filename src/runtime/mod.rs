@@ -152,12 +152,12 @@ async fn operate(
         databases.clone(),
         shared.clone(),
     );
-    let migration = Controller::new(
-        MIGRATIONS,
-        migration_kind,
-        migrations.clone(),
-        shared.clone(),
-    );
+    // a run may last half an hour: it must not keep anybody else waiting for a turn
+    let runs = Shared {
+        admission: Admission::new(config.max_concurrent_passes.get()),
+        ..shared.clone()
+    };
+    let migration = Controller::new(MIGRATIONS, migration_kind, migrations.clone(), runs.clone());
     let gates = async {
         let _ = databases.wait_until_ready().await;
         readiness.pass(DATABASES);
@@ -167,6 +167,7 @@ async fn operate(
     let stopping = async {
         stop.cancelled().await;
         shared.admission.close();
+        runs.admission.close();
     };
     let running: Vec<BoxFuture<'_, ()>> = vec![
         Box::pin(database.run(database_events, wake.database_requests(), databases_gone)),

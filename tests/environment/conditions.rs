@@ -109,7 +109,8 @@ async fn conditions_tell_the_truth_at_every_moment() -> anyhow::Result<()> {
     check(&databases.end(&last_databases).await?, parts, size)?;
     let all_applied = |object: &Object| {
         let files = object.at("/spec/source/inline").as_array().map(Vec::len);
-        object.at("/status/applied/count").as_u64() == files.and_then(|count| count.try_into().ok())
+        object.at("/status/applied/count").as_u64()
+            == files.and_then(|count| u64::try_from(count).ok())
     };
     let parts: &[&str] = &["SourceReady", "Planned", "Applied"];
     check(&migrations.end(&last_migrations).await?, parts, all_applied)

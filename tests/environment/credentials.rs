@@ -154,7 +154,7 @@ async fn is_allowed(session: &mut PgConnection, sql: &str, allowed: bool) -> any
     let code = result
         .as_ref()
         .err()
-        .and_then(sqlx::Error::as_database_error)
+        .and_then(|error| error.as_database_error())
         .and_then(sqlx::error::DatabaseError::code);
     match (&result, allowed) {
         (Ok(_), true) => Ok(()),

@@ -120,7 +120,8 @@ async fn a_namespace_goes_with_its_branches_while_the_key_is_remembered() -> any
     tenant.namespace_gone().await?;
     ensure!(branch_exists(&tenant, &live).await?);
     ensure!(!branch_exists(&tenant, &preview).await?);
-    ensure!(operator.counter(LEFT_BEHIND).await? == 0);
+    let left = operator.counter(LEFT_BEHIND).await?;
+    ensure!(left == 0, "{left} branches are said to be left behind");
     Ok(())
 }
 
@@ -136,7 +137,8 @@ async fn a_namespace_without_its_key_goes_and_tells_what_it_left_behind() -> any
     tenant.namespace_gone().await?;
     ensure!(branch_exists(&tenant, &live).await?);
     ensure!(branch_exists(&tenant, &preview).await?);
-    ensure!(operator.counter(LEFT_BEHIND).await? == 1);
+    let left = operator.counter(LEFT_BEHIND).await?;
+    ensure!(left == 1, "{left} branches are said to be left behind");
     let name = format!("preview/{}/pr-7", tenant.namespace());
     let log = operator.log()?;
     ensure!(

@@ -3,7 +3,8 @@
 use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
+use sepulki::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 use testkit::operator::{Object, Platform, Tenant, eventually};
 
@@ -74,7 +75,7 @@ async fn a_lease_is_set_renewed_and_ended() -> anyhow::Result<()> {
     let preview = tenant.database("pr-7");
     let object = preview.ready().await?;
     let left = expiry(&neon_branch(&tenant, &object).await?)?.context("no lease on a preview")?;
-    let hours = left.duration_since(Timestamp::now()).as_hours();
+    let hours = left.duration_since(SystemClock.now()).as_hours();
     ensure!((70..=72).contains(&hours), "{hours} hours");
 
     preview
@@ -90,7 +91,9 @@ async fn a_lease_is_set_renewed_and_ended() -> anyhow::Result<()> {
             object.says("Ready", "True", "Suspended")
         })
         .await?;
-    let nearly_over = Timestamp::now().checked_add(SignedDuration::from_mins(50))?;
+    let nearly_over = SystemClock
+        .now()
+        .checked_add(SignedDuration::from_mins(50))?;
     let path = format!(
         "/projects/{}/branches/{}",
         tenant.project(),
@@ -100,7 +103,7 @@ async fn a_lease_is_set_renewed_and_ended() -> anyhow::Result<()> {
     tenant.platform().neon().patch(&path, body).await?;
     // Somebody changed it on Neon, which tells nobody: the operator is asked to look until its listing is new enough.
     eventually("the lease is renewed", async || {
-        preview.touch(&Timestamp::now().to_string()).await?;
+        preview.touch(&SystemClock.now().to_string()).await?;
         let left = minutes_left(&tenant, &object).await?;
         Ok(left.filter(|left| *left >= 100).map(drop))
     })
@@ -190,7 +193,7 @@ async fn what_belongs_to_others_is_named_and_left_alone() -> anyhow::Result<()> 
     }))?;
     tenant
         .secrets()
-        .create(&PostParams::default(), &foreign)
+        .create(&kube::api::PostParams::default(), &foreign)
         .await?;
     shop::apply(&tenant, &[shop::small("live", "production", None)]).await?;
     tenant.database("live").ready().await?;
@@ -255,7 +258,7 @@ fn expiry(branch: &Value) -> anyhow::Result<Option<Timestamp>> {
 
 async fn minutes_left(tenant: &Tenant<'_>, object: &Object) -> anyhow::Result<Option<i64>> {
     let expiry = expiry(&neon_branch(tenant, object).await?)?;
-    Ok(expiry.map(|at| at.duration_since(Timestamp::now()).as_mins()))
+    Ok(expiry.map(|at| at.duration_since(SystemClock.now()).as_mins()))
 }
 
 /// Waits until Neon says that the branch expires within so many minutes.

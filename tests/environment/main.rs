@@ -6,10 +6,6 @@
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "a whole system runs by the clock on the wall"
-)]
 
 mod at_rest;
 mod conditions;

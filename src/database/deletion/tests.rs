@@ -96,7 +96,12 @@ fn taken_over(desired: &mut Desired, observed: &mut Observed, by_id: Option<&str
 /// Rows 1 to 3: what needs nobody.
 fn letting_go() -> Vec<Case> {
     let release = || Act(Action::ReleaseFinalizer);
-    let retain = |d: &mut Desired| d.deletion_policy = Some(DeletionPolicy::Retain);
+    let retain = |d: &mut Desired, o: &mut Observed| {
+        d.deletion_policy = Some(DeletionPolicy::Retain);
+        recorded(o).expiry_time = None;
+        seen(o).expires_at = None;
+    };
+    let leased = |d: &mut Desired| d.deletion_policy = Some(DeletionPolicy::Retain);
     let keep = || Act(Action::KeepSecret("it".into()));
     vec![
         case(1, "finalizer gone", |d, _| d.has_finalizer = false, Gone),
@@ -110,12 +115,12 @@ fn letting_go() -> Vec<Case> {
             },
             release(),
         ),
-        case(3, "Retain", |d, _| retain(d), release()),
+        case(3, "Retain", |d, o| retain(d, o), release()),
         case(
             3,
             "Retain without a key",
             |d, o| {
-                retain(d);
+                retain(d, o);
                 o.key = missing();
             },
             release(),
@@ -124,7 +129,7 @@ fn letting_go() -> Vec<Case> {
             3,
             "Retain with a Secret that would go",
             |d, o| {
-                retain(d);
+                retain(d, o);
                 o.secrets = [("it".to_owned(), secret(true, true))].into();
             },
             keep(),
@@ -133,7 +138,7 @@ fn letting_go() -> Vec<Case> {
             3,
             "Retain with a Secret that stays",
             |d, o| {
-                retain(d);
+                retain(d, o);
                 o.secrets = [("it".to_owned(), secret(true, false))].into();
             },
             release(),
@@ -142,10 +147,34 @@ fn letting_go() -> Vec<Case> {
             3,
             "Retain with somebody else's Secret",
             |d, o| {
-                retain(d);
+                retain(d, o);
                 o.secrets = [("it".to_owned(), secret(false, true))].into();
             },
             release(),
+        ),
+        case(
+            3,
+            "Retain with a lease that would run out",
+            |d, _| leased(d),
+            Act(Action::EndLease),
+        ),
+        case(
+            3,
+            "Retain with a lease that has just been ended",
+            |d, o| {
+                leased(d);
+                seen(o).expires_at = None;
+            },
+            release(),
+        ),
+        case(
+            3,
+            "Retain with a lease that nobody can end",
+            |d, o| {
+                leased(d);
+                o.key = missing();
+            },
+            Act(Action::LeaveBehind("preview/team/it".into())),
         ),
         case(
             3,
@@ -154,6 +183,7 @@ fn letting_go() -> Vec<Case> {
                 if let Some(effective) = &mut o.recorded.effective {
                     effective.deletion_policy = DeletionPolicy::Retain;
                 }
+                recorded(o).expiry_time = None;
             },
             release(),
         ),

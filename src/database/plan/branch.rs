@@ -120,7 +120,7 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
             SOON,
         ));
     }
-    lease(rest, recorded, branch, now)
+    lease(rest.lease, recorded, branch, now)
         .or_else(|| desired.suspend.then_some(Decision::Suspended(RECHECK)))
         .or_else(|| protection(rest, branch))
         .or_else(|| {
@@ -249,12 +249,27 @@ fn missing(desired: &Desired, recorded: &BranchStatus, now: Timestamp) -> Next {
     block(Reason::BranchMissing, message)
 }
 
+/// Row 3: a lease that is renewed while the rest of the spec waits for a person.
+pub(super) fn keep_alive(desired: &Desired, observed: &Observed, now: Timestamp) -> Stage {
+    let recorded = observed.recorded.branch.as_ref()?;
+    let branch = observed.branch.known()?;
+    let mine = desired.has_finalizer && observed.older_rival.is_none();
+    let next = lease(desired.lease, recorded, branch, now)?;
+    let renews = matches!(next, Decision::Act(Action::RenewLease(_)));
+    (mine && renews && branch.expires_at.is_some()).then_some(next)
+}
+
 /// Row 15. Works while suspended, too: a lease that runs out would destroy the branch.
-fn lease(rest: &Rest, recorded: &BranchStatus, branch: &Branch, now: Timestamp) -> Stage {
+fn lease(
+    lease: Option<SignedDuration>,
+    recorded: &BranchStatus,
+    branch: &Branch,
+    now: Timestamp,
+) -> Stage {
     if recorded.taken_over {
         return None;
     }
-    match (rest.lease, branch.expires_at) {
+    match (lease, branch.expires_at) {
         (None, None) => None,
         (None, Some(_)) => Some(Decision::Act(Action::EndLease)),
         (Some(lease), None) => Some(Decision::Act(Action::RenewLease(lease))),

@@ -127,3 +127,22 @@ fn a_short_lease_is_looked_at_before_it_ends() {
     assert_eq!(look_again(short, false), Duration::from_secs(20));
     assert_eq!(look_again(short, true), Duration::from_secs(20));
 }
+
+#[test]
+fn a_mistake_in_the_spec_does_not_let_the_lease_run_out() {
+    let lease = SignedDuration::from_hours(72);
+    let mut desired = desired(Environment::Preview);
+    let mut observed = settled(&desired);
+    desired.rest = Err(Block {
+        reason: Reason::InvalidSpec,
+        message: "spec.roles: x".into(),
+    });
+    let mut answer_at = |left: SignedDuration| {
+        seen(&mut observed).expires_at = Some(now() + left);
+        answer(plan::decide(&desired, &observed, now()))
+    };
+    let renewed = Answer::Act(Action::RenewLease(lease));
+    assert_eq!(answer_at(SignedDuration::from_hours(47)), renewed);
+    let blocked = Answer::Blocked(Reason::InvalidSpec);
+    assert_eq!(answer_at(SignedDuration::from_hours(72)), blocked);
+}
