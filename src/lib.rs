@@ -32,8 +32,8 @@
 //!
 //! # Who decides what
 //!
-//! * What decides to create a branch: [`database::plan`]. What creates it: `database::act`.
-//! * What writes the Secret: `database::contents`, made by [`database::credentials`].
+//! * What decides to create a branch: [`database::plan`]. What creates it: `database::act::on_neon`.
+//! * What writes the Secret: `database::act::secrets`; what it holds: [`database::credentials`].
 //! * What splits SQL: `engine::sql`. What retries a 423: `neon::pacing`.
 
 pub mod admin;

@@ -1,7 +1,9 @@
 //! Takes one action about a NeonDatabase, against one system. What is created can be found again by its name, its mark
-//! or an id in the status; what happens inside of the branch is in [`super::contents`].
+//! or an id in the status; what happens inside of the branch is in [`contents`].
 
+mod contents;
 mod on_neon;
+mod secrets;
 
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use super::action::Action;
 use super::credentials::without_owner;
 use super::desired::{Desired, Rest};
 use super::observe::{Observed, incarnation};
-use super::{Databases, Pass, contents};
+use super::{Databases, Pass};
 use crate::api::{
     BRANCH_FINALIZER, BranchStatus, Credentials, DatabaseStatus, NeonDatabaseStatus, Reason,
 };
@@ -115,7 +117,7 @@ pub(super) async fn act(
         }
         Action::PublishCredentials(role) => {
             let _lock = context.lock(context.branch()?.as_str())?;
-            contents::publish(&context, pass, role).await
+            secrets::publish(&context, pass, role).await
         }
         Action::WithdrawSecret(name) | Action::KeepSecret(name) => {
             context.secret(action, name, pass).await

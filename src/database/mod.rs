@@ -5,13 +5,12 @@
 //! | `desired` (with `profile`, `mark`) | what is asked? pure |
 //! | `observe` (with `checked`) | what is? |
 //! | `plan` (with `deletion`, `action`) | what next? pure; opens with the decision table |
-//! | `act` (with `contents`, `credentials`) | do it |
+//! | `act` (with `on_neon`, `contents`, `secrets`, and `credentials`) | do it |
 //! | `status` | how does it stand? pure |
 
 mod act;
 pub mod action;
 mod checked;
-mod contents;
 pub mod credentials;
 pub mod deletion;
 pub mod desired;

@@ -1,0 +1,175 @@
+//! Writes the connection Secrets: makes the login work, proves that it does, publishes. Runs under the branch lock.
+
+use rand::distr::{Alphanumeric, SampleString};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Context, Pass};
+use crate::api::{ConnectionSecretStatus, NeonDatabaseStatus, Reason};
+use crate::database::credentials::{Form, Found, login_in, password_in, pooled_host};
+use crate::postgres::Target;
+use crate::reconcile::{Class, Error};
+use crate::world::{NewLogin, at_cluster, at_postgres};
+
+/// Long enough that guessing is hopeless: 32 characters of 62 are 190 bits; Neon asks for 60.
+const PASSWORD_LENGTH: usize = 32;
+
+/// Makes the role's login work, proves it, and writes every Secret of the role.
+pub(super) async fn publish(
+    context: &Context<'_>,
+    pass: &mut Pass,
+    role: &str,
+) -> Result<(), Error> {
+    let manager = context.manager().await?;
+    let mark = context.login_mark()?;
+    let contents = &context.kind.world.contents;
+    let login = contents
+        .choose_login(&manager, role, &mark)
+        .await
+        .map_err(at_postgres)?;
+    if let Some(recorded) = pass
+        .status
+        .roles
+        .iter_mut()
+        .find(|recorded| recorded.name == role)
+    {
+        recorded.login = Some(login.clone());
+    }
+    let forms = forms(context, &pass.status, role)?;
+    let password = if let Some(password) = usable_password(context, &forms).await? {
+        password
+    } else {
+        let password =
+            SecretString::from(Alphanumeric.sample_string(&mut rand::rng(), PASSWORD_LENGTH));
+        let new = NewLogin {
+            group: role.to_owned(),
+            login,
+            mark,
+            password: password.clone(),
+        };
+        contents
+            .set_login(&manager, &new)
+            .await
+            .map_err(at_postgres)?;
+        password
+    };
+    for form in forms {
+        prove(context, &form, &password).await?;
+        context
+            .kind
+            .world
+            .cluster
+            .apply_secret(&form.secret(&password))
+            .await
+            .map_err(at_cluster)?;
+        context
+            .kind
+            .checked
+            .remember(&context.desired.uid, &form, context.now);
+        let secrets = &mut pass.status.connection_secrets;
+        secrets.retain(|secret| secret.name != form.name);
+        secrets.push(ConnectionSecretStatus {
+            name: form.name.clone(),
+            role: role.to_owned(),
+            database: form.database.clone(),
+            login: form.login.clone(),
+        });
+    }
+    Ok(())
+}
+
+fn forms(
+    context: &Context<'_>,
+    status: &NeonDatabaseStatus,
+    role: &str,
+) -> Result<Vec<Form>, Error> {
+    let wanted = context
+        .rest()?
+        .secrets
+        .iter()
+        .filter(|secret| secret.role == role);
+    wanted
+        .map(|secret| {
+            let form = context.kind.form(context.desired, status, secret);
+            form.ok_or_else(|| {
+                Error::conflict(format!(
+                    "nothing is decided yet about the Secret {}",
+                    secret.name
+                ))
+            })
+        })
+        .collect()
+}
+
+/// The password in a Secret of the same login that is ours and works: another Secret of the role was lost, or anything
+/// else about it changed. Applications that run need not reconnect because somebody edited a host name.
+async fn usable_password(
+    context: &Context<'_>,
+    forms: &[Form],
+) -> Result<Option<SecretString>, Error> {
+    let cluster = &context.kind.world.cluster;
+    for form in forms {
+        let Some(secret) = cluster
+            .secret(&form.namespace, &form.name)
+            .await
+            .map_err(at_cluster)?
+        else {
+            continue;
+        };
+        let found = Found::of(&secret, &form.object, &form.uid);
+        if !found.ours || login_in(&secret).as_ref() != Some(&form.login) {
+            continue;
+        }
+        let Some(password) = password_in(&secret) else {
+            continue;
+        };
+        let target = context.target(form, &form.host, &password);
+        if context
+            .kind
+            .world
+            .contents
+            .accepts(&target)
+            .await
+            .map_err(at_postgres)?
+        {
+            return Ok(Some(password));
+        }
+    }
+    Ok(None)
+}
+
+/// What is published works at the moment it is published, direct and pooled.
+async fn prove(context: &Context<'_>, form: &Form, password: &SecretString) -> Result<(), Error> {
+    for host in [form.host.clone(), pooled_host(&form.host)] {
+        let target = context.target(form, &host, password);
+        if !context
+            .kind
+            .world
+            .contents
+            .accepts(&target)
+            .await
+            .map_err(at_postgres)?
+        {
+            let message = format!(
+                "the new credentials of {} do not work at {host} yet",
+                form.login
+            );
+            return Err(Error::new(
+                Class::Transient,
+                Reason::DatabaseUnavailable,
+                message,
+            ));
+        }
+    }
+    Ok(())
+}
+
+impl Context<'_> {
+    fn target(&self, form: &Form, host: &str, password: &SecretString) -> Target {
+        self.target_of(
+            host,
+            &form.database,
+            &form.login,
+            password.expose_secret().into(),
+        )
+    }
+}
