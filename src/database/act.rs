@@ -6,6 +6,7 @@ mod on_neon;
 mod secrets;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::sync::Arc;
 
 use super::action::Action;
@@ -63,7 +64,7 @@ pub(super) async fn act(
             Ok(())
         }
         Action::ClaimBranch(branch) => {
-            pass.status.branch = Some(context.claim(branch));
+            context.record_branch(&mut pass.status, branch);
             Ok(())
         }
         Action::ForgetBranch => {
@@ -76,6 +77,10 @@ pub(super) async fn act(
         }
         Action::RecordDatabase { name, owner } => {
             record_database(&mut pass.status, name, owner);
+            Ok(())
+        }
+        Action::AnnounceBranch => {
+            pass.status.branch_request_time = Some(Time(now));
             Ok(())
         }
         Action::CreateBranch(parent) => context.create_branch(pass, parent).await,

@@ -17,6 +17,8 @@ pub enum Action {
     Resolve(Effective),
     /// Record this branch as ours.
     ClaimBranch(Branch),
+    /// Record that Neon is about to be asked for a branch.
+    AnnounceBranch,
     /// Fork a branch off this one.
     CreateBranch(BranchId),
     /// Drop a branch that is gone from the record, so that it is made again.
@@ -76,6 +78,7 @@ impl crate::reconcile::Action for Action {
             Self::ForgetOperations => "ForgetOperations",
             Self::Resolve(_) => "Resolve",
             Self::ClaimBranch(_) => "ClaimBranch",
+            Self::AnnounceBranch => "AnnounceBranch",
             Self::CreateBranch(_) => "CreateBranch",
             Self::ForgetBranch => "ForgetBranch",
             Self::RecordIncarnation => "RecordIncarnation",
@@ -105,7 +108,7 @@ impl crate::reconcile::Action for Action {
                 "getting ready".to_owned()
             }
             Self::ClaimBranch(branch) => format!("taking up the branch {}", branch.name),
-            Self::CreateBranch(_) => "creating the branch".to_owned(),
+            Self::AnnounceBranch | Self::CreateBranch(_) => "creating the branch".to_owned(),
             Self::ForgetBranch => "the branch is gone and is made again".to_owned(),
             Self::RecordIncarnation => "the branch was reset or restored".to_owned(),
             Self::RenewLease(_) | Self::EndLease => "renewing the lease".to_owned(),

@@ -9,7 +9,7 @@
 //! | 5 | … the key is missing; refused; the project unknown | Wait KeyNotFound; Blocked |
 //! | 6 | … the branch is somebody else's | ReleaseFinalizer |
 //! | 7 | … the branch is there: protected; has children; a migration runs; else | Wait; Wait; Wait; DeleteBranch |
-//! | 8 | … the branch may be too new to be listed | Wait OperationsRunning |
+//! | 8 | … the branch may be too new to be listed, or was asked for and no answer came | Wait OperationsRunning |
 //! | 9 | … the branch is gone: Secrets of ours; none | WithdrawSecret; ReleaseFinalizer |
 //!
 //! Once we have deleted a branch that we made, it is no longer recorded, so that row 8 is only for those that we did not.
@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use super::action::Action;
 use super::desired::Desired;
 use super::observe::{Key, Observed};
-use super::plan::{LATER, block, may_be_unlisted, wait};
+use super::plan::{LATER, block, may_be_unlisted, may_still_come, wait};
 use crate::api::{DeletionPolicy, Reason};
 use crate::neon::Branch;
 use crate::reconcile::{Decision, Fact};
@@ -69,6 +69,10 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decisio
                 );
             }
         },
+        None if observed.marked.is_none() && may_still_come(observed, now) => {
+            let message = format!("Neon was asked for the branch {name} and may still make it");
+            return wait(Reason::OperationsRunning, message, LISTED);
+        }
         None => observed.marked.as_ref(),
     };
     match branch {

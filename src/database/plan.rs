@@ -15,7 +15,7 @@
 //! |   | resolved, but renamed before the branch was made | Resolve |
 //! | 8 | no branch recorded, own: a branch bears our mark | ClaimBranch |
 //! | 9 | no branch recorded, to take over: missing; somebody else's; free | Blocked BranchNotFound; Blocked BranchClaimed; ClaimBranch |
-//! | 10 | no branch recorded, own: name taken; parent missing or not ready; else | Blocked BranchNameConflict; Wait; CreateBranch |
+//! | 10 | no branch recorded, own: name taken; parent missing or not ready; else | Blocked BranchNameConflict; Wait; AnnounceBranch, CreateBranch |
 //! | 11 | branch recorded but gone: just made; suspended; disposable; else | Wait; Suspended; ForgetBranch; Blocked BranchMissing |
 //! | 12 | an older object holds the same branch | Blocked BranchClaimed |
 //! | 13 | another incarnation than recorded | RecordIncarnation |
@@ -50,7 +50,7 @@ use super::observe::{Key, Observed};
 use crate::api::Reason;
 use crate::reconcile::{Block, Decision, Wait};
 
-pub use branch::may_be_unlisted;
+pub use branch::{may_be_unlisted, may_still_come};
 pub use inside::requested;
 
 /// How soon to look again at something Neon is busy with.

@@ -1,6 +1,7 @@
 //! What holds of decisions and statuses whatever is asked and whatever is known.
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
@@ -302,8 +303,16 @@ impl Inside {
 }
 
 fn situation() -> impl Strategy<Value = (Desired, Observed, Timestamp)> {
-    (desired().prop_flat_map(observed), 0..400_000_i64)
-        .prop_map(|((desired, observed), now)| (desired, observed, at(now)))
+    let asked_for = prop::option::of(0..200_i64);
+    (desired().prop_flat_map(observed), 0..400_000_i64, asked_for).prop_map(
+        |((desired, mut observed), now, asked_for)| {
+            if observed.recorded.branch.is_none() {
+                let asked = asked_for.map(|seconds_ago| Time(at(now - seconds_ago)));
+                observed.recorded.branch_request_time = asked;
+            }
+            (desired, observed, at(now))
+        },
+    )
 }
 
 fn decided(desired: &Desired, observed: &Observed, now: Timestamp) -> Option<Action> {
@@ -337,6 +346,7 @@ fn rests_on_facts(action: &Action, observed: &Observed) -> bool {
             .parent
             .known()
             .is_some_and(|parent| parent.ready && parent.branch.as_ref() == Some(id)),
+        Action::AnnounceBranch => observed.parent.known().is_some_and(|parent| parent.ready),
         Action::ForgetBranch => observed.branch.is_absent(),
         Action::DeleteBranch(id) => {
             let seen = match observed.recorded.branch {
@@ -473,7 +483,7 @@ fn the_situations_reach_every_decision() {
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
     let mut reached = std::collections::BTreeSet::new();
-    for _ in 0..5_000 {
+    for _ in 0..20_000 {
         let (desired, observed, now) = situation().new_tree(&mut runner).unwrap().current();
         let decision = plan::decide(&desired, &observed, now);
         reached.insert(match &decision {
@@ -490,6 +500,7 @@ fn the_situations_reach_every_decision() {
         "ForgetOperations",
         "Resolve",
         "ClaimBranch",
+        "AnnounceBranch",
         "CreateBranch",
         "ForgetBranch",
         "RecordIncarnation",

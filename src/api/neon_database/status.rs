@@ -25,6 +25,10 @@ pub struct NeonDatabaseStatus {
     /// What was resolved once and is not moved by a later change of profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effective: Option<Effective>,
+    /// When Neon was last asked to make the branch, until it is recorded: the answer may have been lost, and the branch may
+    /// still come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch_request_time: Option<Time>,
     /// The branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<BranchStatus>,
@@ -69,6 +73,7 @@ impl Default for NeonDatabaseStatus {
             observed_generation: unobserved(),
             conditions: Vec::new(),
             effective: None,
+            branch_request_time: None,
             branch: None,
             endpoint: None,
             databases: Vec::new(),

@@ -3,6 +3,7 @@
 #![expect(clippy::too_many_lines, reason = "a table, one entry after the other")]
 
 use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::*;
@@ -72,6 +73,11 @@ fn secret(ours: bool, owned: bool) -> Fact<Found> {
 
 fn missing() -> Key {
     Key::Missing("no key".into())
+}
+
+fn asked_for(observed: &mut Observed, seconds_ago: i64) {
+    let time = now() - SignedDuration::from_secs(seconds_ago);
+    observed.recorded.branch_request_time = Some(Time(time));
 }
 
 fn unmade(desired: &Desired) -> Observed {
@@ -321,6 +327,34 @@ fn deleting() -> Vec<Case> {
                 recorded(o).created_time.0 = now() - SignedDuration::from_secs(30);
             },
             Wait(Reason::OperationsRunning),
+        ),
+        case(
+            8,
+            "asked for a moment ago, and no answer came",
+            |d, o| {
+                *o = unmade(d);
+                asked_for(o, 119);
+            },
+            Wait(Reason::OperationsRunning),
+        ),
+        case(
+            8,
+            "asked for so long ago that it would be there",
+            |d, o| {
+                *o = unmade(d);
+                asked_for(o, 120);
+            },
+            Act(Action::ReleaseFinalizer),
+        ),
+        case(
+            7,
+            "asked for a moment ago, and there it is",
+            |d, o| {
+                *o = unmade(d);
+                asked_for(o, 1);
+                o.marked = Some(a_branch("br-it", "preview/team/it"));
+            },
+            delete(),
         ),
         case(
             9,

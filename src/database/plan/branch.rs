@@ -12,6 +12,13 @@ use crate::reconcile::{Block, Decision, Fact};
 /// A branch that was made this recently may be missing from a listing that lags behind.
 const LISTING_LAG: SignedDuration = SignedDuration::from_secs(60);
 
+/// How long an announcement is good for: a branch is asked for at once, or announced anew.
+const ANNOUNCED: SignedDuration = SignedDuration::from_secs(30);
+
+/// A branch that was asked for this recently may still come, though no answer did: a request is given up after a minute,
+/// and what it brought about may be missing from a listing that lags behind.
+const UNANSWERED: SignedDuration = SignedDuration::from_secs(120);
+
 /// A lease is renewed when this much of it has passed, or half of it where it is shorter.
 const LEASE_RENEWAL: SignedDuration = SignedDuration::from_hours(24);
 
@@ -89,7 +96,7 @@ fn default_parent(desired: &Desired, observed: &Observed) -> Result<ParentBranch
 /// Rows 8 to 27.
 pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: Timestamp) -> Stage {
     let recorded = match (&observed.recorded.branch, &observed.branch) {
-        (None, _) => return Some(first_branch(desired, observed)),
+        (None, _) => return Some(first_branch(desired, observed, now)),
         (Some(recorded), Fact::Absent) => return Some(missing(desired, recorded, now)),
         (Some(_), Fact::Unknown) => {
             return Some(wait(
@@ -136,7 +143,7 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
 }
 
 /// Rows 8 to 10: which branch is to be ours.
-fn first_branch(desired: &Desired, observed: &Observed) -> Next {
+fn first_branch(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
     let Some(effective) = &observed.recorded.effective else {
         return wait(Reason::Progressing, "nothing is resolved yet", SOON);
     };
@@ -167,7 +174,11 @@ fn first_branch(desired: &Desired, observed: &Observed) -> Next {
         ),
         Fact::Absent => wait(Reason::ParentNotFound, parent_missing(effective), LATER),
         Fact::Known(parent) => match &parent.branch {
-            Some(id) if parent.ready => Decision::Act(Action::CreateBranch(id.clone())),
+            Some(id) if parent.ready => Decision::Act(if was_asked_for(observed, ANNOUNCED, now) {
+                Action::CreateBranch(id.clone())
+            } else {
+                Action::AnnounceBranch
+            }),
             Some(_) | None => wait(
                 Reason::ParentNotReady,
                 format!("the parent {} is not ready", parent.name),
@@ -175,6 +186,17 @@ fn first_branch(desired: &Desired, observed: &Observed) -> Next {
             ),
         },
     }
+}
+
+fn was_asked_for(observed: &Observed, within: SignedDuration, now: Timestamp) -> bool {
+    let asked = observed.recorded.branch_request_time.as_ref();
+    asked.is_some_and(|asked| now.duration_since(asked.0) < within)
+}
+
+/// Whether a branch that is not recorded may still come.
+#[must_use]
+pub fn may_still_come(observed: &Observed, now: Timestamp) -> bool {
+    was_asked_for(observed, UNANSWERED, now)
 }
 
 fn parent_missing(effective: &Effective) -> String {
