@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::credentials::Found;
 use super::deletion;
 use super::desired::{Desired, Rest};
-use super::{Databases, Pass};
+use super::{Databases, Pass, max_age};
 use crate::api::NeonDatabaseStatus;
 use crate::cluster::NamespaceState;
 use crate::neon::{Branch, BranchId, Database, Endpoint};
@@ -181,7 +181,8 @@ pub(super) async fn observe(
         Observed::nothing(pass.status.clone(), kind.world.settings.snapshot_interval);
     if desired.deleting {
         contents::secrets(kind, desired, &mut observed, now).await?;
-        if !deletion::deletes(desired, &observed) && !deletion::runs_out(&observed) {
+        let keeps = !deletion::deletes(desired, &observed) && !deletion::runs_out(&observed);
+        if keeps || deletion::is_abandoned(desired, &observed) {
             return Ok(observed);
         }
         let namespace = kind
@@ -200,11 +201,9 @@ pub(super) async fn observe(
     branches::branches(kind, desired, &others, &listing, &mut observed);
     if !desired.deleting {
         contents::contents(account.api.as_ref(), desired, &listing, &mut observed).await?;
-        if desired
-            .rest
-            .as_ref()
-            .is_ok_and(|rest| observed.contents_are_as_asked(rest))
-        {
+        let as_asked = |rest: &Rest| observed.contents_are_as_asked(rest);
+        let over = max_age::end(desired, &observed).is_some_and(|end| end <= now);
+        if over || desired.rest.as_ref().is_ok_and(as_asked) {
             contents::secrets(kind, desired, &mut observed, now).await?;
         }
     }
