@@ -26,9 +26,9 @@ pub use neon_database::{
     Credentials, DatabaseSpec, DatabaseStatus, DeletionPolicy, Effective, EndpointStatus,
     Environment, ExistingBranch, ExtensionSpec, ExtensionStatus, ExternalDeletion,
     ExternalDeletionAction, NeonDatabase, NeonDatabaseSpec, NeonDatabaseStatus, OperationStatus,
-    ParentBranch, RoleSpec, RoleStatus,
+    ParentBranch, PublishAfter, PublishSpec, RoleSpec, RoleStatus,
 };
-pub use refs::{DatabaseRef, SecretKeyRef};
+pub use refs::{DatabaseRef, MigrationRef, SecretKeyRef};
 pub use sepulki_migration::{
     AppliedStatus, AppliedTo, BundleStatus, ConfigMapSource, CurrentStatus, HistoryEntry,
     InlineFile, LastError, LedgerSpec, MigrationSource, ObjectNameRef, PendingStatus,

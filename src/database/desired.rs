@@ -78,6 +78,8 @@ pub struct Rest {
     pub roles: Vec<Role>,
     /// Secrets to be out.
     pub secrets: Vec<WantedSecret>,
+    /// Names of SepulkiMigrations that have to be applied before a Secret comes out for the first time.
+    pub publish_after: Vec<String>,
 }
 
 /// A value and whether the spec says it.
@@ -267,7 +269,17 @@ fn rest(
         secrets: wanted_secrets(spec, &databases, &roles, object)?,
         databases,
         roles,
+        publish_after: publish_after(spec),
     })
+}
+
+fn publish_after(spec: &NeonDatabaseSpec) -> Vec<String> {
+    let publish = spec.publish.iter();
+    let after = publish.filter_map(|publish| publish.after.as_ref());
+    after
+        .flat_map(|after| &after.migration_refs)
+        .map(|migration| migration.name.0.clone())
+        .collect()
 }
 
 fn database(spec: &crate::api::DatabaseSpec) -> Database {

@@ -32,7 +32,7 @@
 //! | 22 | … passwords still the parent's | ResetPassword, RetireLogins |
 //! | 23 | … else | PrepareContents |
 //! | 24 | a Secret of that name is somebody else's | Blocked SecretConflict |
-//! | 25 | a Secret missing or not current | PublishCredentials |
+//! | 25 | a Secret missing or not current, and not held back for a migration | PublishCredentials |
 //! | 26 | a Secret is out that is no longer asked for | WithdrawSecret |
 //! | 27 | else | Settled |
 //!

@@ -125,6 +125,7 @@ struct Surroundings {
     rival: bool,
     branch_free: bool,
     children: Vec<String>,
+    held_back_for: Vec<String>,
 }
 
 prop_compose! {
@@ -139,11 +140,13 @@ prop_compose! {
         rival in prop::bool::weighted(0.1),
         branch_free in prop::bool::weighted(0.8),
         children in 0..2_usize,
+        held_back in prop::bool::weighted(0.2),
     ) -> Surroundings {
         Surroundings {
             key, namespace_going, rival, branch_free,
             operations: ended.into_iter().map(|ended| Operation { action: "x".into(), ended }).collect(),
             candidates: (0..candidates).map(|n| format!("c{n}")).collect(),
+            held_back_for: held_back.then(|| "m".to_owned()).into_iter().collect(),
             children: (0..children).map(|n| format!("k{n}")).collect(),
         }
     }
@@ -199,6 +202,7 @@ fn observed(desired: Desired) -> impl Strategy<Value = (Desired, Observed)> {
             base.older_rival = around.rival.then(|| "NeonDatabase a/b".to_owned());
             base.branch_free = around.branch_free;
             base.children = around.children;
+            base.held_back_for = around.held_back_for;
             inside.over(&mut base);
             (desired.clone(), base)
         },

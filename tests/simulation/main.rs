@@ -12,6 +12,7 @@ mod asked;
 mod convergence;
 mod database;
 mod deletion;
+mod held_back;
 mod invariants;
 mod matrix;
 mod migration;
