@@ -13,6 +13,7 @@ use super::fixtures::{
     a_branch, a_database, a_parent, at, effective, effective_takeover, fresh, object, recorded,
     settled,
 };
+use super::inherit::Heritage;
 use super::observe::{Existing, Key, Observed, Operation};
 use super::{max_age, plan, status};
 use crate::api::{Credentials, DeletionPolicy, Environment};
@@ -81,12 +82,16 @@ prop_compose! {
         reconcile in prop::option::weighted(0.1, Just("now".to_owned())),
         extend in prop::option::weighted(0.1, select(vec!["tomorrow".to_owned(), at(200_000).to_string()])),
         max_age in prop::option::weighted(0.2, 0..400_000_i64),
+        orphan in prop::bool::weighted(0.05),
     ) -> Desired {
         let mut desired = Desired::of(&object(environment, spec), "default");
         desired.deleting = deleting;
         desired.has_finalizer = has_finalizer;
         desired.asked.reconcile = reconcile;
         desired.asked.extend = extend;
+        if orphan {
+            desired.heritage = Heritage::Missing("mother".to_owned());
+        }
         if desired.max_age.is_some() {
             desired.max_age = max_age.map(SignedDuration::from_secs).or(desired.max_age);
         }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::desired::{Desired, Rest, SuspendAfter};
+use super::inherit::Heritage;
 use super::observe::Observed;
 use crate::api::{
     ConditionType, EndpointStatus, NeonDatabaseStatus, Reason, condition, set_condition,
@@ -187,6 +188,7 @@ fn parts(
     };
     let as_asked = rest.is_some_and(|rest| observed_digest(status, rest));
     let databases = match rest {
+        Some(_) if matches!(desired.heritage, Heritage::Missing(_)) => no(),
         Some(rest) if rest.databases.is_empty() => {
             yes(Reason::NotRequired, "no database is listed".to_owned())
         }
@@ -194,6 +196,7 @@ fn parts(
         Some(_) | None => no(),
     };
     let credentials = match rest {
+        Some(_) if matches!(desired.heritage, Heritage::Missing(_)) => no(),
         Some(rest) if rest.secrets.is_empty() => {
             yes(Reason::NotRequired, "no Secret is asked for".to_owned())
         }

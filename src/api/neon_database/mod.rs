@@ -86,7 +86,8 @@ pub struct NeonDatabaseSpec {
     /// The read-write compute. Default: what the environment's profile says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compute: Option<ComputeSpec>,
-    /// Databases of the branch. Without any, nothing inside the branch is managed. One that leaves the list stays.
+    /// Databases of the branch. Default: those of the parent where that is a NeonDatabase, together with its roles;
+    /// otherwise none, and nothing inside the branch is managed. One that leaves the list stays.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
