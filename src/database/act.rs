@@ -13,7 +13,7 @@ use super::action::Action;
 use super::credentials::without_owner;
 use super::desired::{Desired, Rest};
 use super::observe::{Observed, incarnation};
-use super::{Databases, Pass, asked};
+use super::{Databases, Pass, asked, reset};
 use crate::api::{
     BRANCH_FINALIZER, BranchStatus, Credentials, DatabaseStatus, EXTEND, NeonDatabaseStatus, Reason,
 };
@@ -54,6 +54,11 @@ pub(super) async fn act(
             extend(pass, until, now);
             Ok(())
         }
+        Action::TakeUpReset(request) => {
+            context.take_up_reset(pass, request);
+            Ok(())
+        }
+        Action::ResetBranch(parent) => context.reset_branch(pass, parent).await,
         Action::ForgetOperations => {
             // what they brought about is not in a listing that is older than they are
             context
@@ -159,6 +164,19 @@ impl Context<'_> {
             account.snapshots.invalidate(&desired.project);
         }
         Ok(())
+    }
+
+    /// Latched before anything is done, so that it is done once.
+    fn take_up_reset(&self, pass: &mut Pass, request: &str) {
+        pass.status.handled.reset = Some(request.to_owned());
+        match reset::problem(self.desired, self.observed, request, self.now) {
+            None => pass.status.reset_time = Some(Time(self.now)),
+            Some(message) => pass.notices.push(Notice {
+                warning: true,
+                reason: Reason::AnnotationIgnored,
+                message,
+            }),
+        }
     }
 
     /// The account of the object's key.
@@ -280,6 +298,7 @@ impl Context<'_> {
             }
         }
         status.content_digest = None;
+        status.reset_time = None;
     }
 }
 

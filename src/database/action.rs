@@ -15,6 +15,10 @@ pub enum Action {
     LookAgain,
     /// Take up that the branch may live longer.
     Extend(String),
+    /// Take up that the branch is to go back to its parent's state.
+    TakeUpReset(String),
+    /// Bring the branch back to the state of this one, its parent.
+    ResetBranch(BranchId),
     /// Drop operations that have ended from the record.
     ForgetOperations,
     /// Record what could destroy or move something, once.
@@ -81,6 +85,8 @@ impl crate::reconcile::Action for Action {
             Self::AddFinalizer => "AddFinalizer",
             Self::LookAgain => "LookAgain",
             Self::Extend(_) => "Extend",
+            Self::TakeUpReset(_) => "TakeUpReset",
+            Self::ResetBranch(_) => "ResetBranch",
             Self::ForgetOperations => "ForgetOperations",
             Self::Resolve(_) => "Resolve",
             Self::ClaimBranch(_) => "ClaimBranch",
@@ -114,6 +120,7 @@ impl crate::reconcile::Action for Action {
                 "getting ready".to_owned()
             }
             Self::LookAgain => "looking at everything anew".to_owned(),
+            Self::TakeUpReset(_) | Self::ResetBranch(_) => "resetting the branch".to_owned(),
             Self::Extend(_) => "changing how long the branch may live".to_owned(),
             Self::ClaimBranch(branch) => format!("taking up the branch {}", branch.name),
             Self::AnnounceBranch | Self::CreateBranch(_) => "creating the branch".to_owned(),

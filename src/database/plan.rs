@@ -24,6 +24,7 @@
 //! | 14 | branch being made | Wait OperationsRunning |
 //! | 15 | lease due or not wanted | RenewLease, EndLease |
 //! | 16 | suspended | Suspended |
+//! |   | a reset is asked for; it was taken up: something in the way; else | TakeUpReset; Wait; ResetBranch |
 //! | 17 | protection differs | Protect |
 //! | 18 | a migration is at work and something is left to do | Wait MigrationRunning |
 //! | 19 | endpoint missing; being made; not as asked | CreateEndpoint; Wait; ResizeCompute |
