@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
     sync::{
         Arc, Mutex as SyncMutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -34,13 +33,18 @@ const RECOVERY_DEADLINE: Duration = Duration::from_secs(10);
 /// A compute, awake or not.
 pub(crate) struct Compute {
     pub(crate) endpoint_id: String,
-    pub(crate) branch_id: String,
     postgres: Arc<Postgres>,
     running: Mutex<Option<Running>>,
     /// What the API shows; follows `running`.
     active: AtomicBool,
     pins: Arc<AtomicUsize>,
     last_active: SyncMutex<Timestamp>,
+}
+
+/// What a server is started with.
+pub(crate) struct Launch {
+    pub(crate) timeline: String,
+    pub(crate) settings: BTreeMap<String, String>,
 }
 
 /// A server and the control plane's own session on it.
@@ -93,10 +97,9 @@ impl Running {
 }
 
 impl Compute {
-    pub(crate) fn new(postgres: Arc<Postgres>, endpoint_id: &str, branch_id: &str) -> Self {
+    pub(crate) fn new(postgres: Arc<Postgres>, endpoint_id: &str) -> Self {
         Self {
             endpoint_id: endpoint_id.to_owned(),
-            branch_id: branch_id.to_owned(),
             postgres,
             running: Mutex::new(None),
             active: AtomicBool::new(false),
@@ -127,14 +130,20 @@ impl Compute {
         *last = when.max(*last);
     }
 
-    /// Starts the server if it does not run, and pins it.
-    pub(crate) async fn wake(&self, settings: &BTreeMap<String, String>) -> anyhow::Result<Awake> {
+    /// Starts the server if it does not run, and pins it. `launch` is asked when nobody else can
+    /// start or stop it any more.
+    pub(crate) async fn wake<E: From<anyhow::Error>>(
+        &self,
+        launch: impl FnOnce() -> Result<Launch, E>,
+    ) -> Result<Awake, E> {
         let mut running = self.running.lock().await;
+        let launch = launch()?;
         if let Some(socket) = self.socket_if_alive(&mut running) {
             return Ok(self.pin(socket, false));
         }
-        let started =
-            Server::start(&self.postgres, &self.data(), &self.socket_dir(), settings).await;
+        let data = self.postgres.data(&launch.timeline);
+        let socket_dir = self.postgres.socket_dir(&self.endpoint_id);
+        let started = Server::start(&self.postgres, &data, &socket_dir, &launch.settings).await;
         let (server, session) = started
             .with_context(|| format!("compute {} could not be started", self.endpoint_id))?;
         let socket = server.socket().clone();
@@ -256,13 +265,5 @@ impl Compute {
             woken,
             pins: Arc::clone(&self.pins),
         }
-    }
-
-    fn data(&self) -> PathBuf {
-        self.postgres.data(&self.branch_id)
-    }
-
-    fn socket_dir(&self) -> PathBuf {
-        self.postgres.socket_dir(&self.endpoint_id)
     }
 }

@@ -315,7 +315,7 @@ pub(crate) fn view(control: &Control, project: &Project, endpoint: &Endpoint) ->
         endpoint.suspended_at.filter(|_| !active).map(instant),
     );
     if endpoint.started_at.is_some() {
-        let compute = control.compute(&endpoint.id, &endpoint.branch_id);
+        let compute = control.compute(&endpoint.id);
         put(
             &mut shown,
             "last_active",
@@ -335,7 +335,8 @@ fn pending_state(project: &Project, endpoint: &Endpoint) -> Option<&'static str>
         Work::SuspendCompute => Some("idle"),
         Work::InitTimeline
         | Work::CopyTimeline { .. }
-        | Work::RemoveTimeline
+        | Work::ReplaceTimeline { .. }
+        | Work::RemoveTimeline { .. }
         | Work::Nothing
         | Work::PutRole { .. }
         | Work::DropRole { .. }

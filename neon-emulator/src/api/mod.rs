@@ -103,6 +103,7 @@ fn branch_routes() -> Router<Arc<Control>> {
                 .patch(branches::update)
                 .delete(branches::delete),
         )
+        .route(&format!("{BRANCH}/restore"), post(branches::restore))
         .route(
             &format!("{BRANCH}/set_as_default"),
             post(branches::set_as_default),

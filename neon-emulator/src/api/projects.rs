@@ -239,10 +239,13 @@ fn make(asked: CreateProject, now: Timestamp) -> Result<(Project, Branch, Endpoi
         .default_endpoint_settings
         .unwrap_or_default()
         .apply(&ComputeSettings::default())?;
+    let branch_id = names::branch_id();
     let branch = Branch {
-        id: names::branch_id(),
+        timeline: branch_id.clone(),
+        id: branch_id,
         name: branch_name,
         parent_id: None,
+        parent_moment: None,
         state: BranchState::Init,
         state_changed_at: now,
         default: true,
@@ -252,6 +255,7 @@ fn make(asked: CreateProject, now: Timestamp) -> Result<(Project, Branch, Endpoi
         annotations: first.annotations,
         created_at: now,
         updated_at: now,
+        last_reset: None,
         databases: BTreeMap::from([(database.clone(), Database::new(&database, &role, now))]),
         roles: BTreeMap::from([(role.clone(), Role::new(&role, true, now))]),
     };

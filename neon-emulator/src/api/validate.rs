@@ -7,7 +7,10 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 use super::error::ApiError;
-use crate::state::model::ComputeSettings;
+use crate::{
+    postgres::history::{Lsn, Moment},
+    state::model::{ComputeSettings, Project},
+};
 
 /// The sizes in which computes come, in CU (Neon's documentation).
 const SIZES: [f64; 38] = [
@@ -175,6 +178,46 @@ pub(crate) fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, ApiError> 
         ));
     }
     Ok(at)
+}
+
+/// The point of a project's history that a request names by position or by time, if it does.
+/// `what` is how the request calls them, as in `parent` for `parent_lsn`.
+pub(crate) fn moment(
+    project: &Project,
+    what: &str,
+    lsn: Option<&str>,
+    timestamp: Option<&str>,
+    now: Timestamp,
+) -> Result<Option<Moment>, ApiError> {
+    match (lsn, timestamp) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(ApiError::bad_request(format!(
+            "{what}_lsn and {what}_timestamp must not be given together"
+        ))),
+        (Some(lsn), None) => {
+            let lsn = Lsn::parse(lsn);
+            let lsn =
+                lsn.ok_or_else(|| ApiError::bad_request(format!("{what}_lsn is not a valid LSN")))?;
+            Ok(Some(Moment::Lsn(lsn)))
+        }
+        (None, Some(timestamp)) => {
+            let at: Timestamp = timestamp.parse().map_err(|_| {
+                ApiError::bad_request(format!("{what}_timestamp must be an RFC 3339 timestamp"))
+            })?;
+            if at > now {
+                return Err(ApiError::bad_request(format!(
+                    "{what}_timestamp must not be in the future"
+                )));
+            }
+            let window = SignedDuration::from_secs(project.history_retention_seconds);
+            if at < project.created_at || now.duration_since(at) > window {
+                return Err(ApiError::bad_request(format!(
+                    "{what}_timestamp is outside of the history retention window of the project"
+                )));
+            }
+            Ok(Some(Moment::Time(at)))
+        }
+    }
 }
 
 /// Annotations of a branch.

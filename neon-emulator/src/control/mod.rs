@@ -5,6 +5,7 @@ mod catalog;
 mod expiry;
 mod operations;
 mod suspend;
+mod timelines;
 mod work;
 
 use std::{
@@ -20,7 +21,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    compute::{Awake, Compute},
+    compute::{Awake, Compute, Launch},
     names,
     postgres::{Postgres, server::Stop},
     secret::Secret,
@@ -72,6 +73,8 @@ pub(crate) enum WakeError {
     NotFound,
     #[error("the endpoint is disabled")]
     Disabled,
+    #[error("the branch is not ready")]
+    NotReady,
     #[error(transparent)]
     Failed(#[from] anyhow::Error),
 }
@@ -127,9 +130,9 @@ impl Control {
     }
 
     /// The compute of an endpoint.
-    pub(crate) fn compute(&self, endpoint_id: &str, branch_id: &str) -> Arc<Compute> {
+    pub(crate) fn compute(&self, endpoint_id: &str) -> Arc<Compute> {
         let mut computes = self.computes.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Compute::new(Arc::clone(&self.postgres), endpoint_id, branch_id);
+        let new = || Compute::new(Arc::clone(&self.postgres), endpoint_id);
         Arc::clone(
             computes
                 .entry(endpoint_id.to_owned())
@@ -152,7 +155,7 @@ impl Control {
 
     /// Whether an endpoint's server runs.
     pub(crate) fn is_active(&self, endpoint: &Endpoint) -> bool {
-        self.compute(&endpoint.id, &endpoint.branch_id).is_active()
+        self.compute(&endpoint.id).is_active()
     }
 
     /// The counters, with the endpoints whose server runs.
@@ -168,29 +171,27 @@ impl Control {
         self.find(endpoint_id).is_some()
     }
 
-    /// Gives a connection its endpoint's compute, awake. A branch that is still being made is
-    /// waited for, as Neon's proxy waits for running operations.
+    /// Gives a connection its endpoint's compute, awake. A branch that is still being made or
+    /// restored is waited for, as Neon's proxy waits for running operations.
     pub(crate) async fn wake_for_connection(
         &self,
         endpoint_id: &str,
     ) -> Result<(Arc<Compute>, Awake), WakeError> {
         let deadline = Instant::now() + BRANCH_DEADLINE;
-        let (project_id, endpoint) = loop {
-            let (project_id, endpoint, ready) =
-                self.find(endpoint_id).ok_or(WakeError::NotFound)?;
+        let (project_id, endpoint, awake) = loop {
+            let (project_id, endpoint) = self.find(endpoint_id).ok_or(WakeError::NotFound)?;
             if endpoint.disabled {
                 return Err(WakeError::Disabled);
             }
-            if ready {
-                break (project_id, endpoint);
+            match self.wake(&project_id, &endpoint).await {
+                Ok(awake) => break (project_id, endpoint, awake),
+                Err(WakeError::NotReady) if Instant::now() < deadline => {
+                    sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => return Err(error),
             }
-            if Instant::now() > deadline {
-                return Err(anyhow::anyhow!("the branch is not ready").into());
-            }
-            sleep(Duration::from_millis(20)).await;
         };
-        let compute = self.compute(&endpoint.id, &endpoint.branch_id);
-        let awake = self.wake(&project_id, &endpoint).await?;
+        let compute = self.compute(&endpoint.id);
         compute.touch(Timestamp::now());
         if awake.woken {
             self.note(
@@ -204,9 +205,11 @@ impl Control {
     }
 
     /// Starts an endpoint's server if it does not run, and counts that.
-    async fn wake(&self, project_id: &str, endpoint: &Endpoint) -> anyhow::Result<Awake> {
-        let compute = self.compute(&endpoint.id, &endpoint.branch_id);
-        let awake = compute.wake(&endpoint.compute.pg_settings).await?;
+    async fn wake(&self, project_id: &str, endpoint: &Endpoint) -> Result<Awake, WakeError> {
+        let compute = self.compute(&endpoint.id);
+        let awake = compute
+            .wake(|| self.launch(project_id, &endpoint.id))
+            .await?;
         if awake.woken {
             self.recorder.at(&endpoint.id, |counts| counts.wakeups += 1);
             self.at_endpoint(project_id, &endpoint.id, |endpoint, now| {
@@ -214,6 +217,24 @@ impl Control {
             });
         }
         Ok(awake)
+    }
+
+    /// With what an endpoint's server is started now. Not while its branch's data is being made.
+    fn launch(&self, project_id: &str, endpoint_id: &str) -> Result<Launch, WakeError> {
+        self.store.read(|state| {
+            let project = state.projects.get(project_id).ok_or(WakeError::NotFound)?;
+            let endpoint = project.endpoints.get(endpoint_id);
+            let endpoint = endpoint.ok_or(WakeError::NotFound)?;
+            let branch = project.branches.get(&endpoint.branch_id);
+            let branch = branch.ok_or(WakeError::NotFound)?;
+            match branch.state {
+                BranchState::Ready => Ok(Launch {
+                    timeline: branch.timeline.clone(),
+                    settings: endpoint.compute.pg_settings.clone(),
+                }),
+                BranchState::Init | BranchState::Resetting => Err(WakeError::NotReady),
+            }
+        })
     }
 
     /// Notes a suspension that has happened.
@@ -256,17 +277,12 @@ impl Control {
         done.unwrap_or_else(|never| match never {});
     }
 
-    /// An endpoint with its project's id, and whether its branch is ready.
-    fn find(&self, endpoint_id: &str) -> Option<(String, Endpoint, bool)> {
+    /// An endpoint with its project's id.
+    fn find(&self, endpoint_id: &str) -> Option<(String, Endpoint)> {
         self.store.read(|state| {
             state.projects.values().find_map(|project| {
                 let endpoint = project.endpoints.get(endpoint_id)?;
-                let branch = project.branches.get(&endpoint.branch_id)?;
-                Some((
-                    project.id.clone(),
-                    endpoint.clone(),
-                    branch.state == BranchState::Ready,
-                ))
+                Some((project.id.clone(), endpoint.clone()))
             })
         })
     }
@@ -278,10 +294,10 @@ impl Control {
             let branches = state
                 .projects
                 .values()
-                .flat_map(|project| project.branches.keys());
-            branches.cloned().collect()
+                .flat_map(|project| project.branches.values());
+            branches.map(|branch| branch.timeline.clone()).collect()
         });
-        let stored = self.postgres.stored_branches().unwrap_or_default();
+        let stored = self.postgres.stored_timelines().unwrap_or_default();
         for stray in stored.into_iter().filter(|name| !known.contains(name)) {
             let postgres = Arc::clone(&self.postgres);
             tokio::spawn(async move {
@@ -297,14 +313,11 @@ impl Control {
         let control = Arc::clone(self);
         tokio::spawn(async move {
             for endpoint in project.endpoints.values() {
-                control
-                    .compute(&endpoint.id, &endpoint.branch_id)
-                    .suspend(Stop::Immediate)
-                    .await;
+                control.compute(&endpoint.id).suspend(Stop::Immediate).await;
                 control.forget_compute(&endpoint.id);
             }
-            for branch in project.branches.keys() {
-                if let Err(error) = control.postgres.remove(branch).await {
+            for branch in project.branches.values() {
+                if let Err(error) = control.postgres.remove(&branch.timeline).await {
                     tracing::warn!(
                         error = format!("{error:#}"),
                         "cannot remove a branch's data"

@@ -33,7 +33,7 @@ impl Control {
             if !compute.is_active() {
                 continue;
             }
-            let Some((project_id, endpoint, _)) = self.find(&compute.endpoint_id) else {
+            let Some((project_id, endpoint)) = self.find(&compute.endpoint_id) else {
                 continue;
             };
             let Some(timeout) = self.timeout(&endpoint) else {

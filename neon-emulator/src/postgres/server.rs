@@ -29,14 +29,14 @@ pub(crate) const MAINTENANCE_DB: &str = "postgres";
 /// Names the socket file; no TCP port is opened.
 const SOCKET_PORT: u16 = 5432;
 
-/// Crash recovery of a large branch may take a while on a slow disk.
-const START_DEADLINE: Duration = Duration::from_mins(1);
+/// Replaying the log of a large branch may take a while on a slow disk.
+const START_DEADLINE: Duration = Duration::from_mins(10);
 
 /// A fast stop that takes longer is followed by an immediate one.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Settings of every server: small, no durability (branches are disposable), no TCP.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("listen_addresses", ""),
     ("unix_socket_permissions", "0700"),
     ("fsync", "off"),
@@ -44,6 +44,8 @@ const SETTINGS: [(&str, &str); 9] = [
     ("max_connections", "112"),
     ("min_wal_size", "8MB"),
     ("max_wal_size", "256MB"),
+    // For ever: a branch's log is its history.
+    ("wal_keep_size", "2147483647MB"),
     ("password_encryption", "scram-sha-256"),
     ("log_min_error_statement", "panic"),
 ];

@@ -227,13 +227,8 @@ pub(crate) async fn activity(session: &mut PgConnection) -> sqlx::Result<Activit
     })
 }
 
-/// Starts a backup. The temporary slot, which ends with the session, keeps the log that the
-/// copy needs from being recycled.
+/// Starts a backup.
 pub(crate) async fn start_backup(session: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::query("SELECT pg_create_physical_replication_slot($1, true, true)")
-        .bind(format!("copy_{:08x}", rand::random::<u32>()))
-        .execute(&mut *session)
-        .await?;
     sqlx::query("SELECT pg_backup_start('branch', true)")
         .execute(session)
         .await?;

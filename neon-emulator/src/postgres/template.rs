@@ -14,12 +14,10 @@ use tokio::{sync::Mutex, time::sleep};
 
 use super::{
     Postgres,
+    history::SEGMENT_MB,
     server::{SUPERUSER, Server, Stop},
     sql,
 };
-
-/// Segments of 4 MB instead of 16 MB: a young branch is half as large to copy.
-const WAL_SEGMENT_MB: &str = "4";
 
 /// Makes the template on first use.
 pub(crate) struct Template {
@@ -89,7 +87,7 @@ async fn init(postgres: &Postgres, data: &Path) -> anyhow::Result<()> {
             "--locale=C.UTF-8",
             "--no-sync",
         ])
-        .arg(format!("--wal-segsize={WAL_SEGMENT_MB}"))
+        .arg(format!("--wal-segsize={SEGMENT_MB}"))
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)

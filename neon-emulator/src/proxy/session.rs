@@ -301,9 +301,14 @@ fn not_woken(error: WakeError) -> Fatal {
             "XX000",
             "The endpoint has been disabled. Enable it using Neon API and retry.",
         ),
+        WakeError::NotReady => couldnt_connect(),
         WakeError::Failed(error) => {
             tracing::error!(error = format!("{error:#}"), "a connection got no compute");
-            Fatal::new("XX000", "Couldn't connect to compute node")
+            couldnt_connect()
         }
     }
+}
+
+fn couldnt_connect() -> Fatal {
+    Fatal::new("XX000", "Couldn't connect to compute node")
 }

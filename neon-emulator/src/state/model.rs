@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::operation::{Action, Operation, Status, Step, Work};
-use crate::{names, secret::Secret};
+use crate::{names, postgres::history::Moment, secret::Secret};
 
 /// Finished operations kept for each project (Neon keeps about six months of them).
 const OPERATIONS_KEPT: usize = 500;
@@ -62,6 +62,8 @@ impl Default for ComputeSettings {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum BranchState {
     Init,
+    /// Its data is being replaced.
+    Resetting,
     Ready,
 }
 
@@ -69,7 +71,11 @@ pub(crate) enum BranchState {
 pub(crate) struct Branch {
     pub(crate) id: String,
     pub(crate) name: String,
+    /// Where its data is. A restore gives the branch another one.
+    pub(crate) timeline: String,
     pub(crate) parent_id: Option<String>,
+    /// The point of the parent's history from which it was made, if one was asked for.
+    pub(crate) parent_moment: Option<Moment>,
     pub(crate) state: BranchState,
     pub(crate) state_changed_at: Timestamp,
     pub(crate) default: bool,
@@ -80,8 +86,19 @@ pub(crate) struct Branch {
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
+    pub(crate) last_reset: Option<Reset>,
     pub(crate) roles: BTreeMap<String, Role>,
     pub(crate) databases: BTreeMap<String, Database>,
+}
+
+/// The last time that a branch's data was replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reset {
+    pub(crate) at: Timestamp,
+    /// The branch whose data it got.
+    pub(crate) source_id: String,
+    /// The branch that holds the data from before.
+    pub(crate) preserved_as: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -144,6 +161,21 @@ impl Project {
             .find(|endpoint| endpoint.branch_id == branch_id)
     }
 
+    /// Where the histories of a branch and of those before it are, the oldest first.
+    pub(crate) fn lineage(&self, branch_id: &str) -> Vec<String> {
+        let mut timelines = Vec::new();
+        let mut next = self.branches.get(branch_id);
+        while let Some(branch) = next {
+            timelines.push(branch.timeline.clone());
+            next = branch
+                .parent_id
+                .as_ref()
+                .and_then(|parent| self.branches.get(parent));
+        }
+        timelines.reverse();
+        timelines
+    }
+
     pub(crate) fn named(&self, branch_name: &str) -> Option<&Branch> {
         self.branches
             .values()
@@ -166,8 +198,12 @@ impl Project {
             self.endpoints.remove(&id);
             steps.push(step(Action::SuspendCompute, Some(id), Work::SuspendCompute));
         }
-        self.branches.remove(branch_id);
-        steps.push(step(Action::DeleteTimeline, None, Work::RemoveTimeline));
+        if let Some(branch) = self.branches.remove(branch_id) {
+            let work = Work::RemoveTimeline {
+                timeline: branch.timeline,
+            };
+            steps.push(step(Action::DeleteTimeline, None, work));
+        }
         steps
     }
 

@@ -10,6 +10,7 @@
 mod branches;
 mod connections;
 mod contents;
+mod history;
 mod lifecycle;
 mod processes;
 mod refusals;

@@ -98,8 +98,13 @@ fn parent<'a>(project: &'a Project, asked: &CreateBranch) -> Result<&'a Branch, 
 fn make(project: &Project, body: &CreateBody, now: Timestamp) -> Result<(Branch, Step), ApiError> {
     let asked = &body.branch;
     validate::annotations(&body.annotation_value)?;
-    only_present_data(asked)?;
+    only_with_data(asked)?;
     let parent = parent(project, asked)?;
+    let (lsn, timestamp) = (
+        asked.parent_lsn.as_deref(),
+        asked.parent_timestamp.as_deref(),
+    );
+    let moment = validate::moment(project, "parent", lsn, timestamp, now)?;
     let id = names::branch_id();
     let name = asked.name.clone().unwrap_or_else(|| id.clone());
     free_name(project, &name, None)?;
@@ -113,7 +118,9 @@ fn make(project: &Project, body: &CreateBody, now: Timestamp) -> Result<(Branch,
     }
     let mut branch = Branch {
         name,
+        timeline: id.clone(),
         parent_id: Some(parent.id.clone()),
+        parent_moment: moment.clone(),
         state: BranchState::Init,
         state_changed_at: now,
         default: false,
@@ -123,6 +130,7 @@ fn make(project: &Project, body: &CreateBody, now: Timestamp) -> Result<(Branch,
         annotations: body.annotation_value.clone(),
         created_at: now,
         updated_at: now,
+        last_reset: None,
         roles: parent.roles.clone(),
         databases: parent.databases.clone(),
         id,
@@ -142,6 +150,7 @@ fn make(project: &Project, body: &CreateBody, now: Timestamp) -> Result<(Branch,
     }
     let work = Work::CopyTimeline {
         parent_id: parent.id.clone(),
+        moment,
         new_passwords: parent.protected,
     };
     let step = Step {
@@ -154,12 +163,7 @@ fn make(project: &Project, body: &CreateBody, now: Timestamp) -> Result<(Branch,
 }
 
 /// Refuses what is not emulated rather than making something else of it.
-fn only_present_data(asked: &CreateBranch) -> Result<(), ApiError> {
-    if asked.parent_lsn.is_some() || asked.parent_timestamp.is_some() {
-        return Err(ApiError::unprocessable(
-            "branching from the past is not emulated",
-        ));
-    }
+fn only_with_data(asked: &CreateBranch) -> Result<(), ApiError> {
     match asked.init_source.as_deref() {
         None | Some("parent-data") => Ok(()),
         Some(other) => Err(ApiError::unprocessable(format!(

@@ -2,6 +2,7 @@
 
 mod create;
 mod list;
+mod restore;
 mod rules;
 mod view;
 
@@ -13,6 +14,7 @@ use self::rules::{deletable, free_name, may_expire, set_expiry};
 pub(super) use self::{
     create::create,
     list::{count, list, show},
+    restore::restore,
     view::{connection_uris, view},
 };
 use super::{
