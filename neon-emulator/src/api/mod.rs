@@ -104,6 +104,11 @@ fn branch_routes() -> Router<Arc<Control>> {
                 .delete(branches::delete),
         )
         .route(&format!("{BRANCH}/restore"), post(branches::restore))
+        .route(&format!("{BRANCH}/schema"), get(branches::schema))
+        .route(
+            &format!("{BRANCH}/compare_schema"),
+            get(branches::compare_schema),
+        )
         .route(
             &format!("{BRANCH}/set_as_default"),
             post(branches::set_as_default),

@@ -181,10 +181,10 @@ pub(crate) fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, ApiError> 
 }
 
 /// The point of a project's history that a request names by position or by time, if it does.
-/// `what` is how the request calls them, as in `parent` for `parent_lsn`.
+/// `prefix` is how the request calls them, as in `parent_` for `parent_lsn`.
 pub(crate) fn moment(
     project: &Project,
-    what: &str,
+    prefix: &str,
     lsn: Option<&str>,
     timestamp: Option<&str>,
     now: Timestamp,
@@ -192,27 +192,27 @@ pub(crate) fn moment(
     match (lsn, timestamp) {
         (None, None) => Ok(None),
         (Some(_), Some(_)) => Err(ApiError::bad_request(format!(
-            "{what}_lsn and {what}_timestamp must not be given together"
+            "{prefix}lsn and {prefix}timestamp must not be given together"
         ))),
         (Some(lsn), None) => {
             let lsn = Lsn::parse(lsn);
-            let lsn =
-                lsn.ok_or_else(|| ApiError::bad_request(format!("{what}_lsn is not a valid LSN")))?;
+            let lsn = lsn
+                .ok_or_else(|| ApiError::bad_request(format!("{prefix}lsn is not a valid LSN")))?;
             Ok(Some(Moment::Lsn(lsn)))
         }
         (None, Some(timestamp)) => {
             let at: Timestamp = timestamp.parse().map_err(|_| {
-                ApiError::bad_request(format!("{what}_timestamp must be an RFC 3339 timestamp"))
+                ApiError::bad_request(format!("{prefix}timestamp must be an RFC 3339 timestamp"))
             })?;
             if at > now {
                 return Err(ApiError::bad_request(format!(
-                    "{what}_timestamp must not be in the future"
+                    "{prefix}timestamp must not be in the future"
                 )));
             }
             let window = SignedDuration::from_secs(project.history_retention_seconds);
             if at < project.created_at || now.duration_since(at) > window {
                 return Err(ApiError::bad_request(format!(
-                    "{what}_timestamp is outside of the history retention window of the project"
+                    "{prefix}timestamp is outside of the history retention window of the project"
                 )));
             }
             Ok(Some(Moment::Time(at)))

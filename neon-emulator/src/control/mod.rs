@@ -4,6 +4,7 @@
 mod catalog;
 mod expiry;
 mod operations;
+mod schema;
 mod suspend;
 mod timelines;
 mod work;

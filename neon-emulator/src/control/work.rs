@@ -70,7 +70,9 @@ impl Control {
                     .context("role is gone")?;
                 self.on_branch(project, branch, |_, mut session| {
                     Box::pin(async move {
-                        Ok(sql::put_role(&mut session, &role.name, role.password.as_ref()).await?)
+                        sql::put_role(&mut session, &role.name, role.password.as_ref()).await?;
+                        // Neon drops the connections of a compute whose roles it changes.
+                        Ok(sql::end_sessions(&mut session).await?)
                     })
                 })
                 .await

@@ -3,6 +3,7 @@
 
 mod account;
 mod copy;
+mod dump;
 pub(crate) mod history;
 mod install;
 mod launcher;

@@ -75,6 +75,17 @@ impl Socket {
         self.dir.join(format!(".s.PGSQL.{SOCKET_PORT}"))
     }
 
+    /// For programs that take a connection string.
+    pub(crate) fn conninfo(&self, user: &str, database: &str) -> String {
+        let quoted = |value: &str| value.replace('\\', "\\\\").replace('\'', "\\'");
+        format!(
+            "host='{}' port={SOCKET_PORT} user='{}' dbname='{}'",
+            quoted(&self.dir.display().to_string()),
+            quoted(user),
+            quoted(database)
+        )
+    }
+
     /// A session of the control plane.
     pub(crate) async fn connect(&self, database: &str) -> sqlx::Result<PgConnection> {
         PgConnectOptions::new_without_pgpass()

@@ -227,6 +227,18 @@ pub(crate) async fn activity(session: &mut PgConnection) -> sqlx::Result<Activit
     })
 }
 
+/// Ends the sessions of all clients.
+pub(crate) async fn end_sessions(session: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE backend_type = 'client backend' AND usename IS DISTINCT FROM $1",
+    )
+    .bind(SUPERUSER)
+    .execute(session)
+    .await?;
+    Ok(())
+}
+
 /// Starts a backup.
 pub(crate) async fn start_backup(session: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query("SELECT pg_backup_start('branch', true)")

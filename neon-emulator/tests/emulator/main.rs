@@ -8,10 +8,12 @@
 )]
 
 mod branches;
+mod clients;
 mod connections;
 mod contents;
 mod history;
 mod lifecycle;
+mod npm;
 mod processes;
 mod refusals;
 mod resources;

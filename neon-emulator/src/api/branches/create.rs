@@ -104,7 +104,7 @@ fn make(project: &Project, body: &CreateBody, now: Timestamp) -> Result<(Branch,
         asked.parent_lsn.as_deref(),
         asked.parent_timestamp.as_deref(),
     );
-    let moment = validate::moment(project, "parent", lsn, timestamp, now)?;
+    let moment = validate::moment(project, "parent_", lsn, timestamp, now)?;
     let id = names::branch_id();
     let name = asked.name.clone().unwrap_or_else(|| id.clone());
     free_name(project, &name, None)?;

@@ -4,6 +4,7 @@ mod create;
 mod list;
 mod restore;
 mod rules;
+mod schema;
 mod view;
 
 use axum::extract::{Path, State};
@@ -15,6 +16,7 @@ pub(super) use self::{
     create::create,
     list::{count, list, show},
     restore::restore,
+    schema::{compare_schema, schema},
     view::{connection_uris, view},
 };
 use super::{

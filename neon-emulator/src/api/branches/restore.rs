@@ -56,7 +56,7 @@ fn allowed(
     let source = project.branches.get(&body.source_branch_id);
     let source = source.ok_or(ApiError::not_found("source branch"))?;
     let (lsn, timestamp) = (body.source_lsn.as_deref(), body.source_timestamp.as_deref());
-    let moment = validate::moment(project, "source", lsn, timestamp, now)?;
+    let moment = validate::moment(project, "source_", lsn, timestamp, now)?;
     if source.id == branch.id && moment.is_none() {
         return Err(ApiError::bad_request(
             "source_lsn or source_timestamp is required to restore a branch from its own history",
