@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{
         Arc, Mutex as SyncMutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -21,6 +22,7 @@ use tokio::{
 use crate::{
     postgres::{
         Postgres,
+        bouncer::Bouncer,
         server::{MAINTENANCE_DB, Server, Socket, Stop},
         sql,
     },
@@ -51,6 +53,8 @@ pub(crate) struct Launch {
 pub(crate) struct Running {
     server: Server,
     session: PgConnection,
+    /// Started for the first connection that asks for it.
+    bouncer: Option<Bouncer>,
 }
 
 /// A compute that stays awake as long as this lives.
@@ -131,14 +135,15 @@ impl Compute {
     }
 
     /// Starts the server if it does not run, and pins it. `launch` is asked when nobody else can
-    /// start or stop it any more.
+    /// start or stop it any more, and told whether it runs.
     pub(crate) async fn wake<E: From<anyhow::Error>>(
         &self,
-        launch: impl FnOnce() -> Result<Launch, E>,
+        launch: impl FnOnce(bool) -> Result<Launch, E>,
     ) -> Result<Awake, E> {
         let mut running = self.running.lock().await;
-        let launch = launch()?;
-        if let Some(socket) = self.socket_if_alive(&mut running) {
+        let alive = self.socket_if_alive(&mut running);
+        let launch = launch(alive.is_some())?;
+        if let Some(socket) = alive {
             return Ok(self.pin(socket, false));
         }
         let data = self.postgres.data(&launch.timeline);
@@ -147,7 +152,11 @@ impl Compute {
         let (server, session) = started
             .with_context(|| format!("compute {} could not be started", self.endpoint_id))?;
         let socket = server.socket().clone();
-        *running = Some(Running { server, session });
+        *running = Some(Running {
+            server,
+            session,
+            bouncer: None,
+        });
         self.active.store(true, Ordering::SeqCst);
         self.touch(Timestamp::now());
         Ok(self.pin(socket, true))
@@ -204,6 +213,27 @@ impl Compute {
         Ok(sql::verifier(running.session().await?, user).await?)
     }
 
+    /// The socket of the endpoint's connection pooler, which is started if it does not run.
+    pub(crate) async fn pooler(&self) -> anyhow::Result<PathBuf> {
+        let mut running = self.running.lock().await;
+        let running = running
+            .as_mut()
+            .context("the compute was suspended meanwhile")?;
+        let mut alive = running.bouncer.take();
+        if alive.as_mut().is_some_and(Bouncer::has_ended) {
+            alive = None;
+        }
+        let bouncer = if let Some(bouncer) = alive {
+            bouncer
+        } else {
+            let dir = self.postgres.socket_dir(&self.endpoint_id);
+            Bouncer::start(&self.postgres, &dir).await?
+        };
+        let socket = bouncer.socket().to_path_buf();
+        running.bouncer = Some(bouncer);
+        Ok(socket)
+    }
+
     /// Roles and databases as the server has them; `None` if it does not run.
     pub(crate) async fn catalog(
         &self,
@@ -234,9 +264,16 @@ impl Compute {
     }
 
     async fn stop(&self, running: &mut Option<Running>, how: Stop) -> bool {
-        let Some(Running { server, session }) = running.take() else {
+        let Some(Running {
+            server,
+            session,
+            bouncer,
+        }) = running.take()
+        else {
             return false;
         };
+        // It would go on with connections to a server that is gone.
+        drop(bouncer);
         drop(session);
         server.stop(how).await;
         self.active.store(false, Ordering::SeqCst);

@@ -111,7 +111,9 @@ pub(crate) async fn create(
     let asked = body.endpoint;
     let (shown, operations) = control.change(&project_id, |project, now| {
         branches::find(project, &asked.branch_id)?;
-        let compute = asked.compute.apply(&project.endpoint_defaults)?;
+        let compute = asked
+            .compute
+            .apply(&project.endpoint_defaults, &project.limits)?;
         asked.kind.check()?;
         if project.endpoint_of(&asked.branch_id).is_some() {
             return Err(ApiError::conflict(READ_WRITE_EXISTS));
@@ -139,12 +141,13 @@ pub(crate) async fn update(
 ) -> Answer {
     let asked = body.endpoint;
     let (shown, operations) = control.change(&project_id, |project, now| {
+        let limits = project.limits.clone();
         let endpoint = project
             .endpoints
             .get_mut(&id)
             .ok_or(ApiError::not_found("endpoint"))?;
         let before = endpoint.clone();
-        endpoint.compute = asked.compute.apply(&before.compute)?;
+        endpoint.compute = asked.compute.apply(&before.compute, &limits)?;
         endpoint.name = asked.name.or(before.name.clone());
         endpoint.disabled = asked.disabled.unwrap_or(before.disabled);
         endpoint.updated_at = now;
@@ -185,22 +188,29 @@ pub(crate) async fn delete(
 }
 
 pub(crate) async fn start(control: Shared, path: Path<(String, String)>) -> Answer {
-    transition(control, path, |endpoint, active| {
+    let room = Arc::clone(&control);
+    transition(control, path, |project, endpoint, active| {
         if endpoint.disabled {
             return Err(ApiError::unprocessable("endpoint is disabled"));
+        }
+        if !active && !room.has_room(project, endpoint) {
+            return Err(ApiError::limit(
+                "ACTIVE_ENDPOINTS_LIMIT_EXCEEDED",
+                "active endpoints limit exceeded",
+            ));
         }
         Ok((!active).then(|| endpoint.step(Action::StartCompute, Work::StartCompute)))
     })
 }
 
 pub(crate) async fn suspend(control: Shared, path: Path<(String, String)>) -> Answer {
-    transition(control, path, |endpoint, active| {
+    transition(control, path, |_, endpoint, active| {
         Ok(active.then(|| endpoint.step(Action::SuspendCompute, Work::SuspendCompute)))
     })
 }
 
 pub(crate) async fn restart(control: Shared, path: Path<(String, String)>) -> Answer {
-    transition(control, path, |endpoint, active| {
+    transition(control, path, |_, endpoint, active| {
         if !active {
             return Err(ApiError::unprocessable(
                 "endpoint is not active, could not restart",
@@ -216,11 +226,11 @@ pub(crate) async fn restart(control: Shared, path: Path<(String, String)>) -> An
 fn transition(
     State(control): Shared,
     Path((project_id, id)): Path<(String, String)>,
-    step: impl FnOnce(&Endpoint, bool) -> Result<Option<Step>, ApiError>,
+    step: impl FnOnce(&Project, &Endpoint, bool) -> Result<Option<Step>, ApiError>,
 ) -> Answer {
     let (shown, operations) = control.change(&project_id, |project, _| {
         let endpoint = find(project, &id)?;
-        let step = step(endpoint, control.is_active(endpoint))?;
+        let step = step(project, endpoint, control.is_active(endpoint))?;
         Ok(Change {
             made: endpoint.clone(),
             steps: step.into_iter().collect(),

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     control::Control,
+    limits::Limits,
     names,
     state::{
         model::{Branch, BranchState, ComputeSettings, Database, Endpoint, Project, Role},
@@ -27,7 +28,6 @@ use crate::{
 const LIMITS: std::ops::RangeInclusive<usize> = 1..=400;
 /// Neon's default, which surprises clients that do not page.
 const DEFAULT_LIMIT: usize = 10;
-const RETENTION_SECONDS: std::ops::RangeInclusive<i64> = 0..=2_592_000;
 const DEFAULT_RETENTION_SECONDS: i64 = 86_400;
 
 #[derive(Deserialize)]
@@ -138,7 +138,7 @@ pub(crate) async fn create(State(control): Shared, Body(body): Body<CreateBody>)
             "the emulator runs PostgreSQL {installed} and no other version"
         )));
     }
-    let (mut project, branch, endpoint) = make(body.project, now)?;
+    let (mut project, branch, endpoint) = make(body.project, control.limits.clone(), now)?;
     let steps = vec![
         Step {
             action: Action::CreateTimeline,
@@ -181,14 +181,15 @@ pub(crate) async fn update(
             project.name = name;
         }
         if let Some(seconds) = asked.history_retention_seconds {
-            project.history_retention_seconds = retention(seconds)?;
+            project.history_retention_seconds = retention(seconds, &project.limits)?;
         }
         if let Some(settings) = asked.settings {
             project.settings.extend(settings);
         }
         if let Some(defaults) = asked.default_endpoint_settings {
             // They hold for endpoints made from now on, not for existing ones.
-            project.endpoint_defaults = defaults.apply(&project.endpoint_defaults)?;
+            project.endpoint_defaults =
+                defaults.apply(&project.endpoint_defaults, &project.limits)?;
         }
         project.updated_at = now;
         Ok(Change::done(view(project, &control)))
@@ -221,7 +222,11 @@ pub(crate) async fn delete(State(control): Shared, Path(id): Path<String>) -> An
 }
 
 /// A project with its first branch and endpoint, not yet joined.
-fn make(asked: CreateProject, now: Timestamp) -> Result<(Project, Branch, Endpoint), ApiError> {
+fn make(
+    asked: CreateProject,
+    limits: Limits,
+    now: Timestamp,
+) -> Result<(Project, Branch, Endpoint), ApiError> {
     let id = names::project_id();
     let name = asked.name.unwrap_or_else(|| id.clone());
     validate::title(&name)?;
@@ -238,7 +243,7 @@ fn make(asked: CreateProject, now: Timestamp) -> Result<(Project, Branch, Endpoi
     let endpoint_defaults = asked
         .default_endpoint_settings
         .unwrap_or_default()
-        .apply(&ComputeSettings::default())?;
+        .apply(&ComputeSettings::default(), &limits)?;
     let branch_id = names::branch_id();
     let branch = Branch {
         timeline: branch_id.clone(),
@@ -271,8 +276,10 @@ fn make(asked: CreateProject, now: Timestamp) -> Result<(Project, Branch, Endpoi
         history_retention_seconds: retention(
             asked
                 .history_retention_seconds
-                .unwrap_or(DEFAULT_RETENTION_SECONDS),
+                .unwrap_or(DEFAULT_RETENTION_SECONDS.min(limits.longest_history_seconds)),
+            &limits,
         )?,
+        limits,
         settings: asked.settings.unwrap_or_default(),
         endpoint_defaults,
         created_at: now,
@@ -284,13 +291,13 @@ fn make(asked: CreateProject, now: Timestamp) -> Result<(Project, Branch, Endpoi
     Ok((project, branch, endpoint))
 }
 
-fn retention(seconds: i64) -> Result<i64, ApiError> {
-    if RETENTION_SECONDS.contains(&seconds) {
+fn retention(seconds: i64, limits: &Limits) -> Result<i64, ApiError> {
+    let longest = limits.longest_history_seconds;
+    if (0..=longest).contains(&seconds) {
         return Ok(seconds);
     }
     Err(ApiError::bad_request(format!(
-        "requested history retention seconds exceeds allowed maximum; requested_history_retention_seconds:\"{seconds}\", max:\"{}\"",
-        RETENTION_SECONDS.end(),
+        "requested history retention seconds exceeds allowed maximum; requested_history_retention_seconds:\"{seconds}\", max:\"{longest}\"",
     )))
 }
 
@@ -315,7 +322,7 @@ fn view(project: &Project, control: &Control) -> Value {
         },
         "creation_source": "console",
         "owner_id": users::USER_ID,
-        "owner": {"email": users::EMAIL, "name": "Neon Emulator", "branches_limit": 5000, "subscription_type": "scale"},
+        "owner": {"email": users::EMAIL, "name": "Neon Emulator", "branches_limit": project.limits.branches, "subscription_type": "scale"},
         "created_at": instant(project.created_at),
         "updated_at": instant(project.updated_at),
         "consumption_period_start": instant(project.created_at),

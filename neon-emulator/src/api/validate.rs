@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::error::ApiError;
 use crate::{
+    limits::{Limits, SuspendLimit},
     postgres::history::{Lsn, Moment},
     state::model::{ComputeSettings, Project},
 };
@@ -23,7 +24,6 @@ const AUTOSCALING_MAX: f64 = 16.0;
 /// The largest distance between the two limits.
 const AUTOSCALING_SPREAD: f64 = 8.0;
 const SUSPEND_SECONDS: std::ops::RangeInclusive<i64> = 60..=604_800;
-const LONGEST_LEASE: SignedDuration = SignedDuration::from_hours(30 * 24);
 const MOST_ANNOTATIONS: usize = 50;
 const HALF: f64 = 0.01;
 
@@ -44,8 +44,12 @@ struct SettingsRequest {
 }
 
 impl ComputeRequest {
-    /// The settings that result from `base` and this request.
-    pub(crate) fn apply(&self, base: &ComputeSettings) -> Result<ComputeSettings, ApiError> {
+    /// The settings that result from `base` and this request, if the plan allows them.
+    pub(crate) fn apply(
+        &self,
+        base: &ComputeSettings,
+        limits: &Limits,
+    ) -> Result<ComputeSettings, ApiError> {
         let mut out = base.clone();
         // A limit that is given alone takes the other one along where they would cross.
         if let Some(min) = self.autoscaling_limit_min_cu {
@@ -75,8 +79,30 @@ impl ComputeRequest {
                 "suspend_timeout_seconds must be -1 (never), 0 (default) or between 60 and 604800",
             ));
         }
+        within(&out, limits)?;
         Ok(out)
     }
+}
+
+/// Whether a plan allows a compute's settings.
+fn within(settings: &ComputeSettings, limits: &Limits) -> Result<(), ApiError> {
+    if settings.max_cu > limits.max_cu + HALF {
+        return Err(ApiError::unprocessable(format!(
+            "autoscaling_limit_max_cu exceeds the maximum of {} compute units of your plan",
+            limits.max_cu
+        )));
+    }
+    let allowed: &[i64] = match limits.suspend {
+        SuspendLimit::Free => return Ok(()),
+        SuspendLimit::OnOff => &[-1, 0, 300],
+        SuspendLimit::Fixed => &[0, 300],
+    };
+    if !allowed.contains(&settings.suspend_timeout_seconds) {
+        return Err(ApiError::unprocessable(
+            "suspend interval changing is not allowed for your account",
+        ));
+    }
+    Ok(())
 }
 
 fn size(settings: &ComputeSettings) -> Result<(), ApiError> {
@@ -165,17 +191,19 @@ pub(crate) fn sql_name(kind: &str, name: &str) -> Result<(), ApiError> {
 }
 
 /// The time at which a branch shall be deleted.
-pub(crate) fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, ApiError> {
+pub(crate) fn expiry(text: &str, limits: &Limits, now: Timestamp) -> Result<Timestamp, ApiError> {
     let at: Timestamp = text
         .parse()
         .map_err(|_| ApiError::bad_request("expires_at must be an RFC 3339 timestamp"))?;
     if at <= now {
         return Err(ApiError::bad_request("expires_at must be in the future"));
     }
-    if at.duration_since(now) > LONGEST_LEASE {
-        return Err(ApiError::bad_request(
-            "expires_at must not be more than 30 days in the future",
-        ));
+    let longest = SignedDuration::from_secs(limits.longest_ttl_seconds);
+    if at.duration_since(now) > longest {
+        return Err(ApiError::bad_request(format!(
+            "expires_at must not be more than {} days in the future",
+            longest.as_hours() / 24
+        )));
     }
     Ok(at)
 }
@@ -237,7 +265,7 @@ mod tests {
     fn applied(json: &str) -> Result<ComputeSettings, ApiError> {
         serde_json::from_str::<ComputeRequest>(json)
             .unwrap()
-            .apply(&ComputeSettings::default())
+            .apply(&ComputeSettings::default(), &Limits::default())
     }
 
     #[test]
@@ -284,9 +312,10 @@ mod tests {
     #[test]
     fn expiry_is_a_future_within_thirty_days() {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        assert!(expiry("2026-01-31T00:00:00.000Z", now).is_ok());
+        let limits = Limits::default();
+        assert!(expiry("2026-01-31T00:00:00.000Z", &limits, now).is_ok());
         for bad in ["2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z", "soon"] {
-            assert_eq!(expiry(bad, now).unwrap_err().status, 400, "{bad}");
+            assert_eq!(expiry(bad, &limits, now).unwrap_err().status, 400, "{bad}");
         }
     }
 }

@@ -23,12 +23,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     compute::{Awake, Compute, Launch},
+    faults::{Fault, Faults},
+    limits::Limits,
     names,
     postgres::{Postgres, server::Stop},
     secret::Secret,
     state::{
         Store,
-        model::{BranchState, Endpoint, Project},
+        model::{BranchState, Endpoint, Project, State},
         operation::{Action, Status, Work},
     },
     stats::{Recorder, Stats},
@@ -59,10 +61,13 @@ pub(crate) struct Pace {
 pub(crate) struct Control {
     pub(crate) store: Store,
     pub(crate) recorder: Recorder,
+    pub(crate) faults: Faults,
     pub(crate) postgres: Arc<Postgres>,
     pub(crate) pace: Pace,
     pub(crate) api_key: Secret,
     pub(crate) pg_port: u16,
+    /// Of new projects.
+    pub(crate) limits: Limits,
     pub(crate) stopping: CancellationToken,
     computes: Mutex<BTreeMap<String, Arc<Compute>>>,
 }
@@ -76,6 +81,8 @@ pub(crate) enum WakeError {
     Disabled,
     #[error("the branch is not ready")]
     NotReady,
+    #[error("active endpoints limit exceeded")]
+    NoRoom,
     #[error(transparent)]
     Failed(#[from] anyhow::Error),
 }
@@ -87,15 +94,18 @@ impl Control {
         pace: Pace,
         api_key: Secret,
         pg_port: u16,
+        limits: Limits,
         stopping: CancellationToken,
     ) -> Self {
         Self {
             store,
             recorder: Recorder::default(),
+            faults: Faults::default(),
             postgres: Arc::new(postgres),
             pace,
             api_key,
             pg_port,
+            limits,
             stopping,
             computes: Mutex::default(),
         }
@@ -167,6 +177,22 @@ impl Control {
             .snapshot(active.map(|compute| compute.endpoint_id.clone()).collect())
     }
 
+    /// Sets a fault.
+    pub(crate) fn set_fault(&self, fault: Fault) {
+        self.faults.set(fault, || self.store.read(State::clone));
+    }
+
+    /// The limits of a project, if there is one.
+    pub(crate) fn limits(&self, project_id: &str) -> Option<Limits> {
+        self.store
+            .read(|state| Some(state.projects.get(project_id)?.limits.clone()))
+    }
+
+    /// Changes the limits of a project; what is beyond them already stays.
+    pub(crate) fn set_limits(&self, project_id: &str, limits: Limits) {
+        self.in_project(project_id, |project, _| project.limits = limits);
+    }
+
     /// Whether there is such an endpoint.
     pub(crate) fn knows_endpoint(&self, endpoint_id: &str) -> bool {
         self.find(endpoint_id).is_some()
@@ -209,7 +235,7 @@ impl Control {
     async fn wake(&self, project_id: &str, endpoint: &Endpoint) -> Result<Awake, WakeError> {
         let compute = self.compute(&endpoint.id);
         let awake = compute
-            .wake(|| self.launch(project_id, &endpoint.id))
+            .wake(|running| self.launch(project_id, &endpoint.id, running))
             .await?;
         if awake.woken {
             self.recorder.at(&endpoint.id, |counts| counts.wakeups += 1);
@@ -220,14 +246,33 @@ impl Control {
         Ok(awake)
     }
 
+    /// Whether the plan lets an endpoint's compute run beside those that do.
+    pub(crate) fn has_room(&self, project: &Project, endpoint: &Endpoint) -> bool {
+        let default = project.default_branch().map(|branch| branch.id.as_str());
+        let counts = |one: &Endpoint| Some(one.branch_id.as_str()) != default;
+        let others = project
+            .endpoints
+            .values()
+            .filter(|one| one.id != endpoint.id && counts(one) && self.is_active(one));
+        !counts(endpoint) || others.count() < project.limits.active_computes
+    }
+
     /// With what an endpoint's server is started now. Not while its branch's data is being made.
-    fn launch(&self, project_id: &str, endpoint_id: &str) -> Result<Launch, WakeError> {
+    fn launch(
+        &self,
+        project_id: &str,
+        endpoint_id: &str,
+        running: bool,
+    ) -> Result<Launch, WakeError> {
         self.store.read(|state| {
             let project = state.projects.get(project_id).ok_or(WakeError::NotFound)?;
             let endpoint = project.endpoints.get(endpoint_id);
             let endpoint = endpoint.ok_or(WakeError::NotFound)?;
             let branch = project.branches.get(&endpoint.branch_id);
             let branch = branch.ok_or(WakeError::NotFound)?;
+            if !running && !self.has_room(project, endpoint) {
+                return Err(WakeError::NoRoom);
+            }
             match branch.state {
                 BranchState::Ready => Ok(Launch {
                     timeline: branch.timeline.clone(),

@@ -2,6 +2,7 @@
 //! nothing of Neon's API.
 
 mod account;
+pub(crate) mod bouncer;
 mod copy;
 mod dump;
 pub(crate) mod history;

@@ -27,7 +27,7 @@ pub(crate) const SUPERUSER: &str = "cloud_admin";
 pub(crate) const MAINTENANCE_DB: &str = "postgres";
 
 /// Names the socket file; no TCP port is opened.
-const SOCKET_PORT: u16 = 5432;
+pub(super) const SOCKET_PORT: u16 = 5432;
 
 /// Replaying the log of a large branch may take a while on a slow disk.
 const START_DEADLINE: Duration = Duration::from_mins(10);
@@ -35,13 +35,15 @@ const START_DEADLINE: Duration = Duration::from_mins(10);
 /// A fast stop that takes longer is followed by an immediate one.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
 
+/// The sessions that a server takes.
+pub(super) const MAX_CONNECTIONS: u32 = 112;
+
 /// Settings of every server: small, no durability (branches are disposable), no TCP.
-const SETTINGS: [(&str, &str); 10] = [
+const SETTINGS: [(&str, &str); 9] = [
     ("listen_addresses", ""),
     ("unix_socket_permissions", "0700"),
     ("fsync", "off"),
     ("shared_buffers", "16MB"),
-    ("max_connections", "112"),
     ("min_wal_size", "8MB"),
     ("max_wal_size", "256MB"),
     // For ever: a branch's log is its history.
@@ -225,6 +227,7 @@ fn command(
     for (name, value) in settings {
         command.arg("-c").arg(format!("{name}={value}"));
     }
+    command.arg(format!("--max_connections={MAX_CONNECTIONS}"));
     for (name, value) in SETTINGS {
         command.arg("-c").arg(format!("{name}={value}"));
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::operation::{Action, Operation, Status, Step, Work};
-use crate::{names, postgres::history::Moment, secret::Secret};
+use crate::{limits::Limits, names, postgres::history::Moment, secret::Secret};
 
 /// Finished operations kept for each project (Neon keeps about six months of them).
 const OPERATIONS_KEPT: usize = 500;
@@ -29,6 +29,7 @@ pub(crate) struct Project {
     /// Stored and shown as given; only the compute defaults have an effect.
     pub(crate) settings: Map<String, Value>,
     pub(crate) endpoint_defaults: ComputeSettings,
+    pub(crate) limits: Limits,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
     pub(crate) branches: BTreeMap<String, Branch>,

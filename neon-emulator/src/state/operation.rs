@@ -18,6 +18,13 @@ pub(crate) enum Action {
     DeleteTimeline,
 }
 
+impl Action {
+    /// The action of this name, if it is one of the emulator's.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        serde_json::from_value(name.into()).ok()
+    }
+}
+
 /// Where an operation stands, in Neon's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -27,6 +34,8 @@ pub(crate) enum Status {
     Finished,
     Failed,
     Cancelled,
+    /// There was no need, or no room, for it.
+    Skipped,
 }
 
 impl Status {
@@ -34,7 +43,7 @@ impl Status {
     pub(crate) fn is_terminal(self) -> bool {
         match self {
             Self::Scheduling | Self::Running => false,
-            Self::Finished | Self::Failed | Self::Cancelled => true,
+            Self::Finished | Self::Failed | Self::Cancelled | Self::Skipped => true,
         }
     }
 }

@@ -309,7 +309,7 @@ fn target(project: &str, body: &Value) -> Target {
 fn terminal(operation: &Value) -> bool {
     let status = operation["status"].as_str().unwrap();
     assert_ne!(status, "failed", "{operation}");
-    matches!(status, "finished" | "cancelled")
+    matches!(status, "finished" | "cancelled" | "skipped")
 }
 
 async fn answer(request: RequestBuilder) -> Answer {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    rules::{free_name, may_expire, set_expiry},
+    rules::{free_name, may_expire, room_for_another, room_for_protection, set_expiry},
     view::{connection_uris, view},
 };
 use crate::{
@@ -135,8 +135,12 @@ fn make(project: &Project, body: &CreateBody, now: Timestamp) -> Result<(Branch,
         databases: parent.databases.clone(),
         id,
     };
-    set_expiry(&mut branch, asked.expires_at.as_deref(), now)?;
+    set_expiry(project, &mut branch, asked.expires_at.as_deref(), now)?;
     may_expire(project, &branch)?;
+    room_for_another(project)?;
+    if branch.protected {
+        room_for_protection(project)?;
+    }
     // A protected parent keeps its passwords to itself.
     if parent.protected {
         for role in branch
@@ -184,7 +188,9 @@ fn first_endpoint(
     match asked {
         [] => Ok(None),
         [one] => {
-            let compute = one.compute.apply(&project.endpoint_defaults)?;
+            let compute = one
+                .compute
+                .apply(&project.endpoint_defaults, &project.limits)?;
             Ok(Some(Endpoint::new(&branch.id, compute, now)))
         }
         _ => Err(ApiError::conflict(endpoints::READ_WRITE_EXISTS)),

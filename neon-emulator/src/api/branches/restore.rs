@@ -7,7 +7,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{find, rules::free_name, view::view};
+use super::{
+    find,
+    rules::{free_name, room_for_another},
+    view::view,
+};
 use crate::{
     api::{Answer, Change, Shared, error::ApiError, ok, request::Body, validate},
     control::Control,
@@ -63,7 +67,10 @@ fn allowed(
         ));
     }
     match preserve_name(body) {
-        Some(name) => free_name(project, name, None)?,
+        Some(name) => {
+            free_name(project, name, None)?;
+            room_for_another(project)?;
+        }
         None if source.id == branch.id => {
             return Err(ApiError::bad_request(
                 "preserve_under_name is required to restore a branch from its own history",
