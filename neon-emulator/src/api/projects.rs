@@ -103,7 +103,10 @@ pub(crate) async fn list(State(control): Shared, Query(query): Query<ListQuery>)
                 .collect(),
             None => found.into_iter().take(limit).collect(),
         };
-        let shown: Vec<Value> = rest.iter().map(|project| view(project, &control)).collect();
+        let shown: Vec<Value> = rest
+            .iter()
+            .map(|project| list_item(project, &control))
+            .collect();
         let mut body = json!({"projects": shown, "applications": {}, "integrations": {}});
         put(
             &mut body,
@@ -301,7 +304,40 @@ fn retention(seconds: i64, limits: &Limits) -> Result<i64, ApiError> {
     )))
 }
 
+/// A project by itself: with its owner and what it has used.
 fn view(project: &Project, control: &Control) -> Value {
+    let mut shown = common(project, control);
+    let owner = json!({
+        "email": users::EMAIL, "name": "Neon Emulator", "subscription_type": "scale",
+        "branches_limit": project.limits.branches,
+    });
+    put(&mut shown, "owner", Some(owner));
+    for (key, at) in [
+        ("consumption_period_start", project.created_at),
+        ("consumption_period_end", project.created_at),
+    ] {
+        put(&mut shown, key, Some(instant(at)));
+    }
+    for unmeasured in [
+        "active_time_seconds",
+        "compute_time_seconds",
+        "written_data_bytes",
+        "data_transfer_bytes",
+        "data_storage_bytes_hour",
+    ] {
+        put(&mut shown, unmeasured, Some(json!(0)));
+    }
+    shown
+}
+
+/// A project in a list.
+fn list_item(project: &Project, control: &Control) -> Value {
+    let mut shown = common(project, control);
+    put(&mut shown, "active_time", Some(json!(0)));
+    shown
+}
+
+fn common(project: &Project, control: &Control) -> Value {
     let defaults = &project.endpoint_defaults;
     let mut shown = json!({
         "id": project.id,
@@ -322,20 +358,11 @@ fn view(project: &Project, control: &Control) -> Value {
         },
         "creation_source": "console",
         "owner_id": users::USER_ID,
-        "owner": {"email": users::EMAIL, "name": "Neon Emulator", "branches_limit": project.limits.branches, "subscription_type": "scale"},
         "created_at": instant(project.created_at),
         "updated_at": instant(project.updated_at),
-        "consumption_period_start": instant(project.created_at),
-        "consumption_period_end": instant(project.created_at),
     });
     for unmeasured in [
-        "active_time",
-        "active_time_seconds",
-        "compute_time_seconds",
         "cpu_used_sec",
-        "written_data_bytes",
-        "data_transfer_bytes",
-        "data_storage_bytes_hour",
         "branch_logical_size_limit",
         "branch_logical_size_limit_bytes",
         "synthetic_storage_size",
