@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{DeletionPolicy, ExistingBranch, ParentBranch};
+use crate::api::Handled;
 
 /// What was found and done.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,6 +61,17 @@ pub struct NeonDatabaseStatus {
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
     pub operations: Vec<OperationStatus>,
+    /// When a reset that was asked for is to be carried out, until it was; in the future where no answer came and it may be
+    /// under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_time: Option<Time>,
+    /// What was taken up of the annotations that ask for something.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub handled: Handled,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The generation that no spec has, so that an object nobody looked at does not count as current.
@@ -81,6 +93,8 @@ impl Default for NeonDatabaseStatus {
             content_digest: None,
             connection_secrets: Vec::new(),
             operations: Vec::new(),
+            reset_time: None,
+            handled: Handled::default(),
         }
     }
 }
