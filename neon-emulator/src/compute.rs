@@ -23,6 +23,7 @@ use crate::{
     postgres::{
         Postgres,
         bouncer::Bouncer,
+        recovery,
         server::{MAINTENANCE_DB, Server, Socket, Stop},
         sql,
     },
@@ -47,6 +48,31 @@ pub(crate) struct Compute {
 pub(crate) struct Launch {
     pub(crate) timeline: String,
     pub(crate) settings: BTreeMap<String, String>,
+    /// For a read replica, which runs on a copy of that timeline.
+    pub(crate) replica: Option<Replica>,
+}
+
+/// What a read replica follows.
+pub(crate) struct Replica {
+    /// The read-write compute of the branch, if it has one.
+    pub(crate) primary: Option<Arc<Compute>>,
+}
+
+/// Copies a timeline on which `compute` runs, if it does.
+pub(crate) async fn copy(
+    postgres: &Postgres,
+    compute: Option<&Compute>,
+    from: &str,
+    to: &str,
+) -> anyhow::Result<()> {
+    let from = postgres.data(from);
+    let Some(compute) = compute else {
+        return postgres.copy_resting(&from, to).await;
+    };
+    match compute.hold().await {
+        Source::Running(awake) => postgres.copy_running(&from, &awake.socket, to).await,
+        Source::Resting(_held) => postgres.copy_resting(&from, to).await,
+    }
 }
 
 /// A server and the control plane's own session on it.
@@ -146,6 +172,7 @@ impl Compute {
         if let Some(socket) = alive {
             return Ok(self.pin(socket, false));
         }
+        let launch = self.with_data(launch).await?;
         let data = self.postgres.data(&launch.timeline);
         let socket_dir = self.postgres.socket_dir(&self.endpoint_id);
         let started = Server::start(&self.postgres, &data, &socket_dir, &launch.settings).await;
@@ -160,6 +187,25 @@ impl Compute {
         self.active.store(true, Ordering::SeqCst);
         self.touch(Timestamp::now());
         Ok(self.pin(socket, true))
+    }
+
+    /// Gives a read replica its data: a copy of the branch's as it is now, whether the primary
+    /// runs or sleeps. While both run it follows.
+    async fn with_data(&self, launch: Launch) -> anyhow::Result<Launch> {
+        let Some(replica) = &launch.replica else {
+            return Ok(launch);
+        };
+        let primary = replica.primary.as_deref();
+        copy(&self.postgres, primary, &launch.timeline, &self.endpoint_id).await?;
+        self.postgres.make_standby(&self.endpoint_id)?;
+        let mut settings = launch.settings;
+        let followed = primary.map(|primary| self.postgres.socket_dir(&primary.endpoint_id));
+        settings.extend(recovery::standby(followed));
+        Ok(Launch {
+            timeline: self.endpoint_id.clone(),
+            settings,
+            replica: launch.replica,
+        })
     }
 
     /// Holds the compute in the state in which it is, for a copy of its data.

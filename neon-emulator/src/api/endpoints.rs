@@ -14,33 +14,13 @@ use crate::{
     control::Control,
     names,
     state::{
-        model::{Endpoint, Project},
+        model::{Endpoint, EndpointKind, Project},
         operation::{Action, Step, Work},
     },
 };
 
 /// The text of the 409 for a second endpoint.
 pub(crate) const READ_WRITE_EXISTS: &str = "read-write endpoint already exists";
-
-/// Neon's types of endpoints.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Kind {
-    ReadWrite,
-    ReadOnly,
-}
-
-impl Kind {
-    /// Refuses what is not emulated.
-    pub(crate) fn check(self) -> Result<(), ApiError> {
-        match self {
-            Self::ReadWrite => Ok(()),
-            Self::ReadOnly => Err(ApiError::unprocessable(
-                "read-only endpoints are not emulated",
-            )),
-        }
-    }
-}
 
 #[derive(Deserialize)]
 pub(crate) struct CreateBody {
@@ -51,7 +31,7 @@ pub(crate) struct CreateBody {
 struct CreateEndpoint {
     branch_id: String,
     #[serde(rename = "type")]
-    kind: Kind,
+    kind: EndpointKind,
     name: Option<String>,
     #[serde(default)]
     disabled: bool,
@@ -88,7 +68,7 @@ pub(crate) async fn list_of_branch(
 ) -> Answer {
     control.look(&project_id, |project| {
         branches::find(project, &branch_id)?;
-        let of_branch = project.endpoint_of(&branch_id).into_iter();
+        let of_branch = project.endpoints_of(&branch_id);
         let all = of_branch.map(|endpoint| view(&control, project, endpoint));
         ok(json!({"endpoints": all.collect::<Vec<_>>()}))
     })
@@ -114,11 +94,11 @@ pub(crate) async fn create(
         let compute = asked
             .compute
             .apply(&project.endpoint_defaults, &project.limits)?;
-        asked.kind.check()?;
-        if project.endpoint_of(&asked.branch_id).is_some() {
+        let second = project.endpoint_of(&asked.branch_id).is_some();
+        if asked.kind == EndpointKind::ReadWrite && second {
             return Err(ApiError::conflict(READ_WRITE_EXISTS));
         }
-        let mut endpoint = Endpoint::new(&asked.branch_id, compute, now);
+        let mut endpoint = Endpoint::new(&asked.branch_id, asked.kind, compute, now);
         endpoint.name = asked.name;
         endpoint.disabled = asked.disabled;
         let start = || endpoint.step(Action::StartCompute, Work::StartCompute);
@@ -292,7 +272,7 @@ pub(crate) fn view(control: &Control, project: &Project, endpoint: &Endpoint) ->
         "project_id": project.id,
         "branch_id": endpoint.branch_id,
         "region_id": project.region_id,
-        "type": "read_write",
+        "type": endpoint.kind,
         "autoscaling_limit_min_cu": endpoint.compute.min_cu,
         "autoscaling_limit_max_cu": endpoint.compute.max_cu,
         "suspend_timeout_seconds": endpoint.compute.suspend_timeout_seconds,

@@ -20,7 +20,9 @@ use crate::{
     limits::Limits,
     names,
     state::{
-        model::{Branch, BranchState, ComputeSettings, Database, Endpoint, Project, Role},
+        model::{
+            Branch, BranchState, ComputeSettings, Database, Endpoint, EndpointKind, Project, Role,
+        },
         operation::{Action, Status, Step, Work},
     },
 };
@@ -267,7 +269,12 @@ fn make(
         databases: BTreeMap::from([(database.clone(), Database::new(&database, &role, now))]),
         roles: BTreeMap::from([(role.clone(), Role::new(&role, true, now))]),
     };
-    let endpoint = Endpoint::new(&branch.id, endpoint_defaults.clone(), now);
+    let endpoint = Endpoint::new(
+        &branch.id,
+        EndpointKind::ReadWrite,
+        endpoint_defaults.clone(),
+        now,
+    );
     let project = Project {
         id,
         name,

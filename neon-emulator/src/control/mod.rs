@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    compute::{Awake, Compute, Launch},
+    compute::{Awake, Compute, Launch, Replica},
     faults::{Fault, Faults},
     limits::Limits,
     names,
@@ -30,7 +30,7 @@ use crate::{
     secret::Secret,
     state::{
         Store,
-        model::{BranchState, Endpoint, Project, State},
+        model::{Branch, BranchState, Endpoint, EndpointKind, Project, State},
         operation::{Action, Status, Work},
     },
     stats::{Recorder, Stats},
@@ -274,13 +274,33 @@ impl Control {
                 return Err(WakeError::NoRoom);
             }
             match branch.state {
-                BranchState::Ready => Ok(Launch {
-                    timeline: branch.timeline.clone(),
-                    settings: endpoint.compute.pg_settings.clone(),
-                }),
+                BranchState::Ready => Ok(self.launch_of(project, branch, endpoint)),
                 BranchState::Init | BranchState::Resetting => Err(WakeError::NotReady),
             }
         })
+    }
+
+    fn launch_of(&self, project: &Project, branch: &Branch, endpoint: &Endpoint) -> Launch {
+        let mut settings = endpoint.compute.pg_settings.clone();
+        let replica = match endpoint.kind {
+            EndpointKind::ReadWrite => None,
+            EndpointKind::ReadOnly => {
+                let primary = project.endpoint_of(&branch.id);
+                // A standby refuses to have less than its primary of some things.
+                let of_primary = primary.map(|it| it.compute.pg_settings.clone());
+                for (name, value) in of_primary.into_iter().flatten() {
+                    settings.entry(name).or_insert(value);
+                }
+                Some(Replica {
+                    primary: primary.map(|primary| self.compute(&primary.id)),
+                })
+            }
+        };
+        Launch {
+            timeline: branch.timeline.clone(),
+            settings,
+            replica,
+        }
     }
 
     /// Notes a suspension that has happened.
@@ -362,8 +382,10 @@ impl Control {
                 control.compute(&endpoint.id).suspend(Stop::Immediate).await;
                 control.forget_compute(&endpoint.id);
             }
-            for branch in project.branches.values() {
-                if let Err(error) = control.postgres.remove(&branch.timeline).await {
+            let timelines = project.branches.values().map(|branch| &branch.timeline);
+            // Those of read replicas are named as their endpoints.
+            for timeline in timelines.chain(project.endpoints.keys()) {
+                if let Err(error) = control.postgres.remove(timeline).await {
                     tracing::warn!(
                         error = format!("{error:#}"),
                         "cannot remove a branch's data"

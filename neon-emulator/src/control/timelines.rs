@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 
 use super::{Control, catalog};
 use crate::{
-    compute::Source,
+    compute,
     postgres::{history::Moment, sql},
     state::model::{Branch, BranchState},
 };
@@ -90,18 +90,15 @@ impl Control {
         source: &Branch,
         timeline: &str,
     ) -> anyhow::Result<()> {
-        let from = self.postgres.data(&source.timeline);
-        let Some(endpoint) = self.endpoint_of(project, &source.id) else {
-            return self.postgres.copy_resting(&from, timeline).await;
-        };
-        match self.compute(&endpoint.id).hold().await {
-            Source::Running(awake) => {
-                self.postgres
-                    .copy_running(&from, &awake.socket, timeline)
-                    .await
-            }
-            Source::Resting(_held) => self.postgres.copy_resting(&from, timeline).await,
-        }
+        let endpoint = self.endpoint_of(project, &source.id);
+        let compute = endpoint.map(|endpoint| self.compute(&endpoint.id));
+        compute::copy(
+            &self.postgres,
+            compute.as_deref(),
+            &source.timeline,
+            timeline,
+        )
+        .await
     }
 
     fn branch_is_ready(&self, project: &str, branch_id: &str, catalog: Option<&Catalog>) {

@@ -44,7 +44,7 @@ impl Control {
                 discard,
             } => {
                 // Whoever was about to wake it has it running by now, and nobody can any more.
-                if let Some(endpoint) = self.endpoint_of(project, branch) {
+                for endpoint in self.endpoints_of(project, branch) {
                     self.suspend_compute(project, Some(&endpoint.id)).await?;
                 }
                 self.copy_timeline(project, branch, source_id, moment.as_ref(), false)
@@ -137,6 +137,8 @@ impl Control {
         }
         if self.find(endpoint_id).is_none() {
             self.forget_compute(endpoint_id);
+            // A read replica has data of its own.
+            self.postgres.remove(endpoint_id).await?;
         }
         Ok(())
     }
@@ -191,6 +193,16 @@ impl Control {
                 .cloned()
         });
         found.context("the branch is gone")
+    }
+
+    fn endpoints_of(&self, project: &str, branch_id: &str) -> Vec<Endpoint> {
+        self.store.read(|state| {
+            let project = state.projects.get(project);
+            let endpoints = project
+                .into_iter()
+                .flat_map(|it| it.endpoints_of(branch_id));
+            endpoints.cloned().collect()
+        })
     }
 
     pub(super) fn endpoint_of(&self, project: &str, branch_id: &str) -> Option<Endpoint> {

@@ -8,7 +8,7 @@ mod dump;
 pub(crate) mod history;
 mod install;
 mod launcher;
-mod recovery;
+pub(crate) mod recovery;
 pub(crate) mod server;
 pub(crate) mod sql;
 mod template;
@@ -202,6 +202,13 @@ impl Postgres {
             bail!("the branch has not reached LSN {lsn}");
         }
         Ok(started)
+    }
+
+    /// Makes a server on a timeline's data follow another one.
+    pub(crate) fn make_standby(&self, timeline: &str) -> anyhow::Result<()> {
+        let signal = self.data(timeline).join("standby.signal");
+        fs::write(&signal, "")?;
+        self.account.give(&signal)
     }
 
     /// A fresh folder for a timeline that is being made.

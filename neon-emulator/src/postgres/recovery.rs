@@ -1,8 +1,11 @@
 //! How a server is told to replay its log, and what it says of it. Pure.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
-use super::history::Moment;
+use super::{
+    history::Moment,
+    server::{SUPERUSER, Socket},
+};
 
 /// What PostgreSQL says where the log ends before the target. With a time, no transaction
 /// committed after it, and the end of the log is what was meant.
@@ -35,6 +38,21 @@ pub(crate) fn target(moment: &Moment) -> BTreeMap<String, String> {
         ("recovery_target_inclusive", inclusive),
         ("recovery_target_action", "promote"),
     ])
+}
+
+/// Settings of a read replica. `followed` is the folder of its primary's socket.
+pub(crate) fn standby(followed: Option<PathBuf>) -> BTreeMap<String, String> {
+    let mut settings = own([
+        ("hot_standby", "on"),
+        // Rather wait for a reader than break off what it reads.
+        ("max_standby_streaming_delay", "-1"),
+        ("wal_retrieve_retry_interval", "200ms"),
+    ]);
+    if let Some(dir) = followed {
+        let primary = Socket::new(dir).conninfo(SUPERUSER, "replication");
+        settings.insert("primary_conninfo".to_owned(), primary);
+    }
+    settings
 }
 
 /// Whether a server did not start because its log has nothing after the target.

@@ -19,6 +19,9 @@ use super::{
     sql,
 };
 
+/// Who reaches the socket is trusted; sessions of standbys are not among "all".
+const HBA: &str = "local all all trust\nlocal replication all trust\n";
+
 /// Makes the template on first use.
 pub(crate) struct Template {
     dir: PathBuf,
@@ -55,7 +58,7 @@ impl Template {
         postgres.account.create_private_dir(&partial)?;
         let data = partial.join("data");
         init(postgres, &data).await?;
-        fs::write(data.join("pg_hba.conf"), "local all all trust\n")?;
+        fs::write(data.join("pg_hba.conf"), HBA)?;
         let socket_dir = postgres.sockets.join("template");
         let (server, mut session) =
             Server::start(postgres, &data, &socket_dir, &BTreeMap::new()).await?;

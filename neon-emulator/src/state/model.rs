@@ -123,10 +123,20 @@ pub(crate) struct Database {
     pub(crate) updated_at: Timestamp,
 }
 
+/// What may be done at an endpoint, in Neon's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum EndpointKind {
+    ReadWrite,
+    /// A read replica.
+    ReadOnly,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Endpoint {
     pub(crate) id: String,
     pub(crate) branch_id: String,
+    pub(crate) kind: EndpointKind,
     pub(crate) name: Option<String>,
     pub(crate) compute: ComputeSettings,
     pub(crate) disabled: bool,
@@ -155,11 +165,17 @@ impl Project {
             .filter(move |branch| branch.parent_id.as_deref() == Some(branch_id))
     }
 
-    /// The one endpoint that a branch may have (read replicas are not emulated).
+    /// The one read-write endpoint that a branch may have.
     pub(crate) fn endpoint_of(&self, branch_id: &str) -> Option<&Endpoint> {
+        self.endpoints_of(branch_id)
+            .find(|endpoint| endpoint.kind == EndpointKind::ReadWrite)
+    }
+
+    /// All endpoints of a branch, read replicas included.
+    pub(crate) fn endpoints_of(&self, branch_id: &str) -> impl Iterator<Item = &Endpoint> {
         self.endpoints
             .values()
-            .find(|endpoint| endpoint.branch_id == branch_id)
+            .filter(move |endpoint| endpoint.branch_id == branch_id)
     }
 
     /// Where the histories of a branch and of those before it are, the oldest first.
@@ -183,7 +199,7 @@ impl Project {
             .find(|branch| branch.name == branch_name)
     }
 
-    /// Takes a branch and its endpoint out and returns what is left to do about them.
+    /// Takes a branch and its endpoints out and returns what is left to do about them.
     pub(crate) fn remove_branch(&mut self, branch_id: &str) -> Vec<Step> {
         let step = |action, endpoint_id, work| Step {
             action,
@@ -192,10 +208,11 @@ impl Project {
             work,
         };
         let mut steps = Vec::new();
-        if let Some(id) = self
-            .endpoint_of(branch_id)
+        let endpoints: Vec<String> = self
+            .endpoints_of(branch_id)
             .map(|endpoint| endpoint.id.clone())
-        {
+            .collect();
+        for id in endpoints {
             self.endpoints.remove(&id);
             steps.push(step(Action::SuspendCompute, Some(id), Work::SuspendCompute));
         }
@@ -279,10 +296,16 @@ impl Role {
 }
 
 impl Endpoint {
-    pub(crate) fn new(branch_id: &str, compute: ComputeSettings, now: Timestamp) -> Self {
+    pub(crate) fn new(
+        branch_id: &str,
+        kind: EndpointKind,
+        compute: ComputeSettings,
+        now: Timestamp,
+    ) -> Self {
         Self {
             id: names::endpoint_id(),
             branch_id: branch_id.to_owned(),
+            kind,
             name: None,
             compute,
             disabled: false,

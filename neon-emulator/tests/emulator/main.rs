@@ -20,6 +20,7 @@ mod openapi;
 mod pooler;
 mod processes;
 mod refusals;
+mod replicas;
 mod resources;
 mod schema;
 mod support;

@@ -23,7 +23,7 @@ use crate::{
     control::Control,
     names,
     state::{
-        model::{Branch, BranchState, Endpoint, Project},
+        model::{Branch, BranchState, Endpoint, EndpointKind, Project},
         operation::{Action, Step, Work},
     },
 };
@@ -51,7 +51,7 @@ struct CreateBranch {
 #[derive(Deserialize)]
 struct CreateEndpoint {
     #[serde(rename = "type")]
-    kind: endpoints::Kind,
+    kind: EndpointKind,
     #[serde(flatten)]
     compute: ComputeRequest,
 }
@@ -68,18 +68,18 @@ pub(crate) async fn create(
     control.sync_branch(&project_id, &parent_id).await;
     let (mut shown, operations) = control.change(&project_id, |project, now| {
         let (branch, step) = make(project, &body, now)?;
-        let endpoint = first_endpoint(project, &branch, &body.endpoints, now)?;
+        let endpoints = first_endpoints(project, &branch, &body.endpoints, now)?;
         let mut steps = vec![step];
         steps.extend(
-            endpoint
+            endpoints
                 .iter()
                 .map(|it| it.step(Action::StartCompute, Work::StartCompute)),
         );
         project.branches.insert(branch.id.clone(), branch.clone());
         project
             .endpoints
-            .extend(endpoint.iter().map(|it| (it.id.clone(), it.clone())));
-        let made = shown_whole(&control, project, &branch, endpoint.as_ref());
+            .extend(endpoints.iter().map(|it| (it.id.clone(), it.clone())));
+        let made = shown_whole(&control, project, &branch, &endpoints);
         Ok(Change { made, steps })
     })?;
     put(&mut shown, "operations", Some(operations));
@@ -176,41 +176,38 @@ fn only_with_data(asked: &CreateBranch) -> Result<(), ApiError> {
     }
 }
 
-fn first_endpoint(
+fn first_endpoints(
     project: &Project,
     branch: &Branch,
     asked: &[CreateEndpoint],
     now: Timestamp,
-) -> Result<Option<Endpoint>, ApiError> {
-    for endpoint in asked {
-        endpoint.kind.check()?;
+) -> Result<Vec<Endpoint>, ApiError> {
+    let read_write = |one: &&CreateEndpoint| one.kind == EndpointKind::ReadWrite;
+    if asked.iter().filter(read_write).count() > 1 {
+        return Err(ApiError::conflict(endpoints::READ_WRITE_EXISTS));
     }
-    match asked {
-        [] => Ok(None),
-        [one] => {
+    asked
+        .iter()
+        .map(|one| {
             let compute = one
                 .compute
                 .apply(&project.endpoint_defaults, &project.limits)?;
-            Ok(Some(Endpoint::new(&branch.id, compute, now)))
-        }
-        _ => Err(ApiError::conflict(endpoints::READ_WRITE_EXISTS)),
-    }
+            Ok(Endpoint::new(&branch.id, one.kind, compute, now))
+        })
+        .collect()
 }
 
 /// A new branch with everything that came with it.
-fn shown_whole(
-    control: &Control,
-    project: &Project,
-    branch: &Branch,
-    endpoint: Option<&Endpoint>,
-) -> Value {
+fn shown_whole(control: &Control, project: &Project, branch: &Branch, made: &[Endpoint]) -> Value {
     let mut shown = json!({
         "branch": view(project, branch),
-        "endpoints": endpoint.iter().map(|it| endpoints::view(control, project, it)).collect::<Vec<_>>(),
+        "endpoints": made.iter().map(|it| endpoints::view(control, project, it)).collect::<Vec<_>>(),
         "roles": branch.roles.values().map(|role| roles::view(&branch.id, role)).collect::<Vec<_>>(),
         "databases": branch.databases.values().map(|db| databases::view(&branch.id, db)).collect::<Vec<_>>(),
     });
-    let uris = endpoint.map(|endpoint| connection_uris(control, branch, endpoint));
+    let uris = made
+        .first()
+        .map(|endpoint| connection_uris(control, branch, endpoint));
     put(
         &mut shown,
         "connection_uris",

@@ -18,7 +18,7 @@ use crate::{
     names,
     postgres::history::Moment,
     state::{
-        model::{Branch, BranchState, Project, Reset},
+        model::{Branch, BranchState, Endpoint, Project, Reset},
         operation::{Action, Step, Work},
     },
 };
@@ -138,27 +138,25 @@ fn replace(
         ..before
     };
     project.branches.insert(id.to_owned(), branch);
-    let endpoint = project.endpoint_of(id);
-    let restarted = endpoint.filter(|endpoint| control.is_active(endpoint));
-    let step = |action, work| Step {
-        action,
-        branch_id: id.to_owned(),
-        endpoint_id: endpoint.map(|endpoint| endpoint.id.clone()),
-        work,
-    };
+    let running: Vec<&Endpoint> = project
+        .endpoints_of(id)
+        .filter(|endpoint| control.is_active(endpoint))
+        .collect();
     let replace = Work::ReplaceTimeline {
         source_id,
         moment,
         discard,
     };
-    let mut steps = Vec::new();
-    if restarted.is_some() {
-        steps.push(step(Action::SuspendCompute, Work::SuspendCompute));
-    }
-    steps.push(step(Action::CreateBranch, replace));
-    if restarted.is_some() {
-        steps.push(step(Action::StartCompute, Work::StartCompute));
-    }
+    let suspend = |it: &&Endpoint| it.step(Action::SuspendCompute, Work::SuspendCompute);
+    let start = |it: &&Endpoint| it.step(Action::StartCompute, Work::StartCompute);
+    let mut steps: Vec<Step> = running.iter().map(suspend).collect();
+    steps.push(Step {
+        action: Action::CreateBranch,
+        branch_id: id.to_owned(),
+        endpoint_id: None,
+        work: replace,
+    });
+    steps.extend(running.iter().map(start));
     Ok(steps)
 }
 
