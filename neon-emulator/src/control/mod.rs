@@ -7,6 +7,7 @@ mod operations;
 mod schema;
 mod suspend;
 mod timelines;
+mod wake;
 mod work;
 
 use std::{
@@ -18,11 +19,11 @@ use std::{
 
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::wake::WakeError;
 use crate::{
-    compute::{Awake, Compute, Launch, Replica},
+    compute::Compute,
     faults::{Fault, Faults},
     limits::Limits,
     names,
@@ -30,14 +31,11 @@ use crate::{
     secret::Secret,
     state::{
         Store,
-        model::{Branch, BranchState, Endpoint, EndpointKind, Project, State},
+        model::{Endpoint, Project, State},
         operation::{Action, Status, Work},
     },
     stats::{Recorder, Stats},
 };
-
-/// How long a connection waits for a branch that is still being made.
-const BRANCH_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What is percent-encoded in the parts of a URI: all but what RFC 3986 calls unreserved.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
@@ -70,21 +68,6 @@ pub(crate) struct Control {
     pub(crate) limits: Limits,
     pub(crate) stopping: CancellationToken,
     computes: Mutex<BTreeMap<String, Arc<Compute>>>,
-}
-
-/// Why a connection did not get a compute.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum WakeError {
-    #[error("no such endpoint")]
-    NotFound,
-    #[error("the endpoint is disabled")]
-    Disabled,
-    #[error("the branch is not ready")]
-    NotReady,
-    #[error("active endpoints limit exceeded")]
-    NoRoom,
-    #[error(transparent)]
-    Failed(#[from] anyhow::Error),
 }
 
 impl Control {
@@ -196,111 +179,6 @@ impl Control {
     /// Whether there is such an endpoint.
     pub(crate) fn knows_endpoint(&self, endpoint_id: &str) -> bool {
         self.find(endpoint_id).is_some()
-    }
-
-    /// Gives a connection its endpoint's compute, awake. A branch that is still being made or
-    /// restored is waited for, as Neon's proxy waits for running operations.
-    pub(crate) async fn wake_for_connection(
-        &self,
-        endpoint_id: &str,
-    ) -> Result<(Arc<Compute>, Awake), WakeError> {
-        let deadline = Instant::now() + BRANCH_DEADLINE;
-        let (project_id, endpoint, awake) = loop {
-            let (project_id, endpoint) = self.find(endpoint_id).ok_or(WakeError::NotFound)?;
-            if endpoint.disabled {
-                return Err(WakeError::Disabled);
-            }
-            match self.wake(&project_id, &endpoint).await {
-                Ok(awake) => break (project_id, endpoint, awake),
-                Err(WakeError::NotReady) if Instant::now() < deadline => {
-                    sleep(Duration::from_millis(20)).await;
-                }
-                Err(error) => return Err(error),
-            }
-        };
-        let compute = self.compute(&endpoint.id);
-        compute.touch(Timestamp::now());
-        if awake.woken {
-            self.note(
-                &project_id,
-                Action::StartCompute,
-                &endpoint,
-                Work::StartCompute,
-            );
-        }
-        Ok((compute, awake))
-    }
-
-    /// Starts an endpoint's server if it does not run, and counts that.
-    async fn wake(&self, project_id: &str, endpoint: &Endpoint) -> Result<Awake, WakeError> {
-        let compute = self.compute(&endpoint.id);
-        let awake = compute
-            .wake(|running| self.launch(project_id, &endpoint.id, running))
-            .await?;
-        if awake.woken {
-            self.recorder.at(&endpoint.id, |counts| counts.wakeups += 1);
-            self.at_endpoint(project_id, &endpoint.id, |endpoint, now| {
-                endpoint.started_at = Some(now);
-            });
-        }
-        Ok(awake)
-    }
-
-    /// Whether the plan lets an endpoint's compute run beside those that do.
-    pub(crate) fn has_room(&self, project: &Project, endpoint: &Endpoint) -> bool {
-        let default = project.default_branch().map(|branch| branch.id.as_str());
-        let counts = |one: &Endpoint| Some(one.branch_id.as_str()) != default;
-        let others = project
-            .endpoints
-            .values()
-            .filter(|one| one.id != endpoint.id && counts(one) && self.is_active(one));
-        !counts(endpoint) || others.count() < project.limits.active_computes
-    }
-
-    /// With what an endpoint's server is started now. Not while its branch's data is being made.
-    fn launch(
-        &self,
-        project_id: &str,
-        endpoint_id: &str,
-        running: bool,
-    ) -> Result<Launch, WakeError> {
-        self.store.read(|state| {
-            let project = state.projects.get(project_id).ok_or(WakeError::NotFound)?;
-            let endpoint = project.endpoints.get(endpoint_id);
-            let endpoint = endpoint.ok_or(WakeError::NotFound)?;
-            let branch = project.branches.get(&endpoint.branch_id);
-            let branch = branch.ok_or(WakeError::NotFound)?;
-            if !running && !self.has_room(project, endpoint) {
-                return Err(WakeError::NoRoom);
-            }
-            match branch.state {
-                BranchState::Ready => Ok(self.launch_of(project, branch, endpoint)),
-                BranchState::Init | BranchState::Resetting => Err(WakeError::NotReady),
-            }
-        })
-    }
-
-    fn launch_of(&self, project: &Project, branch: &Branch, endpoint: &Endpoint) -> Launch {
-        let mut settings = endpoint.compute.pg_settings.clone();
-        let replica = match endpoint.kind {
-            EndpointKind::ReadWrite => None,
-            EndpointKind::ReadOnly => {
-                let primary = project.endpoint_of(&branch.id);
-                // A standby refuses to have less than its primary of some things.
-                let of_primary = primary.map(|it| it.compute.pg_settings.clone());
-                for (name, value) in of_primary.into_iter().flatten() {
-                    settings.entry(name).or_insert(value);
-                }
-                Some(Replica {
-                    primary: primary.map(|primary| self.compute(&primary.id)),
-                })
-            }
-        };
-        Launch {
-            timeline: branch.timeline.clone(),
-            settings,
-            replica,
-        }
     }
 
     /// Notes a suspension that has happened.

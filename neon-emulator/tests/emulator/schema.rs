@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 /// A description of an API.
 pub(crate) struct Description {
-    document: Value,
+    pub(crate) document: Value,
 }
 
 /// The properties that an object may have; `None` where it may have any.
@@ -77,7 +77,7 @@ impl Description {
     }
 
     /// Follows a reference.
-    fn resolve<'a>(&'a self, schema: &'a Value) -> &'a Value {
+    pub(crate) fn resolve<'a>(&'a self, schema: &'a Value) -> &'a Value {
         let mut schema = schema;
         while let Some(reference) = schema["$ref"].as_str() {
             schema = self.document.pointer(&reference[1..]).expect(reference);
@@ -185,7 +185,7 @@ impl Description {
     }
 }
 
-fn parts<'a>(schema: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+pub(crate) fn parts<'a>(schema: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     schema[key].as_array().into_iter().flatten()
 }
 
