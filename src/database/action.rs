@@ -67,10 +67,10 @@ pub enum Action {
     PrepareContents,
     /// Make the role's login work and publish its Secrets.
     PublishCredentials(String),
-    /// Delete a Secret of ours.
-    WithdrawSecret(String),
-    /// Let a Secret stay when its object goes.
-    KeepSecret(String),
+    /// Delete Secrets of ours.
+    WithdrawSecrets(Vec<String>),
+    /// Let Secrets stay when their object goes.
+    KeepSecrets(Vec<String>),
     /// Delete the branch.
     DeleteBranch(BranchId),
     /// Give a branch up to its lease, because nobody can delete it any more.
@@ -106,8 +106,8 @@ impl crate::reconcile::Action for Action {
             Self::RetireLogins => "RetireLogins",
             Self::PrepareContents => "PrepareContents",
             Self::PublishCredentials(_) => "PublishCredentials",
-            Self::WithdrawSecret(_) => "WithdrawSecret",
-            Self::KeepSecret(_) => "KeepSecret",
+            Self::WithdrawSecrets(_) => "WithdrawSecrets",
+            Self::KeepSecrets(_) => "KeepSecrets",
             Self::DeleteBranch(_) => "DeleteBranch",
             Self::LeaveBehind(_) => "LeaveBehind",
             Self::ReleaseFinalizer => "ReleaseFinalizer",
@@ -139,8 +139,8 @@ impl crate::reconcile::Action for Action {
             }
             Self::PrepareContents => "preparing databases and roles".to_owned(),
             Self::PublishCredentials(role) => format!("publishing credentials of {role}"),
-            Self::WithdrawSecret(name) => format!("deleting the Secret {name}"),
-            Self::KeepSecret(name) => format!("keeping the Secret {name}"),
+            Self::WithdrawSecrets(names) => format!("deleting Secrets: {}", names.join(", ")),
+            Self::KeepSecrets(names) => format!("keeping Secrets: {}", names.join(", ")),
             Self::DeleteBranch(id) => format!("deleting the branch {id}"),
             Self::LeaveBehind(name) => format!("leaving the branch {name} behind"),
             Self::ReleaseFinalizer => "letting the object go".to_owned(),

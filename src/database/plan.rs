@@ -12,7 +12,7 @@
 //! |   | an annotation asks to look again; to let the branch live longer | LookAgain; Extend |
 //! | 5 | no key; key refused; project unknown | Wait KeyNotFound; Blocked KeyRefused; Blocked ProjectNotFound |
 //! | 6 | operations running; all of them ended | Wait OperationsRunning; ForgetOperations |
-//! |   | its time is over: the branch; its Secrets; nothing left | as in [`super::deletion`]; WithdrawSecret; Blocked Expired |
+//! |   | its time is over: the branch; its Secrets; nothing left | as in [`super::deletion`]; WithdrawSecrets; Blocked Expired |
 //! | 7 | nothing resolved yet: parent clear; not clear | Resolve; Blocked ParentRequired |
 //! |   | resolved, but renamed before the branch was made | Resolve |
 //! | 8 | no branch recorded, own: a branch bears our mark | ClaimBranch |
@@ -35,7 +35,7 @@
 //! | 23 | … else | PrepareContents |
 //! | 24 | a Secret of that name is somebody else's | Blocked SecretConflict |
 //! | 25 | a Secret missing or not current, and not held back for a migration | PublishCredentials |
-//! | 26 | a Secret is out that is no longer asked for | WithdrawSecret |
+//! | 26 | a Secret is out that is no longer asked for | WithdrawSecrets |
 //! | 27 | else | Settled |
 //!
 //! Rows 7 to 18 are in `branch`, rows 19 to 26 in `inside`.

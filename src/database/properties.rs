@@ -133,7 +133,7 @@ struct Surroundings {
     branch_free: bool,
     children: Vec<String>,
     held_back_for: Vec<String>,
-    resets: bool,
+    reset_time: Option<i64>,
 }
 
 prop_compose! {
@@ -149,10 +149,10 @@ prop_compose! {
         branch_free in prop::bool::weighted(0.8),
         children in 0..2_usize,
         held_back in prop::bool::weighted(0.2),
-        resets in prop::bool::weighted(0.1),
+        reset_time in prop::option::weighted(0.1, Just(200_000_i64)),
     ) -> Surroundings {
         Surroundings {
-            key, namespace_going, rival, branch_free, resets,
+            key, namespace_going, rival, branch_free, reset_time,
             operations: ended.into_iter().map(|ended| Operation { action: "x".into(), ended }).collect(),
             candidates: (0..candidates).map(|n| format!("c{n}")).collect(),
             held_back_for: held_back.then(|| "m".to_owned()).into_iter().collect(),
@@ -212,7 +212,7 @@ fn observed(desired: Desired) -> impl Strategy<Value = (Desired, Observed)> {
             base.branch_free = around.branch_free;
             base.children = around.children;
             base.held_back_for = around.held_back_for;
-            base.recorded.reset_time = around.resets.then(|| Time(at(200_000)));
+            base.recorded.reset_time = around.reset_time.map(|time| Time(at(time)));
             inside.over(&mut base);
             (desired.clone(), base)
         },
@@ -407,8 +407,8 @@ fn rests_on_facts(action: &Action, observed: &Observed) -> bool {
         | Action::ForgetOperations
         | Action::Resolve(_)
         | Action::ClaimBranch(_)
-        | Action::WithdrawSecret(_)
-        | Action::KeepSecret(_)
+        | Action::WithdrawSecrets(_)
+        | Action::KeepSecrets(_)
         | Action::LeaveBehind(_)
         | Action::ReleaseFinalizer => true,
     }
@@ -551,8 +551,8 @@ fn the_situations_reach_every_decision() {
         "RetireLogins",
         "PrepareContents",
         "PublishCredentials",
-        "KeepSecret",
-        "WithdrawSecret",
+        "KeepSecrets",
+        "WithdrawSecrets",
         "DeleteBranch",
         "LeaveBehind",
         "ReleaseFinalizer",

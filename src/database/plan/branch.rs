@@ -186,7 +186,7 @@ fn first_branch(desired: &Desired, observed: &Observed, now: Timestamp) -> Next 
             Some(_) | None => wait(
                 Reason::ParentNotReady,
                 format!("the parent {} is not ready", parent.name),
-                LATER,
+                if parent.being_made { SOON } else { LATER },
             ),
         },
     }
