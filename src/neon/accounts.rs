@@ -8,14 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
 
 use super::client::Client;
 use super::pacing::{Pacing, ProjectQueues};
 use super::transport::Transport;
 use super::{
     Branch, BranchId, CallObserver, ClientSettings, CreateBranch, CreateEndpoint, CreatedBranch,
-    Database, Endpoint, EndpointId, ErrorKind, NeonApi, Operation, OperationId, PacingRules,
-    Project, ProjectId, Result, Role, SetupError, Snapshots, UpdateBranch, UpdateEndpoint,
+    Database, Endpoint, EndpointId, ErrorKind, Identity, NeonApi, Operation, OperationId,
+    PacingRules, Project, ProjectId, Result, Role, SetupError, Snapshots, UpdateBranch,
+    UpdateEndpoint, UpdateProject, UpdatedProject,
 };
 
 /// What one API key gives access to.
@@ -24,6 +26,7 @@ pub struct Account {
     pub api: Arc<dyn NeonApi>,
     /// The listings read with this key.
     pub snapshots: Snapshots,
+    identity: OnceCell<Identity>,
 }
 
 impl Account {
@@ -35,7 +38,17 @@ impl Account {
             api,
             snapshots: snapshots.clone(),
         });
-        Self { api, snapshots }
+        Self {
+            api,
+            snapshots,
+            identity: OnceCell::new(),
+        }
+    }
+
+    /// Whose the key is. Asked once, for a key never changes its owner.
+    pub async fn identity(&self) -> Result<Identity> {
+        let known = self.identity.get_or_try_init(|| self.api.identity());
+        known.await.cloned()
     }
 }
 
@@ -128,8 +141,21 @@ impl Drop for AfterCall<'_> {
 
 #[async_trait]
 impl NeonApi for Invalidating {
+    async fn identity(&self) -> Result<Identity> {
+        self.api.identity().await
+    }
+
     async fn project(&self, project: &ProjectId) -> Result<Project> {
         self.api.project(project).await
+    }
+
+    async fn update_project(
+        &self,
+        project: &ProjectId,
+        update: &UpdateProject,
+    ) -> Result<UpdatedProject> {
+        let after = AfterCall::new(&self.snapshots, project);
+        after.told(self.api.update_project(project, update).await)
     }
 
     async fn branches(&self, project: &ProjectId) -> Result<Vec<Branch>> {
