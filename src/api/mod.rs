@@ -13,19 +13,27 @@ mod condition;
 mod crds;
 mod names;
 mod neon_database;
+mod neon_project;
 mod refs;
 mod sepulki_migration;
 
 pub use condition::{ConditionType, Reason, condition, set_condition};
 pub use crds::{CrdError, crd_files};
-pub use names::{Digest, FileName, Lease, ObjectName, PgName, RoleName, SecretKey, SuspendAfter};
+pub use names::{
+    Digest, FileName, IpRange, LabelValue, Lease, NamespaceName, ObjectName, PgName, RoleName,
+    SecretKey, SuspendAfter, TimeLimit, TimeSpan,
+};
 pub use neon_database::{
     Access, BranchSpec, BranchStatus, ComputeSpec, ConnectionSecretSpec, ConnectionSecretStatus,
     Credentials, DatabaseSpec, DatabaseStatus, DeletionPolicy, Effective, EndpointStatus,
     Environment, ExistingBranch, ExtensionSpec, ExtensionStatus, NeonDatabase, NeonDatabaseSpec,
     NeonDatabaseStatus, OperationStatus, ParentBranch, RoleSpec, RoleStatus,
 };
-pub use refs::{DatabaseRef, SecretKeyRef};
+pub use neon_project::{
+    AccessRule, AppliedSettings, KeyKind, NamespaceSelector, NeonProject, NeonProjectSpec,
+    NeonProjectStatus, ProjectLimits, ProjectQuota, ProjectSettings,
+};
+pub use refs::{DatabaseRef, NamespacedSecretKeyRef, ProjectRef, SecretKeyRef};
 pub use sepulki_migration::{
     AppliedStatus, AppliedTo, BundleStatus, ConfigMapSource, CurrentStatus, HistoryEntry,
     InlineFile, LastError, LedgerSpec, MigrationSource, ObjectNameRef, PendingStatus,
@@ -34,6 +42,9 @@ pub use sepulki_migration::{
 
 /// API group of every kind.
 pub const GROUP: &str = "sepulki.dev";
+
+/// The finalizer that keeps a NeonProject, and with it the way to its key, as long as NeonDatabases refer to it.
+pub const PROJECT_FINALIZER: &str = "sepulki.dev/in-use";
 
 /// The finalizer that keeps a NeonDatabase until its branch is dealt with.
 pub const BRANCH_FINALIZER: &str = "sepulki.dev/branch";

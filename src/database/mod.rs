@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `desired` (with `profile`, `mark`) | what is asked? pure |
 //! | `observe` (with `checked`) | what is? |
-//! | `plan` (with `deletion`, `action`) | what next? pure; opens with the decision table |
+//! | `plan` (with `deletion`, `action`, and `rules`) | what next? pure; opens with the decision table |
 //! | `act` (with `on_neon`, `contents`, `secrets`, and `credentials`) | do it |
 //! | `status` | how does it stand? pure |
 
@@ -22,6 +22,8 @@ pub mod plan;
 pub mod profile;
 #[cfg(test)]
 mod properties;
+mod room;
+pub mod rules;
 pub mod status;
 
 use jiff::Timestamp;
@@ -35,6 +37,7 @@ use checked::Checked;
 use credentials::Form;
 use desired::{Desired, WantedSecret};
 use observe::Observed;
+use room::Room;
 
 type Pass = reconcile::Pass<Databases>;
 
@@ -42,6 +45,7 @@ type Pass = reconcile::Pass<Databases>;
 pub struct Databases {
     world: World,
     checked: Checked,
+    room: Room,
 }
 
 impl Databases {
@@ -51,6 +55,7 @@ impl Databases {
         Self {
             world,
             checked: Checked::default(),
+            room: Room::default(),
         }
     }
 

@@ -9,13 +9,15 @@
 //! | 2 | suspended, no branch recorded | Suspended |
 //! | 3 | the spec cannot be carried out: lease due; else | RenewLease; Blocked InvalidSpec |
 //! | 4 | our finalizer is missing | AddFinalizer |
-//! | 5 | no key; key refused; project unknown | Wait KeyNotFound; Blocked KeyRefused; Blocked ProjectNotFound |
+//! | 5 | NeonProject missing or not ready; no key; key refused; project unknown | Wait ProjectNotReady; Wait KeyNotFound; Blocked KeyRefused; Blocked ProjectNotFound |
 //! | 6 | operations running; all of them ended | Wait OperationsRunning; ForgetOperations |
-//! | 7 | nothing resolved yet: parent clear; not clear | Resolve; Blocked ParentRequired |
+//! | 7 | no branch yet, none bears our mark, no access rule is for this namespace and environment | Blocked AccessDenied |
+//! |   | nothing resolved yet: parent clear; not clear | Resolve; Blocked ParentRequired |
 //! |   | resolved, but renamed before the branch was made | Resolve |
 //! | 8 | no branch recorded, own: a branch bears our mark | ClaimBranch |
 //! | 9 | no branch recorded, to take over: missing; somebody else's; free | Blocked BranchNotFound; Blocked BranchClaimed; ClaimBranch |
 //! | 10 | no branch recorded, own: name taken; parent missing or not ready; else | Blocked BranchNameConflict; Wait; AnnounceBranch, CreateBranch |
+//! |   | … to be made or taken over, but no access rule admits that; no room under the rule | Blocked AccessDenied; Wait NoRoom |
 //! | 11 | branch recorded but gone: just made; suspended; disposable; else | Wait; Suspended; ForgetBranch; Blocked BranchMissing |
 //! | 12 | an older object holds the same branch | Blocked BranchClaimed |
 //! | 13 | another incarnation than recorded | RecordIncarnation |
@@ -34,8 +36,9 @@
 //! | 26 | a Secret is out that is no longer asked for | WithdrawSecret |
 //! | 27 | else | Settled |
 //!
-//! Rows 7 to 18 are in `branch`, rows 19 to 26 in `inside`.
+//! Rows 7 to 18 are in `branch`, what access rules have to do with them in `admission`, rows 19 to 26 in `inside`.
 
+mod admission;
 mod branch;
 mod inside;
 
@@ -50,7 +53,7 @@ use super::observe::{Key, Observed};
 use crate::api::Reason;
 use crate::reconcile::{Block, Decision, Wait};
 
-pub use branch::{may_be_unlisted, may_still_come};
+pub use branch::{UNANSWERED, may_be_unlisted, may_still_come};
 pub use inside::requested;
 
 /// How soon to look again at something Neon is busy with.
@@ -88,6 +91,7 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
     }
     let next = access(observed)
         .or_else(|| operations(observed))
+        .or_else(|| admission::welcome(desired, observed))
         .or_else(|| branch::resolve(desired, observed))
         .or_else(|| branch::branch(desired, rest, observed, now))
         .unwrap_or(Decision::Settled(observed.interval));
@@ -114,6 +118,7 @@ fn before_the_lease_ends(rest: &Rest, next: Next) -> Next {
 fn access(observed: &Observed) -> Stage {
     match &observed.key {
         Key::Good => None,
+        Key::Waiting(message) => Some(wait(Reason::ProjectNotReady, message, LATER)),
         Key::Missing(message) => Some(wait(Reason::KeyNotFound, message, LATER)),
         Key::Refused(message) => Some(block(Reason::KeyRefused, message)),
         Key::NoProject(message) => Some(block(Reason::ProjectNotFound, message)),

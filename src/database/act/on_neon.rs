@@ -25,7 +25,7 @@ impl Context<'_> {
         let body = self.new_branch(parent)?;
         let created = account
             .api
-            .create_branch(&self.desired.project, &body)
+            .create_branch(self.project()?, &body)
             .await
             .map_err(|error| {
                 if !matches!(error.kind, ErrorKind::Server | ErrorKind::Lost) {
@@ -62,7 +62,7 @@ impl Context<'_> {
         let account = self.account().await?;
         account
             .api
-            .delete_branch(&self.desired.project, id)
+            .delete_branch(self.project()?, id)
             .await
             .map_err(at_neon)?;
         // one that was taken over is known by its record alone, and so is the consent to delete it
@@ -79,7 +79,7 @@ impl Context<'_> {
         let branch = self.branch()?;
         let operations = account
             .api
-            .update_branch(&self.desired.project, &branch, update)
+            .update_branch(self.project()?, &branch, update)
             .await
             .map_err(at_neon)?;
         record_operations(&mut pass.status, &operations);
@@ -96,7 +96,7 @@ impl Context<'_> {
         };
         let operations = account
             .api
-            .create_endpoint(&self.desired.project, &body)
+            .create_endpoint(self.project()?, &body)
             .await
             .map_err(|error| self.refused("an endpoint", error))?;
         record_operations(&mut pass.status, &operations);
@@ -116,7 +116,7 @@ impl Context<'_> {
             compute_units: Some(rest.compute_units),
             suspend_timeout_seconds: Some(rest.suspend_after.seconds()),
         };
-        let project = &self.desired.project;
+        let project = self.project()?;
         let operations = account
             .api
             .update_endpoint(project, &endpoint.id, &update)
@@ -135,7 +135,7 @@ impl Context<'_> {
         let account = self.account().await?;
         let operations = account
             .api
-            .create_role(&self.desired.project, &branch, name)
+            .create_role(self.project()?, &branch, name)
             .await
             .map_err(at_neon)?;
         record_operations(&mut pass.status, &operations);
@@ -151,7 +151,7 @@ impl Context<'_> {
         let branch = self.branch()?;
         let _lock = self.lock(branch.as_str())?;
         let account = self.account().await?;
-        let project = &self.desired.project;
+        let project = self.project()?;
         let operations = account
             .api
             .create_database(project, &branch, name, owner)
@@ -167,7 +167,7 @@ impl Context<'_> {
         let account = self.account().await?;
         let operations = account
             .api
-            .reset_password(&self.desired.project, &branch, role)
+            .reset_password(self.project()?, &branch, role)
             .await
             .map_err(at_neon)?;
         record_operations(&mut pass.status, &operations);
