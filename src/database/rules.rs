@@ -60,6 +60,15 @@ pub struct Asker<'a> {
     pub way: WayIn<'a>,
 }
 
+/// Why an object is not admitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The labels of its namespace are not known yet.
+    NotYet,
+    /// No rule admits it, in words for the person who can change one.
+    Denied(String),
+}
+
 /// The first rule that admits an object.
 #[must_use]
 pub fn first<'a>(
@@ -94,17 +103,15 @@ fn refusal(rule: &AccessRule, asker: Asker<'_>) -> Option<String> {
 }
 
 impl Terms {
-    /// Which rule admits this object; why none does, for the person who can change it. None of both while the labels
-    /// of the namespace are not known.
-    #[must_use]
-    pub fn admit(&self, environment: Environment, way: WayIn<'_>) -> Option<Result<usize, String>> {
+    /// Which rule admits this object, or why none does.
+    pub fn admit(&self, environment: Environment, way: WayIn<'_>) -> Result<usize, Refusal> {
         let asker = Asker {
-            labels: self.labels.as_ref()?,
+            labels: self.labels.as_ref().ok_or(Refusal::NotYet)?,
             environment,
             way,
         };
         if let Some(index) = first(self.rules.iter().map(|rule| &rule.rule), asker) {
-            return Some(Ok(index));
+            return Ok(index);
         }
         let refusals = self.rules.iter().enumerate().filter_map(|(index, rule)| {
             let admits = refusal(&rule.rule, asker)?;
@@ -116,7 +123,7 @@ impl Terms {
             WayIn::Fork(parent) => format!("{} that forks {parent}", environment.as_str()),
             WayIn::TakeOver => format!("{} that takes a branch over", environment.as_str()),
         };
-        Some(Err(match refusals.as_slice() {
+        Err(Refusal::Denied(match refusals.as_slice() {
             [] => format!(
                 "NeonProject {} has no access rules, and so admits nobody",
                 self.project
@@ -256,11 +263,11 @@ mod tests {
             ),
         ];
         for (rules, environment, way, expected) in rows {
-            let told = terms(rules.clone()).admit(environment, way).unwrap();
+            let told = terms(rules.clone()).admit(environment, way);
             match (&told, expected) {
                 (Ok(index), Ok(expected)) => assert_eq!(*index, expected, "{rules}"),
-                (Err(said), Err(part)) => {
-                    assert!(said.contains(part), "{part:?} is not in: {said}")
+                (Err(Refusal::Denied(said)), Err(part)) => {
+                    assert!(said.contains(part), "{part:?} is not in: {said}");
                 }
                 (Ok(_) | Err(_), _) => panic!("{rules}: {told:?}"),
             }
@@ -271,7 +278,8 @@ mod tests {
     fn nothing_is_refused_while_the_labels_are_not_known() {
         let mut terms = terms(json!([]));
         terms.labels = None;
-        assert_eq!(terms.admit(Preview, WayIn::Unknown), None);
+        let told = terms.admit(Preview, WayIn::Unknown);
+        assert_eq!(told, Err(Refusal::NotYet));
     }
 
     #[test]

@@ -17,7 +17,7 @@ const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 pub const PREVIEWS: &str = "pr-7";
 
 /// Everything for the team, and previews of production for who is labelled so.
-pub fn rules(most: Value) -> Value {
+pub fn rules(most: i32) -> Value {
     json!([
         {"namespaces": {"matchLabels": {"team": "robots"}}},
         {"namespaces": {"matchLabels": {"previews": "yes"}}, "environments": ["preview"], "parents": ["main"],
@@ -41,7 +41,7 @@ pub fn sea_with_a_preview(sim: &Sim) {
     sim.files(&FILES);
     let spec = json!({
         "baseBranch": "main",
-        "access": rules(json!(2)),
+        "access": rules(2),
         "settings": {"historyRetention": "7d", "quota": {"activeTime": "500h"}},
     });
     sim.project("sea", spec);
@@ -135,7 +135,7 @@ async fn an_unknown_project_is_told_and_nobody_uses_it() {
         label(sim);
         sim.project(
             "lake",
-            json!({"projectId": "loud-lake-2", "access": rules(json!(1))}),
+            json!({"projectId": "loud-lake-2", "access": rules(1)}),
         );
         let spec = with(simple(), json!({"projectRef": {"name": "lake"}}));
         sim.database_in(PREVIEWS, "preview", "preview", spec);
@@ -159,7 +159,7 @@ async fn a_neonproject_that_is_not_there_yet_is_waited_for() {
     operator.run_for(MINUTE).await;
     let message = reconciling(&preview(&operator, "preview"), Reason::ProjectNotReady);
     says(&message, &["no NeonProject sea"]);
-    let spec = json!({"baseBranch": "main", "access": rules(json!(1))});
+    let spec = json!({"baseBranch": "main", "access": rules(1)});
     operator.sim.project("sea", spec);
     operator.settle().await;
     assert!(preview(&operator, "preview").is_settled());
@@ -253,10 +253,7 @@ async fn no_more_branches_than_a_rule_allows_and_the_first_come_first() {
         let mut operator = begin(|sim| {
             label(sim);
             sim.namespace("pr-8", &[("previews", "yes")]);
-            sim.project(
-                "sea",
-                json!({"baseBranch": "main", "access": rules(json!(2))}),
-            );
+            sim.project("sea", json!({"baseBranch": "main", "access": rules(2)}));
             for (namespace, name) in [
                 (PREVIEWS, "a"),
                 ("pr-8", "b"),
@@ -464,7 +461,7 @@ async fn a_neonproject_that_leads_elsewhere_moves_nobody() {
     }
     operator.sim.project(
         "sea",
-        json!({"projectId": "loud-lake-2", "access": rules(json!(9))}),
+        json!({"projectId": "loud-lake-2", "access": rules(9)}),
     );
     operator.run_for(MINUTE * 5).await;
     let message = stalled(&preview(&operator, "preview"), Reason::ProjectNotFound);

@@ -15,6 +15,10 @@ use super::refs::NamespacedSecretKeyRef;
 pub use status::{AppliedSettings, KeyKind, NeonProjectStatus, ProjectLimits};
 
 /// What is asked of one Neon project, and who may use it.
+#[expect(
+    clippy::duplicated_attributes,
+    reason = "several print columns are of one type"
+)]
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "sepulki.dev",

@@ -6,7 +6,7 @@ use super::{Action, LATER, Next, SOON, Stage, block, wait};
 use crate::api::{ParentBranch, Reason};
 use crate::database::desired::Desired;
 use crate::database::observe::Observed;
-use crate::database::rules::{Terms, WayIn};
+use crate::database::rules::{Refusal, WayIn};
 use crate::reconcile::Decision;
 
 /// Row 7: nothing is resolved for an object that no rule would admit.
@@ -15,10 +15,8 @@ pub(super) fn welcome(desired: &Desired, observed: &Observed) -> Stage {
     if observed.recorded.branch.is_some() || observed.marked.is_some() {
         return None;
     }
-    match admit(terms, desired, WayIn::Unknown) {
-        Ok(_) => None,
-        Err(refused) => Some(refused),
-    }
+    let admitted = terms.admit(desired.environment, WayIn::Unknown);
+    admitted.err().map(refused)
 }
 
 /// Row 10: lets a branch be made or taken over where a rule admits it and has room.
@@ -29,8 +27,8 @@ pub(super) fn gate(desired: &Desired, observed: &Observed, next: Next) -> Next {
     let effective = observed.recorded.effective.as_ref();
     let takes_over = effective.is_some_and(|effective| effective.existing.is_some());
     // before it is told who has the branch
-    if takes_over && let Err(refused) = admit(terms, desired, WayIn::TakeOver) {
-        return refused;
+    if takes_over && let Err(why) = terms.admit(desired.environment, WayIn::TakeOver) {
+        return refused(why);
     }
     let way = match &next {
         Decision::Act(Action::AnnounceBranch | Action::CreateBranch(_)) => {
@@ -47,8 +45,8 @@ pub(super) fn gate(desired: &Desired, observed: &Observed, next: Next) -> Next {
         | Decision::Blocked(_)
         | Decision::Gone => return next,
     };
-    match admit(terms, desired, way) {
-        Err(refused) => refused,
+    match terms.admit(desired.environment, way) {
+        Err(why) => refused(why),
         Ok(rule) => match terms.no_room(rule) {
             Some(full) => wait(Reason::NoRoom, full, LATER),
             None => next,
@@ -56,13 +54,12 @@ pub(super) fn gate(desired: &Desired, observed: &Observed, next: Next) -> Next {
     }
 }
 
-fn admit(terms: &Terms, desired: &Desired, way: WayIn<'_>) -> Result<usize, Next> {
-    match terms.admit(desired.environment, way) {
-        Some(Ok(rule)) => Ok(rule),
-        Some(Err(refused)) => Err(block(Reason::AccessDenied, refused)),
-        None => {
+fn refused(why: Refusal) -> Next {
+    match why {
+        Refusal::Denied(message) => block(Reason::AccessDenied, message),
+        Refusal::NotYet => {
             let message = "the labels of this namespace are not known yet";
-            Err(wait(Reason::ProjectNotReady, message, SOON))
+            wait(Reason::ProjectNotReady, message, SOON)
         }
     }
 }

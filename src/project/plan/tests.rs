@@ -16,7 +16,7 @@ use crate::reconcile::Verdict;
 
 const INTERVAL: Duration = Duration::from_mins(1);
 
-fn object(settings: Value) -> NeonProject {
+fn object(settings: &Value) -> NeonProject {
     let object = json!({
         "apiVersion": "sepulki.dev/v1alpha1", "kind": "NeonProject",
         "metadata": {"name": "sea", "uid": "uid-sea", "generation": 3, "finalizers": [PROJECT_FINALIZER]},
@@ -32,7 +32,7 @@ fn asked(settings: Value) -> Settings {
 /// Two settings are asked for.
 fn desired() -> Desired {
     Desired::of(&object(
-        json!({"historyRetention": "7d", "quota": {"activeTime": "10h"}}),
+        &json!({"historyRetention": "7d", "quota": {"activeTime": "10h"}}),
     ))
 }
 
@@ -412,7 +412,7 @@ fn what_was_sent_is_forgotten_with_the_last_setting() {
             .applied_settings
             .is_some()
     );
-    let bare = Desired::of(&object(json!({})));
+    let bare = Desired::of(&object(&json!({})));
     let after = status::project(
         &recorded,
         &bare,

@@ -115,7 +115,7 @@ pub(super) fn rows() -> Vec<Row> {
             |_, o| {
                 o.terms = Some(terms(
                     json!([{"namespaces": {}, "environments": ["preview"]}]),
-                ))
+                ));
             },
             Blocked(Reason::AccessDenied),
         )
