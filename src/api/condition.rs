@@ -101,6 +101,10 @@ words!(
         BranchNotFound,
         /// The recorded branch is gone.
         BranchMissing,
+        /// The branch has reached its `maxAge`.
+        Expired,
+        /// An annotation asks for something that cannot be done.
+        AnnotationIgnored,
         /// A branch of that name exists and is not ours.
         BranchNameConflict,
         /// Another object has claimed the branch.

@@ -9,6 +9,7 @@
     reason = "the schema derive repeats each struct inside a function"
 )]
 
+mod annotations;
 mod condition;
 mod crds;
 mod names;
@@ -17,6 +18,7 @@ mod neon_project;
 mod refs;
 mod sepulki_migration;
 
+pub use annotations::{ABANDON, EXTEND, Handled, LONGEST_ANNOTATION, RECONCILE, RETRY};
 pub use condition::{ConditionType, Reason, condition, set_condition};
 pub use crds::{CrdError, crd_files};
 pub use names::{
@@ -26,8 +28,9 @@ pub use names::{
 pub use neon_database::{
     Access, BranchSpec, BranchStatus, ComputeSpec, ConnectionSecretSpec, ConnectionSecretStatus,
     Credentials, DatabaseSpec, DatabaseStatus, DeletionPolicy, Effective, EndpointStatus,
-    Environment, ExistingBranch, ExtensionSpec, ExtensionStatus, NeonDatabase, NeonDatabaseSpec,
-    NeonDatabaseStatus, OperationStatus, ParentBranch, RoleSpec, RoleStatus,
+    Environment, ExistingBranch, ExtensionSpec, ExtensionStatus, ExternalDeletion,
+    ExternalDeletionAction, NeonDatabase, NeonDatabaseSpec, NeonDatabaseStatus, OperationStatus,
+    ParentBranch, RoleSpec, RoleStatus,
 };
 pub use neon_project::{
     AccessRule, AppliedSettings, KeyKind, NamespaceSelector, NeonProject, NeonProjectSpec,

@@ -17,7 +17,7 @@ use super::credentials::Found;
 use super::deletion;
 use super::desired::{Desired, Rest};
 use super::rules::Terms;
-use super::{Databases, Pass};
+use super::{Databases, Pass, max_age};
 use crate::api::NeonDatabaseStatus;
 use crate::cluster::NamespaceState;
 use crate::neon::{Branch, BranchId, Database, Endpoint};
@@ -199,7 +199,8 @@ pub(super) async fn observe(
         Observed::nothing(pass.status.clone(), kind.world.settings.snapshot_interval);
     if desired.deleting {
         contents::secrets(kind, desired, &mut observed, now).await?;
-        if !deletion::deletes(desired, &observed) && !deletion::runs_out(&observed) {
+        let keeps = !deletion::deletes(desired, &observed) && !deletion::runs_out(&observed);
+        if keeps || deletion::is_abandoned(desired, &observed) {
             return Ok(observed);
         }
         let namespace = kind
@@ -224,11 +225,9 @@ pub(super) async fn observe(
     observed.terms = terms::terms(kind, desired, &others, &listing, &observed, now);
     if !desired.deleting {
         contents::contents(api, project, desired, &listing, &mut observed).await?;
-        if desired
-            .rest
-            .as_ref()
-            .is_ok_and(|rest| observed.contents_are_as_asked(rest))
-        {
+        let as_asked = |rest: &Rest| observed.contents_are_as_asked(rest);
+        let over = max_age::end(desired, &observed).is_some_and(|end| end <= now);
+        if over || desired.rest.as_ref().is_ok_and(as_asked) {
             contents::secrets(kind, desired, &mut observed, now).await?;
         }
     }

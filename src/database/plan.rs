@@ -9,8 +9,10 @@
 //! | 2 | suspended, no branch recorded | Suspended |
 //! | 3 | the spec cannot be carried out: lease due; else | RenewLease; Blocked InvalidSpec |
 //! | 4 | our finalizer is missing | AddFinalizer |
+//! |   | an annotation asks to look again; to let the branch live longer | LookAgain; Extend |
 //! | 5 | NeonProject missing or not ready; no key; key refused; project unknown | Wait ProjectNotReady; Wait KeyNotFound; Blocked KeyRefused; Blocked ProjectNotFound |
 //! | 6 | operations running; all of them ended | Wait OperationsRunning; ForgetOperations |
+//! |   | its time is over: the branch; its Secrets; nothing left | as in [`super::deletion`]; WithdrawSecret; Blocked Expired |
 //! | 7 | no branch yet, none bears our mark, no access rule is for this namespace and environment | Blocked AccessDenied |
 //! |   | nothing resolved yet: parent clear; not clear | Resolve; Blocked ParentRequired |
 //! |   | resolved, but renamed before the branch was made | Resolve |
@@ -47,9 +49,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::action::Action;
-use super::deletion;
 use super::desired::{Desired, Rest};
 use super::observe::{Key, Observed};
+use super::{deletion, max_age};
 use crate::api::Reason;
 use crate::reconcile::{Block, Decision, Wait};
 
@@ -89,13 +91,26 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
     if !desired.has_finalizer {
         return Decision::Act(Action::AddFinalizer);
     }
-    let next = access(observed)
+    let next = asked(desired, observed)
+        .or_else(|| access(observed))
         .or_else(|| operations(observed))
+        .or_else(|| max_age::decide(desired, observed, now))
         .or_else(|| admission::welcome(desired, observed))
         .or_else(|| branch::resolve(desired, observed))
         .or_else(|| branch::branch(desired, rest, observed, now))
         .unwrap_or(Decision::Settled(observed.interval));
-    before_the_lease_ends(rest, next)
+    let next = before_the_lease_ends(rest, next);
+    before_the_end(max_age::end(desired, observed), next, now)
+}
+
+/// Row 4: what annotations ask for.
+fn asked(desired: &Desired, observed: &Observed) -> Stage {
+    let handled = &observed.recorded.handled;
+    if desired.asked.looks_again(handled) {
+        return Some(Decision::Act(Action::LookAgain));
+    }
+    let until = desired.asked.extension(handled)?;
+    Some(Decision::Act(Action::Extend(until.clone())))
 }
 
 /// Looks again often enough for a lease that is shorter than the time between two looks, settled or suspended.
@@ -104,7 +119,18 @@ fn before_the_lease_ends(rest: &Rest, next: Next) -> Next {
     let quarter = rest
         .lease
         .and_then(|lease| Duration::try_from(lease / 4).ok());
-    let sooner = |after: Duration| quarter.map_or(after, |quarter| after.min(quarter));
+    look_again_within(quarter, next)
+}
+
+/// Looks again when the branch has to go.
+fn before_the_end(end: Option<Timestamp>, next: Next, now: Timestamp) -> Next {
+    let left = end.map(|end| end.duration_since(now));
+    let left = left.and_then(|left| Duration::try_from(left).ok());
+    look_again_within(left.map(|left| left.max(SOON)), next)
+}
+
+fn look_again_within(longest: Option<Duration>, next: Next) -> Next {
+    let sooner = |after: Duration| longest.map_or(after, |longest| after.min(longest));
     match next {
         Decision::Settled(after) => Decision::Settled(sooner(after)),
         Decision::Suspended(after) => Decision::Suspended(sooner(after)),

@@ -8,6 +8,7 @@
     reason = "tests fail by panicking; their modules are nobody else's"
 )]
 
+mod asked;
 mod convergence;
 mod database;
 mod deletion;
