@@ -34,7 +34,7 @@ pub use neon_database::{
 };
 pub use neon_project::{
     AccessRule, AppliedSettings, KeyKind, NamespaceSelector, NeonProject, NeonProjectSpec,
-    NeonProjectStatus, ProjectLimits, ProjectQuota, ProjectSettings,
+    NeonProjectStatus, ProjectHandled, ProjectLimits, ProjectQuota, ProjectSettings,
 };
 pub use refs::{DatabaseRef, NamespacedSecretKeyRef, ProjectRef, SecretKeyRef};
 pub use sepulki_migration::{

@@ -123,7 +123,9 @@ fn operations(answer: &Answer) -> Result<Vec<Operation>> {
 #[async_trait]
 impl NeonApi for Client {
     async fn identity(&self) -> Result<Identity> {
-        self.get(AUTH, &[], &[]).await?.read()
+        let identity: Identity = self.get(AUTH, &[], &[]).await?.read()?;
+        self.pacing.belongs_to(&identity.account_id);
+        Ok(identity)
     }
 
     async fn project(&self, project: &ProjectId) -> Result<Project> {

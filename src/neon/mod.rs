@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `accounts` | one client, budget and set of listings per API key; mutations make listings stale |
 //! | `snapshot` | one shared listing per project for all objects in it |
+//! | `budgets` | which keys share a budget, because they are of one account |
 //! | `pacing` | what waits and what is repeated: 423, 429, the account's budget, a project's queue |
 //! | `client`, `wire` | the calls and their bodies |
 //! | `transport`, `api_host` | one HTTP attempt, and where it may go |
@@ -16,6 +17,7 @@
 
 mod accounts;
 mod api_host;
+mod budgets;
 mod client;
 mod error;
 #[cfg(test)]

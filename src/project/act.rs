@@ -27,6 +27,7 @@ pub(super) async fn act(
     match action {
         Action::AddFinalizer => add_finalizer(kind, pass).await,
         Action::ReleaseFinalizer => release_finalizer(kind, pass).await,
+        Action::LookAgain => look_again(kind, pass, desired).await,
         Action::ForgetOperations => {
             pass.status.operations.clear();
             // what they brought about was not there yet when the project was last looked at
@@ -63,6 +64,22 @@ async fn release_finalizer(kind: &Projects, pass: &mut Pass) -> Result<(), Error
         .map_err(at_cluster)?;
     present.retain(|finalizer| finalizer != PROJECT_FINALIZER);
     pass.object.metadata.finalizers = Some(present);
+    Ok(())
+}
+
+async fn look_again(kind: &Projects, pass: &mut Pass, desired: &Desired) -> Result<(), Error> {
+    let handled = &mut pass.status.handled;
+    if handled.retry != desired.asked.retry {
+        // what Neon made other values of is sent again
+        pass.status.applied_settings = None;
+    }
+    handled.clone_from(&desired.asked);
+    kind.details.forget(&desired.uid);
+    let read = kind.world.cluster.api_key(&desired.key, true).await;
+    if let KeyRead::Found(key) = read.map_err(at_cluster)? {
+        let account = kind.world.neon.open(&key);
+        account.snapshots.invalidate(&desired.project);
+    }
     Ok(())
 }
 

@@ -161,15 +161,12 @@ async fn details(
 
 /// A key that may not ask who it is can be a good key all the same.
 async fn key_kind(account: &Account) -> Result<Option<KeyKind>, Error> {
-    match account.identity().await {
-        Ok(identity) => Ok(Some(match identity.auth_method {
-            AuthMethod::UserKey => KeyKind::Personal,
-            AuthMethod::OrganizationKey => KeyKind::Organization,
-            AuthMethod::Other(_) => KeyKind::Other,
-        })),
-        Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::NotFound) => Ok(None),
-        Err(error) => Err(at_neon(error)),
-    }
+    let identity = account.identity().await.map_err(at_neon)?;
+    Ok(identity.map(|identity| match identity.auth_method {
+        AuthMethod::UserKey => KeyKind::Personal,
+        AuthMethod::OrganizationKey => KeyKind::Organization,
+        AuthMethod::Other(_) => KeyKind::Other,
+    }))
 }
 
 /// What older objects ask of the same project. One whose own settings cannot be read asks for nothing.

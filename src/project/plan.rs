@@ -8,6 +8,7 @@
 //! | 3 | … else | ReleaseFinalizer |
 //! | 4 | the settings cannot be read | Blocked InvalidSpec |
 //! | 5 | our finalizer is missing | AddFinalizer |
+//! |   | an annotation asks to look again | LookAgain |
 //! | 6 | no key; key refused; project unknown | Wait KeyNotFound; Blocked KeyRefused; Blocked ProjectNotFound |
 //! | 7 | operations running; all of them ended | Wait OperationsRunning; ForgetOperations |
 //! | 8 | the project is not known | Wait NeonUnavailable |
@@ -50,6 +51,9 @@ pub fn decide(desired: &Desired, observed: &Observed) -> Next {
     };
     if !desired.has_finalizer {
         return Decision::Act(Action::AddFinalizer);
+    }
+    if desired.looks_again(&observed.recorded.handled) {
+        return Decision::Act(Action::LookAgain);
     }
     match &observed.key {
         Key::Good => {}

@@ -71,6 +71,10 @@ impl World {
         match answer {
             Ok(listing) => {
                 self.cluster.remember_good_key(at, &key);
+                // so that the account's keys share its budget; whoever wants to know more asks again
+                if let Err(error) = account.identity().await {
+                    tracing::debug!(%error, "Neon does not tell whose the API key is");
+                }
                 Ok(Reached::Project(account, listing))
             }
             Err(error) if error.kind == ErrorKind::Denied => Ok(Reached::Refused(format!(

@@ -352,6 +352,36 @@ async fn what_neon_makes_of_a_value_is_shown_and_not_fought_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_annotation_has_everything_looked_at_at_once_and_sent_again() {
+    let mut operator = settled(sea_with_a_preview).await;
+    operator.sim.edit_project("sea", |sea| {
+        let odd = json!({"quota": {"activeTime": "61m"}});
+        sea.spec.settings = serde_json::from_value(odd).unwrap();
+    });
+    operator.settle().await;
+    let annotate = |operator: &Operator, key: &str| {
+        operator.sim.edit_project("sea", |sea| {
+            let annotations = sea.metadata.annotations.get_or_insert_default();
+            annotations.insert(format!("sepulki.dev/{key}"), "now".to_owned());
+        });
+    };
+    let calls = |operator: &Operator| {
+        let state = operator.sim.lock();
+        let calls = &state.neon.calls;
+        (calls.looks + calls.listings, calls.mutations.len())
+    };
+    let before = calls(&operator);
+    annotate(&operator, "reconcile");
+    operator.settle().await;
+    let looked = calls(&operator);
+    assert!(looked.0 > before.0 && looked.1 == before.1);
+    annotate(&operator, "retry");
+    operator.settle().await;
+    assert_eq!(calls(&operator).1, looked.1 + 1);
+    assert!(project(&operator, "sea").is_settled());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_value_that_neon_refuses_is_told_in_its_words() {
     let mut operator = settled(sea_with_a_preview).await;
     let retention = |text: &str| json!({"historyRetention": text});

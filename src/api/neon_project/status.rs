@@ -37,6 +37,9 @@ pub struct NeonProjectStatus {
     /// The settings last sent to Neon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied_settings: Option<AppliedSettings>,
+    /// The annotations' values that were taken up.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub handled: ProjectHandled,
     /// Operations on Neon that are waited for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -59,9 +62,28 @@ impl Default for NeonProjectStatus {
             key_kind: None,
             settings: None,
             applied_settings: None,
+            handled: ProjectHandled::default(),
             operations: Vec::new(),
         }
     }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// The annotations' values that were taken up. An annotation with the same value does nothing any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProjectHandled {
+    /// Of `sepulki.dev/reconcile`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub reconcile: Option<String>,
+    /// Of `sepulki.dev/retry`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub retry: Option<String>,
 }
 
 /// Limits of a Neon plan.

@@ -145,8 +145,19 @@ async fn whose_a_key_is_is_asked_once() {
     neon.fail_with(None);
     let (one, two) = tokio::join!(account.identity(), account.identity());
     assert_eq!(one, two);
-    assert_eq!(one.unwrap().account_id, "somebody");
+    assert_eq!(one.unwrap().unwrap().account_id, "somebody");
     assert_eq!(neon.others(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_may_not_ask_whose_it_is_is_not_asked_again() {
+    let neon = Arc::new(FakeNeon::default());
+    let account = Account::new(neon.clone());
+    neon.fail_with(Some(Error::without_answer(ErrorKind::Denied, "no")));
+    for _ in 0..2 {
+        assert_eq!(account.identity().await, Ok(None));
+    }
+    assert_eq!(neon.others(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -147,6 +147,34 @@ fn rows() -> Vec<(u8, &'static str, Change, Answer)> {
             Act(Action::AddFinalizer),
         ),
         (
+            5,
+            "an annotation asks to look again",
+            |d, o| {
+                d.asked.reconcile = Some("1".into());
+                o.key = Key::Missing("no key".into());
+            },
+            Act(Action::LookAgain),
+        ),
+        (
+            5,
+            "an annotation asks to try again, after another one was taken up",
+            |d, o| {
+                d.asked.retry = Some("2".into());
+                o.recorded.handled.retry = Some("1".into());
+            },
+            Act(Action::LookAgain),
+        ),
+        (
+            11,
+            "what annotations ask was taken up",
+            |d, o| {
+                d.asked.retry = Some("1".into());
+                o.recorded.handled.retry = Some("1".into());
+                o.recorded.handled.reconcile = Some("gone by now".into());
+            },
+            Settled,
+        ),
+        (
             6,
             "no key",
             |_, o| o.key = Key::Missing("no key".into()),
