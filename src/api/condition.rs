@@ -139,6 +139,8 @@ words!(
         SecretConflict,
         /// Credentials are published and work.
         Published,
+        /// Credentials are held back until migrations are applied.
+        WaitingForMigration,
         /// Credentials are not out yet.
         NotPublished,
         /// The database to migrate does not exist yet.

@@ -30,13 +30,13 @@ pub use neon_database::{
     Credentials, DatabaseSpec, DatabaseStatus, DeletionPolicy, Effective, EndpointStatus,
     Environment, ExistingBranch, ExtensionSpec, ExtensionStatus, ExternalDeletion,
     ExternalDeletionAction, NeonDatabase, NeonDatabaseSpec, NeonDatabaseStatus, OperationStatus,
-    ParentBranch, RoleSpec, RoleStatus,
+    ParentBranch, PublishAfter, PublishSpec, RoleSpec, RoleStatus,
 };
 pub use neon_project::{
     AccessRule, AppliedSettings, KeyKind, NamespaceSelector, NeonProject, NeonProjectSpec,
     NeonProjectStatus, ProjectHandled, ProjectLimits, ProjectQuota, ProjectSettings,
 };
-pub use refs::{DatabaseRef, NamespacedSecretKeyRef, ProjectRef, SecretKeyRef};
+pub use refs::{DatabaseRef, MigrationRef, NamespacedSecretKeyRef, ProjectRef, SecretKeyRef};
 pub use sepulki_migration::{
     AppliedStatus, AppliedTo, BundleStatus, ConfigMapSource, CurrentStatus, HistoryEntry,
     InlineFile, LastError, LedgerSpec, MigrationSource, ObjectNameRef, PendingStatus,

@@ -33,6 +33,14 @@ pub struct DatabaseRef {
     pub name: ObjectName,
 }
 
+/// A SepulkiMigration in the same namespace. One that does not exist yet is waited for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MigrationRef {
+    /// Name of the SepulkiMigration.
+    pub name: ObjectName,
+}
+
 /// A NeonProject, which is cluster-scoped. One that does not exist yet is waited for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::asked::Asked;
 use super::credentials::wanted_secrets;
+use super::inherit::Heritage;
 use super::mark::{Mark, branch_name};
 use super::profile::{Profile, profile};
 use crate::api::{
@@ -55,6 +56,8 @@ pub struct Desired {
     pub lease: Option<SignedDuration>,
     /// How long the branch may live at all; none where the spec's word cannot be carried out.
     pub max_age: Option<SignedDuration>,
+    /// Where databases and roles come from.
+    pub heritage: Heritage,
     /// The rest of the spec, or what is wrong with it.
     pub rest: Result<Rest, Block>,
 }
@@ -76,6 +79,8 @@ pub struct Rest {
     pub roles: Vec<Role>,
     /// Secrets to be out.
     pub secrets: Vec<WantedSecret>,
+    /// Names of SepulkiMigrations that have to be applied before a Secret comes out for the first time.
+    pub publish_after: Vec<String>,
 }
 
 /// A value and whether the spec says it.
@@ -161,7 +166,7 @@ pub struct WantedSecret {
 }
 
 impl Desired {
-    /// What the object asks of this installation.
+    /// What the object asks of this installation. What it inherits has to be in its spec already.
     #[must_use]
     pub fn of(object: &NeonDatabase, installation: &str) -> Self {
         let meta = &object.metadata;
@@ -203,6 +208,7 @@ impl Desired {
             .ok()
             .flatten(),
             max_age: max_age(spec, &branch, &profile).ok().flatten(),
+            heritage: Heritage::Own,
             rest: rest(spec, &branch, &profile, &name),
             existing: branch.existing,
             parent: branch.parent,
@@ -264,7 +270,17 @@ fn rest(
         secrets: wanted_secrets(spec, &databases, &roles, object)?,
         databases,
         roles,
+        publish_after: publish_after(spec),
     })
+}
+
+fn publish_after(spec: &NeonDatabaseSpec) -> Vec<String> {
+    let publish = spec.publish.iter();
+    let after = publish.filter_map(|publish| publish.after.as_ref());
+    after
+        .flat_map(|after| &after.migration_refs)
+        .map(|migration| migration.name.0.clone())
+        .collect()
 }
 
 fn database(spec: &crate::api::DatabaseSpec) -> Database {

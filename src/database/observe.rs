@@ -6,6 +6,7 @@
 mod access;
 mod branches;
 mod contents;
+mod migrations;
 mod terms;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,6 +72,8 @@ pub struct Observed {
     pub secrets: BTreeMap<String, Fact<Found>>,
     /// Secrets that are as they should be.
     pub current_secrets: BTreeSet<String>,
+    /// What Secrets that are not out yet are held back for, in words.
+    pub held_back_for: Vec<String>,
 }
 
 /// Whether the project can be reached.
@@ -144,6 +147,7 @@ impl Observed {
             shared_passwords: Fact::Unknown,
             secrets: BTreeMap::new(),
             current_secrets: BTreeSet::new(),
+            held_back_for: Vec::new(),
         }
     }
 
@@ -168,6 +172,16 @@ impl Observed {
             self.recorded.content_digest.as_deref()
                 == Some(&rest.content_digest(&branch.id, &branch.incarnation))
         })
+    }
+
+    /// Whether a Secret may not come out yet. One that is out stays, and is published anew where it has to be.
+    #[must_use]
+    pub fn is_held_back(&self, secret: &str) -> bool {
+        let is_out = |name: &str| {
+            let recorded = &self.recorded.connection_secrets;
+            recorded.iter().any(|recorded| recorded.name == name)
+        };
+        !self.held_back_for.is_empty() && !is_out(secret)
     }
 
     /// Owners that a listed database needs and the branch does not have, and databases that it does not have.
@@ -224,6 +238,7 @@ pub(super) async fn observe(
     branches::branches(kind, desired, &others, &listing, &mut observed);
     observed.terms = terms::terms(kind, desired, &others, &listing, &observed, now);
     if !desired.deleting {
+        observed.held_back_for = migrations::missing(kind, desired, &observed);
         contents::contents(api, project, desired, &listing, &mut observed).await?;
         let as_asked = |rest: &Rest| observed.contents_are_as_asked(rest);
         let over = max_age::end(desired, &observed).is_some_and(|end| end <= now);

@@ -29,12 +29,13 @@
 //! | 17 | protection differs | Protect |
 //! | 18 | a migration is at work and something is left to do | Wait MigrationRunning |
 //! | 19 | endpoint missing; being made; not as asked | CreateEndpoint; Wait; ResizeCompute |
-//! | 20 | contents not as asked: owner, database missing | CreateRole; RecordDatabase, CreateDatabase |
+//! | 20 | databases and roles are a parent's that does not exist | Wait ParentNotFound |
+//! |   | contents not as asked: owner, database missing | CreateRole; RecordDatabase, CreateDatabase |
 //! | 21 | … a database owned by another role than asked, or by an application role | Blocked DatabaseRejected |
 //! | 22 | … passwords still the parent's | ResetPassword, RetireLogins |
 //! | 23 | … else | PrepareContents |
 //! | 24 | a Secret of that name is somebody else's | Blocked SecretConflict |
-//! | 25 | a Secret missing or not current | PublishCredentials |
+//! | 25 | a Secret missing or not current, and not held back for a migration | PublishCredentials |
 //! | 26 | a Secret is out that is no longer asked for | WithdrawSecret |
 //! | 27 | else | Settled |
 //!

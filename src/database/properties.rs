@@ -13,6 +13,7 @@ use super::fixtures::{
     a_branch, a_database, a_parent, at, effective, effective_takeover, fresh, object, recorded,
     settled,
 };
+use super::inherit::Heritage;
 use super::observe::{Existing, Key, Observed, Operation};
 use super::{max_age, plan, status};
 use crate::api::{Credentials, DeletionPolicy, Environment};
@@ -81,12 +82,16 @@ prop_compose! {
         reconcile in prop::option::weighted(0.1, Just("now".to_owned())),
         extend in prop::option::weighted(0.1, select(vec!["tomorrow".to_owned(), at(200_000).to_string()])),
         max_age in prop::option::weighted(0.2, 0..400_000_i64),
+        orphan in prop::bool::weighted(0.05),
     ) -> Desired {
         let mut desired = Desired::of(&object(environment, spec), "default");
         desired.deleting = deleting;
         desired.has_finalizer = has_finalizer;
         desired.asked.reconcile = reconcile;
         desired.asked.extend = extend;
+        if orphan {
+            desired.heritage = Heritage::Missing("mother".to_owned());
+        }
         if desired.max_age.is_some() {
             desired.max_age = max_age.map(SignedDuration::from_secs).or(desired.max_age);
         }
@@ -125,6 +130,7 @@ struct Surroundings {
     rival: bool,
     branch_free: bool,
     children: Vec<String>,
+    held_back_for: Vec<String>,
 }
 
 prop_compose! {
@@ -139,11 +145,13 @@ prop_compose! {
         rival in prop::bool::weighted(0.1),
         branch_free in prop::bool::weighted(0.8),
         children in 0..2_usize,
+        held_back in prop::bool::weighted(0.2),
     ) -> Surroundings {
         Surroundings {
             key, namespace_going, rival, branch_free,
             operations: ended.into_iter().map(|ended| Operation { action: "x".into(), ended }).collect(),
             candidates: (0..candidates).map(|n| format!("c{n}")).collect(),
+            held_back_for: held_back.then(|| "m".to_owned()).into_iter().collect(),
             children: (0..children).map(|n| format!("k{n}")).collect(),
         }
     }
@@ -199,6 +207,7 @@ fn observed(desired: Desired) -> impl Strategy<Value = (Desired, Observed)> {
             base.older_rival = around.rival.then(|| "NeonDatabase a/b".to_owned());
             base.branch_free = around.branch_free;
             base.children = around.children;
+            base.held_back_for = around.held_back_for;
             inside.over(&mut base);
             (desired.clone(), base)
         },

@@ -12,6 +12,8 @@ mod asked;
 mod convergence;
 mod database;
 mod deletion;
+mod held_back;
+mod heritage;
 mod invariants;
 mod matrix;
 mod migration;

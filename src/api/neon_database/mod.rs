@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::names::{Lease, ObjectName, PgName, RoleName, SuspendAfter};
-use super::refs::{DatabaseRef, ProjectRef, SecretKeyRef};
+use super::refs::{DatabaseRef, MigrationRef, ProjectRef, SecretKeyRef};
 
 pub use status::{
     BranchStatus, ConnectionSecretStatus, Credentials, DatabaseStatus, Effective, EndpointStatus,
@@ -101,7 +101,8 @@ pub struct NeonDatabaseSpec {
     /// The read-write compute. Default: what the environment's profile says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compute: Option<ComputeSpec>,
-    /// Databases of the branch. Without any, nothing inside the branch is managed. One that leaves the list stays.
+    /// Databases of the branch. Default: those of the parent where that is a NeonDatabase, together with its roles;
+    /// otherwise none, and nothing inside the branch is managed. One that leaves the list stays.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
@@ -117,6 +118,9 @@ pub struct NeonDatabaseSpec {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub connection_secrets: Vec<ConnectionSecretSpec>,
+    /// When the connection Secrets come out. Default: as soon as they work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<PublishSpec>,
     /// What to do when the branch was deleted outside of this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_external_deletion: Option<ExternalDeletion>,
@@ -319,6 +323,27 @@ pub struct ConnectionSecretSpec {
     /// The database it connects to. Default: the only database of the role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<PgName>,
+}
+
+/// When connection Secrets come out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PublishSpec {
+    /// Hold Secrets back until all of this is true. One that is out is never withdrawn for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<PublishAfter>,
+}
+
+/// What Secrets are held back for.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PublishAfter {
+    /// SepulkiMigrations of this namespace that have applied all that they were asked to. One that does not exist yet is
+    /// waited for. `Ready` does not wait for them: `CredentialsPublished` says what is missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub migration_refs: Vec<MigrationRef>,
 }
 
 /// What to do when the branch was deleted outside of its object.
