@@ -178,9 +178,10 @@ impl Context<'_> {
         self.source().map(|source| &source.project)
     }
 
-    /// A place under the NeonProject's access rules, where it has any: taken as long as the branch is being made.
+    /// A place under the NeonProject's access rules, where they are counted: taken as long as the branch is being made.
     fn place(&self) -> Result<Option<Place>, Error> {
-        let Some(terms) = &self.observed.terms else {
+        let terms = self.observed.terms.as_ref();
+        let Some(terms) = terms.filter(|terms| terms.are_capped()) else {
             return Ok(None);
         };
         let (room, clock) = (&self.kind.room, &self.kind.world.clock);

@@ -103,6 +103,13 @@ fn refusal(rule: &AccessRule, asker: Asker<'_>) -> Option<String> {
 }
 
 impl Terms {
+    /// Whether any rule says how many branches there may be.
+    #[must_use]
+    pub fn are_capped(&self) -> bool {
+        let mut rules = self.rules.iter();
+        rules.any(|rule| rule.rule.max_branches.is_some())
+    }
+
     /// Which rule admits this object, or why none does.
     pub fn admit(&self, environment: Environment, way: WayIn<'_>) -> Result<usize, Refusal> {
         let asker = Asker {

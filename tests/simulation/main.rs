@@ -19,6 +19,7 @@ mod matrix;
 mod migration;
 mod project;
 mod scene;
+mod settings;
 mod stories;
 mod together;
 mod world;

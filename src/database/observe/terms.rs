@@ -111,12 +111,7 @@ pub(super) fn terms(
         ahead: 0,
     };
     terms.rules = project.spec.access.iter().map(unused).collect();
-    if project
-        .spec
-        .access
-        .iter()
-        .any(|rule| rule.max_branches.is_some())
-    {
+    if terms.are_capped() {
         count(kind, desired, others, (listing, now), &entering, &mut terms);
     }
     Some(terms)
