@@ -80,6 +80,7 @@ const PURE: &[&str] = &[
     "asked",
     "inherit",
     "max_age",
+    "reset",
     "credentials",
     "record",
     "rules",

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `desired` (with `asked`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
 //! | `observe` (with `checked`) | what is? |
-//! | `plan` (with `deletion`, `action`, and `rules`) | what next? pure; opens with the decision table |
+//! | `plan` (with `deletion`, `reset`, `action`, and `rules`) | what next? pure; opens with the decision table |
 //! | `act` (with `on_neon`, `contents`, `secrets`, and `credentials`) | do it |
 //! | `status` | how does it stand? pure |
 
@@ -25,6 +25,7 @@ pub mod plan;
 pub mod profile;
 #[cfg(test)]
 mod properties;
+pub mod reset;
 mod room;
 pub mod rules;
 pub mod status;

@@ -12,7 +12,7 @@
 //! |   | an annotation asks to look again; to let the branch live longer | LookAgain; Extend |
 //! | 5 | NeonProject missing or not ready; no key; key refused; project unknown | Wait ProjectNotReady; Wait KeyNotFound; Blocked KeyRefused; Blocked ProjectNotFound |
 //! | 6 | operations running; all of them ended | Wait OperationsRunning; ForgetOperations |
-//! |   | its time is over: the branch; its Secrets; nothing left | as in [`super::deletion`]; WithdrawSecret; Blocked Expired |
+//! |   | its time is over: the branch; its Secrets; nothing left | as in [`super::deletion`]; WithdrawSecrets; Blocked Expired |
 //! | 7 | no branch yet, none bears our mark, no access rule is for this namespace and environment | Blocked AccessDenied |
 //! |   | nothing resolved yet: parent clear; not clear | Resolve; Blocked ParentRequired |
 //! |   | resolved, but renamed before the branch was made | Resolve |
@@ -26,6 +26,7 @@
 //! | 14 | branch being made | Wait OperationsRunning |
 //! | 15 | lease due or not wanted | RenewLease, EndLease |
 //! | 16 | suspended | Suspended |
+//! |   | a reset is asked for; it was taken up: something in the way; else | TakeUpReset; Wait; ResetBranch |
 //! | 17 | protection differs | Protect |
 //! | 18 | a migration is at work and something is left to do | Wait MigrationRunning |
 //! | 19 | endpoint missing; being made; not as asked | CreateEndpoint; Wait; ResizeCompute |
@@ -36,7 +37,7 @@
 //! | 23 | … else | PrepareContents |
 //! | 24 | a Secret of that name is somebody else's | Blocked SecretConflict |
 //! | 25 | a Secret missing or not current, and not held back for a migration | PublishCredentials |
-//! | 26 | a Secret is out that is no longer asked for | WithdrawSecret |
+//! | 26 | a Secret is out that is no longer asked for | WithdrawSecrets |
 //! | 27 | else | Settled |
 //!
 //! Rows 7 to 18 are in `branch`, what access rules have to do with them in `admission`, rows 19 to 26 in `inside`.
