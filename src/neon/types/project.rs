@@ -19,11 +19,11 @@ pub struct Project {
     /// How far back branches can be restored, in seconds.
     #[serde(default)]
     pub history_retention_seconds: Option<i64>,
-    /// Settings, as far as any were made.
-    #[serde(default)]
+    /// Settings, as far as any were made. Read in part, so never written as a part of this.
+    #[serde(default, skip_serializing)]
     pub settings: Option<ProjectSettings>,
-    /// Whose it is.
-    #[serde(default)]
+    /// Whose it is. Read in part, so never written as a part of this.
+    #[serde(default, skip_serializing)]
     pub owner: Option<ProjectOwner>,
 }
 
