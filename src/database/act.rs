@@ -18,7 +18,7 @@ use crate::api::{
     BRANCH_FINALIZER, BranchStatus, Credentials, DatabaseStatus, EXTEND, NeonDatabaseStatus, Reason,
 };
 use crate::cluster::{KeyRead, ObjectId};
-use crate::neon::{Account, BranchId, ProjectId, UpdateBranch};
+use crate::neon::{Account, BranchId, ProjectId};
 use crate::reconcile::{Class, Error, ExclusiveLock, Notice};
 use crate::world::{Source, at_cluster};
 
@@ -99,28 +99,9 @@ pub(super) async fn act(
             context.create_branch(pass, parent).await
         }
         Action::DeleteBranch(id) => context.delete_branch(pass, id).await,
-        Action::RenewLease(lease) => {
-            let expires_at = Some(Some(context.expiry(*lease)?));
-            let update = UpdateBranch {
-                expires_at,
-                ..UpdateBranch::default()
-            };
-            context.update_branch(pass, &update).await
-        }
-        Action::EndLease => {
-            let update = UpdateBranch {
-                expires_at: Some(None),
-                ..UpdateBranch::default()
-            };
-            context.update_branch(pass, &update).await
-        }
-        Action::Protect(protected) => {
-            let update = UpdateBranch {
-                protected: Some(*protected),
-                ..UpdateBranch::default()
-            };
-            context.update_branch(pass, &update).await
-        }
+        Action::RenewLease(lease) => context.renew_lease(pass, *lease).await,
+        Action::EndLease => context.end_lease(pass).await,
+        Action::Protect(protected) => context.protect(pass, *protected).await,
         Action::CreateEndpoint => context.create_endpoint(pass).await,
         Action::ResizeCompute => context.resize_compute(pass).await,
         Action::CreateRole(name) => context.create_role(pass, name).await,

@@ -98,11 +98,35 @@ impl Context<'_> {
         }
     }
 
-    pub(super) async fn update_branch(
+    pub(super) async fn renew_lease(
         &self,
         pass: &mut Pass,
-        update: &UpdateBranch,
+        lease: SignedDuration,
     ) -> Result<(), Error> {
+        let update = UpdateBranch {
+            expires_at: Some(Some(self.expiry(lease)?)),
+            ..UpdateBranch::default()
+        };
+        self.update_branch(pass, &update).await
+    }
+
+    pub(super) async fn end_lease(&self, pass: &mut Pass) -> Result<(), Error> {
+        let update = UpdateBranch {
+            expires_at: Some(None),
+            ..UpdateBranch::default()
+        };
+        self.update_branch(pass, &update).await
+    }
+
+    pub(super) async fn protect(&self, pass: &mut Pass, protected: bool) -> Result<(), Error> {
+        let update = UpdateBranch {
+            protected: Some(protected),
+            ..UpdateBranch::default()
+        };
+        self.update_branch(pass, &update).await
+    }
+
+    async fn update_branch(&self, pass: &mut Pass, update: &UpdateBranch) -> Result<(), Error> {
         let account = self.account().await?;
         let branch = self.branch()?;
         let operations = account
