@@ -138,8 +138,12 @@ fn prepare(
         .password(target.password.expose_secret())
         .database(&target.database)
         .application_name(clip(application_name))
-        .options(options.settings.iter().map(|(name, value)| (name, value)))
         .disable_statement_logging();
+    // a pooler takes no options, not even empty ones
+    let prepared = match options.settings.as_slice() {
+        [] => prepared,
+        settings => prepared.options(settings.iter().map(|(name, value)| (name, value))),
+    };
     match &target.tls {
         Tls::Ca(pem) => Ok(prepared
             .ssl_mode(PgSslMode::VerifyFull)
