@@ -135,7 +135,7 @@ mod tests {
             effective.deletion_policy,
             crate::api::DeletionPolicy::Delete
         );
-        let nameless = json!({"metadata": {}, "spec": {"environment": "preview"}});
-        assert!(without_misfits::<NeonDatabase>(nameless).is_none());
+        let hollow = json!({"metadata": {}, "spec": "preview"});
+        assert!(without_misfits::<NeonDatabase>(hollow).is_none());
     }
 }

@@ -19,7 +19,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// Resolved among `projects`; none where the NeonProject that is referred to is not among them.
+    /// Resolved among `projects`; none where the NeonProject that is referred to is not among them, or where a project
+    /// is named nowhere.
     #[must_use]
     pub fn of(object: &NeonDatabase, projects: &[Arc<NeonProject>]) -> Option<Self> {
         let spec = &object.spec;
@@ -35,9 +36,11 @@ impl Source {
             });
         }
         let key = spec.api_key_secret_ref.clone().unwrap_or_default();
+        // of an object that no longer fits the schema perhaps only the record is left
+        let recorded = object.status.as_ref().and_then(|s| s.project_id.as_deref());
+        let project = spec.project_id.as_deref().or(recorded)?;
         Some(Self {
-            // the schema lets nothing through that has neither; no project has this name
-            project: ProjectId::from(spec.project_id.as_deref().unwrap_or_default()),
+            project: ProjectId::from(project),
             key: KeyRef {
                 namespace: object.metadata.namespace.clone().unwrap_or_default(),
                 name: key.name.0,
@@ -117,6 +120,11 @@ mod tests {
         assert_eq!(source.key, at("keys", "neon-api-key", "apiKey"));
         assert_eq!(source.from, Some(Arc::clone(&projects[1])));
         assert_eq!(Source::of(&referring, &projects[..1]), None);
+        let mut neither = database(json!({}));
+        assert_eq!(Source::of(&neither, &projects), None);
+        neither.status.get_or_insert_default().project_id = Some("quiet-1".to_owned());
+        let source = Source::of(&neither, &projects).unwrap();
+        assert_eq!(source.project.as_str(), "quiet-1");
     }
 
     #[test]

@@ -26,10 +26,10 @@ pub(super) fn source(
 ) -> Option<Source> {
     let cluster = &kind.world.cluster;
     let Some(source) = Source::of(&pass.object, &cluster.projects()) else {
-        let name = desired.project_ref.as_deref().unwrap_or_default();
-        observed.key = Key::Waiting(format!(
-            "there is no NeonProject {name} that this operator looks after"
-        ));
+        observed.key = Key::Waiting(match &desired.project_ref {
+            Some(name) => format!("there is no NeonProject {name} that this operator looks after"),
+            None => "spec names neither a projectRef nor a projectId".to_owned(),
+        });
         return None;
     };
     observed.source = Some(source.clone());
