@@ -60,6 +60,8 @@ pub struct Desired {
     pub max_age: Option<SignedDuration>,
     /// Where databases and roles come from.
     pub heritage: Heritage,
+    /// The names on the way round, where the object is a descendant of itself.
+    pub circle: Option<Vec<String>>,
     /// The rest of the spec, or what is wrong with it.
     pub rest: Result<Rest, Block>,
 }
@@ -212,6 +214,7 @@ impl Desired {
             .flatten(),
             max_age: max_age(spec, &branch, &profile).ok().flatten(),
             heritage: Heritage::Own,
+            circle: None,
             rest: rest(spec, &branch, &profile, &name),
             existing: branch.existing,
             parent: branch.parent,

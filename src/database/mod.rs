@@ -100,9 +100,12 @@ impl Subject for Databases {
     }
 
     fn desired(&self, object: &NeonDatabase) -> Desired {
-        let (object, heritage) = inherit::inherit(object, &self.world.cluster.databases());
+        let all = self.world.cluster.databases();
+        let circle = inherit::circle(object, &all);
+        let (object, heritage) = inherit::inherit(object, &all);
         Desired {
             heritage,
+            circle,
             ..Desired::of(&object, &self.world.settings.installation)
         }
     }

@@ -76,8 +76,12 @@ pub(super) fn branches(
                 branch: Some(branch.id.clone()),
                 ready: matches!(branch.current_state, BranchState::Ready),
                 being_made: matches!(branch.current_state, BranchState::Init),
+                expires: branch.expires_at.is_some(),
             }),
-            None => others.iter().find(here).map(|object| parent_object(object)),
+            None => others
+                .iter()
+                .find(here)
+                .map(|object| parent_object(object, listing)),
         }
         .into();
     }
@@ -94,8 +98,12 @@ pub(super) fn branches(
     observed.candidates.sort();
 }
 
-fn parent_object(object: &NeonDatabase) -> Parent {
+fn parent_object(object: &NeonDatabase, listing: &ProjectSnapshot) -> Parent {
     let status = object.status.as_ref();
+    let branch = status
+        .and_then(|s| s.branch.as_ref())
+        .map(|branch| BranchId::from(branch.id.as_str()));
+    let listed = branch.as_ref().and_then(|id| listing.branch(id));
     let ready = status.is_some_and(|status| {
         status
             .conditions
@@ -104,9 +112,8 @@ fn parent_object(object: &NeonDatabase) -> Parent {
     });
     Parent {
         name: object.metadata.name.clone().unwrap_or_default(),
-        branch: status
-            .and_then(|s| s.branch.as_ref())
-            .map(|branch| BranchId::from(branch.id.as_str())),
+        expires: listed.is_some_and(|branch| branch.expires_at.is_some()),
+        branch,
         ready: ready && object.metadata.deletion_timestamp.is_none(),
         being_made: false,
     }

@@ -170,6 +170,11 @@ fn first_branch(desired: &Desired, observed: &Observed, now: Timestamp) -> Next 
         );
         return block(Reason::BranchNameConflict, message);
     }
+    if let Some(way) = &desired.circle {
+        let way = way.join(" → ");
+        let message = format!("spec.branch.parent: the parents go round in a circle: {way}");
+        return block(Reason::InvalidSpec, message);
+    }
     match &observed.parent {
         Fact::Unknown => wait(
             Reason::NeonUnavailable,
@@ -177,6 +182,14 @@ fn first_branch(desired: &Desired, observed: &Observed, now: Timestamp) -> Next 
             LATER,
         ),
         Fact::Absent => wait(Reason::ParentNotFound, parent_missing(effective), LATER),
+        Fact::Known(parent) if parent.expires => block(
+            Reason::ParentExpires,
+            format!(
+                "the parent {} has a lease, and Neon allows no branches of a branch that expires: set spec.branch.lease of \
+                 the parent to never, or choose another spec.branch.parent",
+                parent.name
+            ),
+        ),
         Fact::Known(parent) => match &parent.branch {
             Some(id) if parent.ready => Decision::Act(if was_asked_for(observed, ANNOUNCED, now) {
                 Action::CreateBranch(id.clone())
