@@ -22,8 +22,8 @@ pub use names::{Digest, FileName, Lease, ObjectName, PgName, RoleName, SecretKey
 pub use neon_database::{
     Access, BranchSpec, BranchStatus, ComputeSpec, ConnectionSecretSpec, ConnectionSecretStatus,
     Credentials, DatabaseSpec, DatabaseStatus, DeletionPolicy, Effective, EndpointStatus,
-    Environment, ExistingBranch, ExtensionSpec, ExtensionStatus, NeonDatabase, NeonDatabaseSpec,
-    NeonDatabaseStatus, OperationStatus, ParentBranch, RoleSpec, RoleStatus,
+    Environment, ExistingBranch, ExtensionSpec, ExtensionStatus, MissingSchemas, NeonDatabase,
+    NeonDatabaseSpec, NeonDatabaseStatus, OperationStatus, ParentBranch, RoleSpec, RoleStatus,
 };
 pub use refs::{DatabaseRef, SecretKeyRef};
 pub use sepulki_migration::{

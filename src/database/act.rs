@@ -259,6 +259,7 @@ fn record_database(status: &mut NeonDatabaseStatus, name: &str, owner: &str) {
         name: name.to_owned(),
         owner: owner.to_owned(),
         created: true,
+        missing_schemas: None,
         extensions: Vec::new(),
     });
 }

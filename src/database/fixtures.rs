@@ -181,12 +181,13 @@ pub(super) fn settled(desired: &Desired) -> Observed {
             name: "app".into(),
             owner: "app_owner".into(),
             created: true,
+            missing_schemas: None,
             extensions: Vec::new(),
         }],
         roles: vec![RoleStatus {
             name: "web".into(),
             login: Some("web_g1".into()),
-            not_granted: Vec::new(),
+            ..RoleStatus::default()
         }],
         content_digest: Some(rest.content_digest("br-it", &incarnation)),
         connection_secrets: vec![ConnectionSecretStatus {

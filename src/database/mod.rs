@@ -24,9 +24,11 @@ pub mod profile;
 mod properties;
 pub mod status;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
-use crate::api::{NeonDatabase, NeonDatabaseStatus};
+use crate::api::{NeonDatabase, NeonDatabaseStatus, SepulkiMigration};
 use crate::cluster::ObjectId;
 use crate::reconcile::{self, Decision, Error, Subject, Verdict};
 use crate::world::{World, at_cluster};
@@ -52,6 +54,23 @@ impl Databases {
             world,
             checked: Checked::default(),
         }
+    }
+
+    /// How many files migrations have applied to the databases of this object, as the watch tells.
+    fn applied_files(&self, desired: &Desired) -> i64 {
+        let of_this = |migration: &Arc<SepulkiMigration>| {
+            migration.metadata.namespace.as_ref() == Some(&desired.mark.namespace)
+                && migration.spec.database_ref.name.0 == desired.mark.name
+        };
+        let migrations = self.world.cluster.migrations();
+        let statuses = migrations
+            .iter()
+            .filter(|m| of_this(m))
+            .filter_map(|m| m.status.as_ref());
+        statuses
+            .filter_map(|status| status.applied.as_ref())
+            .map(|applied| i64::from(applied.count))
+            .sum()
     }
 
     /// What a Secret is to say, as far as it is decided yet.

@@ -61,6 +61,8 @@ pub struct Observed {
     pub databases: Fact<Vec<Database>>,
     /// Roles whose password is still the parent's.
     pub shared_passwords: Fact<Vec<String>>,
+    /// How many files migrations of this object have applied.
+    pub applied_files: i64,
     /// What lies under the names of the Secrets.
     pub secrets: BTreeMap<String, Fact<Found>>,
     /// Secrets that are as they should be.
@@ -132,6 +134,7 @@ impl Observed {
             api_roles: Fact::Unknown,
             databases: Fact::Unknown,
             shared_passwords: Fact::Unknown,
+            applied_files: 0,
             secrets: BTreeMap::new(),
             current_secrets: BTreeSet::new(),
         }
@@ -199,6 +202,7 @@ pub(super) async fn observe(
     access::operations(account.api.as_ref(), desired, &mut observed).await?;
     branches::branches(kind, desired, &others, &listing, &mut observed);
     if !desired.deleting {
+        observed.applied_files = kind.applied_files(desired);
         contents::contents(account.api.as_ref(), desired, &listing, &mut observed).await?;
         if desired
             .rest

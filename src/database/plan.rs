@@ -28,7 +28,7 @@
 //! | 20 | contents not as asked: owner, database missing | CreateRole; RecordDatabase, CreateDatabase |
 //! | 21 | … a database owned by another role than asked, or by an application role | Blocked DatabaseRejected |
 //! | 22 | … passwords still the parent's | ResetPassword, RetireLogins |
-//! | 23 | … else | PrepareContents |
+//! | 23 | … else; a schema was missing and migrations have applied files since | PrepareContents |
 //! | 24 | a Secret of that name is somebody else's | Blocked SecretConflict |
 //! | 25 | a Secret missing or not current | PublishCredentials |
 //! | 26 | a Secret is out that is no longer asked for | WithdrawSecret |

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 
 use crate::api::Access;
+use crate::postgres::roles::Shape;
 use crate::postgres::{Error, Target};
 
 /// Result of one call.
@@ -14,8 +15,9 @@ type Result<T> = std::result::Result<T, Error>;
 pub trait Contents: Send + Sync {
     /// Closes every login that is not Neon's own and does not bear `mark`. As the management owner.
     async fn retire_logins(&self, at: &Target, mark: &str) -> Result<()>;
-    /// Makes the groups of application roles. As the management owner.
-    async fn prepare_groups(&self, at: &Target, groups: &[String]) -> Result<()>;
+    /// Makes the groups of application roles, gives their logins the shape asked for, and closes logins of ours that
+    /// belong to none that has a Secret. As the management owner.
+    async fn prepare_roles(&self, at: &Target, wanted: &PrepareRoles) -> Result<()>;
     /// Brings about extensions and grants of one database. As its owner.
     async fn prepare_database(
         &self,
@@ -31,6 +33,26 @@ pub trait Contents: Send + Sync {
     async fn accepts(&self, at: &Target) -> Result<bool>;
 }
 
+/// Which application roles there should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrepareRoles {
+    /// The comment by which we know our logins.
+    pub mark: String,
+    /// All of them.
+    pub roles: Vec<PrepareRole>,
+}
+
+/// One application role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrepareRole {
+    /// The group.
+    pub group: String,
+    /// What the sessions of its logins are like.
+    pub shape: Shape,
+    /// Whether it has a Secret, and so logins.
+    pub has_secret: bool,
+}
+
 /// What one database should hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrepareDatabase {
@@ -39,9 +61,20 @@ pub struct PrepareDatabase {
     /// Whether to take from PUBLIC the right to enter, which PostgreSQL gives it.
     pub close_to_public: bool,
     /// Groups that may enter, and what they may do.
-    pub grants: Vec<(String, Access)>,
+    pub grants: Vec<GroupRights>,
     /// Groups that may not enter.
     pub refused: Vec<String>,
+}
+
+/// What a group may do in a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupRights {
+    /// The group.
+    pub group: String,
+    /// What it may do.
+    pub access: Access,
+    /// In which schemas.
+    pub schemas: Vec<String>,
 }
 
 /// What one database holds now.
@@ -49,8 +82,10 @@ pub struct PrepareDatabase {
 pub struct DatabaseReport {
     /// The extensions that were asked for, with their versions.
     pub extensions: Vec<(String, String)>,
-    /// What could not be granted: group and relation.
+    /// What could not be granted, because the object belongs to somebody else: group, and rights with object.
     pub not_granted: Vec<(String, String)>,
+    /// Schemas that do not exist: group and schema.
+    pub missing_schemas: Vec<(String, String)>,
 }
 
 /// A login to be made.
@@ -62,6 +97,8 @@ pub struct NewLogin {
     pub login: String,
     /// The comment by which we know it.
     pub mark: String,
+    /// What its sessions are like.
+    pub shape: Shape,
     /// Its password.
     pub password: SecretString,
 }

@@ -136,6 +136,9 @@ fn logins_belong_to_roles(state: &State, object: &NeonDatabase) {
             let login = role.login.clone().expect("a login");
             let groups = &branch.server.roles[&login].member_of;
             assert_eq!(groups.iter().collect::<Vec<_>>(), [&role.name]);
+            let asked = rest.roles.iter().find(|asked| asked.name == role.name);
+            let shape = &branch.server.roles[&login].shape;
+            assert_eq!(Some(shape.clone()), asked.map(|asked| asked.shape()));
             expected.insert(login);
         }
     }
@@ -152,9 +155,14 @@ fn logins_belong_to_roles(state: &State, object: &NeonDatabase) {
         assert!(!database.public, "{} is open to all", wanted.name);
         assert!(!database.locked);
         for role in &rest.roles {
-            let access = role.databases.contains(&wanted.name).then_some(role.access);
-            let granted = database.grants.get(&role.name).copied();
-            assert_eq!(granted, access, "{} on {}", role.name, wanted.name);
+            let schemas = role
+                .schemas
+                .iter()
+                .filter(|s| database.schemas.contains(*s));
+            let rights = (role.access, schemas.cloned().collect());
+            let asked = role.databases.contains(&wanted.name).then_some(rights);
+            let granted = database.grants.get(&role.name).cloned();
+            assert_eq!(granted, asked, "{} on {}", role.name, wanted.name);
         }
     }
 }

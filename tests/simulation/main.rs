@@ -14,6 +14,7 @@ mod deletion;
 mod invariants;
 mod matrix;
 mod migration;
+mod roles;
 mod scene;
 mod stories;
 mod together;

@@ -6,7 +6,9 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Context, Pass};
 use crate::api::{ConnectionSecretStatus, NeonDatabaseStatus, Reason};
 use crate::database::credentials::{Form, Found, login_in, password_in, pooled_host};
+use crate::database::desired::Role;
 use crate::postgres::Target;
+use crate::postgres::roles::Shape;
 use crate::reconcile::{Class, Error};
 use crate::world::{NewLogin, at_cluster, at_postgres};
 
@@ -72,6 +74,7 @@ async fn new_password(
         group: role.to_owned(),
         login: login.to_owned(),
         mark: mark.to_owned(),
+        shape: shape(context, role)?,
         password: password.clone(),
     };
     let contents = &context.kind.world.contents;
@@ -80,6 +83,15 @@ async fn new_password(
         .await
         .map_err(at_postgres)?;
     Ok(password)
+}
+
+/// What the sessions of the role's logins are like.
+fn shape(context: &Context<'_>, role: &str) -> Result<Shape, Error> {
+    let roles = &context.rest()?.roles;
+    let found = roles.iter().find(|asked| asked.name == role);
+    found
+        .map(Role::shape)
+        .ok_or_else(|| Error::bug(format!("the role {role} is not asked for")))
 }
 
 async fn write(context: &Context<'_>, form: &Form, password: &SecretString) -> Result<(), Error> {

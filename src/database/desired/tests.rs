@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::database::fixtures::object;
+use crate::postgres::roles::Shape;
 
 fn desired(environment: Environment, spec: Value) -> Desired {
     Desired::of(&object(environment, spec), "default")
@@ -276,6 +277,54 @@ fn names_that_roles_cannot_have() {
 }
 
 #[test]
+fn what_roles_cannot_ask_for() {
+    let role = |more: Value| {
+        let mut role = json!({"name": "web", "access": "ReadOnly"});
+        role.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        json!({"roles": [role]})
+    };
+    let rows = [
+        (
+            json!({"schemas": ["app", "pg_toast"]}),
+            "spec.roles[0].schemas: pg_toast belongs to PostgreSQL",
+        ),
+        (
+            json!({"schemas": ["information_schema"]}),
+            "spec.roles[0].schemas: information_schema belongs to PostgreSQL",
+        ),
+        (
+            json!({"settings": {"Role": "boss"}}),
+            "spec.roles[0].settings.Role: sessions become the role by it, so it cannot be set",
+        ),
+        (
+            json!({"settings": {"": "x"}}),
+            "spec.roles[0].settings: a name is of 1 to 63 bytes, unlike \"\"",
+        ),
+    ];
+    for (more, message) in rows {
+        assert_eq!(refused(Environment::Staging, role(more)), message);
+    }
+}
+
+#[test]
+fn a_role_works_in_public_unless_it_lists_schemas() {
+    let role = |spec: Value| asked(json!({"roles": [spec]})).roles.remove(0);
+    let plain = role(json!({"name": "web", "access": "ReadOnly"}));
+    assert_eq!(plain.schemas, ["public"]);
+    assert_eq!(plain.shape(), Shape::default());
+    let full = role(json!({
+        "name": "web", "access": "ReadOnly", "schemas": ["app", "reports"], "connectionLimit": 7,
+        "settings": {"statement_timeout": "30s"},
+    }));
+    assert_eq!(full.schemas, ["app", "reports"]);
+    let shape = full.shape();
+    assert_eq!(shape.connection_limit, Some(7));
+    assert_eq!(shape.settings["statement_timeout"], "30s");
+}
+
+#[test]
 fn an_owner_that_is_made_for_a_database_is_no_application_role_either() {
     let default = json!({"roles": [{"name": "app_owner", "access": "Admin"}]});
     assert_eq!(
@@ -332,6 +381,27 @@ fn what_is_inside_is_known_by_its_digest() {
         ),
         digest(
             json!({"roles": [{"name": "web", "access": "Admin"}]}),
+            "br-1",
+            "a",
+        ),
+        digest(
+            json!({"roles": [{"name": "web", "access": "ReadWrite", "schemas": ["app"]}]}),
+            "br-1",
+            "a",
+        ),
+        digest(
+            json!({"roles": [{"name": "web", "access": "ReadWrite", "connectionLimit": 9}]}),
+            "br-1",
+            "a",
+        ),
+        digest(
+            json!({"roles": [{"name": "web", "access": "ReadWrite", "settings": {"work_mem": "8MB"}}]}),
+            "br-1",
+            "a",
+        ),
+        // a role that loses its only Secret loses its login
+        digest(
+            json!({"roles": [{"name": "web", "access": "ReadWrite"}, {"name": "api", "access": "ReadWrite"}]}),
             "br-1",
             "a",
         ),

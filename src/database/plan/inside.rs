@@ -11,6 +11,7 @@ use crate::reconcile::{Decision, Fact};
 pub(super) fn inside(rest: &Rest, observed: &Observed, recorded: &BranchStatus) -> Stage {
     compute(rest, observed)
         .or_else(|| contents(rest, observed, recorded))
+        .or_else(|| late_schemas(observed))
         .or_else(|| secrets(rest, observed))
 }
 
@@ -121,6 +122,18 @@ fn contents(rest: &Rest, observed: &Observed, recorded: &BranchStatus) -> Stage 
         })),
         Fact::Absent => Some(Decision::Act(Action::RetireLogins)),
     }
+}
+
+/// Row 23, later on: a schema that was missing may have come with what migrations have applied since.
+fn late_schemas(observed: &Observed) -> Stage {
+    let mut missing = observed
+        .recorded
+        .databases
+        .iter()
+        .filter_map(|database| database.missing_schemas.as_ref());
+    missing
+        .any(|missing| missing.applied_files != observed.applied_files)
+        .then_some(Decision::Act(Action::PrepareContents))
 }
 
 /// Rows 24 to 26.

@@ -23,7 +23,9 @@ use crate::neon::{self, NeonAccounts, NeonApi};
 use crate::postgres::{self, Target};
 use crate::reconcile::{BranchLocks, PassReport, drive};
 use crate::telemetry::Metrics;
-use crate::world::{Cluster, Contents, DatabaseReport, NewLogin, PrepareDatabase, Settings, World};
+use crate::world::{
+    Cluster, Contents, DatabaseReport, NewLogin, PrepareDatabase, PrepareRoles, Settings, World,
+};
 
 /// The world and what happened in it.
 pub(super) struct Fake {
@@ -455,7 +457,7 @@ impl Contents for Fake {
     async fn retire_logins(&self, _: &Target, _: &str) -> Result<(), postgres::Error> {
         unimplemented!()
     }
-    async fn prepare_groups(&self, _: &Target, _: &[String]) -> Result<(), postgres::Error> {
+    async fn prepare_roles(&self, _: &Target, _: &PrepareRoles) -> Result<(), postgres::Error> {
         unimplemented!()
     }
     async fn prepare_database(

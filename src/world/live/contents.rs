@@ -8,15 +8,11 @@ use crate::api::Access;
 use crate::postgres::grants::{Access as Rights, Grant, GrantOutcome};
 use crate::postgres::roles::Login;
 use crate::postgres::{
-    Class, Error, Options, Target, connect, extensions, grants, isolation, proof, roles,
+    Class, Error, Options, Target, connect, extensions, grants, isolation, proof, retire, roles,
 };
-use crate::world::{Contents, DatabaseReport, NewLogin, PrepareDatabase};
-
-/// The schema that application roles work in.
-const SCHEMA: &str = "public";
-
-/// PostgreSQL's word for no limit.
-const NO_CONNECTION_LIMIT: i32 = -1;
+use crate::world::{
+    Contents, DatabaseReport, GroupRights, NewLogin, PrepareDatabase, PrepareRoles,
+};
 
 /// Databases on a real PostgreSQL.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,9 +46,9 @@ impl Contents for LiveContents {
         }
     }
 
-    async fn prepare_groups(&self, at: &Target, groups: &[String]) -> Result<(), Error> {
+    async fn prepare_roles(&self, at: &Target, wanted: &PrepareRoles) -> Result<(), Error> {
         let mut session = open(at).await?;
-        let result = roles::ensure_groups(&mut session, groups).await;
+        let result = prepare_roles(&mut session, wanted).await;
         close(session).await;
         result
     }
@@ -80,7 +76,7 @@ impl Contents for LiveContents {
             group: login.group.clone(),
             login: login.login.clone(),
             mark: login.mark.clone(),
-            connection_limit: NO_CONNECTION_LIMIT,
+            shape: login.shape.clone(),
             password: login.password.clone(),
         };
         let mut session = open(at).await?;
@@ -94,6 +90,15 @@ impl Contents for LiveContents {
     }
 }
 
+async fn prepare_roles(session: &mut PgConnection, wanted: &PrepareRoles) -> Result<(), Error> {
+    for role in &wanted.roles {
+        roles::ensure_group(session, &role.group, &wanted.mark, &role.shape).await?;
+    }
+    let with_logins = wanted.roles.iter().filter(|role| role.has_secret);
+    let groups: Vec<String> = with_logins.map(|role| role.group.clone()).collect();
+    retire::close_leftovers(session, &wanted.mark, &groups).await
+}
+
 async fn prepare(
     session: &mut PgConnection,
     wanted: &PrepareDatabase,
@@ -104,28 +109,38 @@ async fn prepare(
     }
     let mut report = DatabaseReport {
         extensions,
-        not_granted: Vec::new(),
+        ..DatabaseReport::default()
     };
-    for (group, access) in &wanted.grants {
+    for GroupRights {
+        group,
+        access,
+        schemas,
+    } in &wanted.grants
+    {
         let grant = Grant {
             group: group.clone(),
             access: rights(*access),
-            schema: SCHEMA.to_owned(),
+            schemas: schemas.clone(),
         };
-        let lacking = done(grants::apply(session, &grant).await?)?;
-        report
-            .not_granted
-            .extend(lacking.into_iter().map(|what| (group.clone(), what)));
+        let (lacking, missing) = done(grants::apply(session, &grant).await?)?;
+        let told = |what: Vec<String>| what.into_iter().map(|what| (group.clone(), what));
+        report.not_granted.extend(told(lacking));
+        report.missing_schemas.extend(told(missing));
     }
     for group in &wanted.refused {
-        done(grants::refuse(session, group, SCHEMA).await?)?;
+        done(grants::refuse(session, group).await?)?;
     }
     Ok(report)
 }
 
-fn done(outcome: GrantOutcome) -> Result<Vec<String>, Error> {
+/// What could not be granted, and schemas that do not exist.
+fn done(outcome: GrantOutcome) -> Result<(Vec<String>, Vec<String>), Error> {
     match outcome {
-        GrantOutcome::Done { not_granted, .. } => Ok(not_granted),
+        GrantOutcome::Done {
+            not_granted,
+            missing_schemas,
+            ..
+        } => Ok((not_granted, missing_schemas)),
         GrantOutcome::Busy => Err(Error::new(
             Class::Conflict,
             "a migration holds this database",

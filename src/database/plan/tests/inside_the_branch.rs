@@ -9,6 +9,7 @@ use super::Answer::{Act, Blocked, Settled, Wait};
 use super::{Row, Rows};
 use crate::api::Credentials;
 use crate::api::Environment;
+use crate::api::MissingSchemas;
 use crate::database::credentials::Found;
 use crate::database::desired::SuspendAfter;
 use crate::database::fixtures::{a_database, desired, object, recorded, settled};
@@ -102,6 +103,13 @@ fn contents_rows(rows: Rows) -> Rows {
         recorded(o).credentials = Credentials::Inherited;
         o.shared_passwords = shared;
     };
+    let missing = |o: &mut Observed, applied_files: i64| {
+        o.applied_files = 3;
+        o.recorded.databases[0].missing_schemas = Some(MissingSchemas {
+            names: vec!["app".into()],
+            applied_files,
+        });
+    };
     let (name, owner) = ("app".to_owned(), "app_owner".to_owned());
     rows.row(
         20,
@@ -188,6 +196,18 @@ fn contents_rows(rows: Rows) -> Rows {
         23,
         "all is there but what SQL makes",
         |_, o| listed(o, &["app_owner"], &[("app", "app_owner")]),
+        Act(Action::PrepareContents),
+    )
+    .row(
+        23,
+        "a schema was missing and nothing has been applied since",
+        |_, o| missing(o, 3),
+        Settled,
+    )
+    .row(
+        23,
+        "a schema was missing and a migration has applied more",
+        |_, o| missing(o, 2),
         Act(Action::PrepareContents),
     )
     .row(

@@ -1,0 +1,77 @@
+//! Application roles of a NeonDatabase. Types only.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use crate::api::names::{PgName, RoleName};
+
+/// An application role: a group that holds the rights, and logins that belong to it. One that leaves the list loses its
+/// logins and its Secrets; the group stays, because it may own something.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleSpec {
+    /// Name of the group, which is what `current_user` says; logins are called `<name>_g<n>`.
+    pub name: RoleName,
+    /// What it may do.
+    pub access: Access,
+    /// Databases it may enter. Default: all that are listed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub databases: Vec<PgName>,
+    /// Schemas whose present and future objects the access is about. Default: `public`. One that does not exist is told
+    /// in the status, and gets its rights once a migration has made it. From one that leaves the list the rights are
+    /// taken again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub schemas: Vec<PgName>,
+    /// How many sessions each of its logins may have. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub connection_limit: Option<i32>,
+    /// Settings that each of its sessions begins with, as by `ALTER ROLE … SET`, such as `statement_timeout: 30s`.
+    /// Lists are written as in postgresql.conf: `search_path: app, public`. Sessions that are open keep the old ones.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "settings")]
+    pub settings: BTreeMap<String, String>,
+}
+
+fn settings(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": {"type": "string", "maxLength": 1024},
+    })
+}
+
+/// What an application role may do. No access includes changing tables or writing the ledger of migrations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Access {
+    /// Read rows.
+    ReadOnly,
+    /// Read, insert, update and delete rows.
+    ReadWrite,
+    /// All rights on data, truncation and references included.
+    Admin,
+}
+
+/// An application role as it was last brought about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleStatus {
+    /// Name of the group.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// The login that applications use, once there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub login: Option<String>,
+    /// Rights that were asked for and could not be given, each with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(max = 512)))]
+    pub not_granted: Vec<String>,
+}
