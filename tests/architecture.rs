@@ -62,6 +62,9 @@ const PURE: &[&str] = &[
     "action",
     "profile",
     "mark",
+    "asked",
+    "inherit",
+    "max_age",
     "credentials",
     "record",
 ];

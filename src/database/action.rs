@@ -11,6 +11,10 @@ use crate::neon::{Branch, BranchId};
 pub enum Action {
     /// Keep the object until its branch is dealt with.
     AddFinalizer,
+    /// Forget what is remembered of key, listing and Secrets, because somebody asks to look anew.
+    LookAgain,
+    /// Take up that the branch may live longer.
+    Extend(String),
     /// Drop operations that have ended from the record.
     ForgetOperations,
     /// Record what could destroy or move something, once.
@@ -75,6 +79,8 @@ impl crate::reconcile::Action for Action {
     fn name(&self) -> &'static str {
         match self {
             Self::AddFinalizer => "AddFinalizer",
+            Self::LookAgain => "LookAgain",
+            Self::Extend(_) => "Extend",
             Self::ForgetOperations => "ForgetOperations",
             Self::Resolve(_) => "Resolve",
             Self::ClaimBranch(_) => "ClaimBranch",
@@ -107,6 +113,8 @@ impl crate::reconcile::Action for Action {
             Self::AddFinalizer | Self::Resolve(_) | Self::ForgetOperations => {
                 "getting ready".to_owned()
             }
+            Self::LookAgain => "looking at everything anew".to_owned(),
+            Self::Extend(_) => "changing how long the branch may live".to_owned(),
             Self::ClaimBranch(branch) => format!("taking up the branch {}", branch.name),
             Self::AnnounceBranch | Self::CreateBranch(_) => "creating the branch".to_owned(),
             Self::ForgetBranch => "the branch is gone and is made again".to_owned(),

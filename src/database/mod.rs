@@ -2,7 +2,7 @@
 //!
 //! | file | question |
 //! |---|---|
-//! | `desired` (with `profile`, `mark`) | what is asked? pure |
+//! | `desired` (with `asked`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
 //! | `observe` (with `checked`) | what is? |
 //! | `plan` (with `deletion`, `action`) | what next? pure; opens with the decision table |
 //! | `act` (with `on_neon`, `contents`, `secrets`, and `credentials`) | do it |
@@ -10,13 +10,16 @@
 
 mod act;
 pub mod action;
+pub mod asked;
 mod checked;
 pub mod credentials;
 pub mod deletion;
 pub mod desired;
 #[cfg(test)]
 mod fixtures;
+pub mod inherit;
 pub mod mark;
+pub mod max_age;
 pub mod observe;
 pub mod plan;
 pub mod profile;
@@ -115,7 +118,11 @@ impl Subject for Databases {
     }
 
     fn desired(&self, object: &NeonDatabase) -> Desired {
-        Desired::of(object, &self.world.settings.installation)
+        let (object, heritage) = inherit::inherit(object, &self.world.cluster.databases());
+        Desired {
+            heritage,
+            ..Desired::of(&object, &self.world.settings.installation)
+        }
     }
 
     async fn observe(

@@ -13,8 +13,9 @@ use super::fixtures::{
     a_branch, a_database, a_parent, at, effective, effective_takeover, fresh, object, recorded,
     settled,
 };
+use super::inherit::Heritage;
 use super::observe::{Existing, Key, Observed, Operation};
-use super::{plan, status};
+use super::{max_age, plan, status};
 use crate::api::{Credentials, DeletionPolicy, Environment};
 use crate::neon::{Branch, BranchState, EndpointState};
 use crate::reconcile::{Class, Decision, Error, Fact, Verdict};
@@ -78,10 +79,22 @@ prop_compose! {
         spec in spec(),
         deleting in prop::bool::weighted(0.3),
         has_finalizer in prop::bool::weighted(0.9),
+        reconcile in prop::option::weighted(0.1, Just("now".to_owned())),
+        extend in prop::option::weighted(0.1, select(vec!["tomorrow".to_owned(), at(200_000).to_string()])),
+        max_age in prop::option::weighted(0.2, 0..400_000_i64),
+        orphan in prop::bool::weighted(0.05),
     ) -> Desired {
         let mut desired = Desired::of(&object(environment, spec), "default");
         desired.deleting = deleting;
         desired.has_finalizer = has_finalizer;
+        desired.asked.reconcile = reconcile;
+        desired.asked.extend = extend;
+        if orphan {
+            desired.heritage = Heritage::Missing("mother".to_owned());
+        }
+        if desired.max_age.is_some() {
+            desired.max_age = max_age.map(SignedDuration::from_secs).or(desired.max_age);
+        }
         desired
     }
 }
@@ -117,6 +130,7 @@ struct Surroundings {
     rival: bool,
     branch_free: bool,
     children: Vec<String>,
+    held_back_for: Vec<String>,
 }
 
 prop_compose! {
@@ -131,11 +145,13 @@ prop_compose! {
         rival in prop::bool::weighted(0.1),
         branch_free in prop::bool::weighted(0.8),
         children in 0..2_usize,
+        held_back in prop::bool::weighted(0.2),
     ) -> Surroundings {
         Surroundings {
             key, namespace_going, rival, branch_free,
             operations: ended.into_iter().map(|ended| Operation { action: "x".into(), ended }).collect(),
             candidates: (0..candidates).map(|n| format!("c{n}")).collect(),
+            held_back_for: held_back.then(|| "m".to_owned()).into_iter().collect(),
             children: (0..children).map(|n| format!("k{n}")).collect(),
         }
     }
@@ -191,6 +207,7 @@ fn observed(desired: Desired) -> impl Strategy<Value = (Desired, Observed)> {
             base.older_rival = around.rival.then(|| "NeonDatabase a/b".to_owned());
             base.branch_free = around.branch_free;
             base.children = around.children;
+            base.held_back_for = around.held_back_for;
             inside.over(&mut base);
             (desired.clone(), base)
         },
@@ -375,6 +392,8 @@ fn rests_on_facts(action: &Action, observed: &Observed) -> bool {
         | Action::EndLease
         | Action::Protect(_) => branch,
         Action::AddFinalizer
+        | Action::LookAgain
+        | Action::Extend(_)
         | Action::ForgetOperations
         | Action::Resolve(_)
         | Action::ClaimBranch(_)
@@ -411,7 +430,8 @@ proptest! {
     #[test]
     fn branches_are_deleted_only_where_that_was_asked((desired, observed, now) in situation()) {
         if let Some(Action::DeleteBranch(id)) = decided(&desired, &observed, now) {
-            prop_assert!(desired.deleting);
+            let end = max_age::end(&desired, &observed);
+            prop_assert!(desired.deleting || end.is_some_and(|end| end <= now));
             let recorded = observed.recorded.effective.as_ref().map(|e| e.deletion_policy);
             prop_assert_eq!(desired.deletion_policy(recorded), DeletionPolicy::Delete);
             prop_assert!(observed.children.is_empty() && observed.branch_free);
@@ -433,6 +453,8 @@ proptest! {
                 Action::RenewLease(_)
                     | Action::EndLease
                     | Action::AddFinalizer
+                    | Action::LookAgain
+                    | Action::Extend(_)
                     | Action::ForgetOperations
                     | Action::Resolve(_)
                     | Action::RecordIncarnation
@@ -497,6 +519,9 @@ fn the_situations_reach_every_decision() {
     }
     let missing: Vec<&str> = [
         "AddFinalizer",
+        "LookAgain",
+        "Extend",
+        "Expired",
         "ForgetOperations",
         "Resolve",
         "ClaimBranch",

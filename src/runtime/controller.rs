@@ -185,6 +185,9 @@ where
         let latest = (version(&pass.object), pass.object.clone());
         let attempts = self.memory.ended(&uid, generation, failed, Some(latest));
         self.tell(&pass.object, &report, started.elapsed());
+        for notice in pass.notices {
+            self.publish(&pass.object, notice).await;
+        }
         let after = pass.object.conditions();
         let gone = report.verdict == Verdict::Gone;
         if gone || standing(after) != standing(&before) {

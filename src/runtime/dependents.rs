@@ -2,11 +2,12 @@
 //!
 //! | changed | who looks again |
 //! |---|---|
-//! | a NeonDatabase | unsettled ones that name it as their parent or have no parent yet; all migrations of it |
-//! | a SepulkiMigration | its NeonDatabase, which may wait for the branch; unsettled migrations of the same one |
+//! | a NeonDatabase | unsettled ones that name it as their parent or have no parent yet; its children that inherit from it; all migrations of it |
+//! | a SepulkiMigration | its NeonDatabase, which may wait for the branch; those that hold Secrets back for it; unsettled migrations of the same one |
 //! | either is gone | everything that is being deleted (a parent may live in another namespace); everything unsettled of its namespace; all migrations of it |
 
 use crate::api::{NeonDatabase, SepulkiMigration};
+use crate::database::inherit::inherits;
 use crate::reconcile::Conditions;
 
 /// A change of how an object stands.
@@ -25,8 +26,13 @@ pub struct Change {
 pub enum What {
     /// A NeonDatabase of this name.
     Database(String),
-    /// A SepulkiMigration of the NeonDatabase of this name.
-    Migration(String),
+    /// A SepulkiMigration.
+    Migration {
+        /// Its name.
+        name: String,
+        /// Name of its NeonDatabase.
+        of: String,
+    },
     /// An object of this name that is gone, of whichever kind: all that is known of it by then.
     Gone(String),
 }
@@ -45,7 +51,10 @@ impl Changes for NeonDatabase {
 
 impl Changes for SepulkiMigration {
     fn what(&self) -> What {
-        What::Migration(self.spec.database_ref.name.0.clone())
+        What::Migration {
+            name: self.metadata.name.clone().unwrap_or_default(),
+            of: self.spec.database_ref.name.0.clone(),
+        }
     }
 }
 
@@ -60,8 +69,13 @@ impl Change {
         let near = meta.namespace == self.namespace;
         let unsettled = !other.is_settled();
         match &self.what {
-            What::Database(name) => near && unsettled && may_fork_from(other, name),
-            What::Migration(of) => near && unsettled && meta.name.as_ref() == Some(of),
+            What::Database(name) => {
+                near && (unsettled || inherits(other)) && may_fork_from(other, name)
+            }
+            What::Migration { name, of } => {
+                let may_wait = unsettled && meta.name.as_ref() == Some(of);
+                near && (may_wait || holds_back_for(other, name))
+            }
             What::Gone(_) => meta.deletion_timestamp.is_some() || (near && unsettled),
         }
     }
@@ -77,7 +91,7 @@ impl Change {
         let unsettled = !other.is_settled();
         match &self.what {
             What::Database(name) => of == name,
-            What::Migration(same) => of == same && unsettled,
+            What::Migration { of: same, .. } => of == same && unsettled,
             What::Gone(name) => of == name || unsettled,
         }
     }
@@ -95,6 +109,15 @@ fn may_fork_from(child: &NeonDatabase, name: &str) -> bool {
             .is_some_and(|parent| parent.name.0 == name),
         None => effective.is_none(),
     }
+}
+
+fn holds_back_for(database: &NeonDatabase, migration: &str) -> bool {
+    let publish = database.spec.publish.as_ref();
+    let after = publish.and_then(|publish| publish.after.as_ref());
+    after.is_some_and(|after| {
+        let mut refs = after.migration_refs.iter();
+        refs.any(|asked| asked.name.0 == migration)
+    })
 }
 
 #[cfg(test)]
@@ -148,7 +171,9 @@ mod tests {
         let staging = change(What::Database("staging".into()));
         for (branch, status, woken) in [
             (of("staging"), unsettled(), true),
-            (of("staging"), settled(), false),
+            // it lists no databases, so it has those of its parent
+            (of("staging"), settled(), true),
+            (json!({}), settled(), false),
             (of("production"), unsettled(), false),
             (
                 json!({"parent": {"branchName": "staging"}}),
@@ -176,9 +201,16 @@ mod tests {
         let staging = change(What::Database("staging".into()));
         assert!(staging.concerns_migration(&migration("m", "staging", &settled())));
         assert!(!staging.concerns_migration(&migration("m", "production", &unsettled())));
-        let applied = change(What::Migration("staging".into()));
+        let applied = change(What::Migration {
+            name: "files".into(),
+            of: "staging".into(),
+        });
         assert!(applied.concerns_database(&database("staging", &json!({}), &unsettled())));
         assert!(!applied.concerns_database(&database("other", &json!({}), &unsettled())));
+        let mut holding = database("other", &json!({}), &settled());
+        let after = json!({"after": {"migrationRefs": [{"name": "files"}]}});
+        holding.spec.publish = serde_json::from_value(after).unwrap();
+        assert!(applied.concerns_database(&holding));
         // a rival of the same ledger
         assert!(applied.concerns_migration(&migration("m", "staging", &unsettled())));
         assert!(!applied.concerns_migration(&migration("m", "staging", &settled())));

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::role::RoleStatus;
 use super::secret::ConnectionSecretStatus;
 use super::{DeletionPolicy, ExistingBranch, ParentBranch};
+use crate::api::Handled;
 
 /// What was found and done.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,6 +63,13 @@ pub struct NeonDatabaseStatus {
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
     pub operations: Vec<OperationStatus>,
+    /// What was taken up of the annotations that ask for something.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub handled: Handled,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The generation that no spec has, so that an object nobody looked at does not count as current.
@@ -83,6 +91,7 @@ impl Default for NeonDatabaseStatus {
             content_digest: None,
             connection_secrets: Vec::new(),
             operations: Vec::new(),
+            handled: Handled::default(),
         }
     }
 }

@@ -140,7 +140,7 @@ fn forms(
         .rest()?
         .secrets
         .iter()
-        .filter(|secret| secret.role == role);
+        .filter(|secret| secret.role == role && !context.observed.is_held_back(&secret.name));
     wanted
         .map(|secret| {
             let form = context.kind.form(context.desired, status, secret);

@@ -107,9 +107,34 @@ fn letting_go() -> Vec<Case> {
         recorded(o).expiry_time = None;
         seen(o).expires_at = None;
     };
+    let abandoned = |d: &mut Desired, o: &mut Observed, id: &str| {
+        d.asked.abandon = Some(id.into());
+        o.key = missing();
+    };
     let leased = |d: &mut Desired| d.deletion_policy = Some(DeletionPolicy::Retain);
     let keep = || Act(Action::KeepSecret("it".into()));
     vec![
+        case(
+            2,
+            "abandoned by the branch's id, without a key",
+            |d, o| abandoned(d, o, "br-it"),
+            release(),
+        ),
+        case(
+            2,
+            "abandoned, and its Secret would go with it",
+            |d, o| {
+                abandoned(d, o, "br-it");
+                o.secrets = [("it".to_owned(), secret(true, true))].into();
+            },
+            Act(Action::KeepSecret("it".into())),
+        ),
+        case(
+            5,
+            "another branch is abandoned",
+            |d, o| abandoned(d, o, "br-other"),
+            Wait(Reason::KeyNotFound),
+        ),
         case(1, "finalizer gone", |d, _| d.has_finalizer = false, Gone),
         case(2, "nothing was ever made", |d, o| *o = unmade(d), release()),
         case(

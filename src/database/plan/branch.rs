@@ -3,7 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Action, LATER, Next, RECHECK, SOON, Stage, block, inside, wait};
-use crate::api::{BranchStatus, Effective, ExistingBranch, ParentBranch, Reason};
+use crate::api::{
+    BranchStatus, Effective, ExistingBranch, ExternalDeletionAction, ParentBranch, Reason,
+};
 use crate::database::desired::{Desired, Rest};
 use crate::database::observe::Observed;
 use crate::neon::{Branch, BranchState};
@@ -131,7 +133,7 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
         .or_else(|| desired.suspend.then_some(Decision::Suspended(RECHECK)))
         .or_else(|| protection(rest, branch))
         .or_else(|| {
-            let next = inside::inside(rest, observed, recorded)?;
+            let next = inside::inside(desired, rest, observed, recorded)?;
             let busy = matches!(next, Decision::Act(_)) && !observed.branch_free;
             let message = "a migration is at work on this branch";
             Some(if busy {
@@ -262,12 +264,16 @@ fn missing(desired: &Desired, recorded: &BranchStatus, now: Timestamp) -> Next {
     if desired.suspend {
         return Decision::Suspended(RECHECK);
     }
-    if desired.profile.recreate && !recorded.taken_over {
+    let recreate = desired.on_external_deletion == ExternalDeletionAction::Recreate;
+    if recreate && !recorded.taken_over {
         return Decision::Act(Action::ForgetBranch);
     }
-    let message = format!(
-        "the branch {name} ({id}) was deleted outside of this object; it is not made again by itself"
-    );
+    let way_out = if recorded.taken_over {
+        "it was taken over and cannot be made again: make the object anew to take over another one"
+    } else {
+        "set spec.onExternalDeletion.action to Recreate to have it forked again from its parent"
+    };
+    let message = format!("the branch {name} ({id}) was deleted outside of this object; {way_out}");
     block(Reason::BranchMissing, message)
 }
 

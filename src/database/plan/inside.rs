@@ -2,14 +2,21 @@
 
 use super::{Action, LATER, SOON, Stage, block, wait};
 use crate::api::{BranchStatus, Credentials, Reason};
-use crate::database::desired::{Rest, SuspendAfter};
+use crate::database::desired::{Desired, Rest, SuspendAfter};
+use crate::database::inherit::Heritage;
 use crate::database::observe::Observed;
 use crate::neon::{Endpoint, EndpointState};
 use crate::reconcile::{Decision, Fact};
 
 /// Rows 19 to 26.
-pub(super) fn inside(rest: &Rest, observed: &Observed, recorded: &BranchStatus) -> Stage {
+pub(super) fn inside(
+    desired: &Desired,
+    rest: &Rest,
+    observed: &Observed,
+    recorded: &BranchStatus,
+) -> Stage {
     compute(rest, observed)
+        .or_else(|| heritage(desired))
         .or_else(|| contents(rest, observed, recorded))
         .or_else(|| late_schemas(observed))
         .or_else(|| secrets(rest, observed))
@@ -56,6 +63,18 @@ pub fn requested((min, max): (f64, f64), suspend: SuspendAfter) -> String {
 fn is_size(endpoint: &Endpoint, (min, max): (f64, f64)) -> bool {
     let same = |a: f64, b: f64| (a - b).abs() < 0.01;
     same(endpoint.autoscaling_limit_min_cu, min) && same(endpoint.autoscaling_limit_max_cu, max)
+}
+
+/// Row 20: what is inside stays as it is while nobody can say what it should be.
+fn heritage(desired: &Desired) -> Stage {
+    let Heritage::Missing(parent) = &desired.heritage else {
+        return None;
+    };
+    let message = format!(
+        "databases and roles are those of NeonDatabase {parent}, which does not exist: create it, or list them in \
+         spec.databases and spec.roles"
+    );
+    Some(wait(Reason::ParentNotFound, message, LATER))
 }
 
 /// Rows 20 to 23.
@@ -153,6 +172,7 @@ fn secrets(rest: &Rest, observed: &Observed) -> Stage {
     let stale = rest
         .secrets
         .iter()
+        .filter(|wanted| !observed.is_held_back(&wanted.name))
         .find(|wanted| !observed.current_secrets.contains(&wanted.name));
     if let Some(stale) = stale {
         return Some(Decision::Act(Action::PublishCredentials(

@@ -211,7 +211,8 @@ impl Operator {
         for meta in &metas {
             let uid = meta.uid.clone().unwrap_or_default();
             // status is not told
-            let news = format!("{:?} {:?}", meta.generation, meta.finalizers);
+            let news = (&meta.generation, &meta.finalizers, &meta.annotations);
+            let news = format!("{news:?}");
             if self.process.told.insert(uid.clone(), news.clone()) != Some(news) {
                 self.process.agenda.insert(uid, now);
             }
@@ -362,13 +363,14 @@ impl<O: Conditions + Changes + Resource<DynamicType = ()> + Clone> Started<O> {
         let gone = report.verdict == Verdict::Gone;
         let changed = after != self.before || gone;
         let event = notice(&self.before, after, &report.verdict);
+        let events: Vec<_> = pass.notices.iter().chain(&event).collect();
         let kind = O::kind(&());
         let name = meta.name.clone().unwrap_or_default();
         let line = format!(
             "{kind} {name}: {:?} then {:?}",
             report.actions, report.verdict
         );
-        sim.lock().say(&format!("{line} {event:?}"));
+        sim.lock().say(&format!("{line} {events:?}"));
         if gone {
             memory.forget(&self.uid);
         }

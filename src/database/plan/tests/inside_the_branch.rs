@@ -13,6 +13,7 @@ use crate::api::MissingSchemas;
 use crate::database::credentials::Found;
 use crate::database::desired::SuspendAfter;
 use crate::database::fixtures::{a_database, desired, object, recorded, settled};
+use crate::database::inherit::Heritage;
 use crate::neon::Endpoint;
 use crate::neon::EndpointState;
 use crate::reconcile::Fact;
@@ -20,7 +21,7 @@ use crate::reconcile::Fact;
 pub(super) fn rows() -> Vec<Row> {
     let staging = desired(Environment::Staging);
     let rows = compute_rows(Rows::from(staging.clone(), settled(&staging)));
-    secret_rows(contents_rows(rows)).table
+    secret_rows(heritage_rows(contents_rows(rows))).table
 }
 
 fn compute_rows(rows: Rows) -> Rows {
@@ -225,6 +226,23 @@ fn contents_rows(rows: Rows) -> Rows {
     )
 }
 
+fn heritage_rows(rows: Rows) -> Rows {
+    rows.row(
+        20,
+        "databases and roles are a parent's that does not exist, whatever is out",
+        |d, o| {
+            d.heritage = Heritage::Missing("mother".into());
+            if let Ok(rest) = &mut d.rest {
+                rest.databases.clear();
+                rest.roles.clear();
+                rest.secrets.clear();
+            }
+            o.recorded.content_digest = None;
+        },
+        Wait(Reason::ParentNotFound),
+    )
+}
+
 fn secret_rows(rows: Rows) -> Rows {
     let found = |ours| {
         Fact::Known(Found {
@@ -261,6 +279,25 @@ fn secret_rows(rows: Rows) -> Rows {
             o.secrets = [("it".to_owned(), found(true))].into();
         },
         Act(Action::PublishCredentials("web".into())),
+    )
+    .row(
+        25,
+        "a Secret that was out before is missing, whatever others are held back for",
+        |_, o| {
+            o.current_secrets.clear();
+            o.held_back_for = vec!["SepulkiMigration it".into()];
+        },
+        Act(Action::PublishCredentials("web".into())),
+    )
+    .row(
+        27,
+        "a Secret that never was out is held back",
+        |_, o| {
+            o.current_secrets.clear();
+            o.recorded.connection_secrets.clear();
+            o.held_back_for = vec!["SepulkiMigration it".into()];
+        },
+        Settled,
     )
     .row(
         26,
