@@ -174,7 +174,7 @@ async fn sessions_begin_with_the_settings_of_the_role() {
         shape: settings(&[
             ("statement_timeout", "30s"),
             ("search_path", "\"Odd, one\", public"),
-            ("DateStyle", "SQL, DMY"),
+            ("IntervalStyle", "iso_8601"),
             ("application_name", "it's \\ \"ours\""),
         ]),
         ..wanted(&group, &format!("{group}_g1"), &branch.password)
@@ -184,7 +184,7 @@ async fn sessions_begin_with_the_settings_of_the_role() {
     for (name, value) in [
         ("statement_timeout", "30s"),
         ("search_path", "\"Odd, one\", public"),
-        ("DateStyle", "SQL, DMY"),
+        ("IntervalStyle", "iso_8601"),
         ("role", &group),
     ] {
         assert_eq!(begins_with(&branch, login, name).await, value, "{name}");
@@ -199,7 +199,10 @@ async fn sessions_begin_with_the_settings_of_the_role() {
         .await
         .unwrap();
     assert_eq!(begins_with(&branch, login, "statement_timeout").await, "5s");
-    assert_eq!(begins_with(&branch, login, "DateStyle").await, "ISO, MDY");
+    assert_eq!(
+        begins_with(&branch, login, "IntervalStyle").await,
+        "postgres"
+    );
     assert_eq!(begins_with(&branch, login, "role").await, group);
     let limit = format!("SELECT rolconnlimit FROM pg_roles WHERE rolname = '{login}'");
     let row = owner.fetch_one(AssertSqlSafe(limit)).await.unwrap();

@@ -15,6 +15,7 @@ use super::credentials::wanted_secrets;
 use super::inherit::Heritage;
 use super::mark::{Mark, branch_name};
 use super::profile::{Profile, profile};
+use super::template::Template;
 use crate::api::{
     BRANCH_FINALIZER, BranchSpec, ComputeSpec, DatabaseSpec, DeletionPolicy, Environment,
     ExistingBranch, ExternalDeletionAction, NeonDatabase, NeonDatabaseSpec, ParentBranch, Reason,
@@ -160,6 +161,8 @@ pub struct WantedSecret {
     pub role: String,
     /// The database it connects to.
     pub database: String,
+    /// What the spec adds to it.
+    pub template: Template,
 }
 
 impl Desired {

@@ -5,7 +5,7 @@
 //! | `desired` (with `asked`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
 //! | `observe` (with `checked`) | what is? |
 //! | `plan` (with `deletion`, `action`) | what next? pure; opens with the decision table |
-//! | `act` (with `on_neon`, `contents`, `secrets`, and `credentials`) | do it |
+//! | `act` (with `on_neon`, `contents`, `secrets`, and `credentials`, `template`) | do it |
 //! | `status` | how does it stand? pure |
 
 mod act;
@@ -26,6 +26,7 @@ pub mod profile;
 #[cfg(test)]
 mod properties;
 pub mod status;
+pub mod template;
 
 use std::sync::Arc;
 
@@ -101,7 +102,9 @@ impl Databases {
             port: self.world.settings.postgres_port,
             database: secret.database.clone(),
             login: role.login.clone()?,
+            role: role.name.clone(),
             authority: self.world.settings.certificate_authority.clone(),
+            template: secret.template.clone(),
         })
     }
 }

@@ -308,6 +308,7 @@ impl Inside {
                 owned,
                 form: None,
                 intact: true,
+                ..Found::default()
             }),
             Fact::Absent => Fact::Absent,
             Fact::Unknown => Fact::Unknown,

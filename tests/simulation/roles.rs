@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
-use sepulki::api::{Access, NeonDatabase};
+use sepulki::api::{Access, NeonDatabase, Reason};
 use serde_json::{Value, json};
 
-use crate::database::condition;
+use crate::database::{condition, stalled};
 use crate::invariants::{branch_of, check};
 use crate::scene::{FILES, settled, simple, with};
 use crate::world::Sim;
@@ -118,5 +118,61 @@ async fn a_login_that_is_there_gets_a_new_limit_and_keeps_its_password() {
         "settings": {"statement_timeout": "30s"}});
     edit_roles(&mut operator, json!([role])).await;
     check(&operator.sim, &[]);
+    assert_eq!(operator.sim.secret("production"), before);
+}
+
+/// Puts a template on the only Secret of production.
+fn with_template(operator: &Operator, template: &Value) {
+    operator.sim.edit_database("production", |object| {
+        let secret = json!([{"name": "production", "template": template}]);
+        object.spec.connection_secrets = serde_json::from_value(secret).unwrap();
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_template_is_published_at_once_and_repaired() {
+    let mut operator = settled(|sim: &Sim| {
+        sim.database("production", "production", simple());
+    })
+    .await;
+    let before = operator.sim.secret("production").unwrap();
+    let template = |name: &str| json!({"metadata": {"labels": {"team": name}}, "data": {"DIRECT": "$(direct_url)", "NAME": name}});
+    with_template(&operator, &template("robots"));
+    operator.settle().await;
+    check(&operator.sim, &[]);
+    let published = operator.sim.secret("production").unwrap();
+    assert_eq!(published["DIRECT"], before["DATABASE_URL_UNPOOLED"]);
+    assert_eq!(published["NAME"], "robots");
+    assert_eq!(published["PGPASSWORD"], before["PGPASSWORD"]);
+
+    with_template(&operator, &template("arms"));
+    operator.settle().await;
+    let published = operator.sim.secret("production").unwrap();
+    assert_eq!(published["NAME"], "arms");
+    operator
+        .sim
+        .edit_secret("production", "DIRECT", "elsewhere");
+    operator.run_for(MINUTE * 11).await;
+    operator.settle().await;
+    assert_eq!(operator.sim.secret("production").unwrap(), published);
+
+    with_template(&operator, &json!({}));
+    operator.settle().await;
+    assert_eq!(operator.sim.secret("production").unwrap(), before);
+    check(&operator.sim, &[]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_template_that_cannot_be_filled_in_is_told_and_changes_nothing() {
+    let mut operator = settled(|sim: &Sim| {
+        sim.database("production", "production", simple());
+    })
+    .await;
+    let before = operator.sim.secret("production");
+    with_template(&operator, &json!({"data": {"X": "$(pasword)"}}));
+    operator.settle().await;
+    let message = stalled(&production(&operator), Reason::InvalidSpec);
+    let field = "spec.connectionSecrets[0].template.data.X: there is no variable $(pasword); there are url,";
+    assert!(message.starts_with(field), "{message}");
     assert_eq!(operator.sim.secret("production"), before);
 }

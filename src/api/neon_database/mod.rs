@@ -12,7 +12,7 @@ use super::names::{Lease, PgName, SuspendAfter};
 use super::refs::{DatabaseRef, MigrationRef, SecretKeyRef};
 
 pub use role::{Access, RoleSpec, RoleStatus};
-pub use secret::{ConnectionSecretSpec, ConnectionSecretStatus};
+pub use secret::{ConnectionSecretSpec, ConnectionSecretStatus, SecretTemplate, TemplateMetadata};
 pub use status::{
     BranchStatus, Credentials, DatabaseStatus, Effective, EndpointStatus, ExtensionStatus,
     MissingSchemas, NeonDatabaseStatus, OperationStatus,

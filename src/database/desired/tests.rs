@@ -25,6 +25,7 @@ fn secret(name: &str, role: &str, database: &str) -> WantedSecret {
         name: name.into(),
         role: role.into(),
         database: database.into(),
+        template: Template::default(),
     }
 }
 
@@ -297,6 +298,10 @@ fn secrets_that_cannot_be_known() {
             json!({"databases": both, "roles": [{"name": "web", "access": "ReadWrite", "databases": ["jobs"]}],
                    "connectionSecrets": [{"name": "r", "database": "jobs"}, {"name": "s", "database": "app"}]}),
             "spec.connectionSecrets[1].database: the role web may not enter app",
+        ),
+        (
+            json!({"connectionSecrets": [{"name": "s", "template": {"data": {"PGUSER": "me"}}}]}),
+            "spec.connectionSecrets[0].template.data.PGUSER: every connection Secret has this key already; choose another one",
         ),
     ];
     for (spec, message) in rows {

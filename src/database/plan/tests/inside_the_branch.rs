@@ -251,6 +251,7 @@ fn secret_rows(rows: Rows) -> Rows {
             owned: true,
             form: None,
             intact: false,
+            ..Found::default()
         })
     };
     rows.row(
