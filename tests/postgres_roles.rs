@@ -17,7 +17,7 @@ use sepulki::postgres::{
     Class, extensions,
     grants::{self, Access},
     proof::{self, Proof},
-    retire,
+    retire::{self, Kept},
     roles::{self, Login, LoginChoice, RoleFact, Shape},
 };
 use sepulki::{api::Reason, world::at_postgres};
@@ -265,7 +265,11 @@ async fn logins_of_a_role_that_is_no_longer_listed_are_closed_and_no_others() {
         .await
         .unwrap();
     for _ in 0..2 {
-        retire::close_leftovers(&mut owner, MARK, &["kept".to_owned()])
+        let kept = Kept {
+            group: "kept".to_owned(),
+            logins: Vec::new(),
+        };
+        retire::close_leftovers(&mut owner, MARK, &[kept])
             .await
             .unwrap();
     }
@@ -279,6 +283,123 @@ async fn logins_of_a_role_that_is_no_longer_listed_are_closed_and_no_others() {
     let again = branch.login("gone").await;
     assert_eq!(again, gone);
     branch.session(&again, &branch.password).await;
+}
+
+/// A second login of the group, as a rotation makes it.
+async fn another_login(branch: &Branch, group: &str) -> String {
+    let mut owner = branch.owner().await;
+    let facts = roles::list(&mut owner).await.unwrap();
+    let login = roles::following_login(&facts, group);
+    let next = wanted(group, &login, &branch.password);
+    roles::ensure_login(&mut owner, &next).await.unwrap();
+    login
+}
+
+#[tokio::test]
+async fn a_login_that_was_replaced_is_dropped_with_its_sessions_and_leaves_what_it_made() {
+    let branch = Branch::shared().await;
+    let group = unique("app");
+    let mut old = branch.application(&group, Access::ReadWrite).await;
+    let mut owner = branch.owner().await;
+    owner.execute("CREATE SCHEMA free").await.unwrap();
+    let first = format!("{group}_g1");
+    owner
+        .execute(AssertSqlSafe(format!(
+            "GRANT CREATE, USAGE ON SCHEMA free TO {first}"
+        )))
+        .await
+        .unwrap();
+    // an application that steps out of its role makes something of its own
+    old.execute("SET ROLE NONE; CREATE TABLE free.made (a int); RESET ROLE")
+        .await
+        .unwrap();
+    let second = another_login(&branch, &group).await;
+    assert_eq!(second, format!("{group}_g2"));
+    let mut new = branch.session(&second, &branch.password).await;
+
+    let databases = retire::begin_dropping(&mut owner, &first, MARK).await;
+    assert_eq!(databases, Ok(Some(vec![branch.database.clone()])));
+    assert!(old.execute("SELECT 1").await.is_err(), "still open");
+    // whatever ends an operator here, the next one goes on
+    let databases = retire::begin_dropping(&mut owner, &first, MARK).await;
+    assert_eq!(databases, Ok(Some(vec![branch.database.clone()])));
+    retire::give_up(&mut owner, &group, &first).await.unwrap();
+    let databases = retire::begin_dropping(&mut owner, &first, MARK).await;
+    assert_eq!(databases, Ok(Some(Vec::new())));
+    retire::finish_dropping(&mut owner, &first).await.unwrap();
+    let databases = retire::begin_dropping(&mut owner, &first, MARK).await;
+    assert_eq!(databases, Ok(None));
+    assert_eq!(fact(&mut owner, &first).await, None);
+
+    works(&mut new, &["SELECT * FROM free.made", "SELECT 1"]).await;
+    let facts = roles::list(&mut owner).await.unwrap();
+    let me = facts.iter().find(|fact| fact.name == branch.owner).unwrap();
+    assert_eq!(
+        me.member_of.contains(&group),
+        fact_of_creator(&branch).await
+    );
+    assert_eq!(
+        roles::following_login(&facts, &group),
+        format!("{group}_g3")
+    );
+}
+
+/// From PostgreSQL 16 on whoever makes a role is a member of it, without its rights.
+async fn fact_of_creator(branch: &Branch) -> bool {
+    let row = branch
+        .superuser()
+        .await
+        .fetch_one("SELECT current_setting('server_version_num')::int >= 160000")
+        .await
+        .unwrap();
+    row.get(0)
+}
+
+#[tokio::test]
+async fn a_login_of_somebody_else_is_not_dropped() {
+    let branch = Branch::shared().await;
+    let group = unique("app");
+    let mut app = branch.application(&group, Access::ReadOnly).await;
+    let mut owner = branch.owner().await;
+    let login = format!("{group}_g1");
+    let dropped = retire::begin_dropping(&mut owner, &login, "another mark").await;
+    assert_eq!(dropped, Ok(None));
+    works(&mut app, &["SELECT 1"]).await;
+}
+
+#[test]
+fn the_recorded_login_is_used_unless_it_is_somebody_elses() {
+    let fact = |name: &str, mark: Option<&str>| RoleFact {
+        name: name.to_owned(),
+        can_login: true,
+        superuser: false,
+        api_role: false,
+        mark: mark.map(str::to_owned),
+        member_of: Vec::new(),
+    };
+    let facts = [
+        fact("app_g1", Some(MARK)),
+        fact("app_g2", Some(MARK)),
+        fact("app_g3", None),
+    ];
+    for (recorded, expected) in [
+        (None, "app_g2"),
+        (Some("app_g1"), "app_g1"),
+        (Some("app_g4"), "app_g4"),
+        (Some("app_g3"), "app_g2"),
+        (Some("other_g1"), "app_g2"),
+    ] {
+        let login = roles::login_to_use(&facts, "app", MARK, recorded);
+        assert_eq!(login, expected, "{recorded:?}");
+    }
+    let kept = |logins: &[&str]| Kept {
+        group: "app".to_owned(),
+        logins: logins.iter().map(ToString::to_string).collect(),
+    };
+    let left = |kept: &[Kept]| retire::leftovers(&facts, MARK, kept);
+    assert_eq!(left(&[]), ["app_g1", "app_g2"]);
+    assert_eq!(left(&[kept(&[])]), ["app_g1"]);
+    assert_eq!(left(&[kept(&["app_g1", "app_g2"])]), [""; 0]);
 }
 
 #[tokio::test]

@@ -20,14 +20,16 @@ mod sepulki_migration;
 pub use annotations::{ABANDON, EXTEND, Handled, LONGEST_ANNOTATION, RECONCILE, RETRY};
 pub use condition::{ConditionType, Reason, condition, set_condition};
 pub use crds::{CrdError, crd_files};
-pub use names::{Digest, FileName, Lease, ObjectName, PgName, RoleName, SecretKey, SuspendAfter};
+pub use names::{
+    Digest, FileName, Lease, Length, ObjectName, PgName, RoleName, SecretKey, SuspendAfter,
+};
 pub use neon_database::{
     Access, BranchSpec, BranchStatus, ComputeSpec, ConnectionSecretSpec, ConnectionSecretStatus,
     Credentials, DatabaseSpec, DatabaseStatus, DeletionPolicy, Effective, EndpointStatus,
     Environment, ExistingBranch, ExtensionSpec, ExtensionStatus, ExternalDeletion,
     ExternalDeletionAction, MissingSchemas, NeonDatabase, NeonDatabaseSpec, NeonDatabaseStatus,
-    OperationStatus, ParentBranch, PublishAfter, PublishSpec, RoleSpec, RoleStatus, SecretTemplate,
-    TemplateMetadata,
+    OperationStatus, ParentBranch, PublishAfter, PublishSpec, RoleSpec, RoleStatus, RotationSpec,
+    SecretTemplate, TemplateMetadata,
 };
 pub use refs::{DatabaseRef, MigrationRef, SecretKeyRef};
 pub use sepulki_migration::{

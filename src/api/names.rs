@@ -53,6 +53,10 @@ text!(
     Lease, "^(never|[1-9][0-9]{0,8}(s|m|h|d))$", 10
 );
 text!(
+    /// A length of time.
+    Length, "^[1-9][0-9]{0,8}(s|m|h|d)$", 10
+);
+text!(
     /// `never`, `default` (Neon's own) or a length of time.
     SuspendAfter, "^(never|default|[1-9][0-9]{0,8}(s|m|h|d))$", 10
 );

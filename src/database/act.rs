@@ -2,6 +2,7 @@
 //! or an id in the status; what happens inside of the branch is in [`contents`].
 
 mod contents;
+mod logins;
 mod on_neon;
 mod secrets;
 
@@ -128,6 +129,18 @@ pub(super) async fn act(
         Action::PublishCredentials(role) => {
             let _lock = context.lock(context.branch()?.as_str())?;
             secrets::publish(&context, pass, role).await
+        }
+        Action::RecordLogin(role) => {
+            secrets::record_all(&context, pass, role)?;
+            Ok(())
+        }
+        Action::ReplaceLogin(role) => {
+            let _lock = context.lock(context.branch()?.as_str())?;
+            logins::replace(&context, pass, role).await
+        }
+        Action::DropLogin { role, login } => {
+            let _lock = context.lock(context.branch()?.as_str())?;
+            logins::drop_previous(&context, pass, role, login).await
         }
         Action::WithdrawSecret(name) | Action::KeepSecret(name) => {
             context.secret(action, name, pass).await

@@ -63,6 +63,17 @@ pub enum Action {
     PrepareContents,
     /// Make the role's login work and publish its Secrets.
     PublishCredentials(String),
+    /// Record when the role's login came out.
+    RecordLogin(String),
+    /// Name another login for the role, which is then made and published.
+    ReplaceLogin(String),
+    /// End the login that the role used before.
+    DropLogin {
+        /// The role.
+        role: String,
+        /// Its login.
+        login: String,
+    },
     /// Delete a Secret of ours.
     WithdrawSecret(String),
     /// Let a Secret stay when its object goes.
@@ -100,6 +111,9 @@ impl crate::reconcile::Action for Action {
             Self::RetireLogins => "RetireLogins",
             Self::PrepareContents => "PrepareContents",
             Self::PublishCredentials(_) => "PublishCredentials",
+            Self::RecordLogin(_) => "RecordLogin",
+            Self::ReplaceLogin(_) => "ReplaceLogin",
+            Self::DropLogin { .. } => "DropLogin",
             Self::WithdrawSecret(_) => "WithdrawSecret",
             Self::KeepSecret(_) => "KeepSecret",
             Self::DeleteBranch(_) => "DeleteBranch",
@@ -132,6 +146,9 @@ impl crate::reconcile::Action for Action {
             }
             Self::PrepareContents => "preparing databases and roles".to_owned(),
             Self::PublishCredentials(role) => format!("publishing credentials of {role}"),
+            Self::RecordLogin(role) => format!("credentials of {role} are out"),
+            Self::ReplaceLogin(role) => format!("replacing the login of {role}"),
+            Self::DropLogin { login, .. } => format!("dropping the login {login}"),
             Self::WithdrawSecret(name) => format!("deleting the Secret {name}"),
             Self::KeepSecret(name) => format!("keeping the Secret {name}"),
             Self::DeleteBranch(id) => format!("deleting the branch {id}"),

@@ -265,7 +265,7 @@ fn rest(
 ) -> Result<Rest, Block> {
     let compute = spec.compute.clone().unwrap_or_default();
     let databases = spec.databases.iter().map(database).collect::<Vec<_>>();
-    let roles = roles::roles(spec)?;
+    let roles = roles::roles(spec, profile)?;
     max_age(spec, branch, profile)?;
     let protected = Setting {
         value: branch.protected.unwrap_or(profile.protected),

@@ -187,6 +187,7 @@ pub(super) fn settled(desired: &Desired) -> Observed {
         roles: vec![RoleStatus {
             name: "web".into(),
             login: Some("web_g1".into()),
+            rotation_time: Some(Time(at(0))),
             ..RoleStatus::default()
         }],
         content_digest: Some(rest.content_digest("br-it", &incarnation)),
@@ -195,6 +196,8 @@ pub(super) fn settled(desired: &Desired) -> Observed {
             role: "web".into(),
             database: "app".into(),
             login: "web_g1".into(),
+            rotation_time: Some(Time(at(0))),
+            ..ConnectionSecretStatus::default()
         }],
         ..NeonDatabaseStatus::default()
     };

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `desired` (with `asked`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
 //! | `observe` (with `checked`) | what is? |
-//! | `plan` (with `deletion`, `action`) | what next? pure; opens with the decision table |
+//! | `plan` (with `rotation`, `deletion`, `action`) | what next? pure; opens with the decision table |
 //! | `act` (with `on_neon`, `contents`, `secrets`, and `credentials`, `template`) | do it |
 //! | `status` | how does it stand? pure |
 
@@ -25,6 +25,7 @@ pub mod plan;
 pub mod profile;
 #[cfg(test)]
 mod properties;
+pub mod rotation;
 pub mod status;
 pub mod template;
 

@@ -125,22 +125,43 @@ pub fn next_login(facts: &[RoleFact], group: &str, mark: &str) -> LoginChoice {
             exists: true,
         };
     }
-    let newest = generations().map(|(number, _)| number).max().unwrap_or(0);
+    LoginChoice {
+        login: following_login(facts, group),
+        exists: false,
+    }
+}
+
+/// The login to use for a group of which one is recorded: that one, unless it is somebody else's. Pure.
+#[must_use]
+pub fn login_to_use(facts: &[RoleFact], group: &str, mark: &str, recorded: Option<&str>) -> String {
+    let is_free = |name: &str| {
+        let found = facts.iter().find(|fact| fact.name == name);
+        found.is_none_or(|fact| fact.mark.as_deref() == Some(mark))
+    };
+    match recorded {
+        Some(login) if generation(group, login).is_some() && is_free(login) => login.to_owned(),
+        Some(_) | None => next_login(facts, group, mark).login,
+    }
+}
+
+/// A login that does not exist yet, numbered after all that do. Pure.
+#[must_use]
+pub fn following_login(facts: &[RoleFact], group: &str) -> String {
+    let numbers = facts
+        .iter()
+        .filter_map(|fact| generation(group, &fact.name));
+    let newest = numbers.max().unwrap_or(0);
     let following = newest
         .checked_add(1)
         .map(|number| login_name(group, number))
         .filter(|name| name.len() <= MAX_NAME_BYTES);
     // Numbers that no longer fit behind a long name: the first one that is free.
-    let login = following.unwrap_or_else(|| {
+    following.unwrap_or_else(|| {
         (1..=newest)
             .map(|number| login_name(group, number))
             .find(|name| !facts.iter().any(|fact| fact.name == *name))
             .unwrap_or_else(|| login_name(group, newest))
-    });
-    LoginChoice {
-        login,
-        exists: false,
-    }
+    })
 }
 
 fn login_name(group: &str, number: u32) -> String {

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 
 use crate::api::Access;
+use crate::postgres::retire::Kept;
 use crate::postgres::roles::Shape;
 use crate::postgres::{Error, Target};
 
@@ -24,9 +25,20 @@ pub trait Contents: Send + Sync {
         at: &Target,
         wanted: &PrepareDatabase,
     ) -> Result<DatabaseReport>;
-    /// The login that the group should use on a branch with this mark, whether or not it exists. As the management
+    /// The login that the group should use on a branch with this mark, whether or not it exists: the recorded one where
+    /// that can be. As the management owner.
+    async fn choose_login(
+        &self,
+        at: &Target,
+        group: &str,
+        mark: &str,
+        recorded: Option<&str>,
+    ) -> Result<String>;
+    /// A login of the group that does not exist yet. As the management owner.
+    async fn next_login(&self, at: &Target, group: &str) -> Result<String>;
+    /// Ends the sessions of a login of ours and drops it. Fine where it is gone or somebody else's. As the management
     /// owner.
-    async fn choose_login(&self, at: &Target, group: &str, mark: &str) -> Result<String>;
+    async fn drop_login(&self, at: &Target, group: &str, login: &str, mark: &str) -> Result<()>;
     /// Makes the login work with this password. As the management owner.
     async fn set_login(&self, at: &Target, login: &NewLogin) -> Result<()>;
     /// Whether these credentials open the database.
@@ -49,8 +61,22 @@ pub struct PrepareRole {
     pub group: String,
     /// What the sessions of its logins are like.
     pub shape: Shape,
-    /// Whether it has a Secret, and so logins.
-    pub has_secret: bool,
+    /// The logins that it uses, where it has a Secret and so uses any.
+    pub logins: Option<Vec<String>>,
+}
+
+impl PrepareRoles {
+    /// The groups that have logins.
+    #[must_use]
+    pub fn kept(&self) -> Vec<Kept> {
+        let kept = |role: &PrepareRole| {
+            Some(Kept {
+                group: role.group.clone(),
+                logins: role.logins.clone()?,
+            })
+        };
+        self.roles.iter().filter_map(kept).collect()
+    }
 }
 
 /// What one database should hold.

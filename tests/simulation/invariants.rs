@@ -149,6 +149,8 @@ fn logins_belong_to_roles(state: &State, object: &NeonDatabase) {
             let shape = &branch.server.roles[&login].shape;
             assert_eq!(Some(shape.clone()), asked.map(|asked| asked.shape()));
             expected.insert(login);
+            expected.extend(role.previous_login.clone());
+            assert!(role.rotation_time.is_some(), "{}", role.name);
         }
     }
     assert_eq!(
@@ -199,6 +201,11 @@ fn secrets_are_those_wanted_and_work(state: &State) {
             "of {key:?}"
         );
         known += found.len();
+        assert_eq!(
+            wanted.len(),
+            object.status.as_ref().unwrap().connection_secrets.len()
+        );
+        secrets_are_recorded(state, object);
         for secret in &rest.secrets {
             opens(state, object, found[&secret.name], &secret.database);
         }
@@ -209,6 +216,28 @@ fn secrets_are_those_wanted_and_work(state: &State) {
         known + 1,
         "Secrets that nobody wants, beside the API key's"
     );
+}
+
+/// The record says of each Secret which login it holds, and which one still works beside it.
+fn secrets_are_recorded(state: &State, object: &NeonDatabase) {
+    let status = object.status.as_ref().unwrap();
+    for entry in &status.connection_secrets {
+        let key = (NAMESPACE.to_owned(), entry.name.clone());
+        let data = state.kubernetes.secrets[&key]
+            .secret
+            .data
+            .clone()
+            .unwrap_or_default();
+        assert_eq!(data["PGUSER"].0, entry.login.as_bytes(), "{}", entry.name);
+        let role = status
+            .roles
+            .iter()
+            .find(|role| role.name == entry.role)
+            .unwrap();
+        assert_eq!(role.login.as_ref(), Some(&entry.login));
+        assert_eq!(role.previous_login, entry.previous_login);
+        assert_eq!(role.rotation_time, entry.rotation_time);
+    }
 }
 
 /// The Secret belongs to its object, and its credentials open this database of the object's branch.

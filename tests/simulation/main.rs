@@ -18,6 +18,7 @@ mod invariants;
 mod matrix;
 mod migration;
 mod roles;
+mod rotation;
 mod scene;
 mod stories;
 mod together;

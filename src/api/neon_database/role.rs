@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::api::names::{PgName, RoleName};
+use crate::api::names::{Lease, Length, PgName, RoleName};
 
 /// An application role: a group that holds the rights, and logins that belong to it. One that leaves the list loses its
 /// logins and its Secrets; the group stays, because it may own something.
@@ -38,6 +39,23 @@ pub struct RoleSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "settings")]
     pub settings: BTreeMap<String, String>,
+    /// How often its login is replaced by another one, with another password. Default: every 90d with an overlap of 24h
+    /// for production, never for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationSpec>,
+}
+
+/// How often a login is replaced. The Secrets change to the new one, and the old one works until the overlap ends:
+/// applications have to read their Secret anew within it. `current_user` stays the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RotationSpec {
+    /// `never` or a length of time, counted from the moment the login was published.
+    pub every: Lease,
+    /// How long the one before still works; less than `every`. Both logins count on their own for `connectionLimit`.
+    /// Default: 24h, or half of `every` where that is less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<Length>,
 }
 
 fn settings(_: &mut SchemaGenerator) -> Schema {
@@ -70,6 +88,13 @@ pub struct RoleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub login: Option<String>,
+    /// The login that it has replaced and that still works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub previous_login: Option<String>,
+    /// When the login was published. None while it is being made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation_time: Option<Time>,
     /// Rights that were asked for and could not be given, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), inner(length(max = 512)))]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -72,7 +73,7 @@ fn entries(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// A Secret that is out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionSecretStatus {
     /// Name of the Secret.
@@ -87,4 +88,11 @@ pub struct ConnectionSecretStatus {
     /// The login it holds.
     #[schemars(length(max = 63))]
     pub login: String,
+    /// The login it held before and that still works, until the overlap ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub previous_login: Option<String>,
+    /// When the login was published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation_time: Option<Time>,
 }

@@ -43,7 +43,10 @@ pub(super) async fn prepare(context: &Context<'_>, pass: &mut Pass) -> Result<()
     let applied_files = context.kind.applied_files(context.desired);
     let manager = context.manager().await?;
     contents
-        .prepare_roles(&manager, &wanted_roles(rest, context.login_mark()?))
+        .prepare_roles(
+            &manager,
+            &wanted_roles(rest, &pass.status, context.login_mark()?),
+        )
         .await
         .map_err(at_postgres)?;
     let recorded = context.recorded()?;
@@ -81,12 +84,21 @@ pub(super) async fn prepare(context: &Context<'_>, pass: &mut Pass) -> Result<()
     Ok(())
 }
 
-fn wanted_roles(rest: &Rest, mark: String) -> PrepareRoles {
+fn wanted_roles(rest: &Rest, recorded: &NeonDatabaseStatus, mark: String) -> PrepareRoles {
     let published = rest.roles_with_secret();
+    let logins = |name: &str| {
+        let known = recorded.roles.iter().filter(|known| known.name == name);
+        known
+            .flat_map(|known| known.login.iter().chain(&known.previous_login))
+            .cloned()
+            .collect()
+    };
     let role = |role: &Role| PrepareRole {
         group: role.name.clone(),
         shape: role.shape(),
-        has_secret: published.contains(role.name.as_str()),
+        logins: published
+            .contains(role.name.as_str())
+            .then(|| logins(&role.name)),
     };
     PrepareRoles {
         mark,

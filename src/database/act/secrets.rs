@@ -3,7 +3,7 @@
 use rand::distr::{Alphanumeric, SampleString};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Context, Pass};
+use super::{Context, Pass, logins};
 use crate::api::{ConnectionSecretStatus, NeonDatabaseStatus, Reason};
 use crate::database::credentials::{Form, Found, login_in, password_in, pooled_host};
 use crate::database::desired::Role;
@@ -30,14 +30,13 @@ pub(super) async fn publish(
     let manager = context.manager().await?;
     let mark = context.login_mark()?;
     let contents = &context.kind.world.contents;
+    let recorded = pass.status.roles.iter().find(|known| known.name == role);
+    let recorded = recorded.and_then(|known| known.login.as_deref());
     let login = contents
-        .choose_login(&manager, role, &mark)
+        .choose_login(&manager, role, &mark, recorded)
         .await
         .map_err(at_postgres)?;
-    let roles = &mut pass.status.roles;
-    if let Some(recorded) = roles.iter_mut().find(|recorded| recorded.name == role) {
-        recorded.login = Some(login.clone());
-    }
+    logins::use_login(&mut pass.status, role, &login);
     let forms = forms(context, &pass.status, role)?;
     for _ in 0..ROUNDS {
         let password = match usable_password(context, &forms).await? {
@@ -49,10 +48,7 @@ pub(super) async fn publish(
             write(context, form, &password).await?;
         }
         if works(context, &forms, &password).await? {
-            for form in &forms {
-                record(context, pass, form, role);
-            }
-            return Ok(());
+            return record_all(context, pass, role);
         }
     }
     Err(Error::conflict(format!(
@@ -116,19 +112,24 @@ async fn works(
     contents.accepts(&target).await.map_err(at_postgres)
 }
 
-fn record(context: &Context<'_>, pass: &mut Pass, form: &Form, role: &str) {
-    context
-        .kind
-        .checked
-        .remember(&context.desired.uid, form, context.now);
-    let secrets = &mut pass.status.connection_secrets;
-    secrets.retain(|secret| secret.name != form.name);
-    secrets.push(ConnectionSecretStatus {
-        name: form.name.clone(),
-        role: role.to_owned(),
-        database: form.database.clone(),
-        login: form.login.clone(),
-    });
+/// Records which Secrets of the role are out.
+pub(super) fn record_all(context: &Context<'_>, pass: &mut Pass, role: &str) -> Result<(), Error> {
+    for form in forms(context, &pass.status, role)? {
+        let kind = context.kind;
+        kind.checked
+            .remember(&context.desired.uid, &form, context.now);
+        let secrets = &mut pass.status.connection_secrets;
+        secrets.retain(|secret| secret.name != form.name);
+        secrets.push(ConnectionSecretStatus {
+            name: form.name,
+            role: role.to_owned(),
+            database: form.database,
+            login: form.login,
+            ..ConnectionSecretStatus::default()
+        });
+    }
+    logins::record_publication(&mut pass.status, role, context.now);
+    Ok(())
 }
 
 fn forms(

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{database, invalid};
-use crate::api::{Access, NeonDatabaseSpec, RoleSpec};
+use super::{database, duration, invalid};
+use crate::api::{Access, NeonDatabaseSpec, RoleSpec, RotationSpec};
+use crate::database::profile::Profile;
+use crate::database::rotation::Rotation;
 use crate::postgres::roles::Shape;
 use crate::reconcile::Block;
 
@@ -28,6 +30,8 @@ pub struct Role {
     pub connection_limit: Option<i32>,
     /// Settings that its sessions begin with.
     pub settings: BTreeMap<String, String>,
+    /// How often its login is replaced.
+    pub rotation: Rotation,
 }
 
 impl Role {
@@ -40,6 +44,7 @@ impl Role {
             schemas,
             connection_limit,
             settings,
+            rotation: _,
         } = self;
         format!("{name:?} {access:?} {databases:?} {schemas:?} {connection_limit:?} {settings:?}")
     }
@@ -55,12 +60,19 @@ impl Role {
 }
 
 /// The roles, with every default filled in.
-pub(super) fn roles(spec: &NeonDatabaseSpec) -> Result<Vec<Role>, Block> {
+pub(super) fn roles(spec: &NeonDatabaseSpec, profile: &Profile) -> Result<Vec<Role>, Block> {
     let roles = spec.roles.iter().enumerate();
-    roles.map(|(i, asked)| role(spec, i, asked)).collect()
+    roles
+        .map(|(i, asked)| role(spec, profile, i, asked))
+        .collect()
 }
 
-fn role(spec: &NeonDatabaseSpec, i: usize, asked: &RoleSpec) -> Result<Role, Block> {
+fn role(
+    spec: &NeonDatabaseSpec,
+    profile: &Profile,
+    i: usize,
+    asked: &RoleSpec,
+) -> Result<Role, Block> {
     let field = format!("spec.roles[{i}]");
     let name = &asked.name.0;
     check_name(spec, &field, name)?;
@@ -101,7 +113,31 @@ fn role(spec: &NeonDatabaseSpec, i: usize, asked: &RoleSpec) -> Result<Role, Blo
         },
         connection_limit: asked.connection_limit,
         settings: asked.settings.clone(),
+        rotation: match &asked.rotation {
+            Some(asked) => rotation(asked, profile, &format!("{field}.rotation"))?,
+            None => profile.rotation,
+        },
     })
+}
+
+fn rotation(asked: &RotationSpec, profile: &Profile, field: &str) -> Result<Rotation, Block> {
+    let every = match asked.every.as_str() {
+        "never" => None,
+        text => Some(duration(&format!("{field}.every"), text)?),
+    };
+    let overlap = match &asked.overlap {
+        Some(text) => duration(&format!("{field}.overlap"), text.as_str())?,
+        None => {
+            let usual = profile.rotation.overlap;
+            every.map_or(usual, |every| usual.min(every / 2))
+        }
+    };
+    if every.is_some_and(|every| overlap >= every) {
+        return Err(invalid(format!(
+            "{field}.overlap: must be less than every, so that no more than two logins work at a time"
+        )));
+    }
+    Ok(Rotation { every, overlap })
 }
 
 fn check_name(spec: &NeonDatabaseSpec, field: &str, name: &str) -> Result<(), Block> {

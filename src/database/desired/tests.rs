@@ -373,6 +373,61 @@ fn what_roles_cannot_ask_for() {
 }
 
 #[test]
+fn how_often_logins_are_replaced() {
+    let role = |more: Value| {
+        let mut role = json!({"name": "web", "access": "ReadOnly"});
+        role.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        json!({"roles": [role]})
+    };
+    let (hours, never) = (SignedDuration::from_hours, None);
+    let given =
+        |every: &str, overlap: &str| json!({"rotation": {"every": every, "overlap": overlap}});
+    use Environment::{Preview, Production};
+    for (environment, spec, every, overlap) in [
+        (Production, json!({}), Some(hours(90 * 24)), hours(24)),
+        (Preview, json!({}), never, hours(24)),
+        (
+            Production,
+            json!({"rotation": {"every": "never"}}),
+            never,
+            hours(24),
+        ),
+        (
+            Preview,
+            json!({"rotation": {"every": "30d"}}),
+            Some(hours(720)),
+            hours(24),
+        ),
+        (
+            Preview,
+            json!({"rotation": {"every": "10h"}}),
+            Some(hours(10)),
+            hours(5),
+        ),
+        (Preview, given("10h", "9h"), Some(hours(10)), hours(9)),
+        (Preview, given("never", "9h"), never, hours(9)),
+    ] {
+        let rest = desired(environment, role(spec.clone())).rest.unwrap();
+        let rotation = rest.roles[0].rotation;
+        assert_eq!(
+            (rotation.every, rotation.overlap),
+            (every, overlap),
+            "{spec}"
+        );
+    }
+    for (every, overlap) in [("10h", "10h"), ("1h", "1d")] {
+        assert_eq!(
+            refused(Preview, role(given(every, overlap))),
+            "spec.roles[0].rotation.overlap: must be less than every, so that no more than two logins work at a time"
+        );
+    }
+    let too_long = given("never", "999999999d");
+    assert!(desired(Preview, role(too_long)).rest.is_ok());
+}
+
+#[test]
 fn a_role_works_in_public_unless_it_lists_schemas() {
     let role = |spec: Value| asked(json!({"roles": [spec]})).roles.remove(0);
     let plain = role(json!({"name": "web", "access": "ReadOnly"}));

@@ -467,9 +467,30 @@ impl Contents for Fake {
     ) -> Result<DatabaseReport, postgres::Error> {
         unimplemented!()
     }
-    async fn choose_login(&self, _: &Target, _: &str, _: &str) -> Result<String, postgres::Error> {
+    async fn choose_login(
+        &self,
+        _: &Target,
+        _: &str,
+        _: &str,
+        _: Option<&str>,
+    ) -> Result<String, postgres::Error> {
         unimplemented!()
     }
+
+    async fn next_login(&self, _: &Target, _: &str) -> Result<String, postgres::Error> {
+        unimplemented!()
+    }
+
+    async fn drop_login(
+        &self,
+        _: &Target,
+        _: &str,
+        _: &str,
+        _: &str,
+    ) -> Result<(), postgres::Error> {
+        unimplemented!()
+    }
+
     async fn set_login(&self, _: &Target, _: &NewLogin) -> Result<(), postgres::Error> {
         unimplemented!()
     }

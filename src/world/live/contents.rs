@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnection;
 
 use crate::api::Access;
 use crate::postgres::grants::{Access as Rights, Grant, GrantOutcome};
-use crate::postgres::roles::Login;
+use crate::postgres::roles::{Login, RoleFact};
 use crate::postgres::{
     Class, Error, Options, Target, connect, extensions, grants, isolation, proof, retire, roles,
 };
@@ -64,11 +64,32 @@ impl Contents for LiveContents {
         report
     }
 
-    async fn choose_login(&self, at: &Target, group: &str, mark: &str) -> Result<String, Error> {
+    async fn choose_login(
+        &self,
+        at: &Target,
+        group: &str,
+        mark: &str,
+        recorded: Option<&str>,
+    ) -> Result<String, Error> {
+        let facts = facts(at).await?;
+        Ok(roles::login_to_use(&facts, group, mark, recorded))
+    }
+
+    async fn next_login(&self, at: &Target, group: &str) -> Result<String, Error> {
+        Ok(roles::following_login(&facts(at).await?, group))
+    }
+
+    async fn drop_login(
+        &self,
+        at: &Target,
+        group: &str,
+        login: &str,
+        mark: &str,
+    ) -> Result<(), Error> {
         let mut session = open(at).await?;
-        let facts = roles::list(&mut session).await;
+        let result = drop_login(&mut session, at, group, login, mark).await;
         close(session).await;
-        Ok(roles::next_login(&facts?, group, mark).login)
+        result
     }
 
     async fn set_login(&self, at: &Target, login: &NewLogin) -> Result<(), Error> {
@@ -94,9 +115,37 @@ async fn prepare_roles(session: &mut PgConnection, wanted: &PrepareRoles) -> Res
     for role in &wanted.roles {
         roles::ensure_group(session, &role.group, &wanted.mark, &role.shape).await?;
     }
-    let with_logins = wanted.roles.iter().filter(|role| role.has_secret);
-    let groups: Vec<String> = with_logins.map(|role| role.group.clone()).collect();
-    retire::close_leftovers(session, &wanted.mark, &groups).await
+    retire::close_leftovers(session, &wanted.mark, &wanted.kept()).await
+}
+
+async fn facts(at: &Target) -> Result<Vec<RoleFact>, Error> {
+    let mut session = open(at).await?;
+    let facts = roles::list(&mut session).await;
+    close(session).await;
+    facts
+}
+
+async fn drop_login(
+    session: &mut PgConnection,
+    at: &Target,
+    group: &str,
+    login: &str,
+    mark: &str,
+) -> Result<(), Error> {
+    let Some(databases) = retire::begin_dropping(session, login, mark).await? else {
+        return Ok(());
+    };
+    for database in databases {
+        let there = Target {
+            database,
+            ..at.clone()
+        };
+        let mut session = open(&there).await?;
+        let result = retire::give_up(&mut session, group, login).await;
+        close(session).await;
+        result?;
+    }
+    retire::finish_dropping(session, login).await
 }
 
 async fn prepare(

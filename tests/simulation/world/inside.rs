@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use sepulki::engine::run::{Progress, RunError, RunReport, RunRequest};
 use sepulki::engine::{Code, Diagnostic, LedgerName, LedgerState, plan};
 use sepulki::postgres::retire::leftovers;
-use sepulki::postgres::roles::next_login;
+use sepulki::postgres::roles::{following_login, login_to_use};
 use sepulki::postgres::{Class, Error, Target};
 use sepulki::world::{
     Contents, DatabaseReport, Migrations, NewLogin, PrepareDatabase, PrepareRoles,
@@ -81,9 +81,7 @@ impl Contents for ContentsPort {
                     login.shape = role.shape.clone();
                 }
             }
-            let with_logins = wanted.roles.iter().filter(|role| role.has_secret);
-            let groups: Vec<String> = with_logins.map(|role| role.group.clone()).collect();
-            for login in leftovers(&server.facts(), &wanted.mark, &groups) {
+            for login in leftovers(&server.facts(), &wanted.mark, &wanted.kept()) {
                 let role = server.roles.get_mut(&login).unwrap();
                 role.login = false;
                 role.password = None;
@@ -144,13 +142,35 @@ impl Contents for ContentsPort {
         .await
     }
 
-    async fn choose_login(&self, at: &Target, group: &str, mark: &str) -> Result<String, Error> {
+    async fn choose_login(
+        &self,
+        at: &Target,
+        group: &str,
+        mark: &str,
+        recorded: Option<&str>,
+    ) -> Result<String, Error> {
         let read = || {
             self.read(at, |server| {
-                Ok(next_login(&server.facts(), group, mark).login)
+                Ok(login_to_use(&server.facts(), group, mark, recorded))
             })
         };
         self.0.faults.look(read).await
+    }
+
+    async fn next_login(&self, at: &Target, group: &str) -> Result<String, Error> {
+        let read = || self.read(at, |server| Ok(following_login(&server.facts(), group)));
+        self.0.faults.look(read).await
+    }
+
+    async fn drop_login(&self, at: &Target, _: &str, login: &str, mark: &str) -> Result<(), Error> {
+        self.session(format!("drop login {login}"), at, |server| {
+            let ours = |role: &PgRole| role.mark.as_deref() == Some(mark);
+            if server.roles.get(login).is_some_and(ours) {
+                server.roles.remove(login);
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn set_login(&self, at: &Target, login: &NewLogin) -> Result<(), Error> {
