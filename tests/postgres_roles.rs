@@ -305,7 +305,7 @@ async fn a_login_that_was_replaced_is_dropped_with_its_sessions_and_leaves_what_
     let first = format!("{group}_g1");
     owner
         .execute(AssertSqlSafe(format!(
-            "GRANT CREATE, USAGE ON SCHEMA free TO {first}"
+            "GRANT CREATE ON SCHEMA free TO {first}; GRANT USAGE ON SCHEMA free TO {group}"
         )))
         .await
         .unwrap();
@@ -400,6 +400,12 @@ fn the_recorded_login_is_used_unless_it_is_somebody_elses() {
     assert_eq!(left(&[]), ["app_g1", "app_g2"]);
     assert_eq!(left(&[kept(&[])]), ["app_g1"]);
     assert_eq!(left(&[kept(&["app_g1", "app_g2"])]), [""; 0]);
+    assert_eq!(left(&[kept(&["app_g4", "app_g2"])]), ["app_g1"]);
+    assert_eq!(
+        left(&[kept(&["app_g1"])]),
+        [""; 0],
+        "a newer one is not ours to close"
+    );
 }
 
 #[tokio::test]

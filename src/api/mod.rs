@@ -28,8 +28,8 @@ pub use neon_database::{
     Credentials, DatabaseSpec, DatabaseStatus, DeletionPolicy, Effective, EndpointStatus,
     Environment, ExistingBranch, ExtensionSpec, ExtensionStatus, ExternalDeletion,
     ExternalDeletionAction, MissingSchemas, NeonDatabase, NeonDatabaseSpec, NeonDatabaseStatus,
-    OperationStatus, ParentBranch, PublishAfter, PublishSpec, RoleSpec, RoleStatus, RotationSpec,
-    SecretTemplate, TemplateMetadata,
+    OperationStatus, ParentBranch, PasswordSecretRef, PublishAfter, PublishSpec, RoleSpec,
+    RoleStatus, RotationSpec, SecretTemplate, TemplateMetadata,
 };
 pub use refs::{DatabaseRef, MigrationRef, SecretKeyRef};
 pub use sepulki_migration::{

@@ -28,6 +28,8 @@ const FORM: &str = "sepulki.dev/form";
 const CONTENT: &str = "sepulki.dev/content";
 /// Keys of the entries that a template has added, separated by commas.
 const ENTRIES_NOTE: &str = "sepulki.dev/template-keys";
+/// Secret and entry that a password was given in.
+const PASSWORD_FROM: &str = "sepulki.dev/password-from";
 
 /// Everything in a URL's user and password that is not unreserved is escaped.
 const URL: &AsciiSet = &NON_ALPHANUMERIC
@@ -63,6 +65,8 @@ pub struct Form {
     pub login: String,
     /// The role it acts as.
     pub role: String,
+    /// The Secret and entry that the password comes from; none for a generated one.
+    pub password_from: Option<String>,
     /// The authority that signed PostgreSQL's certificates; none for hosted Neon.
     pub authority: Option<CertificateAuthority>,
     /// What the spec adds.
@@ -111,6 +115,12 @@ impl Found {
         }
     }
 
+    /// Whether the password in it was given by somebody, and not generated.
+    #[must_use]
+    pub fn has_given_password(&self) -> bool {
+        self.annotations.contains_key(PASSWORD_FROM)
+    }
+
     /// Whether it is whole and made from this form.
     #[must_use]
     pub fn is_current(&self, form: &Form) -> bool {
@@ -153,6 +163,9 @@ impl Form {
         note(CONTENT, content_digest(Some(&data), &more));
         if !more.is_empty() {
             note(ENTRIES_NOTE, more);
+        }
+        if let Some(from) = &self.password_from {
+            note(PASSWORD_FROM, from.clone());
         }
         let labels = self.template.labels.clone();
         Secret {
@@ -417,6 +430,7 @@ mod tests {
             database: "sepulki".into(),
             login: "app_g1".into(),
             role: "app".into(),
+            password_from: None,
             authority: None,
             template: Template::default(),
         }

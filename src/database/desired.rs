@@ -221,6 +221,13 @@ impl Desired {
         }
     }
 
+    /// A role that is asked for.
+    #[must_use]
+    pub fn role(&self, name: &str) -> Option<&Role> {
+        let roles = &self.rest.as_ref().ok()?.roles;
+        roles.iter().find(|role| role.name == name)
+    }
+
     /// What becomes of the branch when the object goes: the spec's word, otherwise what was recorded once, otherwise
     /// the profile's.
     #[must_use]

@@ -3,7 +3,7 @@
 //! | file | question |
 //! |---|---|
 //! | `desired` (with `asked`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
-//! | `observe` (with `checked`) | what is? |
+//! | `observe` (with `checked`, `given`) | what is? |
 //! | `plan` (with `rotation`, `deletion`, `action`) | what next? pure; opens with the decision table |
 //! | `act` (with `on_neon`, `contents`, `secrets`, and `credentials`, `template`) | do it |
 //! | `status` | how does it stand? pure |
@@ -17,10 +17,12 @@ pub mod deletion;
 pub mod desired;
 #[cfg(test)]
 mod fixtures;
+mod given;
 pub mod inherit;
 pub mod mark;
 pub mod max_age;
 pub mod observe;
+pub mod password;
 pub mod plan;
 pub mod profile;
 #[cfg(test)]
@@ -104,6 +106,10 @@ impl Databases {
             database: secret.database.clone(),
             login: role.login.clone()?,
             role: role.name.clone(),
+            password_from: desired
+                .role(&role.name)
+                .and_then(|role| role.password.as_ref())
+                .map(|at| format!("{}/{}", at.name, at.key)),
             authority: self.world.settings.certificate_authority.clone(),
             template: secret.template.clone(),
         })

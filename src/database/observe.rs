@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use super::credentials::Found;
 use super::deletion;
 use super::desired::{Desired, Rest};
+use super::password::Problem;
 use super::{Databases, Pass, max_age};
 use crate::api::NeonDatabaseStatus;
 use crate::cluster::NamespaceState;
@@ -68,6 +69,8 @@ pub struct Observed {
     pub secrets: BTreeMap<String, Fact<Found>>,
     /// Secrets that are as they should be.
     pub current_secrets: BTreeSet<String>,
+    /// What is wrong with passwords that users give, by role.
+    pub password_problems: BTreeMap<String, Problem>,
     /// What Secrets that are not out yet are held back for, in words.
     pub held_back_for: Vec<String>,
 }
@@ -140,6 +143,7 @@ impl Observed {
             applied_files: 0,
             secrets: BTreeMap::new(),
             current_secrets: BTreeSet::new(),
+            password_problems: BTreeMap::new(),
             held_back_for: Vec::new(),
         }
     }

@@ -35,6 +35,7 @@
 //! |   | a login that was replaced has had its time | DropLogin |
 //! | 24 | a Secret of that name is somebody else's | Blocked SecretConflict |
 //! | 25 | a Secret missing or not current, and not held back for a migration | PublishCredentials |
+//! |   | the password that is given for a role: missing; too weak | Wait PasswordNotFound; Blocked PasswordRejected |
 //! |   | a Secret is out that the record does not know | RecordLogin |
 //! | 26 | a Secret is out that is no longer asked for | WithdrawSecret |
 //! |   | a login is due to be replaced | ReplaceLogin |

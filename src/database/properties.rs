@@ -544,7 +544,6 @@ fn the_situations_reach_every_decision() {
         "RetireLogins",
         "PrepareContents",
         "PublishCredentials",
-        "RecordLogin",
         "ReplaceLogin",
         "KeepSecret",
         "WithdrawSecret",

@@ -12,7 +12,7 @@ use super::{
 pub struct Kept {
     /// The group.
     pub group: String,
-    /// Logins of it that are in use, beside the newest.
+    /// Logins of it that are in use; where none is known, the newest is.
     pub logins: Vec<String>,
 }
 
@@ -37,23 +37,29 @@ async fn close(connection: &mut PgConnection, login: &str) -> Result<(), Error> 
     end_sessions(connection, login).await
 }
 
-/// Which logins carry `mark` and are not kept. Those that are closed already are among them, because a run before may have
-/// ended between closing one and ending its sessions. Pure.
+/// Which logins carry `mark` and belong to no group that is kept, or are older than all that are in use: one that is newer
+/// was made by somebody who knows more. Those that are closed already are among them, because a run before may have ended
+/// between closing one and ending its sessions. Pure.
 #[must_use]
 pub fn leftovers(facts: &[RoleFact], mark: &str, kept: &[Kept]) -> Vec<String> {
     let ours: Vec<&RoleFact> = facts
         .iter()
         .filter(|fact| fact.mark.as_deref() == Some(mark))
         .collect();
-    let newest = |group: &str| {
-        ours.iter()
-            .filter_map(|fact| generation(group, &fact.name))
-            .max()
+    let oldest_kept = |kept: &Kept| {
+        let known = kept.logins.iter();
+        let known = known.filter_map(|login| generation(&kept.group, login));
+        let newest = || {
+            let all = ours.iter();
+            all.filter_map(|fact| generation(&kept.group, &fact.name))
+                .max()
+        };
+        known.min().or_else(newest)
     };
     let is_kept = |fact: &RoleFact| {
         kept.iter().any(|kept| {
             let number = generation(&kept.group, &fact.name);
-            number.is_some() && (kept.logins.contains(&fact.name) || number == newest(&kept.group))
+            number.is_some() && number >= oldest_kept(kept)
         })
     };
     ours.iter()

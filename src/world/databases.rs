@@ -19,6 +19,8 @@ pub trait Contents: Send + Sync {
     /// Makes the groups of application roles, gives their logins the shape asked for, and closes logins of ours that
     /// belong to none that has a Secret. As the management owner.
     async fn prepare_roles(&self, at: &Target, wanted: &PrepareRoles) -> Result<()>;
+    /// Closes logins of ours that nobody uses. As the management owner.
+    async fn close_leftovers(&self, at: &Target, wanted: &PrepareRoles) -> Result<()>;
     /// Brings about extensions and grants of one database. As its owner.
     async fn prepare_database(
         &self,

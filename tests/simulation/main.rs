@@ -12,6 +12,7 @@ mod asked;
 mod convergence;
 mod database;
 mod deletion;
+mod given;
 mod held_back;
 mod heritage;
 mod invariants;

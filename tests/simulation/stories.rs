@@ -3,6 +3,7 @@
 use sepulki::api::{DeletionPolicy, Reason, RotationSpec};
 
 use crate::database::stalled;
+use crate::given::{give, with_given_password};
 use crate::invariants::{branch_of, check, check_gone};
 use crate::scene::{FILES, everything, production_and_preview};
 use crate::world::operator::Operator;
@@ -34,7 +35,7 @@ const MORE_FILES: [(&str, &str); 3] = [
     ("003_arms.sql", "CREATE TABLE arms (id bigint PRIMARY KEY);"),
 ];
 
-pub const STORIES: [Story; 10] = [
+pub const STORIES: [Story; 11] = [
     Story {
         name: "production and a preview come up",
         before: |_| (),
@@ -137,6 +138,20 @@ pub const STORIES: [Story; 10] = [
                     .roles
                     .contains_key("web_g1")
             );
+        },
+    },
+    Story {
+        name: "a password that is given for a role changes",
+        before: |sim| {
+            give(sim, "Correct-Horse-7-Battery");
+            sim.database("production", "production", with_given_password());
+        },
+        change: |sim| give(sim, "Another-Horse-8-Staple"),
+        noticed: 11,
+        check: |operator| {
+            check(&operator.sim, &[]);
+            let secret = operator.sim.secret("production").unwrap();
+            assert_eq!(secret["PGPASSWORD"], "Another-Horse-8-Staple");
         },
     },
     Story {

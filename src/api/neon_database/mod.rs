@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::names::{Lease, PgName, SuspendAfter};
 use super::refs::{DatabaseRef, MigrationRef, SecretKeyRef};
 
-pub use role::{Access, RoleSpec, RoleStatus, RotationSpec};
+pub use role::{Access, PasswordSecretRef, RoleSpec, RoleStatus, RotationSpec};
 pub use secret::{ConnectionSecretSpec, ConnectionSecretStatus, SecretTemplate, TemplateMetadata};
 pub use status::{
     BranchStatus, Credentials, DatabaseStatus, Effective, EndpointStatus, ExtensionStatus,

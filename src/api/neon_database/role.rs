@@ -7,7 +7,7 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::api::names::{Lease, Length, PgName, RoleName};
+use crate::api::names::{Lease, Length, ObjectName, PgName, RoleName, SecretKey};
 
 /// An application role: a group that holds the rights, and logins that belong to it. One that leaves the list loses its
 /// logins and its Secrets; the group stays, because it may own something.
@@ -43,6 +43,21 @@ pub struct RoleSpec {
     /// for production, never for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<RotationSpec>,
+    /// A Secret of this namespace that holds the password, instead of a generated one. A change of it is taken over within
+    /// ten minutes, for the same login: sessions stay, new ones need the new password. Neon wants one that takes 60 bits
+    /// to guess. Not together with `rotation`. Children that inherit their roles get generated passwords.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_secret_ref: Option<PasswordSecretRef>,
+}
+
+/// An entry of a Secret in the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PasswordSecretRef {
+    /// Name of the Secret. One that does not exist yet is waited for.
+    pub name: ObjectName,
+    /// Key in its data.
+    pub key: SecretKey,
 }
 
 /// How often a login is replaced. The Secrets change to the new one, and the old one works until the overlap ends:

@@ -84,6 +84,20 @@ pub(super) async fn prepare(context: &Context<'_>, pass: &mut Pass) -> Result<()
     Ok(())
 }
 
+/// Closes logins of ours that nobody uses.
+pub(super) async fn close_leftovers(
+    context: &Context<'_>,
+    pass: &Pass,
+    manager: &Target,
+) -> Result<(), Error> {
+    let wanted = wanted_roles(context.rest()?, &pass.status, context.login_mark()?);
+    let contents = &context.kind.world.contents;
+    contents
+        .close_leftovers(manager, &wanted)
+        .await
+        .map_err(at_postgres)
+}
+
 fn wanted_roles(rest: &Rest, recorded: &NeonDatabaseStatus, mark: String) -> PrepareRoles {
     let published = rest.roles_with_secret();
     let logins = |name: &str| {

@@ -3,12 +3,12 @@
 use rand::distr::{Alphanumeric, SampleString};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Context, Pass, logins};
+use super::{Context, Pass, contents, logins};
 use crate::api::{ConnectionSecretStatus, NeonDatabaseStatus, Reason};
 use crate::database::credentials::{Form, Found, login_in, password_in, pooled_host};
 use crate::database::desired::Role;
+use crate::database::given::Given;
 use crate::postgres::Target;
-use crate::postgres::roles::Shape;
 use crate::reconcile::{Class, Error};
 use crate::world::{NewLogin, at_cluster, at_postgres};
 
@@ -29,25 +29,29 @@ pub(super) async fn publish(
 ) -> Result<(), Error> {
     let manager = context.manager().await?;
     let mark = context.login_mark()?;
-    let contents = &context.kind.world.contents;
     let recorded = pass.status.roles.iter().find(|known| known.name == role);
     let recorded = recorded.and_then(|known| known.login.as_deref());
-    let login = contents
+    let login = context
+        .kind
+        .world
+        .contents
         .choose_login(&manager, role, &mark, recorded)
         .await
         .map_err(at_postgres)?;
     logins::use_login(&mut pass.status, role, &login);
     let forms = forms(context, &pass.status, role)?;
     for _ in 0..ROUNDS {
-        let password = match usable_password(context, &forms).await? {
-            Some(password) => password,
-            None => new_password(context, &manager, role, &login, &mark).await?,
-        };
+        let (password, works_already) = password_for(context, &forms, role).await?;
+        if !works_already {
+            set_password(context, &manager, role, &login, &mark, &password).await?;
+        }
         for form in &forms {
             prove(context, form, &password).await?;
             write(context, form, &password).await?;
         }
         if works(context, &forms, &password).await? {
+            // one that was made by an operator that did not know that it had lost its lease
+            contents::close_leftovers(context, pass, &manager).await?;
             return record_all(context, pass, role);
         }
     }
@@ -56,38 +60,56 @@ pub(super) async fn publish(
     )))
 }
 
-/// Gives the login a password that nobody knows yet.
-async fn new_password(
+/// The password that the role is to have, and whether its login has it: the one that is given for it, the published one
+/// where that works, or one that nobody knows yet.
+async fn password_for(
+    context: &Context<'_>,
+    forms: &[Form],
+    role: &str,
+) -> Result<(SecretString, bool), Error> {
+    let (kind, namespace) = (context.kind, &context.desired.mark.namespace);
+    let asked = asked_role(context, role)?;
+    match kind.given_password(namespace, asked, false).await? {
+        Given::Password(password) => {
+            let works = works(context, forms, &password).await?;
+            return Ok((password, works));
+        }
+        Given::Problem(_) => {
+            return Err(Error::conflict(format!(
+                "the password that is given for {role} cannot be used any more"
+            )));
+        }
+        Given::Nothing => {}
+    }
+    if let Some(password) = usable_password(context, forms).await? {
+        return Ok((password, true));
+    }
+    let random = Alphanumeric.sample_string(&mut rand::rng(), PASSWORD_LENGTH);
+    Ok((SecretString::from(random), false))
+}
+
+async fn set_password(
     context: &Context<'_>,
     manager: &Target,
     role: &str,
     login: &str,
     mark: &str,
-) -> Result<SecretString, Error> {
-    let password =
-        SecretString::from(Alphanumeric.sample_string(&mut rand::rng(), PASSWORD_LENGTH));
+    password: &SecretString,
+) -> Result<(), Error> {
     let new = NewLogin {
         group: role.to_owned(),
         login: login.to_owned(),
         mark: mark.to_owned(),
-        shape: shape(context, role)?,
+        shape: asked_role(context, role)?.shape(),
         password: password.clone(),
     };
     let contents = &context.kind.world.contents;
-    contents
-        .set_login(manager, &new)
-        .await
-        .map_err(at_postgres)?;
-    Ok(password)
+    contents.set_login(manager, &new).await.map_err(at_postgres)
 }
 
-/// What the sessions of the role's logins are like.
-fn shape(context: &Context<'_>, role: &str) -> Result<Shape, Error> {
-    let roles = &context.rest()?.roles;
-    let found = roles.iter().find(|asked| asked.name == role);
-    found
-        .map(Role::shape)
-        .ok_or_else(|| Error::bug(format!("the role {role} is not asked for")))
+fn asked_role<'a>(context: &'a Context<'_>, role: &str) -> Result<&'a Role, Error> {
+    let found = context.desired.role(role);
+    found.ok_or_else(|| Error::bug(format!("the role {role} is not asked for")))
 }
 
 async fn write(context: &Context<'_>, form: &Form, password: &SecretString) -> Result<(), Error> {
@@ -171,7 +193,10 @@ async fn usable_password(
             continue;
         };
         let found = Found::of(&secret, &form.object, &form.uid);
-        if !found.ours || login_in(&secret).as_ref() != Some(&form.login) {
+        if !found.ours
+            || found.has_given_password()
+            || login_in(&secret).as_ref() != Some(&form.login)
+        {
             continue;
         }
         let Some(password) = password_in(&secret) else {

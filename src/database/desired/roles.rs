@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{database, duration, invalid};
-use crate::api::{Access, NeonDatabaseSpec, RoleSpec, RotationSpec};
+use crate::api::{Access, NeonDatabaseSpec, PasswordSecretRef, RoleSpec, RotationSpec};
 use crate::database::profile::Profile;
 use crate::database::rotation::Rotation;
 use crate::postgres::roles::Shape;
@@ -32,6 +32,8 @@ pub struct Role {
     pub settings: BTreeMap<String, String>,
     /// How often its login is replaced.
     pub rotation: Rotation,
+    /// Where its password is, where it is not generated.
+    pub password: Option<PasswordSecretRef>,
 }
 
 impl Role {
@@ -45,6 +47,7 @@ impl Role {
             connection_limit,
             settings,
             rotation: _,
+            password: _,
         } = self;
         format!("{name:?} {access:?} {databases:?} {schemas:?} {connection_limit:?} {settings:?}")
     }
@@ -113,14 +116,26 @@ fn role(
         },
         connection_limit: asked.connection_limit,
         settings: asked.settings.clone(),
-        rotation: match &asked.rotation {
-            Some(asked) => rotation(asked, profile, &format!("{field}.rotation"))?,
-            None => profile.rotation,
-        },
+        rotation: rotation(asked, profile, &format!("{field}.rotation"))?,
+        password: asked.password_secret_ref.clone(),
     })
 }
 
-fn rotation(asked: &RotationSpec, profile: &Profile, field: &str) -> Result<Rotation, Block> {
+fn rotation(role: &RoleSpec, profile: &Profile, field: &str) -> Result<Rotation, Block> {
+    let given = role.password_secret_ref.is_some();
+    match &role.rotation {
+        Some(_) if given => Err(invalid(format!(
+            "{field}: the password comes from passwordSecretRef and is replaced there"
+        ))),
+        Some(asked) => asked_rotation(asked, profile, field),
+        None => Ok(Rotation {
+            every: profile.rotation.every.filter(|_| !given),
+            ..profile.rotation
+        }),
+    }
+}
+
+fn asked_rotation(asked: &RotationSpec, profile: &Profile, field: &str) -> Result<Rotation, Block> {
     let every = match asked.every.as_str() {
         "never" => None,
         text => Some(duration(&format!("{field}.every"), text)?),

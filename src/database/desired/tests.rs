@@ -423,6 +423,18 @@ fn how_often_logins_are_replaced() {
             "spec.roles[0].rotation.overlap: must be less than every, so that no more than two logins work at a time"
         );
     }
+    let from = json!({"passwordSecretRef": {"name": "s", "key": "k"}});
+    let production = desired(Production, role(from.clone())).rest.unwrap();
+    assert_eq!(
+        production.roles[0].rotation.every, None,
+        "of the user's own"
+    );
+    let mut both = from;
+    both["rotation"] = json!({"every": "30d"});
+    assert_eq!(
+        refused(Production, role(both)),
+        "spec.roles[0].rotation: the password comes from passwordSecretRef and is replaced there"
+    );
     let too_long = given("never", "999999999d");
     assert!(desired(Preview, role(too_long)).rest.is_ok());
 }

@@ -1,5 +1,7 @@
 //! Compute, contents and credentials: rows 19 to 26. Pure.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::{Action, LATER, SOON, Stage, block, wait};
@@ -7,9 +9,13 @@ use crate::api::{BranchStatus, Credentials, Reason};
 use crate::database::desired::{Desired, Rest, SuspendAfter, WantedSecret};
 use crate::database::inherit::Heritage;
 use crate::database::observe::Observed;
+use crate::database::password::Problem;
 use crate::database::rotation::{self, Step};
 use crate::neon::{Endpoint, EndpointState};
 use crate::reconcile::{Decision, Fact};
+
+/// How soon to look again for a password: its Secret is read once a minute and no more.
+const PASSWORDS: Duration = Duration::from_mins(1);
 
 /// Rows 19 to 26.
 pub(super) fn inside(
@@ -222,11 +228,18 @@ fn secrets(rest: &Rest, observed: &Observed) -> Stage {
         .secrets
         .iter()
         .filter(|wanted| !observed.is_held_back(&wanted.name))
+        .filter(|wanted| !observed.password_problems.contains_key(&wanted.role))
         .find(|wanted| !observed.current_secrets.contains(&wanted.name));
     if let Some(stale) = stale {
         return Some(Decision::Act(Action::PublishCredentials(
             stale.role.clone(),
         )));
+    }
+    if let Some(problem) = observed.password_problems.values().next() {
+        return Some(match problem {
+            Problem::Missing(message) => wait(Reason::PasswordNotFound, message, PASSWORDS),
+            Problem::Weak(message) => block(Reason::PasswordRejected, message),
+        });
     }
     if let Some(role) = unrecorded(rest, observed) {
         return Some(Decision::Act(Action::RecordLogin(role)));

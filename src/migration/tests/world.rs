@@ -460,6 +460,10 @@ impl Contents for Fake {
     async fn prepare_roles(&self, _: &Target, _: &PrepareRoles) -> Result<(), postgres::Error> {
         unimplemented!()
     }
+    async fn close_leftovers(&self, _: &Target, _: &PrepareRoles) -> Result<(), postgres::Error> {
+        unimplemented!()
+    }
+
     async fn prepare_database(
         &self,
         _: &Target,

@@ -53,6 +53,13 @@ impl Contents for LiveContents {
         result
     }
 
+    async fn close_leftovers(&self, at: &Target, wanted: &PrepareRoles) -> Result<(), Error> {
+        let mut session = open(at).await?;
+        let result = retire::close_leftovers(&mut session, &wanted.mark, &wanted.kept()).await;
+        close(session).await;
+        result
+    }
+
     async fn prepare_database(
         &self,
         at: &Target,

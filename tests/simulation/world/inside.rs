@@ -81,11 +81,15 @@ impl Contents for ContentsPort {
                     login.shape = role.shape.clone();
                 }
             }
-            for login in leftovers(&server.facts(), &wanted.mark, &wanted.kept()) {
-                let role = server.roles.get_mut(&login).unwrap();
-                role.login = false;
-                role.password = None;
-            }
+            close_leftovers(server, wanted);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn close_leftovers(&self, at: &Target, wanted: &PrepareRoles) -> Result<(), Error> {
+        self.session("close leftovers".to_owned(), at, |server| {
+            close_leftovers(server, wanted);
             Ok(())
         })
         .await
@@ -207,6 +211,14 @@ impl Contents for ContentsPort {
             Err(error) => Err(error),
         };
         self.0.faults.look(read).await
+    }
+}
+
+fn close_leftovers(server: &mut Server, wanted: &PrepareRoles) {
+    for login in leftovers(&server.facts(), &wanted.mark, &wanted.kept()) {
+        let role = server.roles.get_mut(&login).unwrap();
+        role.login = false;
+        role.password = None;
     }
 }
 

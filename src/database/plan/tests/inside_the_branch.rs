@@ -15,6 +15,7 @@ use crate::database::credentials::Found;
 use crate::database::desired::SuspendAfter;
 use crate::database::fixtures::{a_database, at, desired, object, recorded, settled};
 use crate::database::inherit::Heritage;
+use crate::database::password::Problem;
 use crate::neon::Endpoint;
 use crate::neon::EndpointState;
 use crate::reconcile::Fact;
@@ -251,6 +252,12 @@ fn previous(observed: &mut Observed, second: i64) {
     role.rotation_time = Some(Time(at(second)));
 }
 
+/// The role's Secret is not current, for this reason.
+fn problem(observed: &mut Observed, problem: Problem) {
+    observed.current_secrets.clear();
+    observed.password_problems = [("web".to_owned(), problem)].into();
+}
+
 /// A login is replaced as often as this.
 fn rotating(every: &str) -> Desired {
     let rotation = json!({"every": every});
@@ -382,6 +389,28 @@ fn secret_rows(rows: Rows) -> Rows {
             *d = rotating("30m");
             o.current_secrets.clear();
             o.secrets = [("it".to_owned(), found(true))].into();
+        },
+        Act(Action::PublishCredentials("web".into())),
+    )
+    .row(
+        25,
+        "the password of a role is not there",
+        |_, o| problem(o, Problem::Missing("m".into())),
+        Wait(Reason::PasswordNotFound),
+    )
+    .row(
+        25,
+        "the password of a role is too weak",
+        |_, o| problem(o, Problem::Weak("w".into())),
+        Blocked(Reason::PasswordRejected),
+    )
+    .row(
+        25,
+        "the password of another role is not there",
+        |_, o| {
+            o.current_secrets.clear();
+            let problem = Problem::Missing("m".into());
+            o.password_problems = [("other".to_owned(), problem)].into();
         },
         Act(Action::PublishCredentials("web".into())),
     )
