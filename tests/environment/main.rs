@@ -12,6 +12,7 @@ mod conditions;
 mod credentials;
 mod deletion;
 mod fields;
+mod rotation;
 mod shop;
 
 use testkit::operator::{Operator, Tenant};
