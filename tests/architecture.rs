@@ -65,6 +65,7 @@ const PURE: &[&str] = &[
     "asked",
     "inherit",
     "max_age",
+    "reset",
     "credentials",
     "record",
 ];

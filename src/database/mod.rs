@@ -4,8 +4,8 @@
 //! |---|---|
 //! | `desired` (with `asked`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
 //! | `observe` (with `checked`, `given`) | what is? |
-//! | `plan` (with `rotation`, `deletion`, `action`) | what next? pure; opens with the decision table |
-//! | `act` (with `on_neon`, `contents`, `secrets`, and `credentials`, `template`) | do it |
+//! | `plan` (with `rotation`, `deletion`, `reset`, `action`) | what next? pure; opens with the decision table |
+//! | `act` (with `on_neon`, `contents`, `logins`, `secrets`, and `credentials`, `template`) | do it |
 //! | `status` | how does it stand? pure |
 
 mod act;
@@ -27,6 +27,7 @@ pub mod plan;
 pub mod profile;
 #[cfg(test)]
 mod properties;
+pub mod reset;
 pub mod rotation;
 pub mod status;
 pub mod template;

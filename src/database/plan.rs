@@ -12,7 +12,7 @@
 //! |   | an annotation asks to look again; to let the branch live longer | LookAgain; Extend |
 //! | 5 | no key; key refused; project unknown | Wait KeyNotFound; Blocked KeyRefused; Blocked ProjectNotFound |
 //! | 6 | operations running; all of them ended | Wait OperationsRunning; ForgetOperations |
-//! |   | its time is over: the branch; its Secrets; nothing left | as in [`super::deletion`]; WithdrawSecret; Blocked Expired |
+//! |   | its time is over: the branch; its Secrets; nothing left | as in [`super::deletion`]; WithdrawSecrets; Blocked Expired |
 //! | 7 | nothing resolved yet: parent clear; not clear | Resolve; Blocked ParentRequired |
 //! |   | resolved, but renamed before the branch was made | Resolve |
 //! | 8 | no branch recorded, own: a branch bears our mark | ClaimBranch |
@@ -24,6 +24,7 @@
 //! | 14 | branch being made | Wait OperationsRunning |
 //! | 15 | lease due or not wanted | RenewLease, EndLease |
 //! | 16 | suspended | Suspended |
+//! |   | a reset is asked for; it was taken up: something in the way; else | TakeUpReset; Wait; ResetBranch |
 //! | 17 | protection differs | Protect |
 //! | 18 | a migration is at work and something is left to do | Wait MigrationRunning |
 //! | 19 | endpoint missing; being made; not as asked | CreateEndpoint; Wait; ResizeCompute |
@@ -37,7 +38,7 @@
 //! | 25 | a Secret missing or not current, and not held back for a migration | PublishCredentials |
 //! |   | the password that is given for a role: missing; too weak | Wait PasswordNotFound; Blocked PasswordRejected |
 //! |   | a Secret is out that the record does not know | RecordLogin |
-//! | 26 | a Secret is out that is no longer asked for | WithdrawSecret |
+//! | 26 | a Secret is out that is no longer asked for | WithdrawSecrets |
 //! |   | a login is due to be replaced | ReplaceLogin |
 //! | 27 | else | Settled |
 //!

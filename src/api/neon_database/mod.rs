@@ -113,10 +113,14 @@ pub struct NeonDatabaseSpec {
     /// What to do when the branch was deleted outside of this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_external_deletion: Option<ExternalDeletion>,
-    /// What becomes of the branch when this object is deleted. Default: Retain for production and staging, Delete for
-    /// development and preview; recorded when the branch is first resolved. A branch that was taken over is never
-    /// deleted unless this says Delete and `branch.existing` names it by id.
+    /// What becomes of the branch when this object is deleted.
+    // The text of an optional enum would otherwise be that of its type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        description = "Retain (the branch stays, and so do the published Secrets) or Delete. Default: Retain for \
+        production and staging, Delete for development and preview; recorded when the branch is first resolved. A branch that \
+        was taken over is never deleted unless this says Delete and branch.existing names it by id."
+    )]
     pub deletion_policy: Option<DeletionPolicy>,
 }
 

@@ -16,7 +16,8 @@ use crate::api::names::{Lease, Length, ObjectName, PgName, RoleName, SecretKey};
 pub struct RoleSpec {
     /// Name of the group, which is what `current_user` says; logins are called `<name>_g<n>`.
     pub name: RoleName,
-    /// What it may do.
+    /// What it may do: ReadOnly (read rows), ReadWrite (read, insert, update and delete rows) or Admin (all rights on data,
+    /// truncation included). None may change tables or write the ledger of migrations.
     pub access: Access,
     /// Databases it may enter. Default: all that are listed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -88,7 +89,7 @@ pub enum Access {
     ReadOnly,
     /// Read, insert, update and delete rows.
     ReadWrite,
-    /// All rights on data, truncation and references included.
+    /// All rights on data, truncation included; no change of tables.
     Admin,
 }
 

@@ -75,6 +75,7 @@ pub(super) fn branches(
                 name: name.clone(),
                 branch: Some(branch.id.clone()),
                 ready: matches!(branch.current_state, BranchState::Ready),
+                being_made: matches!(branch.current_state, BranchState::Init),
             }),
             None => others.iter().find(here).map(|object| parent_object(object)),
         }
@@ -107,6 +108,21 @@ fn parent_object(object: &NeonDatabase) -> Parent {
             .and_then(|s| s.branch.as_ref())
             .map(|branch| BranchId::from(branch.id.as_str())),
         ready: ready && object.metadata.deletion_timestamp.is_none(),
+        being_made: false,
+    }
+}
+
+/// The branch that is to be taken over.
+pub(super) fn named_by<'a>(
+    existing: &ExistingBranch,
+    listing: &'a ProjectSnapshot,
+) -> Option<&'a Branch> {
+    match existing {
+        ExistingBranch { id: Some(id), .. } => listing.branch(&BranchId::from(id.as_str())),
+        ExistingBranch {
+            name: Some(name), ..
+        } => listing.branch_named(name),
+        ExistingBranch { .. } => listing.default_branch(),
     }
 }
 
@@ -116,13 +132,7 @@ fn existing_branch(
     others: &[Arc<NeonDatabase>],
     mark: &Mark,
 ) -> Option<Existing> {
-    let branch = match existing {
-        ExistingBranch { id: Some(id), .. } => listing.branch(&BranchId::from(id.as_str())),
-        ExistingBranch {
-            name: Some(name), ..
-        } => listing.branch_named(name),
-        ExistingBranch { .. } => listing.default_branch(),
-    }?;
+    let branch = named_by(existing, listing)?;
     let marked = Mark::of(&branch.annotations)
         .filter(|other| other != mark)
         .map(|other| other.to_string());

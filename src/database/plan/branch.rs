@@ -8,6 +8,7 @@ use crate::api::{
 };
 use crate::database::desired::{Desired, Rest};
 use crate::database::observe::Observed;
+use crate::database::reset;
 use crate::neon::{Branch, BranchState};
 use crate::reconcile::{Block, Decision, Fact};
 
@@ -131,6 +132,7 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
     }
     lease(rest.lease, recorded, branch, now)
         .or_else(|| desired.suspend.then_some(Decision::Suspended(RECHECK)))
+        .or_else(|| reset::decide(desired, observed, branch, now))
         .or_else(|| protection(rest, branch))
         .or_else(|| {
             let next = inside::inside(desired, rest, observed, recorded, now)?;
@@ -184,7 +186,7 @@ fn first_branch(desired: &Desired, observed: &Observed, now: Timestamp) -> Next 
             Some(_) | None => wait(
                 Reason::ParentNotReady,
                 format!("the parent {} is not ready", parent.name),
-                LATER,
+                if parent.being_made { SOON } else { LATER },
             ),
         },
     }

@@ -245,10 +245,10 @@ fn secrets(rest: &Rest, observed: &Observed) -> Stage {
         return Some(Decision::Act(Action::RecordLogin(role)));
     }
     let wanted = |name: &str| rest.secrets.iter().any(|secret| secret.name == name);
-    let gone = observed
-        .recorded
-        .connection_secrets
-        .iter()
-        .find(|secret| !wanted(&secret.name))?;
-    Some(Decision::Act(Action::WithdrawSecret(gone.name.clone())))
+    let out = observed.recorded.connection_secrets.iter();
+    let gone: Vec<String> = out
+        .filter(|secret| !wanted(&secret.name))
+        .map(|secret| secret.name.clone())
+        .collect();
+    (!gone.is_empty()).then_some(Decision::Act(Action::WithdrawSecrets(gone)))
 }

@@ -331,7 +331,7 @@ fn secret_rows(rows: Rows) -> Rows {
             old.name = "old".into();
             o.recorded.connection_secrets.insert(0, old);
         },
-        Act(Action::WithdrawSecret("old".into())),
+        Act(Action::WithdrawSecrets(vec!["old".into()])),
     )
     .row(
         27,
