@@ -122,28 +122,12 @@ pub(super) async fn act(
         Action::CreateRole(name) => context.create_role(pass, name).await,
         Action::CreateDatabase { name, owner } => context.create_database(pass, name, owner).await,
         Action::ResetPassword(role) => context.reset_password(pass, role).await,
-        Action::RetireLogins => {
-            let _lock = context.lock(context.branch()?.as_str())?;
-            contents::retire_logins(&context, pass).await
-        }
-        Action::PrepareContents => {
-            let _lock = context.lock(context.branch()?.as_str())?;
-            contents::prepare(&context, pass).await
-        }
-        Action::PublishCredentials(role) => {
-            let _lock = context.lock(context.branch()?.as_str())?;
-            secrets::publish(&context, pass, role).await
-        }
-        Action::RecordLogin(role) => {
-            secrets::record_all(&context, pass, role)?;
-            Ok(())
-        }
-        Action::ReplaceLogin(role) => {
-            let _lock = context.lock(context.branch()?.as_str())?;
-            logins::replace(&context, pass, role).await
-        }
+        Action::RetireLogins => contents::retire_logins(&context, pass).await,
+        Action::PrepareContents => contents::prepare(&context, pass).await,
+        Action::PublishCredentials(role) => secrets::publish(&context, pass, role).await,
+        Action::RecordLogin(role) => secrets::record_all(&context, pass, role),
+        Action::ReplaceLogin(role) => logins::replace(&context, pass, role).await,
         Action::DropLogin { role, login } => {
-            let _lock = context.lock(context.branch()?.as_str())?;
             logins::drop_previous(&context, pass, role, login).await
         }
         Action::WithdrawSecrets(names) => secrets::withdraw(&context, pass, names).await,
@@ -204,6 +188,11 @@ impl Context<'_> {
         };
         let key = key.ok_or_else(|| Error::conflict("the API key went away"))?;
         Ok(self.kind.world.neon.open(&key))
+    }
+
+    /// Proof that no migration is at work on the recorded branch.
+    fn lock_branch(&self) -> Result<ExclusiveLock, Error> {
+        self.lock(self.branch()?.as_str())
     }
 
     /// Proof that no migration is at work on the branch.

@@ -212,12 +212,12 @@ impl Form {
             entries.push(("ca.crt", authority.pem.clone()));
             entries.push(("PGSSLROOTCERT", authority.mount_path.clone()));
         }
-        let more = self.template.data.iter().filter_map(|(key, text)| {
+        let added = self.template.data.iter().filter_map(|(key, text)| {
             // a template with anything unknown in it never came this far
             let text = fill(text, |variable| self.variable(variable, password)).ok()?;
             Some((key.as_str(), text))
         });
-        entries.extend(more);
+        entries.extend(added);
         entries
             .into_iter()
             .map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes())))

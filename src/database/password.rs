@@ -15,8 +15,10 @@ pub enum Problem {
     Weak(String),
 }
 
-/// Kinds of characters, and how many there are of each.
-const KINDS: [(fn(char) -> bool, u32); 5] = [
+/// A kind of characters, and how many there are of it.
+type Kind = (fn(char) -> bool, u32);
+
+const KINDS: [Kind; 5] = [
     (|c| c.is_ascii_lowercase(), 26),
     (|c| c.is_ascii_uppercase(), 26),
     (|c| c.is_ascii_digit(), 10),

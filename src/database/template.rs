@@ -130,7 +130,7 @@ fn check_name(name: &str, field: &str) -> Result<(), Block> {
         !prefix.is_empty()
             && prefix.len() <= LONGEST_KEY
             && prefix.chars().all(lower)
-            && prefix.split('.').all(|part| is_word(part))
+            && prefix.split('.').all(is_word)
     };
     if is_word(own) && prefix.is_none_or(domain) {
         return Ok(());

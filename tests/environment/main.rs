@@ -12,6 +12,7 @@ mod conditions;
 mod credentials;
 mod deletion;
 mod fields;
+mod roles;
 mod rotation;
 mod shop;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sepulki::api::{NeonDatabase, SepulkiMigration};
-use sepulki::database::desired::Desired;
+use sepulki::database::desired::{Desired, Role};
 use sepulki::database::inherit::inherit;
 use sepulki::reconcile::Conditions;
 
@@ -147,7 +147,7 @@ fn logins_belong_to_roles(state: &State, object: &NeonDatabase) {
             assert_eq!(groups.iter().collect::<Vec<_>>(), [&role.name]);
             let asked = rest.roles.iter().find(|asked| asked.name == role.name);
             let shape = &branch.server.roles[&login].shape;
-            assert_eq!(Some(shape.clone()), asked.map(|asked| asked.shape()));
+            assert_eq!(Some(shape.clone()), asked.map(Role::shape));
             expected.insert(login);
             expected.extend(role.previous_login.clone());
             assert!(role.rotation_time.is_some(), "{}", role.name);

@@ -1,4 +1,4 @@
-//! Effects inside of a branch: logins that were copied, extensions, groups and grants. Runs under the branch lock.
+//! Effects inside of a branch: logins that were copied, extensions, groups and grants. Takes the branch lock.
 
 use std::collections::BTreeSet;
 
@@ -20,6 +20,7 @@ const MOST_TOLD: usize = 20;
 
 /// Closes every login that came with the copy.
 pub(super) async fn retire_logins(context: &Context<'_>, pass: &mut Pass) -> Result<(), Error> {
+    let _lock = context.lock_branch()?;
     let manager = context.manager().await?;
     let mark = context.login_mark()?;
     context
@@ -37,6 +38,7 @@ pub(super) async fn retire_logins(context: &Context<'_>, pass: &mut Pass) -> Res
 
 /// Brings about extensions, groups and grants of every database.
 pub(super) async fn prepare(context: &Context<'_>, pass: &mut Pass) -> Result<(), Error> {
+    let _lock = context.lock_branch()?;
     let rest = context.rest()?;
     let contents = &context.kind.world.contents;
     // before anything is looked for: what a migration makes meanwhile may be missed now, and is looked for again

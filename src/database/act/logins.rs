@@ -1,5 +1,5 @@
 //! Replaces logins of roles: names another one, records that it came out, drops the one before. What makes and publishes
-//! it is in [`super::secrets`]. Runs under the branch lock.
+//! it is in [`super::secrets`]. What opens a session takes the branch lock.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -16,6 +16,7 @@ pub(super) async fn replace(
     pass: &mut Pass,
     role: &str,
 ) -> Result<(), Error> {
+    let _lock = context.lock_branch()?;
     let manager = context.manager().await?;
     let contents = &context.kind.world.contents;
     let next = contents.next_login(&manager, role).await;
@@ -58,6 +59,7 @@ pub(super) async fn drop_previous(
     role: &str,
     login: &str,
 ) -> Result<(), Error> {
+    let _lock = context.lock_branch()?;
     let manager = context.manager().await?;
     let mark = context.login_mark()?;
     let contents = &context.kind.world.contents;

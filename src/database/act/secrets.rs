@@ -31,6 +31,7 @@ pub(super) async fn publish(
     pass: &mut Pass,
     role: &str,
 ) -> Result<(), Error> {
+    let _lock = context.lock_branch()?;
     let manager = context.manager().await?;
     let mark = context.login_mark()?;
     let recorded = pass.status.roles.iter().find(|known| known.name == role);

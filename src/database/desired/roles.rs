@@ -140,12 +140,11 @@ fn asked_rotation(asked: &RotationSpec, profile: &Profile, field: &str) -> Resul
         "never" => None,
         text => Some(duration(&format!("{field}.every"), text)?),
     };
-    let overlap = match &asked.overlap {
-        Some(text) => duration(&format!("{field}.overlap"), text.as_str())?,
-        None => {
-            let usual = profile.rotation.overlap;
-            every.map_or(usual, |every| usual.min(every / 2))
-        }
+    let usual = profile.rotation.overlap;
+    let overlap = if let Some(text) = &asked.overlap {
+        duration(&format!("{field}.overlap"), text.as_str())?
+    } else {
+        every.map_or(usual, |every| usual.min(every / 2))
     };
     if every.is_some_and(|every| overlap >= every) {
         return Err(invalid(format!(

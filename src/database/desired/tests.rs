@@ -374,6 +374,8 @@ fn what_roles_cannot_ask_for() {
 
 #[test]
 fn how_often_logins_are_replaced() {
+    use Environment::{Preview, Production};
+
     let role = |more: Value| {
         let mut role = json!({"name": "web", "access": "ReadOnly"});
         role.as_object_mut()
@@ -384,7 +386,6 @@ fn how_often_logins_are_replaced() {
     let (hours, never) = (SignedDuration::from_hours, None);
     let given =
         |every: &str, overlap: &str| json!({"rotation": {"every": every, "overlap": overlap}});
-    use Environment::{Preview, Production};
     for (environment, spec, every, overlap) in [
         (Production, json!({}), Some(hours(90 * 24)), hours(24)),
         (Preview, json!({}), never, hours(24)),
