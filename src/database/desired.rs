@@ -19,9 +19,8 @@ use super::template::Template;
 use crate::api::{
     BRANCH_FINALIZER, BranchSpec, ComputeSpec, DatabaseSpec, DeletionPolicy, Environment,
     ExistingBranch, ExternalDeletionAction, NeonDatabase, NeonDatabaseSpec, ParentBranch, Reason,
-    SecretKeyRef,
 };
-use crate::neon::ProjectId;
+use crate::clock::time_span;
 use crate::reconcile::Block;
 
 /// What is asked.
@@ -39,10 +38,8 @@ pub struct Desired {
     pub deleting: bool,
     /// Whether our finalizer is on the object.
     pub has_finalizer: bool,
-    /// Where the API key is.
-    pub key: SecretKeyRef,
-    /// The Neon project.
-    pub project: ProjectId,
+    /// The NeonProject that is referred to; none where the object itself names project and key.
+    pub project_ref: Option<String>,
     /// The environment.
     pub environment: Environment,
     /// The defaults of the environment.
@@ -67,6 +64,8 @@ pub struct Desired {
     pub max_age: Option<SignedDuration>,
     /// Where databases and roles come from.
     pub heritage: Heritage,
+    /// The names on the way round, where the object is a descendant of itself.
+    pub circle: Option<Vec<String>>,
     /// The rest of the spec, or what is wrong with it.
     pub rest: Result<Rest, Block>,
 }
@@ -185,8 +184,7 @@ impl Desired {
                 .iter()
                 .flatten()
                 .any(|f| f == BRANCH_FINALIZER),
-            key: spec.api_key_secret_ref.clone(),
-            project: ProjectId::from(spec.project_id.as_str()),
+            project_ref: spec.project_ref.as_ref().map(|r| r.name.0.clone()),
             environment: spec.environment,
             profile,
             suspend: spec.suspend,
@@ -210,6 +208,7 @@ impl Desired {
             .flatten(),
             max_age: max_age(spec, &branch, &profile).ok().flatten(),
             heritage: Heritage::Own,
+            circle: None,
             rest: rest(spec, &branch, &profile, &name),
             existing: branch.existing,
             parent: branch.parent,
@@ -406,22 +405,11 @@ fn suspend_after(compute: &ComputeSpec, profile: &Profile) -> Result<SuspendAfte
 
 /// `90s`, `5m`, `72h`, `14d`: the schema has checked the form, so only what is too long for arithmetic is left.
 fn duration(field: &str, text: &str) -> Result<SignedDuration, Block> {
-    let seconds = |unit: &str| match unit {
-        "s" => Some(1_i64),
-        "m" => Some(60),
-        "h" => Some(3_600),
-        "d" => Some(86_400),
-        _ => None,
-    };
-    let split = text.len().saturating_sub(1);
-    text.split_at_checked(split)
-        .and_then(|(number, unit)| number.parse::<i64>().ok()?.checked_mul(seconds(unit)?))
-        .map(SignedDuration::from_secs)
-        .ok_or_else(|| {
-            invalid(format!(
-                "{field}: {text} is not a length of time such as 90s, 5m, 72h or 14d"
-            ))
-        })
+    time_span(text).ok_or_else(|| {
+        invalid(format!(
+            "{field}: {text} is not a length of time such as 90s, 5m, 72h or 14d"
+        ))
+    })
 }
 
 /// A spec that cannot be carried out as it stands.

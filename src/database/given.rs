@@ -5,8 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::Databases;
 use super::desired::Role;
 use super::password::{BITS_WANTED, Problem, bits};
-use crate::api::SecretKeyRef;
-use crate::cluster::KeyRead;
+use crate::cluster::{KeyRead, KeyRef};
 use crate::reconcile::Error;
 use crate::world::at_cluster;
 
@@ -31,12 +30,12 @@ impl Databases {
         let Some(at) = &role.password else {
             return Ok(Given::Nothing);
         };
-        let entry = SecretKeyRef {
-            name: at.name.clone(),
-            key: at.key.clone(),
+        let entry = KeyRef {
+            namespace: namespace.to_owned(),
+            name: at.name.0.clone(),
+            key: at.key.0.clone(),
         };
-        let cluster = &self.world.cluster;
-        let read = cluster.api_key(namespace, &entry, anew).await;
+        let read = self.world.cluster.api_key(&entry, anew).await;
         let field = format!("spec.roles[{}].passwordSecretRef", role.name);
         let (name, key) = (&at.name, &at.key);
         let soon = "once it is there it is noticed within a minute";

@@ -70,6 +70,27 @@ fn ancestor<'a>(
     Ok(None)
 }
 
+/// Whether the object waits for a branch of its own: its parent, or that one's parent, and so on, is itself. Answers the names
+/// on the way round.
+#[must_use]
+pub fn circle(object: &NeonDatabase, all: &[Arc<NeonDatabase>]) -> Option<Vec<String>> {
+    let (name, namespace) = (object.metadata.name.as_deref(), &object.metadata.namespace);
+    let mut way = vec![name?.to_owned()];
+    let mut parent = parent_of(object);
+    for _ in 0..LONGEST_CHAIN {
+        let next = parent?;
+        way.push(next.to_owned());
+        if Some(next) == name {
+            return Some(way);
+        }
+        let found = all.iter().find(|other| {
+            other.metadata.name.as_deref() == Some(next) && other.metadata.namespace == *namespace
+        });
+        parent = parent_of(found?);
+    }
+    None
+}
+
 /// The object it was forked from or is to be: the one that was resolved, otherwise the one that the spec names.
 fn parent_of(object: &NeonDatabase) -> Option<&str> {
     let effective = object.status.as_ref().and_then(|s| s.effective.as_ref());
@@ -154,6 +175,20 @@ mod tests {
         let mut abroad = object("staging", None, &inside("app")).as_ref().clone();
         abroad.metadata.namespace = Some("elsewhere".into());
         assert_eq!(databases(&child, &[&Arc::new(abroad)]), missing());
+    }
+
+    #[test]
+    fn a_circle_of_parents_is_told_with_the_way_round() {
+        let one = object("a", Some("b"), &json!({}));
+        let two = object("b", Some("c"), &json!({}));
+        let three = object("c", Some("a"), &json!({}));
+        let all = [one.clone(), two.clone(), three];
+        assert_eq!(circle(&one, &all).unwrap(), ["a", "b", "c", "a"]);
+        let own = object("a", Some("a"), &json!({}));
+        assert_eq!(circle(&own, &[]).unwrap(), ["a", "a"]);
+        // one that leads into a circle is not part of it
+        assert_eq!(circle(&object("d", Some("a"), &json!({})), &all), None);
+        assert_eq!(circle(&one, &[two]), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `desired` (with `asked`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
 //! | `observe` (with `checked`, `given`) | what is? |
-//! | `plan` (with `rotation`, `deletion`, `reset`, `action`) | what next? pure; opens with the decision table |
+//! | `plan` (with `rotation`, `deletion`, `reset`, `action`, and `rules`) | what next? pure; opens with the decision table |
 //! | `act` (with `on_neon`, `contents`, `logins`, `secrets`, and `credentials`, `template`) | do it |
 //! | `status` | how does it stand? pure |
 
@@ -28,7 +28,9 @@ pub mod profile;
 #[cfg(test)]
 mod properties;
 pub mod reset;
+mod room;
 pub mod rotation;
+pub mod rules;
 pub mod status;
 pub mod template;
 
@@ -45,6 +47,7 @@ use checked::Checked;
 use credentials::Form;
 use desired::{Desired, WantedSecret};
 use observe::Observed;
+use room::Room;
 
 type Pass = reconcile::Pass<Databases>;
 
@@ -52,6 +55,7 @@ type Pass = reconcile::Pass<Databases>;
 pub struct Databases {
     world: World,
     checked: Checked,
+    room: Room,
 }
 
 impl Databases {
@@ -61,6 +65,7 @@ impl Databases {
         Self {
             world,
             checked: Checked::default(),
+            room: Room::default(),
         }
     }
 
@@ -129,9 +134,12 @@ impl Subject for Databases {
     }
 
     fn desired(&self, object: &NeonDatabase) -> Desired {
-        let (object, heritage) = inherit::inherit(object, &self.world.cluster.databases());
+        let all = self.world.cluster.databases();
+        let circle = inherit::circle(object, &all);
+        let (object, heritage) = inherit::inherit(object, &all);
         Desired {
             heritage,
+            circle,
             ..Desired::of(&object, &self.world.settings.installation)
         }
     }

@@ -75,6 +75,10 @@ fn conditions(
     now: Timestamp,
 ) -> Vec<Condition> {
     let previous = &recorded.conditions;
+    if matches!(verdict, Verdict::Acting(_)) && is_stalled(recorded, desired) {
+        // it is being tried again: what came of it is told at the end, and nobody sees it come and go
+        return previous.clone();
+    }
     let mut list = Vec::new();
     summarize(
         &mut list,
@@ -98,6 +102,15 @@ fn conditions(
         );
     }
     list
+}
+
+fn is_stalled(recorded: &NeonDatabaseStatus, desired: &Desired) -> bool {
+    let stalled = ConditionType::Stalled.as_str();
+    recorded.conditions.iter().any(|c| {
+        c.type_ == stalled
+            && c.status == "True"
+            && c.observed_generation == Some(desired.generation)
+    })
 }
 
 const PARTS: [ConditionType; 4] = [

@@ -43,6 +43,8 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) wake: Wake,
     pub(super) stop: CancellationToken,
+    /// Cancelled once every watch has told everything that there is.
+    pub(super) synced: CancellationToken,
 }
 
 /// The kind of object a controller can run.
@@ -150,6 +152,11 @@ where
 
     /// Waits for a turn, then runs a pass over the object as it is by then.
     async fn admit(&self, seen: Arc<DeserializeGuard<S::Object>>) -> Result<Action, Stopped> {
+        // on half of what the watches know, much would look as if it were not there
+        tokio::select! {
+            () = self.shared.synced.cancelled() => {}
+            () = self.shared.stop.cancelled() => return Err(Stopped),
+        }
         let waiting = self.shared.metrics.waiting();
         let _permit = self.shared.admission.enter().await.ok_or(Stopped)?;
         drop(waiting);
@@ -159,13 +166,11 @@ where
         match &object.0 {
             Ok(object) => Ok(self.pass(object.clone()).await),
             Err(error) => {
-                invalid::report(
-                    &self.shared.objects,
-                    object.as_ref(),
-                    &error.error,
-                    self.shared.clock.now(),
-                )
-                .await;
+                let (objects, now) = (&self.shared.objects, self.shared.clock.now());
+                if let Some(left) = invalid::salvage(objects, object.as_ref()).await {
+                    return Ok(self.pass(left).await);
+                }
+                invalid::report(objects, object.as_ref(), &error.error, now).await;
                 Ok(Action::await_change())
             }
         }

@@ -7,7 +7,7 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::api::names::{Lease, Length, ObjectName, PgName, RoleName, SecretKey};
+use crate::api::names::{Lease, ObjectName, PgName, RoleName, SecretKey, TimeSpan};
 
 /// An application role: a group that holds the rights, and logins that belong to it. One that leaves the list loses its
 /// logins and its Secrets; the group stays, because it may own something.
@@ -71,7 +71,7 @@ pub struct RotationSpec {
     /// How long the one before still works; less than `every`. Both logins count on their own for `connectionLimit`.
     /// Default: 24h, or half of `every` where that is less.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub overlap: Option<Length>,
+    pub overlap: Option<TimeSpan>,
 }
 
 fn settings(_: &mut SchemaGenerator) -> Schema {

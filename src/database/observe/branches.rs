@@ -11,13 +11,18 @@ use crate::database::Databases;
 use crate::database::desired::Desired;
 use crate::database::mark::Mark;
 use crate::neon::{Branch, BranchId, BranchState, ProjectSnapshot};
+use crate::world::Source;
 
 /// Every other object of the same project that is not on its way out.
-pub(super) fn others(kind: &Databases, desired: &Desired) -> Vec<Arc<NeonDatabase>> {
+pub(super) fn others(
+    kind: &Databases,
+    desired: &Desired,
+    source: &Source,
+) -> Vec<Arc<NeonDatabase>> {
+    let projects = kind.world.cluster.projects();
     let mut others = kind.world.cluster.databases();
     others.retain(|other| {
-        other.metadata.uid.as_deref() != Some(&desired.uid)
-            && other.spec.project_id == desired.project.as_str()
+        other.metadata.uid.as_deref() != Some(&desired.uid) && source.is_of(other, &projects)
     });
     others
 }
@@ -76,8 +81,12 @@ pub(super) fn branches(
                 branch: Some(branch.id.clone()),
                 ready: matches!(branch.current_state, BranchState::Ready),
                 being_made: matches!(branch.current_state, BranchState::Init),
+                expires: branch.expires_at.is_some(),
             }),
-            None => others.iter().find(here).map(|object| parent_object(object)),
+            None => others
+                .iter()
+                .find(here)
+                .map(|object| parent_object(object, listing)),
         }
         .into();
     }
@@ -94,8 +103,12 @@ pub(super) fn branches(
     observed.candidates.sort();
 }
 
-fn parent_object(object: &NeonDatabase) -> Parent {
+fn parent_object(object: &NeonDatabase, listing: &ProjectSnapshot) -> Parent {
     let status = object.status.as_ref();
+    let branch = status
+        .and_then(|s| s.branch.as_ref())
+        .map(|branch| BranchId::from(branch.id.as_str()));
+    let listed = branch.as_ref().and_then(|id| listing.branch(id));
     let ready = status.is_some_and(|status| {
         status
             .conditions
@@ -104,9 +117,8 @@ fn parent_object(object: &NeonDatabase) -> Parent {
     });
     Parent {
         name: object.metadata.name.clone().unwrap_or_default(),
-        branch: status
-            .and_then(|s| s.branch.as_ref())
-            .map(|branch| BranchId::from(branch.id.as_str())),
+        expires: listed.is_some_and(|branch| branch.expires_at.is_some()),
+        branch,
         ready: ready && object.metadata.deletion_timestamp.is_none(),
         being_made: false,
     }
@@ -158,7 +170,7 @@ fn holds(other: &NeonDatabase, id: &BranchId) -> bool {
 
 /// Between two objects that hold one branch the older wins, and of two that were made in the same second the one whose
 /// uid comes first.
-fn is_older(other: &NeonDatabase, desired: &Desired) -> bool {
+pub(super) fn is_older(other: &NeonDatabase, desired: &Desired) -> bool {
     let age =
         |created: Option<Timestamp>, uid: &str| (created.unwrap_or(Timestamp::MAX), uid.to_owned());
     let theirs = age(
