@@ -228,7 +228,8 @@ fn secrets_are_those_wanted_and_work(state: &State) {
 fn secrets_are_recorded(state: &State, object: &NeonDatabase) {
     let status = object.status.as_ref().unwrap();
     for entry in &status.connection_secrets {
-        let key = (NAMESPACE.to_owned(), entry.name.clone());
+        let namespace = object.metadata.namespace.clone().unwrap_or_default();
+        let key = (namespace, entry.name.clone());
         let data = state.kubernetes.secrets[&key]
             .secret
             .data
