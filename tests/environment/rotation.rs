@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use sqlx::{Executor, PgConnection};
+use sqlx::{Executor, PgConnection, Row};
 use testkit::operator::{Platform, Published, Tenant};
 
 use crate::{shop, start};
@@ -73,11 +73,12 @@ async fn reads_its_secret(tenant: &Tenant<'_>, connections: &AtomicUsize) -> any
 
 /// Whoever logs in acts as the role. A session whose login's time ends at this very moment says nothing.
 async fn is_the_clerk(mut session: PgConnection) -> anyhow::Result<()> {
-    let answer: Result<String, sqlx::Error> = sqlx::query_scalar("SELECT current_user::text")
-        .fetch_one(&mut session)
-        .await;
-    match answer {
-        Ok(role) => ensure!(role == "clerk", "current_user is {role}"),
+    // not prepared: behind a pooler, each statement may meet another server
+    match session.fetch_one("SELECT current_user::text").await {
+        Ok(row) => {
+            let role: String = row.get(0);
+            ensure!(role == "clerk", "current_user is {role}");
+        }
         Err(error) if session.execute("SELECT 1").await.is_ok() => return Err(error.into()),
         Err(_) => {}
     }
