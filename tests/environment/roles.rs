@@ -2,7 +2,7 @@
 
 use anyhow::{Context, ensure};
 use serde_json::json;
-use sqlx::{Connection, Executor};
+use sqlx::{Connection, Executor, Row};
 use testkit::operator::{Platform, Published, Tenant, eventually};
 
 use crate::{shop, start};
@@ -108,12 +108,14 @@ async fn works_in_its_schema(secret: &Published) -> anyhow::Result<()> {
             .execute("INSERT INTO daily (total) VALUES (1)")
             .await
             .context("write to reports.daily")?;
-        let (timeout, limit): (String, i32) = sqlx::query_as(
-            "SELECT current_setting('statement_timeout'),
-                (SELECT rolconnlimit FROM pg_roles WHERE rolname = session_user)",
-        )
-        .fetch_one(&mut session)
-        .await?;
+        // not prepared: behind a pooler, each statement may meet another server
+        let row = session
+            .fetch_one(
+                "SELECT current_setting('statement_timeout'),
+                    (SELECT rolconnlimit FROM pg_roles WHERE rolname = session_user)",
+            )
+            .await?;
+        let (timeout, limit): (String, i32) = (row.get(0), row.get(1));
         ensure!(
             (timeout.as_str(), limit) == ("31s", 7),
             "{timeout}, {limit}"

@@ -7,7 +7,7 @@ use crate::api::{ParentBranch, Reason};
 use crate::database::desired::Desired;
 use crate::database::observe::Observed;
 use crate::database::rules::{Refusal, WayIn};
-use crate::reconcile::Decision;
+use crate::reconcile::{Block, Decision};
 
 /// Row 7: nothing is resolved for an object that no rule would admit.
 pub(super) fn welcome(desired: &Desired, observed: &Observed) -> Stage {
@@ -31,12 +31,15 @@ pub(super) fn gate(desired: &Desired, observed: &Observed, next: Next) -> Next {
         return refused(why);
     }
     let way = match &next {
-        Decision::Act(Action::AnnounceBranch | Action::CreateBranch(_)) => {
-            match &terms.parent_branch {
-                Some(parent) => WayIn::Fork(parent),
-                None => return wait(Reason::ParentNotReady, "the parent is not listed yet", SOON),
-            }
-        }
+        // nor is it told what stands in the way of a fork that no rule admits
+        Decision::Act(Action::AnnounceBranch | Action::CreateBranch(_))
+        | Decision::Blocked(Block {
+            reason: Reason::ParentExpires,
+            ..
+        }) => match &terms.parent_branch {
+            Some(parent) => WayIn::Fork(parent),
+            None => return wait(Reason::ParentNotReady, "the parent is not listed yet", SOON),
+        },
         Decision::Act(Action::ClaimBranch(_)) if takes_over => WayIn::TakeOver,
         Decision::Act(_)
         | Decision::Wait(_)
@@ -47,6 +50,7 @@ pub(super) fn gate(desired: &Desired, observed: &Observed, next: Next) -> Next {
     };
     match terms.admit(desired.environment, way) {
         Err(why) => refused(why),
+        Ok(_) if matches!(next, Decision::Blocked(_)) => next,
         Ok(rule) => match terms.no_room(rule) {
             Some(full) => wait(Reason::NoRoom, full, LATER),
             None => next,
