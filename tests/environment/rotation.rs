@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use jiff::{SignedDuration, Timestamp};
+use sepulki::clock::{Clock, SystemClock};
 use serde_json::json;
 use sqlx::{Executor, PgConnection, Row};
 use testkit::operator::{Platform, Published, Tenant};
@@ -55,10 +56,10 @@ async fn applications_live_through_twenty_rotations() -> anyhow::Result<()> {
 /// An application that reads its Secret, as a mounted file, for every connection. Ends only if one fails.
 async fn reads_its_secret(tenant: &Tenant<'_>, connections: &AtomicUsize) -> anyhow::Result<()> {
     loop {
-        let read = Timestamp::now();
+        let read = SystemClock.now();
         let secret = tenant.published(NAME).await?;
         for session in [secret.direct().await, secret.pooled().await] {
-            let age = Timestamp::now().duration_since(read);
+            let age = SystemClock.now().duration_since(read);
             match session {
                 Ok(session) => is_the_clerk(session).await?,
                 // what was read so long ago is not read anew: this machine is too slow for these few seconds
@@ -94,7 +95,10 @@ async fn keeps_its_secrets(tenant: &Tenant<'_>) -> anyhow::Result<()> {
         let end = lasts_until_turned_away(tenant, &secret)
             .await
             .with_context(|| format!("{login}, rotation {rotation}"))?;
-        ensure!(Timestamp::now() >= end, "{login} was turned away too early");
+        ensure!(
+            SystemClock.now() >= end,
+            "{login} was turned away too early"
+        );
         ensure!(
             session.execute("SELECT 1").await.is_err(),
             "a session of {login} outlived it"
@@ -110,8 +114,8 @@ async fn lasts_until_turned_away(
 ) -> anyhow::Result<Timestamp> {
     let login = secret.field("PGUSER")?;
     let mut end = None;
-    let deadline = Timestamp::now() + SignedDuration::from_mins(3);
-    while Timestamp::now() < deadline {
+    let deadline = SystemClock.now() + SignedDuration::from_mins(3);
+    while SystemClock.now() < deadline {
         let object = tenant.database(NAME).get().await?;
         if object.text("/status/connectionSecrets/0/previousLogin") == login {
             let replaced: Timestamp = object
