@@ -183,15 +183,16 @@ async fn a_role_of_one_database_cannot_enter_another() {
         .unwrap();
 
     // PUBLIC lets it in, and that is told.
-    let outcome = grants::refuse(&mut there, &group, "public").await.unwrap();
+    let outcome = grants::refuse(&mut there, &group).await.unwrap();
     let entry = GrantOutcome::Done {
         not_granted: Vec::new(),
         not_revoked: vec![format!("CONNECT on DATABASE {other}")],
+        missing_schemas: Vec::new(),
     };
     assert_eq!(outcome, entry);
 
     grants::close_to_public(&mut there).await.unwrap();
-    let outcome = grants::refuse(&mut there, &group, "public").await;
+    let outcome = grants::refuse(&mut there, &group).await;
     assert_eq!(outcome, Ok(nothing_left()));
     let error = branch
         .session_in(&login, &branch.password, &other)
@@ -208,7 +209,7 @@ async fn a_role_of_one_database_cannot_enter_another() {
         .await
         .unwrap();
     works(&mut app, &["SELECT * FROM robots"]).await;
-    let outcome = grants::refuse(&mut there, &group, "public").await;
+    let outcome = grants::refuse(&mut there, &group).await;
     assert_eq!(outcome, Ok(nothing_left()));
     refused(&mut app, &["SELECT * FROM robots"]).await;
     let error = branch
@@ -260,6 +261,7 @@ async fn what_belongs_to_somebody_else_is_reported() {
     let expected = GrantOutcome::Done {
         not_granted: vec!["SELECT on TABLE public.\"their Table\"".to_owned()],
         not_revoked: vec!["DELETE on TABLE public.robots".to_owned()],
+        missing_schemas: Vec::new(),
     };
     assert_eq!(outcome, Ok(expected));
 }
@@ -288,7 +290,7 @@ async fn grants_never_wait_for_a_migration() {
     let wanted = grant(&group, Access::ReadWrite);
     let outcome = grants::apply(&mut owner, &wanted).await;
     assert_eq!(outcome, Ok(GrantOutcome::Busy));
-    let outcome = grants::refuse(&mut owner, &group, "public").await;
+    let outcome = grants::refuse(&mut owner, &group).await;
     assert_eq!(outcome, Ok(GrantOutcome::Busy));
     assert_eq!(catalog(&mut owner).await, before);
 
@@ -325,9 +327,8 @@ async fn names_that_are_not_there_and_sessions_of_others_are_refused() {
     let mut owner = branch.owner().await;
     let before = catalog(&mut owner).await;
     // `public` would be everybody.
-    for (name, schema) in [("public", "public"), ("nobody", "public"), (&group, "none")] {
-        let mut wanted = grant(name, Access::ReadWrite);
-        wanted.schema = schema.to_owned();
+    for name in ["public", "nobody"] {
+        let wanted = grant(name, Access::ReadWrite);
         let error = grants::apply(&mut owner, &wanted).await.unwrap_err();
         assert_eq!(error.class, Class::Invalid, "{error}");
         assert!(error.to_string().contains("does not exist"), "{error}");
@@ -342,6 +343,117 @@ async fn names_that_are_not_there_and_sessions_of_others_are_refused() {
     let error = grants::close_to_public(&mut other).await.unwrap_err();
     assert_eq!(error.class, Class::Denied, "{error}");
     assert_eq!(catalog(&mut owner).await, before);
+}
+
+#[tokio::test]
+async fn each_schema_is_covered_now_and_later_and_let_go_of_again() {
+    let branch = with_schema().await;
+    let mut owner = branch.owner().await;
+    owner
+        .execute(
+            "CREATE SCHEMA \"odd Schema\"; CREATE TABLE \"odd Schema\".t (a int);
+             CREATE SCHEMA other; CREATE TABLE other.t (a int)",
+        )
+        .await
+        .unwrap();
+    let group = unique("app");
+    let mut app = branch.application(&group, Access::ReadWrite).await;
+    let mut wanted = grant(&group, Access::ReadWrite);
+    let schemas = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    wanted.schemas = schemas(&["odd Schema", "public"]);
+    assert_eq!(grants::apply(&mut owner, &wanted).await, Ok(nothing_left()));
+    owner
+        .execute("CREATE TABLE \"odd Schema\".later (a serial)")
+        .await
+        .unwrap();
+    works(
+        &mut app,
+        &[
+            "INSERT INTO \"odd Schema\".t VALUES (1)",
+            "INSERT INTO \"odd Schema\".later DEFAULT VALUES",
+            "DELETE FROM robots",
+        ],
+    )
+    .await;
+    refused(&mut app, &["SELECT * FROM other.t"]).await;
+
+    // what somebody else granted in a schema that was never listed is theirs
+    owner
+        .execute(AssertSqlSafe(format!(
+            "GRANT USAGE ON SCHEMA other TO {group}; GRANT SELECT ON other.t TO {group}"
+        )))
+        .await
+        .unwrap();
+    wanted.schemas = schemas(&["public"]);
+    assert_eq!(grants::apply(&mut owner, &wanted).await, Ok(nothing_left()));
+    owner
+        .execute("CREATE TABLE \"odd Schema\".latest (a int)")
+        .await
+        .unwrap();
+    refused(
+        &mut app,
+        &[
+            "SELECT * FROM \"odd Schema\".t",
+            "SELECT * FROM \"odd Schema\".latest",
+        ],
+    )
+    .await;
+    works(&mut app, &["SELECT * FROM other.t", "SELECT * FROM robots"]).await;
+    let left = owner
+        .fetch_all(
+            "SELECT FROM pg_default_acl WHERE defaclnamespace = '\"odd Schema\"'::regnamespace",
+        )
+        .await
+        .unwrap();
+    assert_eq!(left.len(), 0, "nothing is left of it");
+}
+
+#[tokio::test]
+async fn a_schema_that_is_missing_is_told_and_keeps_nothing_else_back() {
+    let branch = with_schema().await;
+    let group = unique("app");
+    let mut app = branch.application(&group, Access::ReadOnly).await;
+    let mut owner = branch.owner().await;
+    let mut wanted = grant(&group, Access::ReadOnly);
+    wanted.schemas = vec!["reports".to_owned(), "public".to_owned()];
+    let told = GrantOutcome::Done {
+        not_granted: Vec::new(),
+        not_revoked: Vec::new(),
+        missing_schemas: vec!["reports".to_owned()],
+    };
+    assert_eq!(grants::apply(&mut owner, &wanted).await, Ok(told.clone()));
+    works(&mut app, &["SELECT * FROM robots"]).await;
+    wanted.schemas = vec!["reports".to_owned()];
+    assert_eq!(grants::apply(&mut owner, &wanted).await, Ok(told));
+    works(&mut app, &["SELECT 1"]).await;
+
+    owner
+        .execute("CREATE SCHEMA reports; CREATE TABLE reports.t (a int)")
+        .await
+        .unwrap();
+    assert_eq!(grants::apply(&mut owner, &wanted).await, Ok(nothing_left()));
+    works(&mut app, &["SELECT * FROM reports.t"]).await;
+    refused(&mut app, &["SELECT * FROM robots"]).await;
+}
+
+#[tokio::test]
+async fn a_schema_of_somebody_else_is_reported() {
+    let branch = with_schema().await;
+    let (group, other) = (unique("app"), unique("api"));
+    branch.api_role(&other, "x").await;
+    branch
+        .as_superuser(&format!("CREATE SCHEMA theirs AUTHORIZATION {other}"))
+        .await;
+    branch.login(&group).await;
+    let mut owner = branch.owner().await;
+    let mut wanted = grant(&group, Access::ReadOnly);
+    wanted.schemas = vec!["theirs".to_owned()];
+    let expected = GrantOutcome::Done {
+        not_granted: vec!["USAGE on SCHEMA theirs".to_owned()],
+        not_revoked: Vec::new(),
+        missing_schemas: Vec::new(),
+    };
+    assert_eq!(grants::apply(&mut owner, &wanted).await, Ok(expected));
 }
 
 /// Every catalog row of this database that granting could write, with the transaction that wrote it.

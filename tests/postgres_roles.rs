@@ -17,8 +17,10 @@ use sepulki::postgres::{
     Class, extensions,
     grants::{self, Access},
     proof::{self, Proof},
-    roles::{self, LoginChoice, RoleFact},
+    retire::{self, Kept},
+    roles::{self, Login, LoginChoice, RoleFact, Shape},
 };
+use sepulki::{api::Reason, world::at_postgres};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 
 /// Names as people may write them, quotes, spaces and 58 bytes included.
@@ -131,16 +133,279 @@ async fn a_connection_limit_is_set_and_lifted() {
     let branch = Branch::shared().await;
     let group = unique("app");
     let mut login = wanted(&group, &format!("{group}_g1"), &branch.password);
-    login.connection_limit = 1;
+    login.shape.connection_limit = Some(1);
     let mut owner = branch.owner().await;
     roles::ensure_login(&mut owner, &login).await.unwrap();
     let limit = format!("SELECT rolconnlimit FROM pg_roles WHERE rolname = '{group}_g1'");
     let row = owner.fetch_one(AssertSqlSafe(limit.clone())).await.unwrap();
     assert_eq!(row.get::<i32, _>(0), 1);
-    login.connection_limit = -1;
+    login.shape.connection_limit = None;
     roles::ensure_login(&mut owner, &login).await.unwrap();
     let row = owner.fetch_one(AssertSqlSafe(limit)).await.unwrap();
     assert_eq!(row.get::<i32, _>(0), -1);
+}
+
+/// Settings as the spec has them.
+fn settings(entries: &[(&str, &str)]) -> Shape {
+    let entry = |(name, value): &(&str, &str)| (name.to_string(), value.to_string());
+    Shape {
+        settings: entries.iter().map(entry).collect(),
+        ..Shape::default()
+    }
+}
+
+/// What a session of the login begins with.
+async fn begins_with(branch: &Branch, login: &str, name: &str) -> String {
+    let mut session = branch.session(login, &branch.password).await;
+    let row = session
+        .fetch_one(AssertSqlSafe(format!("SELECT current_setting('{name}')")))
+        .await
+        .unwrap();
+    session.close().await.unwrap();
+    row.get(0)
+}
+
+#[tokio::test]
+async fn sessions_begin_with_the_settings_of_the_role() {
+    let branch = Branch::shared().await;
+    let group = unique("app");
+    let mut owner = branch.owner().await;
+    let wanted = Login {
+        shape: settings(&[
+            ("statement_timeout", "30s"),
+            ("search_path", "\"Odd, one\", public"),
+            ("IntervalStyle", "iso_8601"),
+            ("application_name", "it's \\ \"ours\""),
+        ]),
+        ..wanted(&group, &format!("{group}_g1"), &branch.password)
+    };
+    roles::ensure_login(&mut owner, &wanted).await.unwrap();
+    let login = wanted.login.as_str();
+    for (name, value) in [
+        ("statement_timeout", "30s"),
+        ("search_path", "\"Odd, one\", public"),
+        ("IntervalStyle", "iso_8601"),
+        ("role", &group),
+    ] {
+        assert_eq!(begins_with(&branch, login, name).await, value, "{name}");
+    }
+
+    // a login that is there already gets what is asked for later, and loses what is not
+    let shape = Shape {
+        connection_limit: Some(3),
+        ..settings(&[("statement_timeout", "5s")])
+    };
+    roles::ensure_group(&mut owner, &group, MARK, &shape)
+        .await
+        .unwrap();
+    assert_eq!(begins_with(&branch, login, "statement_timeout").await, "5s");
+    assert_eq!(
+        begins_with(&branch, login, "IntervalStyle").await,
+        "postgres"
+    );
+    assert_eq!(begins_with(&branch, login, "role").await, group);
+    let limit = format!("SELECT rolconnlimit FROM pg_roles WHERE rolname = '{login}'");
+    let row = owner.fetch_one(AssertSqlSafe(limit)).await.unwrap();
+    assert_eq!(row.get::<i32, _>(0), 3);
+}
+
+#[tokio::test]
+async fn a_setting_that_the_server_does_not_take_is_named() {
+    let branch = Branch::shared().await;
+    let mut owner = branch.owner().await;
+    for (name, value, words) in [
+        (
+            "statement_timout",
+            "30s",
+            "unrecognized configuration parameter",
+        ),
+        (
+            "statement_timeout",
+            "soon",
+            "invalid value for parameter \"statement_timeout\"",
+        ),
+        (
+            "log_statement",
+            "none",
+            "permission denied to set parameter",
+        ),
+        // one that no server knows is for superusers to set
+        ("app.tenant", "x", "permission denied to set parameter"),
+        (
+            "port",
+            "1",
+            "cannot be changed without restarting the server",
+        ),
+    ] {
+        let group = unique("app");
+        let shape = settings(&[("work_mem", "8MB"), (name, value)]);
+        let error = roles::ensure_group(&mut owner, &group, MARK, &shape)
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+        let setting = error.setting.clone().unwrap();
+        assert_eq!((setting.group, setting.name), (group.clone(), name.into()));
+        let told = at_postgres(error);
+        assert_eq!(told.reason, Reason::DatabaseRejected);
+        let place = format!("spec.roles[{group}].settings.{name}: ");
+        assert!(told.message.starts_with(&place), "{}", told.message);
+        assert_eq!(fact(&mut owner, &group).await, None, "nothing is half done");
+    }
+}
+
+#[tokio::test]
+async fn logins_of_a_role_that_is_no_longer_listed_are_closed_and_no_others() {
+    let branch = Branch::alone().await;
+    let mut owner = branch.owner().await;
+    let (gone, kept) = (branch.login("gone").await, branch.login("kept").await);
+    let mut leaving = branch.session(&gone, &branch.password).await;
+    let mut staying = branch.session(&kept, &branch.password).await;
+    owner
+        .execute("CREATE ROLE theirs LOGIN; COMMENT ON ROLE theirs IS 'somebody else''s'")
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        let kept = Kept {
+            group: "kept".to_owned(),
+            logins: Vec::new(),
+        };
+        retire::close_leftovers(&mut owner, MARK, &[kept])
+            .await
+            .unwrap();
+    }
+    assert!(leaving.execute("SELECT 1").await.is_err(), "still open");
+    works(&mut staying, &["SELECT 1"]).await;
+    for (role, can_login) in [(&*gone, false), (&kept, true), ("theirs", true)] {
+        let found = fact(&mut owner, role).await.unwrap();
+        assert_eq!(found.can_login, can_login, "{role}");
+    }
+    // listed again, it is the same login with another password
+    let again = branch.login("gone").await;
+    assert_eq!(again, gone);
+    branch.session(&again, &branch.password).await;
+}
+
+/// A second login of the group, as a rotation makes it.
+async fn another_login(branch: &Branch, group: &str) -> String {
+    let mut owner = branch.owner().await;
+    let facts = roles::list(&mut owner).await.unwrap();
+    let login = roles::following_login(&facts, group);
+    let next = wanted(group, &login, &branch.password);
+    roles::ensure_login(&mut owner, &next).await.unwrap();
+    login
+}
+
+#[tokio::test]
+async fn a_login_that_was_replaced_is_dropped_with_its_sessions_and_leaves_what_it_made() {
+    let branch = Branch::shared().await;
+    let group = unique("app");
+    let mut old = branch.application(&group, Access::ReadWrite).await;
+    let mut owner = branch.owner().await;
+    owner.execute("CREATE SCHEMA free").await.unwrap();
+    let first = format!("{group}_g1");
+    owner
+        .execute(AssertSqlSafe(format!(
+            "GRANT CREATE ON SCHEMA free TO {first}; GRANT USAGE ON SCHEMA free TO {group}"
+        )))
+        .await
+        .unwrap();
+    // an application that steps out of its role makes something of its own
+    old.execute("SET ROLE NONE; CREATE TABLE free.made (a int); RESET ROLE")
+        .await
+        .unwrap();
+    let second = another_login(&branch, &group).await;
+    assert_eq!(second, format!("{group}_g2"));
+    let mut new = branch.session(&second, &branch.password).await;
+
+    let databases = retire::begin_dropping(&mut owner, &first, MARK).await;
+    assert_eq!(databases, Ok(Some(vec![branch.database.clone()])));
+    assert!(old.execute("SELECT 1").await.is_err(), "still open");
+    // whatever ends an operator here, the next one goes on
+    let databases = retire::begin_dropping(&mut owner, &first, MARK).await;
+    assert_eq!(databases, Ok(Some(vec![branch.database.clone()])));
+    retire::give_up(&mut owner, &group, &first).await.unwrap();
+    let databases = retire::begin_dropping(&mut owner, &first, MARK).await;
+    assert_eq!(databases, Ok(Some(Vec::new())));
+    retire::finish_dropping(&mut owner, &first).await.unwrap();
+    let databases = retire::begin_dropping(&mut owner, &first, MARK).await;
+    assert_eq!(databases, Ok(None));
+    assert_eq!(fact(&mut owner, &first).await, None);
+
+    works(&mut new, &["SELECT * FROM free.made", "SELECT 1"]).await;
+    let facts = roles::list(&mut owner).await.unwrap();
+    let me = facts.iter().find(|fact| fact.name == branch.owner).unwrap();
+    assert_eq!(
+        me.member_of.contains(&group),
+        fact_of_creator(&branch).await
+    );
+    assert_eq!(
+        roles::following_login(&facts, &group),
+        format!("{group}_g3")
+    );
+}
+
+/// From PostgreSQL 16 on whoever makes a role is a member of it, without its rights.
+async fn fact_of_creator(branch: &Branch) -> bool {
+    let row = branch
+        .superuser()
+        .await
+        .fetch_one("SELECT current_setting('server_version_num')::int >= 160000")
+        .await
+        .unwrap();
+    row.get(0)
+}
+
+#[tokio::test]
+async fn a_login_of_somebody_else_is_not_dropped() {
+    let branch = Branch::shared().await;
+    let group = unique("app");
+    let mut app = branch.application(&group, Access::ReadOnly).await;
+    let mut owner = branch.owner().await;
+    let login = format!("{group}_g1");
+    let dropped = retire::begin_dropping(&mut owner, &login, "another mark").await;
+    assert_eq!(dropped, Ok(None));
+    works(&mut app, &["SELECT 1"]).await;
+}
+
+#[test]
+fn the_recorded_login_is_used_unless_it_is_somebody_elses() {
+    let fact = |name: &str, mark: Option<&str>| RoleFact {
+        name: name.to_owned(),
+        can_login: true,
+        superuser: false,
+        api_role: false,
+        mark: mark.map(str::to_owned),
+        member_of: Vec::new(),
+    };
+    let facts = [
+        fact("app_g1", Some(MARK)),
+        fact("app_g2", Some(MARK)),
+        fact("app_g3", None),
+    ];
+    for (recorded, expected) in [
+        (None, "app_g2"),
+        (Some("app_g1"), "app_g1"),
+        (Some("app_g4"), "app_g4"),
+        (Some("app_g3"), "app_g2"),
+        (Some("other_g1"), "app_g2"),
+    ] {
+        let login = roles::login_to_use(&facts, "app", MARK, recorded);
+        assert_eq!(login, expected, "{recorded:?}");
+    }
+    let kept = |logins: &[&str]| Kept {
+        group: "app".to_owned(),
+        logins: logins.iter().map(ToString::to_string).collect(),
+    };
+    let left = |kept: &[Kept]| retire::leftovers(&facts, MARK, kept);
+    assert_eq!(left(&[]), ["app_g1", "app_g2"]);
+    assert_eq!(left(&[kept(&[])]), ["app_g1"]);
+    assert_eq!(left(&[kept(&["app_g1", "app_g2"])]), [""; 0]);
+    assert_eq!(left(&[kept(&["app_g4", "app_g2"])]), ["app_g1"]);
+    assert_eq!(
+        left(&[kept(&["app_g1"])]),
+        [""; 0],
+        "a newer one is not ours to close"
+    );
 }
 
 #[tokio::test]

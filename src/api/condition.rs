@@ -139,6 +139,10 @@ words!(
         BranchBusy,
         /// A Secret of that name exists and is not ours.
         SecretConflict,
+        /// The Secret with the password of a role does not exist, or lacks it.
+        PasswordNotFound,
+        /// The password that is given for a role is too easy to guess.
+        PasswordRejected,
         /// Credentials are published and work.
         Published,
         /// Credentials are held back until migrations are applied.

@@ -29,8 +29,9 @@ pub use neon_database::{
     Access, BranchSpec, BranchStatus, ComputeSpec, ConnectionSecretSpec, ConnectionSecretStatus,
     Credentials, DatabaseSpec, DatabaseStatus, DeletionPolicy, Effective, EndpointStatus,
     Environment, ExistingBranch, ExtensionSpec, ExtensionStatus, ExternalDeletion,
-    ExternalDeletionAction, NeonDatabase, NeonDatabaseSpec, NeonDatabaseStatus, OperationStatus,
-    ParentBranch, PublishAfter, PublishSpec, RoleSpec, RoleStatus,
+    ExternalDeletionAction, MissingSchemas, NeonDatabase, NeonDatabaseSpec, NeonDatabaseStatus,
+    OperationStatus, ParentBranch, PasswordSecretRef, PublishAfter, PublishSpec, RoleSpec,
+    RoleStatus, RotationSpec, SecretTemplate, TemplateMetadata,
 };
 pub use neon_project::{
     AccessRule, AppliedSettings, KeyKind, NamespaceSelector, NeonProject, NeonProjectSpec,

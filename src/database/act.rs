@@ -2,6 +2,7 @@
 //! or an id in the status; what happens inside of the branch is in [`contents`].
 
 mod contents;
+mod logins;
 mod on_neon;
 mod secrets;
 
@@ -107,17 +108,13 @@ pub(super) async fn act(
         Action::CreateRole(name) => context.create_role(pass, name).await,
         Action::CreateDatabase { name, owner } => context.create_database(pass, name, owner).await,
         Action::ResetPassword(role) => context.reset_password(pass, role).await,
-        Action::RetireLogins => {
-            let _lock = context.lock(context.branch()?.as_str())?;
-            contents::retire_logins(&context, pass).await
-        }
-        Action::PrepareContents => {
-            let _lock = context.lock(context.branch()?.as_str())?;
-            contents::prepare(&context, pass).await
-        }
-        Action::PublishCredentials(role) => {
-            let _lock = context.lock(context.branch()?.as_str())?;
-            secrets::publish(&context, pass, role).await
+        Action::RetireLogins => contents::retire_logins(&context, pass).await,
+        Action::PrepareContents => contents::prepare(&context, pass).await,
+        Action::PublishCredentials(role) => secrets::publish(&context, pass, role).await,
+        Action::RecordLogin(role) => secrets::record_all(&context, pass, role),
+        Action::ReplaceLogin(role) => logins::replace(&context, pass, role).await,
+        Action::DropLogin { role, login } => {
+            logins::drop_previous(&context, pass, role, login).await
         }
         Action::WithdrawSecrets(names) => secrets::withdraw(&context, pass, names).await,
         Action::KeepSecrets(names) => secrets::keep(&context, names).await,
@@ -197,6 +194,11 @@ impl Context<'_> {
         };
         let key = key.ok_or_else(|| Error::conflict("the API key went away"))?;
         Ok(self.kind.world.neon.open(&key))
+    }
+
+    /// Proof that no migration is at work on the recorded branch.
+    fn lock_branch(&self) -> Result<ExclusiveLock, Error> {
+        self.lock(self.branch()?.as_str())
     }
 
     /// Proof that no migration is at work on the branch.
@@ -299,6 +301,7 @@ fn record_database(status: &mut NeonDatabaseStatus, name: &str, owner: &str) {
         name: name.to_owned(),
         owner: owner.to_owned(),
         created: true,
+        missing_schemas: None,
         extensions: Vec::new(),
     });
 }

@@ -67,6 +67,17 @@ pub enum Action {
     PrepareContents,
     /// Make the role's login work and publish its Secrets.
     PublishCredentials(String),
+    /// Record when the role's login came out.
+    RecordLogin(String),
+    /// Name another login for the role, which is then made and published.
+    ReplaceLogin(String),
+    /// End the login that the role used before.
+    DropLogin {
+        /// The role.
+        role: String,
+        /// Its login.
+        login: String,
+    },
     /// Delete Secrets of ours.
     WithdrawSecrets(Vec<String>),
     /// Let Secrets stay when their object goes.
@@ -106,6 +117,9 @@ impl crate::reconcile::Action for Action {
             Self::RetireLogins => "RetireLogins",
             Self::PrepareContents => "PrepareContents",
             Self::PublishCredentials(_) => "PublishCredentials",
+            Self::RecordLogin(_) => "RecordLogin",
+            Self::ReplaceLogin(_) => "ReplaceLogin",
+            Self::DropLogin { .. } => "DropLogin",
             Self::WithdrawSecrets(_) => "WithdrawSecrets",
             Self::KeepSecrets(_) => "KeepSecrets",
             Self::DeleteBranch(_) => "DeleteBranch",
@@ -139,6 +153,9 @@ impl crate::reconcile::Action for Action {
             }
             Self::PrepareContents => "preparing databases and roles".to_owned(),
             Self::PublishCredentials(role) => format!("publishing credentials of {role}"),
+            Self::RecordLogin(role) => format!("credentials of {role} are out"),
+            Self::ReplaceLogin(role) => format!("replacing the login of {role}"),
+            Self::DropLogin { login, .. } => format!("dropping the login {login}"),
             Self::WithdrawSecrets(names) => format!("deleting Secrets: {}", names.join(", ")),
             Self::KeepSecrets(names) => format!("keeping Secrets: {}", names.join(", ")),
             Self::DeleteBranch(id) => format!("deleting the branch {id}"),

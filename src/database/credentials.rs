@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use super::desired::{Database, Role, WantedSecret, invalid};
+use super::template::{Template, fill};
 use crate::api::{Access, NeonDatabaseSpec};
 use crate::config::CertificateAuthority;
 use crate::reconcile::Block;
@@ -25,6 +26,10 @@ const BRANCH: &str = "sepulki.dev/branch-id";
 const ENDPOINT: &str = "sepulki.dev/endpoint-id";
 const FORM: &str = "sepulki.dev/form";
 const CONTENT: &str = "sepulki.dev/content";
+/// Keys of the entries that a template has added, separated by commas.
+const ENTRIES_NOTE: &str = "sepulki.dev/template-keys";
+/// Secret and entry that a password was given in.
+const PASSWORD_FROM: &str = "sepulki.dev/password-from";
 
 /// Everything in a URL's user and password that is not unreserved is escaped.
 const URL: &AsciiSet = &NON_ALPHANUMERIC
@@ -58,12 +63,18 @@ pub struct Form {
     pub database: String,
     /// The login.
     pub login: String,
+    /// The role it acts as.
+    pub role: String,
+    /// The Secret and entry that the password comes from; none for a generated one.
+    pub password_from: Option<String>,
     /// The authority that signed PostgreSQL's certificates; none for hosted Neon.
     pub authority: Option<CertificateAuthority>,
+    /// What the spec adds.
+    pub template: Template,
 }
 
 /// What was found under a Secret's name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// The Secret's uid.
     pub uid: String,
@@ -75,20 +86,19 @@ pub struct Found {
     pub form: Option<String>,
     /// Whether its data is what was published.
     pub intact: bool,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations, ours among them.
+    pub annotations: BTreeMap<String, String>,
 }
 
 impl Found {
     /// What a Secret says of itself to the object of this name and uid.
     #[must_use]
     pub fn of(secret: &Secret, object: &str, uid: &str) -> Self {
-        let note = |key| {
-            secret
-                .metadata
-                .annotations
-                .as_ref()
-                .and_then(|a| a.get(key))
-                .cloned()
-        };
+        let annotations = secret.metadata.annotations.clone().unwrap_or_default();
+        let note = |key: &str| annotations.get(key).cloned();
+        let more = note(ENTRIES_NOTE).unwrap_or_default();
         Self {
             uid: secret.metadata.uid.clone().unwrap_or_default(),
             ours: note(DATABASE).as_deref() == Some(object),
@@ -99,14 +109,32 @@ impl Found {
                 .is_some_and(|owners| owners.iter().any(|owner| owner.uid == uid)),
             form: note(FORM),
             intact: note(CONTENT)
-                .is_some_and(|content| content == content_digest(secret.data.as_ref())),
+                .is_some_and(|content| content == content_digest(secret.data.as_ref(), &more)),
+            labels: secret.metadata.labels.clone().unwrap_or_default(),
+            annotations,
         }
+    }
+
+    /// Whether the password in it was given by somebody, and not generated.
+    #[must_use]
+    pub fn has_given_password(&self) -> bool {
+        self.annotations.contains_key(PASSWORD_FROM)
     }
 
     /// Whether it is whole and made from this form.
     #[must_use]
     pub fn is_current(&self, form: &Form) -> bool {
-        self.ours && self.owned && self.intact && self.form.as_ref() == Some(&form.digest())
+        let has = |found: &BTreeMap<String, String>, asked: &BTreeMap<String, String>| {
+            asked
+                .iter()
+                .all(|(name, value)| found.get(name) == Some(value))
+        };
+        self.ours
+            && self.owned
+            && self.intact
+            && self.form.as_ref() == Some(&form.digest())
+            && has(&self.labels, &form.template.labels)
+            && has(&self.annotations, &form.template.annotations)
     }
 }
 
@@ -124,18 +152,28 @@ impl Form {
     #[must_use]
     pub fn secret(&self, password: &SecretString) -> Secret {
         let data = self.data(password);
-        let notes = [
-            (DATABASE, self.object.clone()),
-            (BRANCH, self.branch.clone()),
-            (ENDPOINT, self.endpoint.clone()),
-            (FORM, self.digest()),
-            (CONTENT, content_digest(Some(&data))),
-        ];
+        let keys: Vec<&str> = self.template.data.keys().map(String::as_str).collect();
+        let more = keys.join(",");
+        let mut notes = self.template.annotations.clone();
+        let mut note = |key: &str, value: String| notes.insert(key.to_owned(), value);
+        note(DATABASE, self.object.clone());
+        note(BRANCH, self.branch.clone());
+        note(ENDPOINT, self.endpoint.clone());
+        note(FORM, self.digest());
+        note(CONTENT, content_digest(Some(&data), &more));
+        if !more.is_empty() {
+            note(ENTRIES_NOTE, more);
+        }
+        if let Some(from) = &self.password_from {
+            note(PASSWORD_FROM, from.clone());
+        }
+        let labels = self.template.labels.clone();
         Secret {
             metadata: ObjectMeta {
                 namespace: Some(self.namespace.clone()),
                 name: Some(self.name.clone()),
-                annotations: Some(notes.map(|(key, value)| (key.to_owned(), value)).into()),
+                labels: Some(labels).filter(|labels| !labels.is_empty()),
+                annotations: Some(notes),
                 owner_references: Some(vec![self.owner()]),
                 ..ObjectMeta::default()
             },
@@ -158,17 +196,10 @@ impl Form {
 
     fn data(&self, password: &SecretString) -> BTreeMap<String, ByteString> {
         let pooled = pooled_host(&self.host);
-        let mode = if self.authority.is_some() {
-            "verify-full"
-        } else {
-            "require"
-        };
+        let mode = self.ssl_mode();
         let mut entries = vec![
-            ("DATABASE_URL", self.url(&pooled, password, mode)),
-            (
-                "DATABASE_URL_UNPOOLED",
-                self.url(&self.host, password, mode),
-            ),
+            ("DATABASE_URL", self.url(&pooled, password)),
+            ("DATABASE_URL_UNPOOLED", self.url(&self.host, password)),
             ("PGHOST", pooled),
             ("PGHOST_UNPOOLED", self.host.clone()),
             ("PGPORT", self.port.to_string()),
@@ -181,18 +212,55 @@ impl Form {
             entries.push(("ca.crt", authority.pem.clone()));
             entries.push(("PGSSLROOTCERT", authority.mount_path.clone()));
         }
+        let added = self.template.data.iter().filter_map(|(key, text)| {
+            // a template with anything unknown in it never came this far
+            let text = fill(text, |variable| self.variable(variable, password)).ok()?;
+            Some((key.as_str(), text))
+        });
+        entries.extend(added);
         entries
             .into_iter()
             .map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes())))
             .collect()
     }
 
-    fn url(&self, host: &str, password: &SecretString, mode: &str) -> String {
-        let escape = |text: &str| utf8_percent_encode(text, URL).to_string();
+    /// What a template's variable stands for; see [`super::template::VARIABLES`].
+    fn variable(&self, name: &str, password: &SecretString) -> Option<String> {
+        Some(match name {
+            "url" => self.url(&pooled_host(&self.host), password),
+            "direct_url" => self.url(&self.host, password),
+            "host" => pooled_host(&self.host),
+            "direct_host" => self.host.clone(),
+            "port" => self.port.to_string(),
+            "database" => self.database.clone(),
+            "database_escaped" => escape(&self.database),
+            "user" => self.login.clone(),
+            "user_escaped" => escape(&self.login),
+            "password" => password.expose_secret().to_owned(),
+            "password_escaped" => escape(password.expose_secret()),
+            "sslmode" => self.ssl_mode().to_owned(),
+            "role" => self.role.clone(),
+            _ => return None,
+        })
+    }
+
+    fn ssl_mode(&self) -> &'static str {
+        if self.authority.is_some() {
+            "verify-full"
+        } else {
+            "require"
+        }
+    }
+
+    fn url(&self, host: &str, password: &SecretString) -> String {
         let (user, password) = (escape(&self.login), escape(password.expose_secret()));
-        let (port, database) = (self.port, escape(&self.database));
+        let (port, database, mode) = (self.port, escape(&self.database), self.ssl_mode());
         format!("postgresql://{user}:{password}@{host}:{port}/{database}?sslmode={mode}")
     }
+}
+
+fn escape(text: &str) -> String {
+    utf8_percent_encode(text, URL).to_string()
 }
 
 /// The password in a Secret of ours.
@@ -219,6 +287,7 @@ pub fn without_owner(secret: &Secret) -> Secret {
             namespace: secret.metadata.namespace.clone(),
             name: secret.metadata.name.clone(),
             uid: secret.metadata.uid.clone(),
+            labels: secret.metadata.labels.clone(),
             annotations: secret.metadata.annotations.clone(),
             ..ObjectMeta::default()
         },
@@ -237,7 +306,7 @@ pub fn pooled_host(host: &str) -> String {
     }
 }
 
-/// Every entry that a Secret of ours may have.
+/// Every entry that a Secret of ours may have without a template.
 const ENTRIES: [&str; 11] = [
     "DATABASE_URL",
     "DATABASE_URL_UNPOOLED",
@@ -252,13 +321,16 @@ const ENTRIES: [&str; 11] = [
     "ca.crt",
 ];
 
-/// SHA-256 of our entries. What others add stays through every write of ours, so it must not count.
-fn content_digest(data: Option<&BTreeMap<String, ByteString>>) -> String {
+/// SHA-256 of our entries and of those that a template has added, whose keys are `more`. What others add stays through
+/// every write of ours, so it must not count.
+fn content_digest(data: Option<&BTreeMap<String, ByteString>>, more: &str) -> String {
     let mut hash = Sha256::new();
+    hash.update(more);
+    let added: Vec<&str> = more.split(',').collect();
     let ours = data
         .into_iter()
         .flatten()
-        .filter(|(key, _)| ENTRIES.contains(&key.as_str()));
+        .filter(|(key, _)| ENTRIES.contains(&key.as_str()) || added.contains(&key.as_str()));
     for (key, value) in ours {
         hash.update(key.as_bytes());
         hash.update([0]);
@@ -286,6 +358,7 @@ pub fn wanted_secrets(
                 name: object.to_owned(),
                 role: role.name.clone(),
                 database: database.name.clone(),
+                template: Template::default(),
             }],
             _ => Vec::new(),
         });
@@ -325,10 +398,15 @@ pub fn wanted_secrets(
                 )));
             }
         };
+        let template = match &secret.template {
+            Some(asked) => Template::of(asked, &format!("{field}.template"), &ENTRIES)?,
+            None => Template::default(),
+        };
         wanted.push(WantedSecret {
             name: secret.name.0.clone(),
             role: role.name.clone(),
             database,
+            template,
         });
     }
     Ok(wanted)
@@ -351,7 +429,10 @@ mod tests {
             port: 5432,
             database: "sepulki".into(),
             login: "app_g1".into(),
+            role: "app".into(),
+            password_from: None,
             authority: None,
+            template: Template::default(),
         }
     }
 
@@ -380,6 +461,59 @@ mod tests {
         let kept = without_owner(&form.secret(&SecretString::from("x")));
         assert!(!Found::of(&kept, "staging", "u-1").is_current(&form));
         assert!(Found::of(&kept, "staging", "u-1").intact);
+    }
+
+    #[test]
+    fn a_template_is_filled_in_and_guarded_like_the_rest() {
+        let text = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter();
+            pairs.map(|(k, v)| (k.to_string(), v.to_string())).collect()
+        };
+        let form = Form {
+            template: Template {
+                labels: text(&[("team", "robots")]),
+                annotations: text(&[("example.com/a", "b")]),
+                data: text(&[
+                    ("DIRECT", "$(direct_url)"),
+                    (
+                        "DSN",
+                        "host=$(host) user=$(user) as=$(role) p=$(password) e=$(password_escaped)",
+                    ),
+                ]),
+            },
+            ..form()
+        };
+        let found = |secret: &Secret| Found::of(secret, "staging", "u-1");
+        let secret = form.secret(&SecretString::from("p/w"));
+        assert!(found(&secret).is_current(&form));
+        let data = secret.data.clone().unwrap();
+        assert_eq!(data["DIRECT"], data["DATABASE_URL_UNPOOLED"]);
+        assert_eq!(
+            String::from_utf8(data["DSN"].0.clone()).unwrap(),
+            "host=ep-1-pooler.local.localhost user=app_g1 as=app p=p/w e=p%2Fw"
+        );
+        let mut edited = secret.clone();
+        edited.data.as_mut().unwrap().remove("DIRECT");
+        assert!(!found(&edited).is_current(&form));
+        let mut edited = secret.clone();
+        edited.metadata.labels = None;
+        assert!(!found(&edited).is_current(&form));
+        let mut edited = secret.clone();
+        let notes = edited.metadata.annotations.as_mut().unwrap();
+        notes.insert("example.com/a".into(), "c".into());
+        assert!(!found(&edited).is_current(&form));
+        let mut edited = secret;
+        let notes = edited.metadata.annotations.as_mut().unwrap();
+        notes.remove(ENTRIES_NOTE);
+        assert!(!found(&edited).is_current(&form));
+    }
+
+    #[test]
+    fn every_variable_stands_for_something() {
+        for name in super::super::template::VARIABLES {
+            let value = form().variable(name, &SecretString::from("x"));
+            assert!(value.is_some_and(|value| !value.is_empty()), "{name}");
+        }
     }
 
     #[test]

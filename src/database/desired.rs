@@ -2,17 +2,23 @@
 //!
 //! A spec that cannot be parsed is not an error but part of the answer: deletion works all the same.
 
+mod roles;
+
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
+pub use self::roles::Role;
 use super::asked::Asked;
 use super::credentials::wanted_secrets;
 use super::inherit::Heritage;
 use super::mark::{Mark, branch_name};
 use super::profile::{Profile, profile};
+use super::template::Template;
 use crate::api::{
-    Access, BRANCH_FINALIZER, BranchSpec, ComputeSpec, DeletionPolicy, Environment, ExistingBranch,
-    ExternalDeletionAction, NeonDatabase, NeonDatabaseSpec, ParentBranch, Reason,
+    BRANCH_FINALIZER, BranchSpec, ComputeSpec, DatabaseSpec, DeletionPolicy, Environment,
+    ExistingBranch, ExternalDeletionAction, NeonDatabase, NeonDatabaseSpec, ParentBranch, Reason,
 };
 use crate::clock::time_span;
 use crate::reconcile::Block;
@@ -145,17 +151,6 @@ impl Database {
     }
 }
 
-/// An application role to be there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Role {
-    /// Name of the group.
-    pub name: String,
-    /// What it may do.
-    pub access: Access,
-    /// Databases it may enter.
-    pub databases: Vec<String>,
-}
-
 /// A Secret to be out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedSecret {
@@ -165,6 +160,8 @@ pub struct WantedSecret {
     pub role: String,
     /// The database it connects to.
     pub database: String,
+    /// What the spec adds to it.
+    pub template: Template,
 }
 
 impl Desired {
@@ -223,6 +220,13 @@ impl Desired {
         }
     }
 
+    /// A role that is asked for.
+    #[must_use]
+    pub fn role(&self, name: &str) -> Option<&Role> {
+        let roles = &self.rest.as_ref().ok()?.roles;
+        roles.iter().find(|role| role.name == name)
+    }
+
     /// What becomes of the branch when the object goes: the spec's word, otherwise what was recorded once, otherwise
     /// the profile's.
     #[must_use]
@@ -234,6 +238,15 @@ impl Desired {
 }
 
 impl Rest {
+    /// Names of the roles that have a Secret, and so a login.
+    #[must_use]
+    pub fn roles_with_secret(&self) -> BTreeSet<&str> {
+        self.secrets
+            .iter()
+            .map(|secret| secret.role.as_str())
+            .collect()
+    }
+
     /// SHA-256 of the branch's incarnation and of everything asked for inside of it: while the recorded one is the
     /// same there is nothing to look at.
     #[must_use]
@@ -241,8 +254,10 @@ impl Rest {
         let mut hash = Sha256::new();
         // a version of this text: raise it when the SQL behind it changes
         hash.update(format!(
-            "1 {branch} {incarnation} {:?} {:?}",
-            self.databases, self.roles
+            "2 {branch} {incarnation} {:?} {:?} {:?}",
+            self.databases,
+            self.roles.iter().map(Role::inside).collect::<Vec<_>>(),
+            self.roles_with_secret(),
         ));
         format!("sha256:{}", hex::encode(hash.finalize()))
     }
@@ -256,7 +271,7 @@ fn rest(
 ) -> Result<Rest, Block> {
     let compute = spec.compute.clone().unwrap_or_default();
     let databases = spec.databases.iter().map(database).collect::<Vec<_>>();
-    let roles = roles(spec)?;
+    let roles = roles::roles(spec, profile)?;
     max_age(spec, branch, profile)?;
     let protected = Setting {
         value: branch.protected.unwrap_or(profile.protected),
@@ -286,52 +301,12 @@ fn publish_after(spec: &NeonDatabaseSpec) -> Vec<String> {
         .collect()
 }
 
-fn database(spec: &crate::api::DatabaseSpec) -> Database {
+fn database(spec: &DatabaseSpec) -> Database {
     Database {
         name: spec.name.0.clone(),
         owner: spec.owner.as_ref().map(|owner| owner.0.clone()),
         extensions: spec.extensions.iter().map(|e| e.name.0.clone()).collect(),
     }
-}
-
-fn roles(spec: &NeonDatabaseSpec) -> Result<Vec<Role>, Block> {
-    let all: Vec<String> = spec.databases.iter().map(|d| d.name.0.clone()).collect();
-    let mut roles = Vec::new();
-    for (i, role) in spec.roles.iter().enumerate() {
-        let name = &role.name.0;
-        if name.len() > 58 {
-            return Err(invalid(format!(
-                "spec.roles[{i}].name: longer than 58 bytes, which leaves no room for logins"
-            )));
-        }
-        if name.starts_with("pg_")
-            || ["neon_superuser", "cloud_admin", "public"].contains(&name.as_str())
-        {
-            return Err(invalid(format!("spec.roles[{i}].name: {name} is reserved")));
-        }
-        let owner = spec
-            .databases
-            .iter()
-            .find(|d| database(d).owner_if_new() == *name);
-        if let Some(database) = owner {
-            let database = &database.name;
-            return Err(invalid(format!(
-                "spec.roles[{i}].name: {name} owns the database {database}; an application role cannot be an owner"
-            )));
-        }
-        let listed: Vec<String> = role.databases.iter().map(|d| d.0.clone()).collect();
-        let databases = if listed.is_empty() {
-            all.clone()
-        } else {
-            listed
-        };
-        roles.push(Role {
-            name: name.clone(),
-            access: role.access,
-            databases,
-        });
-    }
-    Ok(roles)
 }
 
 fn lease(

@@ -202,12 +202,14 @@ pub(super) fn settled(desired: &Desired) -> Observed {
             name: "app".into(),
             owner: "app_owner".into(),
             created: true,
+            missing_schemas: None,
             extensions: Vec::new(),
         }],
         roles: vec![RoleStatus {
             name: "web".into(),
             login: Some("web_g1".into()),
-            not_granted: Vec::new(),
+            rotation_time: Some(Time(at(0))),
+            ..RoleStatus::default()
         }],
         content_digest: Some(rest.content_digest("br-it", &incarnation)),
         connection_secrets: vec![ConnectionSecretStatus {
@@ -215,6 +217,8 @@ pub(super) fn settled(desired: &Desired) -> Observed {
             role: "web".into(),
             database: "app".into(),
             login: "web_g1".into(),
+            rotation_time: Some(Time(at(0))),
+            ..ConnectionSecretStatus::default()
         }],
         ..NeonDatabaseStatus::default()
     };

@@ -30,6 +30,10 @@ pub fn inherit(object: &NeonDatabase, all: &[Arc<NeonDatabase>]) -> (NeonDatabas
         Ok(Some(spec)) => {
             object.spec.databases.clone_from(&spec.databases);
             object.spec.roles.clone_from(&spec.roles);
+            for role in &mut object.spec.roles {
+                // a child shares no password with its parent
+                role.password_secret_ref = None;
+            }
             (object, Heritage::Inherited)
         }
         Err(missing) => (object, Heritage::Missing(missing)),

@@ -3,9 +3,9 @@
 //! | file | question |
 //! |---|---|
 //! | `desired` (with `asked`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
-//! | `observe` (with `checked`) | what is? |
-//! | `plan` (with `deletion`, `reset`, `action`, and `rules`) | what next? pure; opens with the decision table |
-//! | `act` (with `on_neon`, `contents`, `secrets`, and `credentials`) | do it |
+//! | `observe` (with `checked`, `given`) | what is? |
+//! | `plan` (with `rotation`, `deletion`, `reset`, `action`, and `rules`) | what next? pure; opens with the decision table |
+//! | `act` (with `on_neon`, `contents`, `logins`, `secrets`, and `credentials`, `template`) | do it |
 //! | `status` | how does it stand? pure |
 
 mod act;
@@ -17,22 +17,28 @@ pub mod deletion;
 pub mod desired;
 #[cfg(test)]
 mod fixtures;
+mod given;
 pub mod inherit;
 pub mod mark;
 pub mod max_age;
 pub mod observe;
+pub mod password;
 pub mod plan;
 pub mod profile;
 #[cfg(test)]
 mod properties;
 pub mod reset;
 mod room;
+pub mod rotation;
 pub mod rules;
 pub mod status;
+pub mod template;
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::api::{NeonDatabase, NeonDatabaseStatus};
+use crate::api::{NeonDatabase, NeonDatabaseStatus, SepulkiMigration};
 use crate::cluster::ObjectId;
 use crate::reconcile::{self, Decision, Error, Subject, Verdict};
 use crate::world::{World, at_cluster};
@@ -63,6 +69,23 @@ impl Databases {
         }
     }
 
+    /// How many files migrations have applied to the databases of this object, as the watch tells.
+    fn applied_files(&self, desired: &Desired) -> i64 {
+        let of_this = |migration: &Arc<SepulkiMigration>| {
+            migration.metadata.namespace.as_ref() == Some(&desired.mark.namespace)
+                && migration.spec.database_ref.name.0 == desired.mark.name
+        };
+        let migrations = self.world.cluster.migrations();
+        let statuses = migrations
+            .iter()
+            .filter(|m| of_this(m))
+            .filter_map(|m| m.status.as_ref());
+        statuses
+            .filter_map(|status| status.applied.as_ref())
+            .map(|applied| i64::from(applied.count))
+            .sum()
+    }
+
     /// What a Secret is to say, as far as it is decided yet.
     fn form(
         &self,
@@ -88,7 +111,13 @@ impl Databases {
             port: self.world.settings.postgres_port,
             database: secret.database.clone(),
             login: role.login.clone()?,
+            role: role.name.clone(),
+            password_from: desired
+                .role(&role.name)
+                .and_then(|role| role.password.as_ref())
+                .map(|at| format!("{}/{}", at.name, at.key)),
             authority: self.world.settings.certificate_authority.clone(),
+            template: secret.template.clone(),
         })
     }
 }

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use super::credentials::Found;
 use super::deletion;
 use super::desired::{Desired, Rest};
+use super::password::Problem;
 use super::rules::Terms;
 use super::{Databases, Pass, max_age};
 use crate::api::NeonDatabaseStatus;
@@ -68,10 +69,14 @@ pub struct Observed {
     pub databases: Fact<Vec<Database>>,
     /// Roles whose password is still the parent's.
     pub shared_passwords: Fact<Vec<String>>,
+    /// How many files migrations of this object have applied.
+    pub applied_files: i64,
     /// What lies under the names of the Secrets.
     pub secrets: BTreeMap<String, Fact<Found>>,
     /// Secrets that are as they should be.
     pub current_secrets: BTreeSet<String>,
+    /// What is wrong with passwords that users give, by role.
+    pub password_problems: BTreeMap<String, Problem>,
     /// What Secrets that are not out yet are held back for, in words.
     pub held_back_for: Vec<String>,
 }
@@ -149,8 +154,10 @@ impl Observed {
             api_roles: Fact::Unknown,
             databases: Fact::Unknown,
             shared_passwords: Fact::Unknown,
+            applied_files: 0,
             secrets: BTreeMap::new(),
             current_secrets: BTreeSet::new(),
+            password_problems: BTreeMap::new(),
             held_back_for: Vec::new(),
         }
     }
@@ -242,6 +249,7 @@ pub(super) async fn observe(
     branches::branches(kind, desired, &others, &listing, &mut observed);
     observed.terms = terms::terms(kind, desired, &others, &listing, &observed, now);
     if !desired.deleting {
+        observed.applied_files = kind.applied_files(desired);
         observed.held_back_for = migrations::missing(kind, desired, &observed);
         contents::contents(api, project, desired, &listing, &mut observed).await?;
         let as_asked = |rest: &Rest| observed.contents_are_as_asked(rest);

@@ -35,10 +35,14 @@
 //! |   | contents not as asked: owner, database missing | CreateRole; RecordDatabase, CreateDatabase |
 //! | 21 | … a database owned by another role than asked, or by an application role | Blocked DatabaseRejected |
 //! | 22 | … passwords still the parent's | ResetPassword, RetireLogins |
-//! | 23 | … else | PrepareContents |
+//! | 23 | … else; a schema was missing and migrations have applied files since | PrepareContents |
+//! |   | a login that was replaced has had its time | DropLogin |
 //! | 24 | a Secret of that name is somebody else's | Blocked SecretConflict |
 //! | 25 | a Secret missing or not current, and not held back for a migration | PublishCredentials |
+//! |   | the password that is given for a role: missing; too weak | Wait PasswordNotFound; Blocked PasswordRejected |
+//! |   | a Secret is out that the record does not know | RecordLogin |
 //! | 26 | a Secret is out that is no longer asked for | WithdrawSecrets |
+//! |   | a login is due to be replaced | ReplaceLogin |
 //! | 27 | else | Settled |
 //!
 //! Rows 7 to 18 are in `branch`, what access rules have to do with them in `admission`, rows 19 to 26 in `inside`.
@@ -54,7 +58,7 @@ use jiff::Timestamp;
 use super::action::Action;
 use super::desired::{Desired, Rest};
 use super::observe::{Key, Observed};
-use super::{deletion, max_age};
+use super::{deletion, max_age, rotation};
 use crate::api::Reason;
 use crate::reconcile::{Block, Decision, Wait};
 
@@ -103,6 +107,7 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
         .or_else(|| branch::branch(desired, rest, observed, now))
         .unwrap_or(Decision::Settled(observed.interval));
     let next = before_the_lease_ends(rest, next);
+    let next = before_a_login_is_due(rest, observed, next, now);
     before_the_end(max_age::end(desired, observed), next, now)
 }
 
@@ -123,6 +128,15 @@ fn before_the_lease_ends(rest: &Rest, next: Next) -> Next {
         .lease
         .and_then(|lease| Duration::try_from(lease / 4).ok());
     look_again_within(quarter, next)
+}
+
+/// Looks again when a login has to be replaced or dropped.
+fn before_a_login_is_due(rest: &Rest, observed: &Observed, next: Next, now: Timestamp) -> Next {
+    if matches!(next, Decision::Settled(_)) {
+        let due = rotation::next(rest, &observed.recorded, now);
+        return before_the_end(due, next, now);
+    }
+    next
 }
 
 /// Looks again when the branch has to go.

@@ -10,11 +10,13 @@
 //! | deletion policy | Retain | Retain | Delete | Delete |
 //! | lease | never | never | never | 72 h |
 //! | max age | never | never | never | 14 d |
+//! | rotation of application roles | 90 d, overlap 24 h | none | none | none |
 //! | deleted outside | Stall | Stall | Recreate | Recreate |
 
 use jiff::SignedDuration;
 
 use super::desired::SuspendAfter;
+use super::rotation::Rotation;
 use crate::api::{DeletionPolicy, Environment, ExternalDeletionAction};
 
 /// The defaults of an environment.
@@ -36,6 +38,8 @@ pub struct Profile {
     pub lease: Option<SignedDuration>,
     /// How long the branch may live at all.
     pub max_age: Option<SignedDuration>,
+    /// How often logins of application roles are replaced.
+    pub rotation: Rotation,
     /// What to do where the branch was deleted outside.
     pub on_external_deletion: ExternalDeletionAction,
 }
@@ -49,6 +53,10 @@ const SMALL: Profile = Profile {
     deletion_policy: DeletionPolicy::Delete,
     lease: None,
     max_age: None,
+    rotation: Rotation {
+        every: None,
+        overlap: SignedDuration::from_hours(24),
+    },
     on_external_deletion: ExternalDeletionAction::Recreate,
 };
 
@@ -62,6 +70,10 @@ pub fn profile(environment: Environment) -> Profile {
             suspend_after: SuspendAfter::Never,
             protected: true,
             deletion_policy: DeletionPolicy::Retain,
+            rotation: Rotation {
+                every: Some(SignedDuration::from_hours(90 * 24)),
+                ..SMALL.rotation
+            },
             on_external_deletion: ExternalDeletionAction::Stall,
             ..SMALL
         },

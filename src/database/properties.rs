@@ -58,6 +58,7 @@ fn spec() -> impl Strategy<Value = Value> {
         json!({"roles": [{"name": "public", "access": "Admin"}]}),
         json!({"databases": [{"name": "app", "owner": "boss"}]}),
         json!({"connectionSecrets": [{"name": "it"}, {"name": "more"}]}),
+        json!({"roles": [{"name": "web", "access": "ReadWrite", "rotation": {"every": "30m", "overlap": "1m"}}]}),
     ]);
     let policy = select(vec![None, Some("Retain"), Some("Delete")]);
     (branch, inside, policy, prop::bool::weighted(0.1)).prop_map(
@@ -313,6 +314,7 @@ impl Inside {
                 owned,
                 form: None,
                 intact: true,
+                ..Found::default()
             }),
             Fact::Absent => Fact::Absent,
             Fact::Unknown => Fact::Unknown,
@@ -393,9 +395,12 @@ fn rests_on_facts(action: &Action, observed: &Observed) -> bool {
                     .is_some_and(|s| s.contains(role))
         }
         Action::RetireLogins => branch && !matches!(observed.shared_passwords, Fact::Unknown),
-        Action::ResizeCompute | Action::PublishCredentials(_) | Action::PrepareContents => {
-            branch && observed.endpoint.known().is_some()
-        }
+        Action::ResizeCompute
+        | Action::PublishCredentials(_)
+        | Action::RecordLogin(_)
+        | Action::ReplaceLogin(_)
+        | Action::DropLogin { .. }
+        | Action::PrepareContents => branch && observed.endpoint.known().is_some(),
         Action::RecordIncarnation
         | Action::RenewLease(_)
         | Action::EndLease
@@ -551,6 +556,7 @@ fn the_situations_reach_every_decision() {
         "RetireLogins",
         "PrepareContents",
         "PublishCredentials",
+        "ReplaceLogin",
         "KeepSecrets",
         "WithdrawSecrets",
         "DeleteBranch",

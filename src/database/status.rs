@@ -281,16 +281,13 @@ fn contents_message(status: &NeonDatabaseStatus) -> String {
         .flat_map(|role| {
             role.not_granted
                 .iter()
-                .map(|what| format!("{} on {what}", role.name))
+                .map(|what| format!("{}: {what}", role.name))
         })
         .collect();
     if lacking.is_empty() {
         return String::new();
     }
-    format!(
-        "not granted, because another role owns it: {}",
-        lacking.join(", ")
-    )
+    format!("not granted: {}", lacking.join("; "))
 }
 
 fn summary(status: &NeonDatabaseStatus) -> String {

@@ -139,10 +139,11 @@ fn prepare(
         .database(&target.database)
         .application_name(clip(application_name))
         .disable_statement_logging();
-    // a pooler takes no options, not even empty ones
-    let prepared = match options.settings.as_slice() {
-        [] => prepared,
-        settings => prepared.options(settings.iter().map(|(name, value)| (name, value))),
+    // a pooler refuses this startup parameter, even an empty one
+    let prepared = if options.settings.is_empty() {
+        prepared
+    } else {
+        prepared.options(options.settings.iter().map(|(name, value)| (name, value)))
     };
     match &target.tls {
         Tls::Ca(pem) => Ok(prepared
@@ -183,6 +184,21 @@ mod tests {
             database: "d".into(),
             tls,
         }
+    }
+
+    #[test]
+    fn a_session_without_settings_asks_for_none_as_poolers_want_it() {
+        let prepared = |settings| {
+            let options = Options {
+                settings,
+                ..Options::default()
+            };
+            let prepared = prepare(&target("ep-x-pooler.neon.tech", Tls::WebPki), "x", &options);
+            prepared.unwrap().get_options().map(str::to_owned)
+        };
+        assert_eq!(prepared(vec![]), None);
+        let some = prepared(vec![("lock_timeout".into(), "2s".into())]);
+        assert!(some.unwrap().contains("lock_timeout=2s"));
     }
 
     #[test]

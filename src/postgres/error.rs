@@ -30,7 +30,18 @@ pub struct Error {
     pub class: Class,
     /// The server's own words; `None` when the error did not come from the server.
     pub server: Option<Box<ServerError>>,
+    /// The setting of a role that the server does not take, where it is about one.
+    pub setting: Option<Box<RoleSetting>>,
     message: String,
+}
+
+/// A setting that the sessions of a role should begin with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleSetting {
+    /// The role.
+    pub group: String,
+    /// Name of the setting.
+    pub name: String,
 }
 
 /// What the server said.
@@ -56,6 +67,7 @@ impl Error {
         Self {
             class,
             server: None,
+            setting: None,
             message: message.into(),
         }
     }
@@ -126,6 +138,7 @@ impl From<&PgDatabaseError> for Error {
         Self {
             class: classify(error.code(), error.message()),
             message: error.message().to_owned(),
+            setting: None,
             server: Some(Box::new(ServerError {
                 sqlstate: error.code().to_owned(),
                 message: error.message().to_owned(),

@@ -18,15 +18,15 @@ use super::{
     privileges::{Holding, Kind},
 };
 
-/// What one group ought to be able to do in one schema.
+/// What one group ought to be able to do in one database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     /// The role of the spec; it exists already.
     pub group: String,
     /// What its applications do.
     pub access: Access,
-    /// The schema whose objects are meant.
-    pub schema: String,
+    /// The schemas whose objects are meant.
+    pub schemas: Vec<String>,
 }
 
 /// How granting ended.
@@ -40,33 +40,32 @@ pub enum GrantOutcome {
         /// What the group can do against the spec, through PUBLIC, another role, or somebody
         /// else's grant; in the same form.
         not_revoked: Vec<String>,
+        /// Schemas that do not exist, in which nothing was granted.
+        missing_schemas: Vec<String>,
     },
     /// A migration (or another grant) holds the database; nothing was changed.
     Busy,
 }
 
-/// Makes the group's rights in this database and schema exactly what `grant` says, now and for
-/// objects that the owner will make. The ledger, known by its columns, gets SELECT only; objects of
-/// extensions are left alone.
+/// Makes the group's rights in this database exactly what `grant` says, now and for objects that the owner will make.
+/// The ledger, known by its columns, gets SELECT only; objects of extensions are left alone.
+///
+/// Schemas in which the group was given rights before and that are no longer asked for are known by the default
+/// privileges that came with them. Others are left alone, whatever somebody else granted there.
 ///
 /// # Errors
-/// `Invalid` if group or schema do not exist; `Denied` if the session is not the database's owner.
+/// `Invalid` if the group does not exist; `Denied` if the session is not the database's owner.
 pub async fn apply(connection: &mut PgConnection, grant: &Grant) -> Result<GrantOutcome, Error> {
-    change(connection, &grant.group, &grant.schema, Some(grant.access)).await
+    change(connection, &grant.group, Some(grant)).await
 }
 
-/// Takes away all that the group was given in this database and schema, CONNECT first of all; for
-/// roles that are not listed for it. `not_revoked` tells if the group can enter nevertheless, as
-/// where PUBLIC may.
+/// Takes away all that the group was given in this database, CONNECT first of all; for roles that are not listed for
+/// it. `not_revoked` tells if the group can enter nevertheless, as where PUBLIC may.
 ///
 /// # Errors
 /// As [`apply`].
-pub async fn refuse(
-    connection: &mut PgConnection,
-    group: &str,
-    schema: &str,
-) -> Result<GrantOutcome, Error> {
-    change(connection, group, schema, None).await
+pub async fn refuse(connection: &mut PgConnection, group: &str) -> Result<GrantOutcome, Error> {
+    change(connection, group, None).await
 }
 
 /// Takes CONNECT and TEMPORARY on this database from PUBLIC, so that only listed roles enter. For
@@ -100,19 +99,17 @@ async fn close(connection: &mut PgConnection) -> Result<(), Error> {
 async fn change(
     connection: &mut PgConnection,
     group: &str,
-    schema: &str,
-    access: Option<Access>,
+    grant: Option<&Grant>,
 ) -> Result<GrantOutcome, Error> {
     let mut transaction = ddl::begin(connection).await?;
-    let result = change_locked(&mut transaction, group, schema, access).await;
+    let result = change_locked(&mut transaction, group, grant).await;
     ddl::end(transaction, result).await
 }
 
 async fn change_locked(
     connection: &mut PgConnection,
     group: &str,
-    schema: &str,
-    access: Option<Access>,
+    grant: Option<&Grant>,
 ) -> Result<GrantOutcome, Error> {
     let try_lock = format!("SELECT {}", Key::database().try_in_transaction());
     let locked: bool = sqlx::query_scalar(AssertSqlSafe(try_lock))
@@ -122,29 +119,108 @@ async fn change_locked(
         return Ok(GrantOutcome::Busy);
     }
     check_owner(connection).await?;
-    let version = check_names(connection, group, schema).await?;
-    let wanted = |holding: &Holding| holding.kind.wanted(access, version);
-    let statements: Vec<String> = holdings(connection, group, schema, version)
+    let version = check_group(connection, group).await?;
+    let scope = Scope::of(connection, group, grant, version).await?;
+    let statements: Vec<String> = scope
+        .survey(connection)
         .await?
         .iter()
-        .flat_map(|holding| holding.statements(wanted(holding), group))
+        .flat_map(|(holding, wanted)| holding.statements(wanted, group))
         .collect();
     if !statements.is_empty() {
         let script = AssertSqlSafe(statements.join(";\n"));
         connection.execute(sqlx::raw_sql(script)).await?;
     }
-    let after = holdings(connection, group, schema, version).await?;
+    let after = scope.survey(connection).await?;
     let texts = |text: fn(&Holding, &[&str]) -> Option<String>| {
-        after
-            .iter()
-            .filter_map(|holding| text(holding, wanted(holding)))
-            .collect()
+        let one = |(holding, wanted): &(Holding, Rights)| text(holding, wanted);
+        after.iter().filter_map(one).collect()
     };
     Ok(GrantOutcome::Done {
         not_granted: texts(Holding::lacking),
         not_revoked: texts(Holding::excessive),
+        missing_schemas: scope.missing,
     })
 }
+
+/// Rights on one object, as PostgreSQL names them.
+type Rights = &'static [&'static str];
+
+/// Where in the database the rights of a group are looked at.
+struct Scope<'a> {
+    group: &'a str,
+    access: Option<Access>,
+    version: i32,
+    /// Schemas that are asked for.
+    asked: Vec<String>,
+    /// Schemas in which it was given rights before.
+    left: Vec<String>,
+    /// Schemas that are asked for and do not exist.
+    missing: Vec<String>,
+}
+
+impl<'a> Scope<'a> {
+    async fn of(
+        connection: &mut PgConnection,
+        group: &'a str,
+        grant: Option<&Grant>,
+        version: i32,
+    ) -> Result<Self, Error> {
+        let wanted = grant.map(|grant| grant.schemas.clone()).unwrap_or_default();
+        let exist: Vec<String> = sqlx::query_scalar(
+            "SELECT nspname::text FROM pg_namespace WHERE nspname = ANY($1) ORDER BY nspname",
+        )
+        .bind(&wanted)
+        .fetch_all(&mut *connection)
+        .await?;
+        let left = sqlx::query_scalar(LEFT).bind(group).bind(&wanted);
+        let left: Vec<String> = left.fetch_all(&mut *connection).await?;
+        Ok(Self {
+            group,
+            access: grant.map(|grant| grant.access),
+            version,
+            left,
+            missing: wanted
+                .into_iter()
+                .filter(|schema| !exist.contains(schema))
+                .collect(),
+            asked: exist,
+        })
+    }
+
+    /// Everything that the rights of the group are about, with those it ought to have.
+    async fn survey(&self, connection: &mut PgConnection) -> Result<Vec<(Holding, Rights)>, Error> {
+        let (group, version) = (self.group, self.version);
+        let mut found = holdings(connection, group, None, version).await?;
+        for schema in &self.asked {
+            found.extend(holdings(connection, group, Some(schema), version).await?);
+        }
+        let mut all: Vec<(Holding, Rights)> = found
+            .into_iter()
+            .map(|holding| {
+                let wanted = holding.kind.wanted(self.access, version);
+                (holding, wanted)
+            })
+            .collect();
+        for schema in &self.left {
+            let found = holdings(connection, group, Some(schema), version).await?;
+            all.extend(found.into_iter().map(|holding| {
+                let wanted = holding.kind.wanted(None, version);
+                (holding, wanted)
+            }));
+        }
+        Ok(all)
+    }
+}
+
+/// Schemas other than `$2` in which the owner has set default privileges for the group `$1`.
+const LEFT: &str = "
+SELECT DISTINCT n.nspname::text FROM pg_default_acl d
+JOIN pg_namespace n ON n.oid = d.defaclnamespace
+JOIN pg_roles u ON u.oid = d.defaclrole AND u.rolname = current_user
+CROSS JOIN LATERAL aclexplode(d.defaclacl) a
+JOIN pg_roles g ON g.oid = a.grantee AND g.rolname = $1
+WHERE n.nspname <> ALL($2) ORDER BY 1";
 
 /// Default privileges cover what their maker makes: only the owner itself will do, not a member.
 async fn check_owner(connection: &mut PgConnection) -> Result<(), Error> {
@@ -163,41 +239,31 @@ async fn check_owner(connection: &mut PgConnection) -> Result<(), Error> {
     ))
 }
 
-/// Both names exist (also: neither is `public` in the sense of everybody). Answers with the
-/// server's version number.
-async fn check_names(
-    connection: &mut PgConnection,
-    group: &str,
-    schema: &str,
-) -> Result<i32, Error> {
-    let (has_group, has_schema, version): (bool, bool, i32) = sqlx::query_as(
+/// It exists (also: it is not `public` in the sense of everybody). Answers with the server's version number.
+async fn check_group(connection: &mut PgConnection, group: &str) -> Result<i32, Error> {
+    let (has_group, version): (bool, i32) = sqlx::query_as(
         "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1),
-                EXISTS (SELECT FROM pg_namespace WHERE nspname = $2),
                 current_setting('server_version_num')::int",
     )
     .bind(group)
-    .bind(schema)
     .fetch_one(connection)
     .await?;
-    let missing = if !has_group {
-        format!("role {group:?}")
-    } else if !has_schema {
-        format!("schema {schema:?}")
-    } else {
+    if has_group {
         return Ok(version);
-    };
+    }
     Err(Error::new(
         Class::Invalid,
-        format!("the {missing} does not exist"),
+        format!("the role {group:?} does not exist"),
     ))
 }
 
 type Row = (String, String, bool, Vec<String>, Vec<String>);
 
+/// Of one schema, or of the database itself.
 async fn holdings(
     connection: &mut PgConnection,
     group: &str,
-    schema: &str,
+    schema: Option<&str>,
     version: i32,
 ) -> Result<Vec<Holding>, Error> {
     let mut asked = vec!["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"];
@@ -225,7 +291,7 @@ async fn holdings(
         .collect()
 }
 
-/// Every object that rights of group `$1` in schema `$2` are about; `$3`: the table rights that this version knows.
+/// Every object that rights of group `$1` in schema `$2` are about, without one the database; `$3`: the table rights that this version knows.
 /// A ledger is a table of exactly the columns that ours has.
 const HOLDINGS: &str = "
 WITH g AS (SELECT oid FROM pg_roles WHERE rolname = $1),
@@ -247,7 +313,7 @@ found (position, kind, target, owner, acl, effective) AS (
     SELECT 1, 'database', format('DATABASE %I', d.datname), d.datdba, d.datacl,
         ARRAY(SELECT p FROM unnest(ARRAY['CONNECT', 'TEMPORARY', 'CREATE']) p
               WHERE has_database_privilege(g.oid, d.oid, p))
-    FROM pg_database d, g WHERE d.datname = current_database()
+    FROM pg_database d, g WHERE d.datname = current_database() AND $2::text IS NULL
     UNION ALL
     SELECT 2, 'schema', format('SCHEMA %I', s.nspname), s.nspowner, s.nspacl,
         ARRAY(SELECT p FROM unnest(ARRAY['USAGE', 'CREATE']) p WHERE has_schema_privilege(g.oid, s.oid, p))

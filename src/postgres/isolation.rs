@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use super::{Class, Error, ddl, roles::IS_API_ROLE};
 
 /// How long a terminated session may take to end.
-const TERMINATION_MILLISECONDS: i64 = 5_000;
+pub(super) const TERMINATION_MILLISECONDS: i64 = 5_000;
 
 /// Takes login and password away from every role that came with the parent, and ends its sessions.
 ///
@@ -55,7 +55,7 @@ fn inherited() -> String {
 /// The password becomes one that nobody knows instead of none: Neon's control plane is not told of
 /// a removed password, and the next start of the compute would give the role the old one and LOGIN
 /// back. One transaction per role, because there the control plane refuses at COMMIT.
-async fn retire(connection: &mut PgConnection, name: &str) -> Result<(), Error> {
+pub(super) async fn retire(connection: &mut PgConnection, name: &str) -> Result<(), Error> {
     let mut transaction = ddl::begin(connection).await?;
     let result = lock_out(&mut transaction, name).await;
     ddl::end(transaction, result).await

@@ -10,7 +10,9 @@ pub mod isolation;
 pub mod lock;
 mod privileges;
 pub mod proof;
+pub mod retire;
 pub mod roles;
+mod settings;
 
 pub use connect::{Options, Target, Tls, connect};
-pub use error::{Class, Error, ServerError};
+pub use error::{Class, Error, RoleSetting, ServerError};

@@ -3,7 +3,7 @@
 //! Used before a connection Secret is published, and to show that a parent's credentials do not
 //! open its child.
 
-use sqlx::Connection;
+use sqlx::{Connection, Row};
 
 use super::{Error, Options, Target, connect};
 
@@ -29,9 +29,14 @@ pub async fn accepts(target: &Target) -> Result<Option<Proof>, Error> {
         Err(error) if matches!(error.sqlstate(), Some("28P01" | "28000")) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let (login, role) = sqlx::query_as("SELECT session_user::text, current_user::text")
+    // not prepared: a pooler may give the statement to one server and its execution to another
+    let row = sqlx::raw_sql("SELECT session_user::text, current_user::text")
         .fetch_one(&mut connection)
         .await?;
+    let proof = Proof {
+        login: row.try_get(0)?,
+        role: row.try_get(1)?,
+    };
     connection.close().await?;
-    Ok(Some(Proof { login, role }))
+    Ok(Some(proof))
 }

@@ -7,10 +7,12 @@
 //! Choosing a login is pure; the rest runs as the management owner, the one role that makes all
 //! others (from PostgreSQL 16 on nobody else could change them).
 
+use std::collections::BTreeMap;
+
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
-use super::{Class, Error, ddl};
+use super::{Class, Error, ddl, settings};
 
 /// Longer names are cut off by PostgreSQL without an error.
 const MAX_NAME_BYTES: usize = 63;
@@ -57,10 +59,19 @@ pub struct Login {
     pub login: String,
     /// Written as the login's comment: tells ours from inherited ones.
     pub mark: String,
-    /// How many sessions it may have; -1 for no limit.
-    pub connection_limit: i32,
+    /// What its sessions are like.
+    pub shape: Shape,
     /// The password, in plain text: Neon refuses anything already hashed.
     pub password: SecretString,
+}
+
+/// What the sessions of a login are like. A group cannot hand it down, so each login has it for itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// How many there may be at a time; none for no limit.
+    pub connection_limit: Option<i32>,
+    /// Settings that they begin with, by name.
+    pub settings: BTreeMap<String, String>,
 }
 
 /// All roles of the server but PostgreSQL's predefined ones, by name.
@@ -114,22 +125,43 @@ pub fn next_login(facts: &[RoleFact], group: &str, mark: &str) -> LoginChoice {
             exists: true,
         };
     }
-    let newest = generations().map(|(number, _)| number).max().unwrap_or(0);
+    LoginChoice {
+        login: following_login(facts, group),
+        exists: false,
+    }
+}
+
+/// The login to use for a group of which one is recorded: that one, unless it is somebody else's. Pure.
+#[must_use]
+pub fn login_to_use(facts: &[RoleFact], group: &str, mark: &str, recorded: Option<&str>) -> String {
+    let is_free = |name: &str| {
+        let found = facts.iter().find(|fact| fact.name == name);
+        found.is_none_or(|fact| fact.mark.as_deref() == Some(mark))
+    };
+    match recorded {
+        Some(login) if generation(group, login).is_some() && is_free(login) => login.to_owned(),
+        Some(_) | None => next_login(facts, group, mark).login,
+    }
+}
+
+/// A login that does not exist yet, numbered after all that do. Pure.
+#[must_use]
+pub fn following_login(facts: &[RoleFact], group: &str) -> String {
+    let numbers = facts
+        .iter()
+        .filter_map(|fact| generation(group, &fact.name));
+    let newest = numbers.max().unwrap_or(0);
     let following = newest
         .checked_add(1)
         .map(|number| login_name(group, number))
         .filter(|name| name.len() <= MAX_NAME_BYTES);
     // Numbers that no longer fit behind a long name: the first one that is free.
-    let login = following.unwrap_or_else(|| {
+    following.unwrap_or_else(|| {
         (1..=newest)
             .map(|number| login_name(group, number))
             .find(|name| !facts.iter().any(|fact| fact.name == *name))
             .unwrap_or_else(|| login_name(group, newest))
-    });
-    LoginChoice {
-        login,
-        exists: false,
-    }
+    })
 }
 
 fn login_name(group: &str, number: u32) -> String {
@@ -137,29 +169,47 @@ fn login_name(group: &str, number: u32) -> String {
 }
 
 /// The number of a login of this group; `None` for any other role.
-fn generation(group: &str, name: &str) -> Option<u32> {
+pub(super) fn generation(group: &str, name: &str) -> Option<u32> {
     let number: u32 = name.strip_prefix(group)?.strip_prefix("_g")?.parse().ok()?;
     // Not `+1` or `01`, which we never write.
     (login_name(group, number) == name && number > 0).then_some(number)
 }
 
-/// Makes the groups that do not exist yet, as the management owner, in one transaction.
+/// Makes the group where it does not exist yet, and gives every login of it that carries `mark` this shape, as the
+/// management owner, in one transaction. The settings are tried on the group itself, so that one that the server refuses
+/// is told before there is a login.
 ///
 /// # Errors
-/// `Conflict` if somebody made one of them at the same time, `Denied` if the session may not make roles.
-pub async fn ensure_groups(connection: &mut PgConnection, groups: &[String]) -> Result<(), Error> {
+/// `Conflict` if somebody made the group at the same time, `Denied` if the session may not make roles. An error about a
+/// setting names it.
+pub async fn ensure_group(
+    connection: &mut PgConnection,
+    group: &str,
+    mark: &str,
+    shape: &Shape,
+) -> Result<(), Error> {
     let mut transaction = ddl::begin(connection).await?;
-    let result = make_groups(&mut transaction, groups).await;
+    let result = make_group(&mut transaction, group, mark, shape).await;
     ddl::end(transaction, result).await
 }
 
-async fn make_groups(connection: &mut PgConnection, groups: &[String]) -> Result<(), Error> {
-    for group in groups {
-        ddl::set_local(connection, &[("sepulki.group", group)]).await?;
-        connection
-            .execute(ENSURE_GROUP)
-            .await
-            .map_err(made_meanwhile)?;
+async fn make_group(
+    connection: &mut PgConnection,
+    group: &str,
+    mark: &str,
+    shape: &Shape,
+) -> Result<(), Error> {
+    ddl::set_local(connection, &[("sepulki.group", group)]).await?;
+    connection
+        .execute(ENSURE_GROUP)
+        .await
+        .map_err(made_meanwhile)?;
+    settings::try_on(connection, group, &shape.settings).await?;
+    for fact in list(connection).await? {
+        let ours = fact.mark.as_deref() == Some(mark) && generation(group, &fact.name).is_some();
+        if ours {
+            settings::give(connection, &fact.name, group, shape).await?;
+        }
     }
     Ok(())
 }
@@ -188,14 +238,12 @@ pub async fn ensure_login(connection: &mut PgConnection, login: &Login) -> Resul
 async fn make_login(connection: &mut PgConnection, login: &Login) -> Result<(), Error> {
     check_group(connection, login).await?;
     check_login(connection, login).await?;
-    pass_secret(connection, &login.password).await?;
     ddl::set_local(
         connection,
         &[
             ("sepulki.group", &login.group),
             ("sepulki.login", &login.login),
             ("sepulki.mark", &login.mark),
-            ("sepulki.connections", &login.connection_limit.to_string()),
         ],
     )
     .await?;
@@ -203,6 +251,9 @@ async fn make_login(connection: &mut PgConnection, login: &Login) -> Result<(), 
         .execute(ENSURE_LOGIN)
         .await
         .map_err(made_meanwhile)?;
+    settings::give(connection, &login.login, &login.group, &login.shape).await?;
+    pass_secret(connection, &login.password).await?;
+    connection.execute(SET_PASSWORD).await?;
     Ok(())
 }
 
@@ -215,15 +266,10 @@ fn made_meanwhile(error: sqlx::Error) -> Error {
     error
 }
 
-/// The statement with the password comes last, when nothing is left for it to wait for, and its
-/// failure is raised anew: the original's context, which servers log, is the statement itself.
-/// Nothing else belongs into that inner block: Neon's forwarding of role changes mishandles a role
-/// without a password that is touched in a subtransaction.
 const ENSURE_LOGIN: &str = r"DO $do$
 DECLARE
     v_group text := current_setting('sepulki.group');
     v_login text := current_setting('sepulki.login');
-    v_secret text := (SELECT convert_from(decode(value, 'hex'), 'UTF8') FROM pg_temp.sepulki_secret);
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = v_group) THEN
         EXECUTE format('CREATE ROLE %I NOLOGIN', v_group);
@@ -238,8 +284,18 @@ BEGIN
         EXECUTE format('GRANT %I TO %I', v_group, v_login);
     END IF;
     EXECUTE format('COMMENT ON ROLE %I IS %L', v_login, current_setting('sepulki.mark'));
-    EXECUTE format('ALTER ROLE %I CONNECTION LIMIT %s', v_login, current_setting('sepulki.connections')::int);
-    EXECUTE format('ALTER ROLE %I SET role = %L', v_login, v_group);
+END
+$do$";
+
+/// The statement with the password comes last, when nothing is left for it to wait for, and its
+/// failure is raised anew: the original's context, which servers log, is the statement itself.
+/// Nothing else belongs into that inner block: Neon's forwarding of role changes mishandles a role
+/// without a password that is touched in a subtransaction.
+const SET_PASSWORD: &str = r"DO $do$
+DECLARE
+    v_login text := current_setting('sepulki.login');
+    v_secret text := (SELECT convert_from(decode(value, 'hex'), 'UTF8') FROM pg_temp.sepulki_secret);
+BEGIN
     BEGIN
         EXECUTE format('ALTER ROLE %I LOGIN PASSWORD %L', v_login, v_secret);
     EXCEPTION WHEN query_canceled OR OTHERS THEN

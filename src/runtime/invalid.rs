@@ -135,7 +135,7 @@ mod tests {
             effective.deletion_policy,
             crate::api::DeletionPolicy::Delete
         );
-        let hollow = json!({"metadata": {}, "spec": "preview"});
-        assert!(without_misfits::<NeonDatabase>(hollow).is_none());
+        let incomplete = json!({"metadata": {}, "spec": {"projectId": "p"}});
+        assert!(without_misfits::<NeonDatabase>(incomplete).is_none());
     }
 }

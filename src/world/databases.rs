@@ -4,6 +4,8 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 
 use crate::api::Access;
+use crate::postgres::retire::Kept;
+use crate::postgres::roles::Shape;
 use crate::postgres::{Error, Target};
 
 /// Result of one call.
@@ -14,21 +16,69 @@ type Result<T> = std::result::Result<T, Error>;
 pub trait Contents: Send + Sync {
     /// Closes every login that is not Neon's own and does not bear `mark`. As the management owner.
     async fn retire_logins(&self, at: &Target, mark: &str) -> Result<()>;
-    /// Makes the groups of application roles. As the management owner.
-    async fn prepare_groups(&self, at: &Target, groups: &[String]) -> Result<()>;
+    /// Makes the groups of application roles, gives their logins the shape asked for, and closes logins of ours that
+    /// belong to none that has a Secret. As the management owner.
+    async fn prepare_roles(&self, at: &Target, wanted: &PrepareRoles) -> Result<()>;
+    /// Closes logins of ours that nobody uses. As the management owner.
+    async fn close_leftovers(&self, at: &Target, wanted: &PrepareRoles) -> Result<()>;
     /// Brings about extensions and grants of one database. As its owner.
     async fn prepare_database(
         &self,
         at: &Target,
         wanted: &PrepareDatabase,
     ) -> Result<DatabaseReport>;
-    /// The login that the group should use on a branch with this mark, whether or not it exists. As the management
+    /// The login that the group should use on a branch with this mark, whether or not it exists: the recorded one where
+    /// that can be. As the management owner.
+    async fn choose_login(
+        &self,
+        at: &Target,
+        group: &str,
+        mark: &str,
+        recorded: Option<&str>,
+    ) -> Result<String>;
+    /// A login of the group that does not exist yet. As the management owner.
+    async fn next_login(&self, at: &Target, group: &str) -> Result<String>;
+    /// Ends the sessions of a login of ours and drops it. Fine where it is gone or somebody else's. As the management
     /// owner.
-    async fn choose_login(&self, at: &Target, group: &str, mark: &str) -> Result<String>;
+    async fn drop_login(&self, at: &Target, group: &str, login: &str, mark: &str) -> Result<()>;
     /// Makes the login work with this password. As the management owner.
     async fn set_login(&self, at: &Target, login: &NewLogin) -> Result<()>;
     /// Whether these credentials open the database.
     async fn accepts(&self, at: &Target) -> Result<bool>;
+}
+
+/// Which application roles there should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrepareRoles {
+    /// The comment by which we know our logins.
+    pub mark: String,
+    /// All of them.
+    pub roles: Vec<PrepareRole>,
+}
+
+/// One application role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrepareRole {
+    /// The group.
+    pub group: String,
+    /// What the sessions of its logins are like.
+    pub shape: Shape,
+    /// The logins that it uses, where it has a Secret and so uses any.
+    pub logins: Option<Vec<String>>,
+}
+
+impl PrepareRoles {
+    /// The groups that have logins.
+    #[must_use]
+    pub fn kept(&self) -> Vec<Kept> {
+        let kept = |role: &PrepareRole| {
+            Some(Kept {
+                group: role.group.clone(),
+                logins: role.logins.clone()?,
+            })
+        };
+        self.roles.iter().filter_map(kept).collect()
+    }
 }
 
 /// What one database should hold.
@@ -39,9 +89,20 @@ pub struct PrepareDatabase {
     /// Whether to take from PUBLIC the right to enter, which PostgreSQL gives it.
     pub close_to_public: bool,
     /// Groups that may enter, and what they may do.
-    pub grants: Vec<(String, Access)>,
+    pub grants: Vec<GroupRights>,
     /// Groups that may not enter.
     pub refused: Vec<String>,
+}
+
+/// What a group may do in a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupRights {
+    /// The group.
+    pub group: String,
+    /// What it may do.
+    pub access: Access,
+    /// In which schemas.
+    pub schemas: Vec<String>,
 }
 
 /// What one database holds now.
@@ -49,8 +110,10 @@ pub struct PrepareDatabase {
 pub struct DatabaseReport {
     /// The extensions that were asked for, with their versions.
     pub extensions: Vec<(String, String)>,
-    /// What could not be granted: group and relation.
+    /// What could not be granted, because the object belongs to somebody else: group, and rights with object.
     pub not_granted: Vec<(String, String)>,
+    /// Schemas that do not exist: group and schema.
+    pub missing_schemas: Vec<(String, String)>,
 }
 
 /// A login to be made.
@@ -62,6 +125,8 @@ pub struct NewLogin {
     pub login: String,
     /// The comment by which we know it.
     pub mark: String,
+    /// What its sessions are like.
+    pub shape: Shape,
     /// Its password.
     pub password: SecretString,
 }

@@ -23,7 +23,9 @@ use crate::reconcile::BranchLocks;
 use crate::telemetry::Metrics;
 
 pub use cluster::Cluster;
-pub use databases::{Contents, DatabaseReport, NewLogin, PrepareDatabase};
+pub use databases::{
+    Contents, DatabaseReport, GroupRights, NewLogin, PrepareDatabase, PrepareRole, PrepareRoles,
+};
 pub use errors::{at_cluster, at_neon, at_postgres};
 pub use migrations::Migrations;
 pub use reach::{Reached, Way};

@@ -12,6 +12,8 @@ mod conditions;
 mod credentials;
 mod deletion;
 mod fields;
+mod roles;
+mod rotation;
 mod shop;
 
 use testkit::operator::{Operator, Tenant};

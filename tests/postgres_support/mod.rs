@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use sepulki::postgres::{
     Error, Options, Target, Tls, connect,
     grants::{self, Access, Grant, GrantOutcome},
-    roles::{self, Login},
+    roles::{self, Login, Shape},
 };
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use testkit::postgres::Postgres;
@@ -156,7 +156,7 @@ pub(crate) fn wanted(group: &str, login: &str, password: &str) -> Login {
         group: group.to_owned(),
         login: login.to_owned(),
         mark: MARK.to_owned(),
-        connection_limit: -1,
+        shape: Shape::default(),
         password: SecretString::from(password),
     }
 }
@@ -165,7 +165,7 @@ pub(crate) fn grant(group: &str, access: Access) -> Grant {
     Grant {
         group: group.to_owned(),
         access,
-        schema: "public".to_owned(),
+        schemas: vec!["public".to_owned()],
     }
 }
 
@@ -174,6 +174,7 @@ pub(crate) fn nothing_left() -> GrantOutcome {
     GrantOutcome::Done {
         not_granted: Vec::new(),
         not_revoked: Vec::new(),
+        missing_schemas: Vec::new(),
     }
 }
 

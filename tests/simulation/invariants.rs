@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sepulki::api::{NeonDatabase, SepulkiMigration};
-use sepulki::database::desired::Desired;
+use sepulki::database::desired::{Desired, Role};
 use sepulki::database::inherit::inherit;
 use sepulki::reconcile::Conditions;
 
@@ -148,7 +148,12 @@ fn logins_belong_to_roles(state: &State, object: &NeonDatabase) {
             let login = role.login.clone().expect("a login");
             let groups = &branch.server.roles[&login].member_of;
             assert_eq!(groups.iter().collect::<Vec<_>>(), [&role.name]);
+            let asked = rest.roles.iter().find(|asked| asked.name == role.name);
+            let shape = &branch.server.roles[&login].shape;
+            assert_eq!(Some(shape.clone()), asked.map(Role::shape));
             expected.insert(login);
+            expected.extend(role.previous_login.clone());
+            assert!(role.rotation_time.is_some(), "{}", role.name);
         }
     }
     assert_eq!(
@@ -164,9 +169,14 @@ fn logins_belong_to_roles(state: &State, object: &NeonDatabase) {
         assert!(!database.public, "{} is open to all", wanted.name);
         assert!(!database.locked);
         for role in &rest.roles {
-            let access = role.databases.contains(&wanted.name).then_some(role.access);
-            let granted = database.grants.get(&role.name).copied();
-            assert_eq!(granted, access, "{} on {}", role.name, wanted.name);
+            let schemas = role
+                .schemas
+                .iter()
+                .filter(|s| database.schemas.contains(*s));
+            let rights = (role.access, schemas.cloned().collect());
+            let asked = role.databases.contains(&wanted.name).then_some(rights);
+            let granted = database.grants.get(&role.name).cloned();
+            assert_eq!(granted, asked, "{} on {}", role.name, wanted.name);
         }
     }
 }
@@ -186,7 +196,7 @@ fn published<'a>(
 }
 
 fn secrets_are_those_wanted_and_work(state: &State) {
-    let mut known = 0;
+    let mut known = BTreeSet::new();
     for (key, object) in &state.kubernetes.databases {
         let desired = desired(state, object);
         let rest = desired.rest.as_ref().unwrap();
@@ -197,14 +207,44 @@ fn secrets_are_those_wanted_and_work(state: &State) {
             wanted,
             "of {key:?}"
         );
-        known += found.len();
+        known.extend(found.keys().map(|name| (key.0.clone(), (*name).clone())));
+        let given = rest.roles.iter().filter_map(|role| role.password.as_ref());
+        known.extend(given.map(|at| (key.0.clone(), at.name.0.clone())));
+        assert_eq!(
+            wanted.len(),
+            object.status.as_ref().unwrap().connection_secrets.len()
+        );
+        secrets_are_recorded(state, object);
         for secret in &rest.secrets {
             opens(state, object, found[&secret.name], &secret.database);
         }
     }
-    let is_key = |key: &&Key| key.1 == "neon-api-key";
-    let others = state.kubernetes.secrets.keys().filter(|key| !is_key(key));
-    assert_eq!(others.count(), known, "Secrets that nobody wants");
+    let all: BTreeSet<Key> = state.kubernetes.secrets.keys().cloned().collect();
+    let others = all.difference(&known).filter(|key| key.1 != "neon-api-key");
+    assert_eq!(others.count(), 0, "Secrets that nobody wants: {all:?}");
+}
+
+/// The record says of each Secret which login it holds, and which one still works beside it.
+fn secrets_are_recorded(state: &State, object: &NeonDatabase) {
+    let status = object.status.as_ref().unwrap();
+    for entry in &status.connection_secrets {
+        let namespace = object.metadata.namespace.clone().unwrap_or_default();
+        let key = (namespace, entry.name.clone());
+        let data = state.kubernetes.secrets[&key]
+            .secret
+            .data
+            .clone()
+            .unwrap_or_default();
+        assert_eq!(data["PGUSER"].0, entry.login.as_bytes(), "{}", entry.name);
+        let role = status
+            .roles
+            .iter()
+            .find(|role| role.name == entry.role)
+            .unwrap();
+        assert_eq!(role.login.as_ref(), Some(&entry.login));
+        assert_eq!(role.previous_login, entry.previous_login);
+        assert_eq!(role.rotation_time, entry.rotation_time);
+    }
 }
 
 /// The Secret belongs to its object, and its credentials open this database of the object's branch.

@@ -1,10 +1,11 @@
 //! Stories to be disturbed: how the world is before, what somebody does then, and how it has to end.
 
-use sepulki::api::{DeletionPolicy, RESET, Reason};
+use sepulki::api::{DeletionPolicy, RESET, Reason, RotationSpec};
 use serde_json::json;
 
 use crate::database::stalled;
-use crate::invariants::{check, check_gone};
+use crate::given::{give, with_given_password};
+use crate::invariants::{branch_of, check, check_gone};
 use crate::project::{PREVIEWS, sea_with_a_preview};
 use crate::scene::{FILES, everything, production_and_preview};
 use crate::world::neon::Project;
@@ -37,7 +38,7 @@ const MORE_FILES: [(&str, &str); 3] = [
     ("003_arms.sql", "CREATE TABLE arms (id bigint PRIMARY KEY);"),
 ];
 
-pub const STORIES: [Story; 13] = [
+pub const STORIES: [Story; 15] = [
     Story {
         name: "production and a preview come up",
         before: |_| (),
@@ -177,6 +178,46 @@ pub const STORIES: [Story; 13] = [
             stalled(&sim.get_database("pr-7").unwrap(), Reason::Expired);
             assert_eq!(sim.branch_names(), ["main"]);
             assert!(sim.secret("pr-7").is_none() && sim.secret("production").is_some());
+        },
+    },
+    Story {
+        name: "the login of a role is replaced",
+        before: production_and_preview,
+        change: |sim| {
+            sim.edit_database("production", |object| {
+                object.spec.roles[0].rotation = Some(RotationSpec {
+                    every: "4m".into(),
+                    overlap: Some("2m".into()),
+                });
+            });
+        },
+        noticed: 7,
+        check: |operator| {
+            check(&operator.sim, &FILES);
+            let secret = operator.sim.secret("production").unwrap();
+            assert_ne!(secret["PGUSER"], "web_g1");
+            let object = operator.sim.get_database("production").unwrap();
+            let state = operator.sim.lock();
+            assert!(
+                !branch_of(&state, &object)
+                    .server
+                    .roles
+                    .contains_key("web_g1")
+            );
+        },
+    },
+    Story {
+        name: "a password that is given for a role changes",
+        before: |sim| {
+            give(sim, "Correct-Horse-7-Battery");
+            sim.database("production", "production", with_given_password());
+        },
+        change: |sim| give(sim, "Another-Horse-8-Staple"),
+        noticed: 11,
+        check: |operator| {
+            check(&operator.sim, &[]);
+            let secret = operator.sim.secret("production").unwrap();
+            assert_eq!(secret["PGPASSWORD"], "Another-Horse-8-Staple");
         },
     },
     Story {

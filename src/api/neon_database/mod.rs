@@ -1,17 +1,21 @@
 //! NeonDatabase: one environment's database on hosted Neon.
 
+mod role;
+mod secret;
 mod status;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::names::{Lease, ObjectName, PgName, RoleName, SuspendAfter};
+use super::names::{Lease, PgName, SuspendAfter};
 use super::refs::{DatabaseRef, MigrationRef, ProjectRef, SecretKeyRef};
 
+pub use role::{Access, PasswordSecretRef, RoleSpec, RoleStatus, RotationSpec};
+pub use secret::{ConnectionSecretSpec, ConnectionSecretStatus, SecretTemplate, TemplateMetadata};
 pub use status::{
-    BranchStatus, ConnectionSecretStatus, Credentials, DatabaseStatus, Effective, EndpointStatus,
-    ExtensionStatus, NeonDatabaseStatus, OperationStatus, RoleStatus,
+    BranchStatus, Credentials, DatabaseStatus, Effective, EndpointStatus, ExtensionStatus,
+    MissingSchemas, NeonDatabaseStatus, OperationStatus,
 };
 
 /// What is asked of one environment's database.
@@ -287,47 +291,6 @@ pub struct DatabaseSpec {
 pub struct ExtensionSpec {
     /// Name, as in `CREATE EXTENSION`.
     pub name: PgName,
-}
-
-/// An application role: a group that holds the rights, and logins that belong to it.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RoleSpec {
-    /// Name of the group, which is what `current_user` says; logins are called `<name>_g<n>`.
-    pub name: RoleName,
-    /// What it may do: ReadOnly (read rows), ReadWrite (read, insert, update and delete rows) or Admin (all rights on data,
-    /// truncation included). None may change tables or write the ledger of migrations.
-    pub access: Access,
-    /// Databases it may enter. Default: all that are listed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
-    pub databases: Vec<PgName>,
-}
-
-/// What an application role may do. No access includes changing tables or writing the ledger of migrations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Access {
-    /// Read rows.
-    ReadOnly,
-    /// Read, insert, update and delete rows.
-    ReadWrite,
-    /// All rights on data, truncation included; no change of tables.
-    Admin,
-}
-
-/// A Secret that applications mount.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ConnectionSecretSpec {
-    /// Name of the Secret.
-    pub name: ObjectName,
-    /// The role it logs in as. Default: the only ReadWrite role.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub role: Option<RoleName>,
-    /// The database it connects to. Default: the only database of the role.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub database: Option<PgName>,
 }
 
 /// When connection Secrets come out.

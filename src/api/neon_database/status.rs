@@ -7,6 +7,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::role::RoleStatus;
+use super::secret::ConnectionSecretStatus;
 use super::{DeletionPolicy, ExistingBranch, ParentBranch};
 use crate::api::Handled;
 
@@ -209,6 +211,20 @@ pub struct DatabaseStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub extensions: Vec<ExtensionStatus>,
+    /// Schemas that roles ask for and that were not there. Looked for again once a migration has applied more files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_schemas: Option<MissingSchemas>,
+}
+
+/// Schemas that were not there when rights were last given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MissingSchemas {
+    /// Their names.
+    #[schemars(length(max = 32), inner(length(max = 63)))]
+    pub names: Vec<String>,
+    /// How many files migrations of this object had applied by then.
+    pub applied_files: i64,
 }
 
 /// An installed extension.
@@ -221,41 +237,6 @@ pub struct ExtensionStatus {
     /// Installed version.
     #[schemars(length(max = 64))]
     pub version: String,
-}
-
-/// An application role as it was last brought about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RoleStatus {
-    /// Name of the group.
-    #[schemars(length(max = 63))]
-    pub name: String,
-    /// The login that applications use, once there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63))]
-    pub login: Option<String>,
-    /// Relations on which the rights asked for could not be granted, because another role owns them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 20), inner(length(max = 512)))]
-    pub not_granted: Vec<String>,
-}
-
-/// A Secret that is out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ConnectionSecretStatus {
-    /// Name of the Secret.
-    #[schemars(length(max = 253))]
-    pub name: String,
-    /// The role it logs in as.
-    #[schemars(length(max = 63))]
-    pub role: String,
-    /// The database it connects to.
-    #[schemars(length(max = 63))]
-    pub database: String,
-    /// The login it holds.
-    #[schemars(length(max = 63))]
-    pub login: String,
 }
 
 /// An operation on Neon that is waited for.

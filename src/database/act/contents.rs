@@ -1,15 +1,26 @@
-//! Effects inside of a branch: logins that were copied, extensions, groups and grants. Runs under the branch lock.
+//! Effects inside of a branch: logins that were copied, extensions, groups and grants. Takes the branch lock.
+
+use std::collections::BTreeSet;
 
 use secrecy::SecretString;
 
 use super::{Context, Pass};
-use crate::api::{Credentials, DatabaseStatus, ExtensionStatus, NeonDatabaseStatus, RoleStatus};
+use crate::api::{
+    Credentials, DatabaseStatus, ExtensionStatus, MissingSchemas, NeonDatabaseStatus, RoleStatus,
+};
+use crate::database::desired::{Database, Rest, Role};
 use crate::postgres::{Target, Tls};
 use crate::reconcile::Error;
-use crate::world::{DatabaseReport, PrepareDatabase, at_neon, at_postgres};
+use crate::world::{
+    DatabaseReport, GroupRights, PrepareDatabase, PrepareRole, PrepareRoles, at_neon, at_postgres,
+};
+
+/// Rights that the status lists of one role as not given.
+const MOST_TOLD: usize = 20;
 
 /// Closes every login that came with the copy.
 pub(super) async fn retire_logins(context: &Context<'_>, pass: &mut Pass) -> Result<(), Error> {
+    let _lock = context.lock_branch()?;
     let manager = context.manager().await?;
     let mark = context.login_mark()?;
     context
@@ -27,16 +38,19 @@ pub(super) async fn retire_logins(context: &Context<'_>, pass: &mut Pass) -> Res
 
 /// Brings about extensions, groups and grants of every database.
 pub(super) async fn prepare(context: &Context<'_>, pass: &mut Pass) -> Result<(), Error> {
+    let _lock = context.lock_branch()?;
     let rest = context.rest()?;
     let contents = &context.kind.world.contents;
-    let groups: Vec<String> = rest.roles.iter().map(|role| role.name.clone()).collect();
-    if !groups.is_empty() {
-        let manager = context.manager().await?;
-        contents
-            .prepare_groups(&manager, &groups)
-            .await
-            .map_err(at_postgres)?;
-    }
+    // before anything is looked for: what a migration makes meanwhile may be missed now, and is looked for again
+    let applied_files = context.kind.applied_files(context.desired);
+    let manager = context.manager().await?;
+    contents
+        .prepare_roles(
+            &manager,
+            &wanted_roles(rest, &pass.status, context.login_mark()?),
+        )
+        .await
+        .map_err(at_postgres)?;
     let recorded = context.recorded()?;
     let mut databases = Vec::new();
     let mut not_granted = Vec::new();
@@ -46,25 +60,9 @@ pub(super) async fn prepare(context: &Context<'_>, pass: &mut Pass) -> Result<()
             .databases
             .iter()
             .any(|d| d.name == database.name && d.created);
-        let enters =
-            |role: &&crate::database::desired::Role| role.databases.contains(&database.name);
-        let wanted = PrepareDatabase {
-            extensions: database.extensions.clone(),
-            // what existed before us may be used by others; what is ours is used by those who are listed
-            close_to_public: created || !recorded.taken_over,
-            grants: rest
-                .roles
-                .iter()
-                .filter(enters)
-                .map(|role| (role.name.clone(), role.access))
-                .collect(),
-            refused: rest
-                .roles
-                .iter()
-                .filter(|role| !enters(role))
-                .map(|role| role.name.clone())
-                .collect(),
-        };
+        // what existed before us may be used by others; what is ours is used by those who are listed
+        let close_to_public = created || !recorded.taken_over;
+        let wanted = wanted_database(rest, database, close_to_public);
         let session = context.session(&database.name).await?;
         let report = contents
             .prepare_database(&session, &wanted)
@@ -74,61 +72,125 @@ pub(super) async fn prepare(context: &Context<'_>, pass: &mut Pass) -> Result<()
                 message: format!("spec.databases[{}]: {}", database.name, error.message),
                 ..error
             })?;
-        not_granted.extend(
-            report
-                .not_granted
-                .iter()
-                .map(|(group, relation)| (group.clone(), format!("{}.{relation}", database.name))),
-        );
-        databases.push(database_status(
-            &database.name,
-            &session.user,
+        not_granted.extend(what_is_lacking(&database.name, &report));
+        databases.push(DatabaseStatus {
+            name: database.name.clone(),
+            owner: session.user,
             created,
-            report,
-        ));
+            missing_schemas: missing_schemas(&report, applied_files),
+            extensions: report.extensions.into_iter().map(extension).collect(),
+        });
     }
-    record(&mut pass.status, databases, &groups, &not_granted);
+    record(&mut pass.status, databases, rest, &not_granted);
     pass.status.content_digest = Some(rest.content_digest(&recorded.id, &recorded.incarnation));
     Ok(())
 }
 
-fn database_status(
-    name: &str,
-    owner: &str,
-    created: bool,
-    report: DatabaseReport,
-) -> DatabaseStatus {
-    let extension = |(name, version)| ExtensionStatus { name, version };
-    DatabaseStatus {
-        name: name.to_owned(),
-        owner: owner.to_owned(),
-        created,
-        extensions: report.extensions.into_iter().map(extension).collect(),
+/// Closes logins of ours that nobody uses.
+pub(super) async fn close_leftovers(
+    context: &Context<'_>,
+    pass: &Pass,
+    manager: &Target,
+) -> Result<(), Error> {
+    let wanted = wanted_roles(context.rest()?, &pass.status, context.login_mark()?);
+    let contents = &context.kind.world.contents;
+    contents
+        .close_leftovers(manager, &wanted)
+        .await
+        .map_err(at_postgres)
+}
+
+fn wanted_roles(rest: &Rest, recorded: &NeonDatabaseStatus, mark: String) -> PrepareRoles {
+    let published = rest.roles_with_secret();
+    let logins = |name: &str| {
+        let known = recorded.roles.iter().filter(|known| known.name == name);
+        known
+            .flat_map(|known| known.login.iter().chain(&known.previous_login))
+            .cloned()
+            .collect()
+    };
+    let role = |role: &Role| PrepareRole {
+        group: role.name.clone(),
+        shape: role.shape(),
+        logins: published
+            .contains(role.name.as_str())
+            .then(|| logins(&role.name)),
+    };
+    PrepareRoles {
+        mark,
+        roles: rest.roles.iter().map(role).collect(),
     }
+}
+
+fn wanted_database(rest: &Rest, database: &Database, close_to_public: bool) -> PrepareDatabase {
+    let (enter, refused): (Vec<&Role>, Vec<&Role>) = rest
+        .roles
+        .iter()
+        .partition(|role| role.databases.contains(&database.name));
+    let rights = |role: &&Role| GroupRights {
+        group: role.name.clone(),
+        access: role.access,
+        schemas: role.schemas.clone(),
+    };
+    PrepareDatabase {
+        extensions: database.extensions.clone(),
+        close_to_public,
+        grants: enter.iter().map(rights).collect(),
+        refused: refused.iter().map(|role| role.name.clone()).collect(),
+    }
+}
+
+/// For people: role, and what it lacks in this database.
+fn what_is_lacking(database: &str, report: &DatabaseReport) -> Vec<(String, String)> {
+    let foreign = report.not_granted.iter().map(|(group, what)| {
+        let what = format!("{what} in the database {database}, which another role owns");
+        (group.clone(), what)
+    });
+    let missing = report.missing_schemas.iter().map(|(group, schema)| {
+        let what = format!("the schema {schema} of the database {database}, which does not exist");
+        (group.clone(), what)
+    });
+    foreign.chain(missing).collect()
+}
+
+fn missing_schemas(report: &DatabaseReport, applied_files: i64) -> Option<MissingSchemas> {
+    let names: BTreeSet<&String> = report.missing_schemas.iter().map(|(_, s)| s).collect();
+    (!names.is_empty()).then(|| MissingSchemas {
+        names: names.into_iter().take(32).cloned().collect(),
+        applied_files,
+    })
+}
+
+fn extension((name, version): (String, String)) -> ExtensionStatus {
+    ExtensionStatus { name, version }
 }
 
 fn record(
     status: &mut NeonDatabaseStatus,
     databases: Vec<DatabaseStatus>,
-    groups: &[String],
+    rest: &Rest,
     not_granted: &[(String, String)],
 ) {
     status.databases = databases;
-    let role = |name: &String| RoleStatus {
-        name: name.clone(),
-        login: status
-            .roles
-            .iter()
-            .find(|role| role.name == *name)
-            .and_then(|role| role.login.clone()),
-        not_granted: not_granted
-            .iter()
-            .filter(|(group, _)| group == name)
-            .map(|(_, what)| what.clone())
-            .take(20)
-            .collect(),
+    let before = std::mem::take(&mut status.roles);
+    let role = |role: &Role| {
+        let known = before.iter().find(|known| known.name == role.name);
+        let lacks = not_granted.iter().filter(|(group, _)| *group == role.name);
+        RoleStatus {
+            name: role.name.clone(),
+            not_granted: lacks
+                .map(|(_, what)| shortened(what))
+                .take(MOST_TOLD)
+                .collect(),
+            ..known.cloned().unwrap_or_default()
+        }
     };
-    status.roles = groups.iter().map(role).collect();
+    status.roles = rest.roles.iter().map(role).collect();
+}
+
+/// As much of a text as the status takes.
+fn shortened(text: &str) -> String {
+    text.chars().take(512).collect()
 }
 
 impl Context<'_> {

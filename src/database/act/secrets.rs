@@ -5,11 +5,13 @@ use k8s_openapi::api::core::v1::Secret;
 use rand::distr::{Alphanumeric, SampleString};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Context, Pass};
+use super::{Context, Pass, contents, logins};
 use crate::api::{ConnectionSecretStatus, NeonDatabaseStatus, Reason};
 use crate::database::credentials::{
     Form, Found, login_in, password_in, pooled_host, without_owner,
 };
+use crate::database::desired::Role;
+use crate::database::given::Given;
 use crate::postgres::Target;
 use crate::reconcile::{Class, Error};
 use crate::world::{NewLogin, at_cluster, at_postgres};
@@ -29,32 +31,33 @@ pub(super) async fn publish(
     pass: &mut Pass,
     role: &str,
 ) -> Result<(), Error> {
+    let _lock = context.lock_branch()?;
     let manager = context.manager().await?;
     let mark = context.login_mark()?;
-    let contents = &context.kind.world.contents;
-    let login = contents
-        .choose_login(&manager, role, &mark)
+    let recorded = pass.status.roles.iter().find(|known| known.name == role);
+    let recorded = recorded.and_then(|known| known.login.as_deref());
+    let login = context
+        .kind
+        .world
+        .contents
+        .choose_login(&manager, role, &mark, recorded)
         .await
         .map_err(at_postgres)?;
-    let roles = &mut pass.status.roles;
-    if let Some(recorded) = roles.iter_mut().find(|recorded| recorded.name == role) {
-        recorded.login = Some(login.clone());
-    }
+    logins::use_login(&mut pass.status, role, &login);
     let forms = forms(context, &pass.status, role)?;
     for _ in 0..ROUNDS {
-        let password = match usable_password(context, &forms).await? {
-            Some(password) => password,
-            None => new_password(context, &manager, role, &login, &mark).await?,
-        };
+        let (password, works_already) = password_for(context, &forms, role).await?;
+        if !works_already {
+            set_password(context, &manager, role, &login, &mark, &password).await?;
+        }
         for form in &forms {
             prove(context, form, &password).await?;
             write(context, form, &password).await?;
         }
         if works(context, &forms, &password).await? {
-            for form in &forms {
-                record(context, pass, form, role);
-            }
-            return Ok(());
+            // one that was made by an operator that did not know that it had lost its lease
+            contents::close_leftovers(context, pass, &manager).await?;
+            return record_all(context, pass, role);
         }
     }
     Err(Error::conflict(format!(
@@ -62,28 +65,56 @@ pub(super) async fn publish(
     )))
 }
 
-/// Gives the login a password that nobody knows yet.
-async fn new_password(
+/// The password that the role is to have, and whether its login has it: the one that is given for it, the published one
+/// where that works, or one that nobody knows yet.
+async fn password_for(
+    context: &Context<'_>,
+    forms: &[Form],
+    role: &str,
+) -> Result<(SecretString, bool), Error> {
+    let (kind, namespace) = (context.kind, &context.desired.mark.namespace);
+    let asked = asked_role(context, role)?;
+    match kind.given_password(namespace, asked, false).await? {
+        Given::Password(password) => {
+            let works = works(context, forms, &password).await?;
+            return Ok((password, works));
+        }
+        Given::Problem(_) => {
+            return Err(Error::conflict(format!(
+                "the password that is given for {role} cannot be used any more"
+            )));
+        }
+        Given::Nothing => {}
+    }
+    if let Some(password) = usable_password(context, forms).await? {
+        return Ok((password, true));
+    }
+    let random = Alphanumeric.sample_string(&mut rand::rng(), PASSWORD_LENGTH);
+    Ok((SecretString::from(random), false))
+}
+
+async fn set_password(
     context: &Context<'_>,
     manager: &Target,
     role: &str,
     login: &str,
     mark: &str,
-) -> Result<SecretString, Error> {
-    let password =
-        SecretString::from(Alphanumeric.sample_string(&mut rand::rng(), PASSWORD_LENGTH));
+    password: &SecretString,
+) -> Result<(), Error> {
     let new = NewLogin {
         group: role.to_owned(),
         login: login.to_owned(),
         mark: mark.to_owned(),
+        shape: asked_role(context, role)?.shape(),
         password: password.clone(),
     };
     let contents = &context.kind.world.contents;
-    contents
-        .set_login(manager, &new)
-        .await
-        .map_err(at_postgres)?;
-    Ok(password)
+    contents.set_login(manager, &new).await.map_err(at_postgres)
+}
+
+fn asked_role<'a>(context: &'a Context<'_>, role: &str) -> Result<&'a Role, Error> {
+    let found = context.desired.role(role);
+    found.ok_or_else(|| Error::bug(format!("the role {role} is not asked for")))
 }
 
 async fn write(context: &Context<'_>, form: &Form, password: &SecretString) -> Result<(), Error> {
@@ -108,19 +139,23 @@ async fn works(
     contents.accepts(&target).await.map_err(at_postgres)
 }
 
-fn record(context: &Context<'_>, pass: &mut Pass, form: &Form, role: &str) {
-    context
-        .kind
-        .checked
-        .remember(context.desired, form, context.now);
-    let secrets = &mut pass.status.connection_secrets;
-    secrets.retain(|secret| secret.name != form.name);
-    secrets.push(ConnectionSecretStatus {
-        name: form.name.clone(),
-        role: role.to_owned(),
-        database: form.database.clone(),
-        login: form.login.clone(),
-    });
+/// Records which Secrets of the role are out.
+pub(super) fn record_all(context: &Context<'_>, pass: &mut Pass, role: &str) -> Result<(), Error> {
+    for form in forms(context, &pass.status, role)? {
+        let kind = context.kind;
+        kind.checked.remember(context.desired, &form, context.now);
+        let secrets = &mut pass.status.connection_secrets;
+        secrets.retain(|secret| secret.name != form.name);
+        secrets.push(ConnectionSecretStatus {
+            name: form.name,
+            role: role.to_owned(),
+            database: form.database,
+            login: form.login,
+            ..ConnectionSecretStatus::default()
+        });
+    }
+    logins::record_publication(&mut pass.status, role, context.now);
+    Ok(())
 }
 
 fn forms(
@@ -162,7 +197,10 @@ async fn usable_password(
             continue;
         };
         let found = Found::of(&secret, &form.object, &form.uid);
-        if !found.ours || login_in(&secret).as_ref() != Some(&form.login) {
+        if !found.ours
+            || found.has_given_password()
+            || login_in(&secret).as_ref() != Some(&form.login)
+        {
             continue;
         }
         let Some(password) = password_in(&secret) else {

@@ -68,6 +68,7 @@ fn secret(ours: bool, owned: bool) -> Fact<Found> {
         owned,
         form: None,
         intact: true,
+        ..Found::default()
     })
 }
 

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::database::fixtures::object;
+use crate::postgres::roles::Shape;
 
 fn desired(environment: Environment, spec: Value) -> Desired {
     Desired::of(&object(environment, spec), "default")
@@ -24,6 +25,7 @@ fn secret(name: &str, role: &str, database: &str) -> WantedSecret {
         name: name.into(),
         role: role.into(),
         database: database.into(),
+        template: Template::default(),
     }
 }
 
@@ -297,6 +299,10 @@ fn secrets_that_cannot_be_known() {
                    "connectionSecrets": [{"name": "r", "database": "jobs"}, {"name": "s", "database": "app"}]}),
             "spec.connectionSecrets[1].database: the role web may not enter app",
         ),
+        (
+            json!({"connectionSecrets": [{"name": "s", "template": {"data": {"PGUSER": "me"}}}]}),
+            "spec.connectionSecrets[0].template.data.PGUSER: every connection Secret has this key already; choose another one",
+        ),
     ];
     for (spec, message) in rows {
         assert_eq!(
@@ -332,6 +338,122 @@ fn names_that_roles_cannot_have() {
         refused(Environment::Staging, owner),
         "spec.roles[0].name: boss owns the database app; an application role cannot be an owner"
     );
+}
+
+#[test]
+fn what_roles_cannot_ask_for() {
+    let role = |more: Value| {
+        let mut role = json!({"name": "web", "access": "ReadOnly"});
+        role.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        json!({"roles": [role]})
+    };
+    let rows = [
+        (
+            json!({"schemas": ["app", "pg_toast"]}),
+            "spec.roles[0].schemas: pg_toast belongs to PostgreSQL",
+        ),
+        (
+            json!({"schemas": ["information_schema"]}),
+            "spec.roles[0].schemas: information_schema belongs to PostgreSQL",
+        ),
+        (
+            json!({"settings": {"Role": "boss"}}),
+            "spec.roles[0].settings.Role: sessions become the role by it, so it cannot be set",
+        ),
+        (
+            json!({"settings": {"": "x"}}),
+            "spec.roles[0].settings: a name is of 1 to 63 bytes, unlike \"\"",
+        ),
+    ];
+    for (more, message) in rows {
+        assert_eq!(refused(Environment::Staging, role(more)), message);
+    }
+}
+
+#[test]
+fn how_often_logins_are_replaced() {
+    use Environment::{Preview, Production};
+
+    let role = |more: Value| {
+        let mut role = json!({"name": "web", "access": "ReadOnly"});
+        role.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        json!({"roles": [role]})
+    };
+    let (hours, never) = (SignedDuration::from_hours, None);
+    let given =
+        |every: &str, overlap: &str| json!({"rotation": {"every": every, "overlap": overlap}});
+    for (environment, spec, every, overlap) in [
+        (Production, json!({}), Some(hours(90 * 24)), hours(24)),
+        (Preview, json!({}), never, hours(24)),
+        (
+            Production,
+            json!({"rotation": {"every": "never"}}),
+            never,
+            hours(24),
+        ),
+        (
+            Preview,
+            json!({"rotation": {"every": "30d"}}),
+            Some(hours(720)),
+            hours(24),
+        ),
+        (
+            Preview,
+            json!({"rotation": {"every": "10h"}}),
+            Some(hours(10)),
+            hours(5),
+        ),
+        (Preview, given("10h", "9h"), Some(hours(10)), hours(9)),
+        (Preview, given("never", "9h"), never, hours(9)),
+    ] {
+        let rest = desired(environment, role(spec.clone())).rest.unwrap();
+        let rotation = rest.roles[0].rotation;
+        assert_eq!(
+            (rotation.every, rotation.overlap),
+            (every, overlap),
+            "{spec}"
+        );
+    }
+    for (every, overlap) in [("10h", "10h"), ("1h", "1d")] {
+        assert_eq!(
+            refused(Preview, role(given(every, overlap))),
+            "spec.roles[0].rotation.overlap: must be less than every, so that no more than two logins work at a time"
+        );
+    }
+    let from = json!({"passwordSecretRef": {"name": "s", "key": "k"}});
+    let production = desired(Production, role(from.clone())).rest.unwrap();
+    assert_eq!(
+        production.roles[0].rotation.every, None,
+        "of the user's own"
+    );
+    let mut both = from;
+    both["rotation"] = json!({"every": "30d"});
+    assert_eq!(
+        refused(Production, role(both)),
+        "spec.roles[0].rotation: the password comes from passwordSecretRef and is replaced there"
+    );
+    let too_long = given("never", "999999999d");
+    assert!(desired(Preview, role(too_long)).rest.is_ok());
+}
+
+#[test]
+fn a_role_works_in_public_unless_it_lists_schemas() {
+    let role = |spec: Value| asked(json!({"roles": [spec]})).roles.remove(0);
+    let plain = role(json!({"name": "web", "access": "ReadOnly"}));
+    assert_eq!(plain.schemas, ["public"]);
+    assert_eq!(plain.shape(), Shape::default());
+    let full = role(json!({
+        "name": "web", "access": "ReadOnly", "schemas": ["app", "reports"], "connectionLimit": 7,
+        "settings": {"statement_timeout": "30s"},
+    }));
+    assert_eq!(full.schemas, ["app", "reports"]);
+    let shape = full.shape();
+    assert_eq!(shape.connection_limit, Some(7));
+    assert_eq!(shape.settings["statement_timeout"], "30s");
 }
 
 #[test]
@@ -391,6 +513,27 @@ fn what_is_inside_is_known_by_its_digest() {
         ),
         digest(
             json!({"roles": [{"name": "web", "access": "Admin"}]}),
+            "br-1",
+            "a",
+        ),
+        digest(
+            json!({"roles": [{"name": "web", "access": "ReadWrite", "schemas": ["app"]}]}),
+            "br-1",
+            "a",
+        ),
+        digest(
+            json!({"roles": [{"name": "web", "access": "ReadWrite", "connectionLimit": 9}]}),
+            "br-1",
+            "a",
+        ),
+        digest(
+            json!({"roles": [{"name": "web", "access": "ReadWrite", "settings": {"work_mem": "8MB"}}]}),
+            "br-1",
+            "a",
+        ),
+        // a role that loses its only Secret loses its login
+        digest(
+            json!({"roles": [{"name": "web", "access": "ReadWrite"}, {"name": "api", "access": "ReadWrite"}]}),
             "br-1",
             "a",
         ),

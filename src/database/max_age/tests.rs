@@ -88,6 +88,7 @@ fn first_the_branch_goes_then_its_secrets_then_it_says_how_to_have_it_again() {
         owned: true,
         form: None,
         intact: true,
+        ..Found::default()
     };
     observed.secrets = [("it".to_owned(), Fact::Known(found))].into();
     let withdraw = Some(Decision::Act(Action::WithdrawSecrets(vec!["it".into()])));

@@ -6,8 +6,9 @@ use secrecy::{ExposeSecret, SecretString};
 use super::Observed;
 use crate::api::Credentials;
 use crate::database::Databases;
-use crate::database::credentials::Found;
+use crate::database::credentials::{Found, password_in};
 use crate::database::desired::Desired;
+use crate::database::given::Given;
 use crate::neon::{BranchId, BranchState, ErrorKind, NeonApi, ProjectId, ProjectSnapshot};
 use crate::reconcile::{Error, Fact};
 use crate::world::{at_cluster, at_neon};
@@ -131,15 +132,25 @@ pub(super) async fn secrets(
             .secret(&desired.mark.namespace, &name)
             .await
             .map_err(at_cluster)?;
+        let published = secret.as_ref().and_then(password_in);
         let found = secret.map(|secret| Found::of(&secret, &desired.mark.name, &desired.uid));
-        let current = match (&found, &form) {
-            (Some(found), Some(form)) if found.is_current(form) => {
-                kind.checked.remember(desired, form, now);
-                observed.current_secrets.insert(name.clone())
-            }
-            (Some(_) | None, _) => false,
-        };
-        let is_next = !current && !all && !observed.is_held_back(&name);
+        let mut current =
+            matches!((&found, &form), (Some(found), Some(form)) if found.is_current(form));
+        let mut usable = true;
+        if let Some(form) = &form
+            && !desired.deleting
+        {
+            current &= is_as_given(kind, desired, observed, &form.role, published, current).await?;
+            usable = !observed.password_problems.contains_key(&form.role);
+        }
+        if let Some(form) = &form
+            && current
+        {
+            kind.checked.remember(desired, form, now);
+            observed.current_secrets.insert(name.clone());
+        }
+        // what waits for a password keeps no other back
+        let is_next = !current && !all && usable && !observed.is_held_back(&name);
         observed.secrets.insert(name, found.into());
         if is_next {
             // reads are few: the others are looked at when this one is as it should be
@@ -147,4 +158,31 @@ pub(super) async fn secrets(
         }
     }
     Ok(())
+}
+
+/// Whether a published password is the one that a user gives for the role, where one does. It is read anew where nothing
+/// else speaks against the Secret, which is every ten minutes or when somebody asks.
+async fn is_as_given(
+    kind: &Databases,
+    desired: &Desired,
+    observed: &mut Observed,
+    role: &str,
+    published: Option<SecretString>,
+    anew: bool,
+) -> Result<bool, Error> {
+    let Some(role) = desired.role(role) else {
+        return Ok(true);
+    };
+    let namespace = &desired.mark.namespace;
+    Ok(match kind.given_password(namespace, role, anew).await? {
+        Given::Nothing => true,
+        Given::Password(given) => {
+            published.is_some_and(|published| published.expose_secret() == given.expose_secret())
+        }
+        Given::Problem(problem) => {
+            let problems = &mut observed.password_problems;
+            problems.insert(role.name.clone(), problem);
+            false
+        }
+    })
 }

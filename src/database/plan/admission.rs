@@ -7,7 +7,7 @@ use crate::api::{ParentBranch, Reason};
 use crate::database::desired::Desired;
 use crate::database::observe::Observed;
 use crate::database::rules::{Refusal, WayIn};
-use crate::reconcile::Decision;
+use crate::reconcile::{Block, Decision};
 
 /// Row 7: nothing is resolved for an object that no rule would admit.
 pub(super) fn welcome(desired: &Desired, observed: &Observed) -> Stage {
@@ -19,42 +19,42 @@ pub(super) fn welcome(desired: &Desired, observed: &Observed) -> Stage {
     admitted.err().map(refused)
 }
 
-/// Row 10: lets a branch be made or taken over where a rule admits it and has room. Who is not admitted is told no more
-/// than that: not who has the branch, nor what is the matter with the parent.
+/// Row 10: lets a branch be made or taken over where a rule admits it and has room.
 pub(super) fn gate(desired: &Desired, observed: &Observed, next: Next) -> Next {
     let Some(terms) = &observed.terms else {
         return next;
     };
     let effective = observed.recorded.effective.as_ref();
     let takes_over = effective.is_some_and(|effective| effective.existing.is_some());
-    if observed.marked.is_some() && !takes_over {
-        return next;
+    // before it is told who has the branch
+    if takes_over && let Err(why) = terms.admit(desired.environment, WayIn::TakeOver) {
+        return refused(why);
     }
-    let way = match &terms.parent_branch {
-        Some(_) | None if takes_over => WayIn::TakeOver,
-        Some(parent) => WayIn::Fork(parent),
-        None => WayIn::Unknown,
-    };
-    let rule = match terms.admit(desired.environment, way) {
-        Ok(rule) => rule,
-        Err(why) => return refused(why),
-    };
-    let makes = match &next {
-        Decision::Act(Action::AnnounceBranch | Action::CreateBranch(_)) => true,
-        Decision::Act(Action::ClaimBranch(_)) => takes_over,
+    let way = match &next {
+        // nor is it told what stands in the way of a fork that no rule admits
+        Decision::Act(Action::AnnounceBranch | Action::CreateBranch(_))
+        | Decision::Blocked(Block {
+            reason: Reason::ParentExpires,
+            ..
+        }) => match &terms.parent_branch {
+            Some(parent) => WayIn::Fork(parent),
+            None => return wait(Reason::ParentNotReady, "the parent is not listed yet", SOON),
+        },
+        Decision::Act(Action::ClaimBranch(_)) if takes_over => WayIn::TakeOver,
         Decision::Act(_)
         | Decision::Wait(_)
         | Decision::Settled(_)
         | Decision::Suspended(_)
         | Decision::Blocked(_)
-        | Decision::Gone => false,
+        | Decision::Gone => return next,
     };
-    match (makes, way, terms.no_room(rule)) {
-        (true, WayIn::Unknown, _) => {
-            wait(Reason::ParentNotReady, "the parent is not listed yet", SOON)
-        }
-        (true, WayIn::Fork(_) | WayIn::TakeOver, Some(full)) => wait(Reason::NoRoom, full, LATER),
-        (true, WayIn::Fork(_) | WayIn::TakeOver, None) | (false, _, _) => next,
+    match terms.admit(desired.environment, way) {
+        Err(why) => refused(why),
+        Ok(_) if matches!(next, Decision::Blocked(_)) => next,
+        Ok(rule) => match terms.no_room(rule) {
+            Some(full) => wait(Reason::NoRoom, full, LATER),
+            None => next,
+        },
     }
 }
 

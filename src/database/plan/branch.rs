@@ -144,7 +144,7 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
         .or_else(|| reset::decide(desired, observed, branch, now))
         .or_else(|| protection(rest, branch))
         .or_else(|| {
-            let next = inside::inside(desired, rest, observed, recorded)?;
+            let next = inside::inside(desired, rest, observed, recorded, now)?;
             let busy = matches!(next, Decision::Act(_)) && !observed.branch_free;
             let message = "a migration is at work on this branch";
             Some(if busy {

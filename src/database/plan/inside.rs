@@ -1,12 +1,21 @@
 //! Compute, contents and credentials: rows 19 to 26. Pure.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+
 use super::{Action, LATER, SOON, Stage, block, wait};
 use crate::api::{BranchStatus, Credentials, Reason};
-use crate::database::desired::{Desired, Rest, SuspendAfter};
+use crate::database::desired::{Desired, Rest, SuspendAfter, WantedSecret};
 use crate::database::inherit::Heritage;
 use crate::database::observe::Observed;
+use crate::database::password::Problem;
+use crate::database::rotation::{self, Step};
 use crate::neon::{Endpoint, EndpointState};
 use crate::reconcile::{Decision, Fact};
+
+/// How soon to look again for a password: its Secret is read once a minute and no more.
+const PASSWORDS: Duration = Duration::from_mins(1);
 
 /// Rows 19 to 26.
 pub(super) fn inside(
@@ -14,11 +23,15 @@ pub(super) fn inside(
     rest: &Rest,
     observed: &Observed,
     recorded: &BranchStatus,
+    now: Timestamp,
 ) -> Stage {
     compute(rest, observed)
         .or_else(|| heritage(desired))
         .or_else(|| contents(rest, observed, recorded))
+        .or_else(|| late_schemas(observed))
+        .or_else(|| old_logins(rest, observed, now))
         .or_else(|| secrets(rest, observed))
+        .or_else(|| new_logins(rest, observed, now))
 }
 
 /// Row 19.
@@ -142,6 +155,61 @@ fn contents(rest: &Rest, observed: &Observed, recorded: &BranchStatus) -> Stage 
     }
 }
 
+/// Row 23, later on: a schema that was missing may have come with what migrations have applied since.
+fn late_schemas(observed: &Observed) -> Stage {
+    let mut missing = observed
+        .recorded
+        .databases
+        .iter()
+        .filter_map(|database| database.missing_schemas.as_ref());
+    missing
+        .any(|missing| missing.applied_files != observed.applied_files)
+        .then_some(Decision::Act(Action::PrepareContents))
+}
+
+/// Before row 24: whatever becomes of Secrets, a login has no more time than it was given.
+fn old_logins(rest: &Rest, observed: &Observed, now: Timestamp) -> Stage {
+    rotation::steps(rest, &observed.recorded, now).find_map(|(role, step)| match step {
+        Step::DropPrevious(login) => Some(Decision::Act(Action::DropLogin {
+            role: role.name.clone(),
+            login,
+        })),
+        Step::Replace | Step::Rest(_) => None,
+    })
+}
+
+/// After row 26: everything that is published works and is recorded, so another login may be begun.
+fn new_logins(rest: &Rest, observed: &Observed, now: Timestamp) -> Stage {
+    rotation::steps(rest, &observed.recorded, now).find_map(|(role, step)| match step {
+        Step::Replace => Some(Decision::Act(Action::ReplaceLogin(role.name.clone()))),
+        Step::DropPrevious(_) | Step::Rest(_) => None,
+    })
+}
+
+/// A role whose Secrets are all as they should be while the record knows less, as after a crash between the two.
+fn unrecorded(rest: &Rest, observed: &Observed) -> Option<String> {
+    let recorded = &observed.recorded;
+    let current = rest
+        .secrets
+        .iter()
+        .filter(|secret| observed.current_secrets.contains(&secret.name));
+    let behind = |secret: &&WantedSecret| {
+        let role = recorded.roles.iter().find(|role| role.name == secret.role);
+        let entry = recorded
+            .connection_secrets
+            .iter()
+            .find(|entry| entry.name == secret.name);
+        role.is_some_and(|role| {
+            role.rotation_time.is_none()
+                || entry.is_none_or(|entry| Some(&entry.login) != role.login.as_ref())
+        })
+    };
+    current
+        .filter(behind)
+        .map(|secret| secret.role.clone())
+        .next()
+}
+
 /// Rows 24 to 26.
 fn secrets(rest: &Rest, observed: &Observed) -> Stage {
     for wanted in &rest.secrets {
@@ -160,11 +228,21 @@ fn secrets(rest: &Rest, observed: &Observed) -> Stage {
         .secrets
         .iter()
         .filter(|wanted| !observed.is_held_back(&wanted.name))
+        .filter(|wanted| !observed.password_problems.contains_key(&wanted.role))
         .find(|wanted| !observed.current_secrets.contains(&wanted.name));
     if let Some(stale) = stale {
         return Some(Decision::Act(Action::PublishCredentials(
             stale.role.clone(),
         )));
+    }
+    if let Some(problem) = observed.password_problems.values().next() {
+        return Some(match problem {
+            Problem::Missing(message) => wait(Reason::PasswordNotFound, message, PASSWORDS),
+            Problem::Weak(message) => block(Reason::PasswordRejected, message),
+        });
+    }
+    if let Some(role) = unrecorded(rest, observed) {
+        return Some(Decision::Act(Action::RecordLogin(role)));
     }
     let wanted = |name: &str| rest.secrets.iter().any(|secret| secret.name == name);
     let out = observed.recorded.connection_secrets.iter();

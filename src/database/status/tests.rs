@@ -445,7 +445,8 @@ fn what_neon_says_of_branch_and_endpoint_is_shown() {
 fn what_could_not_be_granted_is_told_and_hinders_nothing() {
     let desired = desired(Environment::Staging);
     let mut observed = settled(&desired);
-    observed.recorded.roles[0].not_granted = vec!["app.public.theirs".into()];
+    observed.recorded.roles[0].not_granted =
+        vec!["SELECT on TABLE public.theirs in the database app, which another role owns".into()];
     let status = project(
         &observed.recorded,
         &desired,
@@ -456,6 +457,6 @@ fn what_could_not_be_granted_is_told_and_hinders_nothing() {
     assert!(is(&status, "Ready") && is(&status, "DatabasesReady"));
     assert_eq!(
         find(&status, "DatabasesReady").message,
-        "not granted, because another role owns it: web on app.public.theirs"
+        "not granted: web: SELECT on TABLE public.theirs in the database app, which another role owns"
     );
 }

@@ -23,7 +23,9 @@ use crate::neon::{self, NeonAccounts, NeonApi};
 use crate::postgres::{self, Target};
 use crate::reconcile::{BranchLocks, PassReport, drive};
 use crate::telemetry::Metrics;
-use crate::world::{Cluster, Contents, DatabaseReport, NewLogin, PrepareDatabase, Settings, World};
+use crate::world::{
+    Cluster, Contents, DatabaseReport, NewLogin, PrepareDatabase, PrepareRoles, Settings, World,
+};
 
 /// The world and what happened in it.
 pub(super) struct Fake {
@@ -488,9 +490,13 @@ impl Contents for Fake {
     async fn retire_logins(&self, _: &Target, _: &str) -> Result<(), postgres::Error> {
         unimplemented!()
     }
-    async fn prepare_groups(&self, _: &Target, _: &[String]) -> Result<(), postgres::Error> {
+    async fn prepare_roles(&self, _: &Target, _: &PrepareRoles) -> Result<(), postgres::Error> {
         unimplemented!()
     }
+    async fn close_leftovers(&self, _: &Target, _: &PrepareRoles) -> Result<(), postgres::Error> {
+        unimplemented!()
+    }
+
     async fn prepare_database(
         &self,
         _: &Target,
@@ -498,9 +504,30 @@ impl Contents for Fake {
     ) -> Result<DatabaseReport, postgres::Error> {
         unimplemented!()
     }
-    async fn choose_login(&self, _: &Target, _: &str, _: &str) -> Result<String, postgres::Error> {
+    async fn choose_login(
+        &self,
+        _: &Target,
+        _: &str,
+        _: &str,
+        _: Option<&str>,
+    ) -> Result<String, postgres::Error> {
         unimplemented!()
     }
+
+    async fn next_login(&self, _: &Target, _: &str) -> Result<String, postgres::Error> {
+        unimplemented!()
+    }
+
+    async fn drop_login(
+        &self,
+        _: &Target,
+        _: &str,
+        _: &str,
+        _: &str,
+    ) -> Result<(), postgres::Error> {
+        unimplemented!()
+    }
+
     async fn set_login(&self, _: &Target, _: &NewLogin) -> Result<(), postgres::Error> {
         unimplemented!()
     }

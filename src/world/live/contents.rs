@@ -6,17 +6,13 @@ use sqlx::postgres::PgConnection;
 
 use crate::api::Access;
 use crate::postgres::grants::{Access as Rights, Grant, GrantOutcome};
-use crate::postgres::roles::Login;
+use crate::postgres::roles::{Login, RoleFact};
 use crate::postgres::{
-    Class, Error, Options, Target, connect, extensions, grants, isolation, proof, roles,
+    Class, Error, Options, Target, connect, extensions, grants, isolation, proof, retire, roles,
 };
-use crate::world::{Contents, DatabaseReport, NewLogin, PrepareDatabase};
-
-/// The schema that application roles work in.
-const SCHEMA: &str = "public";
-
-/// PostgreSQL's word for no limit.
-const NO_CONNECTION_LIMIT: i32 = -1;
+use crate::world::{
+    Contents, DatabaseReport, GroupRights, NewLogin, PrepareDatabase, PrepareRoles,
+};
 
 /// Databases on a real PostgreSQL.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,9 +46,16 @@ impl Contents for LiveContents {
         }
     }
 
-    async fn prepare_groups(&self, at: &Target, groups: &[String]) -> Result<(), Error> {
+    async fn prepare_roles(&self, at: &Target, wanted: &PrepareRoles) -> Result<(), Error> {
         let mut session = open(at).await?;
-        let result = roles::ensure_groups(&mut session, groups).await;
+        let result = prepare_roles(&mut session, wanted).await;
+        close(session).await;
+        result
+    }
+
+    async fn close_leftovers(&self, at: &Target, wanted: &PrepareRoles) -> Result<(), Error> {
+        let mut session = open(at).await?;
+        let result = retire::close_leftovers(&mut session, &wanted.mark, &wanted.kept()).await;
         close(session).await;
         result
     }
@@ -68,11 +71,32 @@ impl Contents for LiveContents {
         report
     }
 
-    async fn choose_login(&self, at: &Target, group: &str, mark: &str) -> Result<String, Error> {
+    async fn choose_login(
+        &self,
+        at: &Target,
+        group: &str,
+        mark: &str,
+        recorded: Option<&str>,
+    ) -> Result<String, Error> {
+        let facts = facts(at).await?;
+        Ok(roles::login_to_use(&facts, group, mark, recorded))
+    }
+
+    async fn next_login(&self, at: &Target, group: &str) -> Result<String, Error> {
+        Ok(roles::following_login(&facts(at).await?, group))
+    }
+
+    async fn drop_login(
+        &self,
+        at: &Target,
+        group: &str,
+        login: &str,
+        mark: &str,
+    ) -> Result<(), Error> {
         let mut session = open(at).await?;
-        let facts = roles::list(&mut session).await;
+        let result = drop_login(&mut session, at, group, login, mark).await;
         close(session).await;
-        Ok(roles::next_login(&facts?, group, mark).login)
+        result
     }
 
     async fn set_login(&self, at: &Target, login: &NewLogin) -> Result<(), Error> {
@@ -80,7 +104,7 @@ impl Contents for LiveContents {
             group: login.group.clone(),
             login: login.login.clone(),
             mark: login.mark.clone(),
-            connection_limit: NO_CONNECTION_LIMIT,
+            shape: login.shape.clone(),
             password: login.password.clone(),
         };
         let mut session = open(at).await?;
@@ -94,6 +118,43 @@ impl Contents for LiveContents {
     }
 }
 
+async fn prepare_roles(session: &mut PgConnection, wanted: &PrepareRoles) -> Result<(), Error> {
+    for role in &wanted.roles {
+        roles::ensure_group(session, &role.group, &wanted.mark, &role.shape).await?;
+    }
+    retire::close_leftovers(session, &wanted.mark, &wanted.kept()).await
+}
+
+async fn facts(at: &Target) -> Result<Vec<RoleFact>, Error> {
+    let mut session = open(at).await?;
+    let facts = roles::list(&mut session).await;
+    close(session).await;
+    facts
+}
+
+async fn drop_login(
+    session: &mut PgConnection,
+    at: &Target,
+    group: &str,
+    login: &str,
+    mark: &str,
+) -> Result<(), Error> {
+    let Some(databases) = retire::begin_dropping(session, login, mark).await? else {
+        return Ok(());
+    };
+    for database in databases {
+        let there = Target {
+            database,
+            ..at.clone()
+        };
+        let mut session = open(&there).await?;
+        let result = retire::give_up(&mut session, group, login).await;
+        close(session).await;
+        result?;
+    }
+    retire::finish_dropping(session, login).await
+}
+
 async fn prepare(
     session: &mut PgConnection,
     wanted: &PrepareDatabase,
@@ -104,28 +165,38 @@ async fn prepare(
     }
     let mut report = DatabaseReport {
         extensions,
-        not_granted: Vec::new(),
+        ..DatabaseReport::default()
     };
-    for (group, access) in &wanted.grants {
+    for GroupRights {
+        group,
+        access,
+        schemas,
+    } in &wanted.grants
+    {
         let grant = Grant {
             group: group.clone(),
             access: rights(*access),
-            schema: SCHEMA.to_owned(),
+            schemas: schemas.clone(),
         };
-        let lacking = done(grants::apply(session, &grant).await?)?;
-        report
-            .not_granted
-            .extend(lacking.into_iter().map(|what| (group.clone(), what)));
+        let (lacking, missing) = done(grants::apply(session, &grant).await?)?;
+        let told = |what: Vec<String>| what.into_iter().map(|what| (group.clone(), what));
+        report.not_granted.extend(told(lacking));
+        report.missing_schemas.extend(told(missing));
     }
     for group in &wanted.refused {
-        done(grants::refuse(session, group, SCHEMA).await?)?;
+        done(grants::refuse(session, group).await?)?;
     }
     Ok(report)
 }
 
-fn done(outcome: GrantOutcome) -> Result<Vec<String>, Error> {
+/// What could not be granted, and schemas that do not exist.
+fn done(outcome: GrantOutcome) -> Result<(Vec<String>, Vec<String>), Error> {
     match outcome {
-        GrantOutcome::Done { not_granted, .. } => Ok(not_granted),
+        GrantOutcome::Done {
+            not_granted,
+            missing_schemas,
+            ..
+        } => Ok((not_granted, missing_schemas)),
         GrantOutcome::Busy => Err(Error::new(
             Class::Conflict,
             "a migration holds this database",

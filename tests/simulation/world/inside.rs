@@ -7,9 +7,12 @@ use async_trait::async_trait;
 use secrecy::ExposeSecret;
 use sepulki::engine::run::{Progress, RunError, RunReport, RunRequest};
 use sepulki::engine::{Code, Diagnostic, LedgerName, LedgerState, plan};
-use sepulki::postgres::roles::next_login;
+use sepulki::postgres::retire::leftovers;
+use sepulki::postgres::roles::{following_login, login_to_use};
 use sepulki::postgres::{Class, Error, Target};
-use sepulki::world::{Contents, DatabaseReport, Migrations, NewLogin, PrepareDatabase};
+use sepulki::world::{
+    Contents, DatabaseReport, Migrations, NewLogin, PrepareDatabase, PrepareRoles,
+};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Sim;
@@ -66,11 +69,27 @@ impl Contents for ContentsPort {
         .await
     }
 
-    async fn prepare_groups(&self, at: &Target, groups: &[String]) -> Result<(), Error> {
-        self.session("prepare groups".to_owned(), at, |server| {
-            for group in groups {
-                server.roles.entry(group.clone()).or_default();
+    async fn prepare_roles(&self, at: &Target, wanted: &PrepareRoles) -> Result<(), Error> {
+        self.session("prepare roles".to_owned(), at, |server| {
+            for role in &wanted.roles {
+                server.roles.entry(role.group.clone()).or_default();
+                let ours = |(name, login): &(&String, &mut PgRole)| {
+                    login.mark.as_ref() == Some(&wanted.mark)
+                        && name.starts_with(&format!("{}_g", role.group))
+                };
+                for (_, login) in server.roles.iter_mut().filter(ours) {
+                    login.shape = role.shape.clone();
+                }
             }
+            close_leftovers(server, wanted);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn close_leftovers(&self, at: &Target, wanted: &PrepareRoles) -> Result<(), Error> {
+        self.session("close leftovers".to_owned(), at, |server| {
+            close_leftovers(server, wanted);
             Ok(())
         })
         .await
@@ -83,7 +102,7 @@ impl Contents for ContentsPort {
     ) -> Result<DatabaseReport, Error> {
         let what = format!("prepare database {}", at.database);
         self.session(what, at, |server| {
-            let groups = wanted.grants.iter().map(|(group, _)| group);
+            let groups = wanted.grants.iter().map(|rights| &rights.group);
             for group in groups.chain(&wanted.refused) {
                 if !server.roles.contains_key(group) {
                     let message = format!("role \"{group}\" does not exist");
@@ -104,7 +123,16 @@ impl Contents for ContentsPort {
                 .extensions
                 .extend(wanted.extensions.iter().cloned());
             database.public &= !wanted.close_to_public;
-            database.grants.extend(wanted.grants.iter().cloned());
+            let schemas = database.schemas.clone();
+            for rights in &wanted.grants {
+                let present = rights.schemas.iter().filter(|s| schemas.contains(*s));
+                let granted = (rights.access, present.cloned().collect());
+                database.grants.insert(rights.group.clone(), granted);
+            }
+            let missing = wanted.grants.iter().flat_map(|rights| {
+                let missing = rights.schemas.iter().filter(|s| !schemas.contains(*s));
+                missing.map(|schema| (rights.group.clone(), schema.clone()))
+            });
             database
                 .grants
                 .retain(|group, _| !wanted.refused.contains(group));
@@ -112,18 +140,41 @@ impl Contents for ContentsPort {
             Ok(DatabaseReport {
                 extensions: wanted.extensions.iter().map(version).collect(),
                 not_granted: Vec::new(),
+                missing_schemas: missing.collect(),
             })
         })
         .await
     }
 
-    async fn choose_login(&self, at: &Target, group: &str, mark: &str) -> Result<String, Error> {
+    async fn choose_login(
+        &self,
+        at: &Target,
+        group: &str,
+        mark: &str,
+        recorded: Option<&str>,
+    ) -> Result<String, Error> {
         let read = || {
             self.read(at, |server| {
-                Ok(next_login(&server.facts(), group, mark).login)
+                Ok(login_to_use(&server.facts(), group, mark, recorded))
             })
         };
         self.0.faults.look(read).await
+    }
+
+    async fn next_login(&self, at: &Target, group: &str) -> Result<String, Error> {
+        let read = || self.read(at, |server| Ok(following_login(&server.facts(), group)));
+        self.0.faults.look(read).await
+    }
+
+    async fn drop_login(&self, at: &Target, _: &str, login: &str, mark: &str) -> Result<(), Error> {
+        self.session(format!("drop login {login}"), at, |server| {
+            let ours = |role: &PgRole| role.mark.as_deref() == Some(mark);
+            if server.roles.get(login).is_some_and(ours) {
+                server.roles.remove(login);
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn set_login(&self, at: &Target, login: &NewLogin) -> Result<(), Error> {
@@ -147,6 +198,7 @@ impl Contents for ContentsPort {
             role.login = true;
             role.password = Some(password);
             role.member_of.insert(login.group.clone());
+            role.shape = login.shape.clone();
             Ok(())
         })
         .await
@@ -159,6 +211,14 @@ impl Contents for ContentsPort {
             Err(error) => Err(error),
         };
         self.0.faults.look(read).await
+    }
+}
+
+fn close_leftovers(server: &mut Server, wanted: &PrepareRoles) {
+    for login in leftovers(&server.facts(), &wanted.mark, &wanted.kept()) {
+        let role = server.roles.get_mut(&login).unwrap();
+        role.login = false;
+        role.password = None;
     }
 }
 
@@ -212,14 +272,22 @@ impl MigrationsPort {
             }
             let now = self.0.now();
             let mut state = self.0.lock();
+            let made = schema_of(&state.text_of(file.sha256()));
             let server = open(&mut state.neon, &run.target, now).map_err(refused)?;
             let database = server.databases.get_mut(&run.target.database).unwrap();
             database.commit(version, file.sha256(), now);
+            database.schemas.extend(made);
             Ok(())
         };
         let what = format!("migrate {version} at {}", run.target.host);
         self.0.faults.effect(what, call).await
     }
+}
+
+/// The schema that a file makes, where it makes one.
+fn schema_of(sql: &str) -> Option<String> {
+    let (_, rest) = sql.split_once("CREATE SCHEMA ")?;
+    Some(rest.trim_end_matches(';').to_owned())
 }
 
 fn failure(version: &str) -> Diagnostic {

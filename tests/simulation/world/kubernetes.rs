@@ -334,6 +334,7 @@ impl Kubernetes {
         stored.managed = managed;
         let notes = stored.secret.metadata.annotations.get_or_insert_default();
         notes.extend(meta.annotations.clone().unwrap_or_default());
+        stored.secret.metadata.labels.clone_from(&meta.labels);
         stored
             .secret
             .metadata

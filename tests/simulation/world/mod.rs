@@ -385,15 +385,17 @@ impl State {
 
     /// Whether a migration file is one that fails.
     fn fails(&self, sha256: &str) -> bool {
-        let mut files = self
-            .kubernetes
-            .config_maps
-            .values()
-            .flat_map(BTreeMap::values);
-        files.any(|bytes| {
-            String::from_utf8_lossy(bytes).contains(FAILS)
-                && hex::encode(Sha256::digest(bytes)) == sha256
-        })
+        self.text_of(sha256).contains(FAILS)
+    }
+
+    /// The text of a migration file; empty for one that is in no ConfigMap.
+    fn text_of(&self, sha256: &str) -> String {
+        let maps = self.kubernetes.config_maps.values();
+        let file = maps
+            .flat_map(BTreeMap::values)
+            .find(|bytes| hex::encode(Sha256::digest(bytes)) == sha256);
+        file.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+            .unwrap_or_default()
     }
 
     /// Remembers that something else than a migration is done to a branch on which one is at work.

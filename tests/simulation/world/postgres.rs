@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use sepulki::api::Access;
 use sepulki::engine::{LedgerRow, LedgerState};
-use sepulki::postgres::roles::RoleFact;
+use sepulki::postgres::roles::{RoleFact, Shape};
 use sepulki::postgres::{Class, Error, Target};
 
 use super::neon::Neon;
@@ -28,6 +28,7 @@ pub struct PgRole {
     pub member_of: BTreeSet<String>,
     /// Made by Neon.
     pub api: bool,
+    pub shape: Shape,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,8 +36,10 @@ pub struct PgDatabase {
     pub owner: String,
     /// Whether everybody may enter.
     pub public: bool,
-    /// Groups that may enter, and what they may do.
-    pub grants: BTreeMap<String, Access>,
+    /// Schemas beside PostgreSQL's own.
+    pub schemas: BTreeSet<String>,
+    /// Groups that may enter, and what they may do in which schemas.
+    pub grants: BTreeMap<String, (Access, BTreeSet<String>)>,
     pub extensions: BTreeSet<String>,
     /// Rows of the ledger, once there is one.
     pub ledger: Option<Vec<LedgerRow>>,
@@ -51,6 +54,7 @@ impl Server {
         let database = PgDatabase {
             owner: owner.to_owned(),
             public: true,
+            schemas: ["public".to_owned()].into(),
             ..PgDatabase::default()
         };
         self.databases.insert(name.to_owned(), database);

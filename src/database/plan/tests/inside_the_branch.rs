@@ -2,6 +2,7 @@
 
 #![expect(clippy::too_many_lines, reason = "a table, one entry after the other")]
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::super::*;
@@ -9,10 +10,12 @@ use super::Answer::{Act, Blocked, Settled, Wait};
 use super::{Row, Rows};
 use crate::api::Credentials;
 use crate::api::Environment;
+use crate::api::MissingSchemas;
 use crate::database::credentials::Found;
 use crate::database::desired::SuspendAfter;
-use crate::database::fixtures::{a_database, desired, object, recorded, settled};
+use crate::database::fixtures::{a_database, at, desired, object, recorded, settled};
 use crate::database::inherit::Heritage;
+use crate::database::password::Problem;
 use crate::neon::Endpoint;
 use crate::neon::EndpointState;
 use crate::reconcile::Fact;
@@ -102,6 +105,13 @@ fn contents_rows(rows: Rows) -> Rows {
         listed(o, &["app_owner"], &[("app", "app_owner")]);
         recorded(o).credentials = Credentials::Inherited;
         o.shared_passwords = shared;
+    };
+    let missing = |o: &mut Observed, applied_files: i64| {
+        o.applied_files = 3;
+        o.recorded.databases[0].missing_schemas = Some(MissingSchemas {
+            names: vec!["app".into()],
+            applied_files,
+        });
     };
     let (name, owner) = ("app".to_owned(), "app_owner".to_owned());
     rows.row(
@@ -193,6 +203,18 @@ fn contents_rows(rows: Rows) -> Rows {
     )
     .row(
         23,
+        "a schema was missing and nothing has been applied since",
+        |_, o| missing(o, 3),
+        Settled,
+    )
+    .row(
+        23,
+        "a schema was missing and a migration has applied more",
+        |_, o| missing(o, 2),
+        Act(Action::PrepareContents),
+    )
+    .row(
+        23,
         "nothing inside is managed",
         |d, o| {
             *d = Desired::of(
@@ -223,6 +245,27 @@ fn heritage_rows(rows: Rows) -> Rows {
     )
 }
 
+/// A login that was replaced at this second.
+fn previous(observed: &mut Observed, second: i64) {
+    let role = &mut observed.recorded.roles[0];
+    role.previous_login = Some("web_g0".into());
+    role.rotation_time = Some(Time(at(second)));
+}
+
+/// The role's Secret is not current, for this reason.
+fn problem(observed: &mut Observed, problem: Problem) {
+    observed.current_secrets.clear();
+    observed.password_problems = [("web".to_owned(), problem)].into();
+}
+
+/// A login is replaced as often as this.
+fn rotating(every: &str) -> Desired {
+    let rotation = json!({"every": every});
+    let roles = json!([{"name": "web", "access": "ReadWrite", "rotation": rotation}]);
+    let object = object(Environment::Staging, json!({ "roles": roles }));
+    Desired::of(&object, "default")
+}
+
 fn secret_rows(rows: Rows) -> Rows {
     let found = |ours| {
         Fact::Known(Found {
@@ -231,6 +274,7 @@ fn secret_rows(rows: Rows) -> Rows {
             owned: true,
             form: None,
             intact: false,
+            ..Found::default()
         })
     };
     rows.row(
@@ -288,6 +332,87 @@ fn secret_rows(rows: Rows) -> Rows {
             o.recorded.connection_secrets.insert(0, old);
         },
         Act(Action::WithdrawSecrets(vec!["old".into()])),
+    )
+    .row(
+        27,
+        "a login was replaced and its time is not over",
+        |_, o| previous(o, 3_600 - 60),
+        Settled,
+    )
+    .row(
+        23,
+        "a login was replaced and its time is over, whatever becomes of the Secret",
+        |_, o| {
+            previous(o, -24 * 3_600);
+            o.current_secrets.clear();
+            o.secrets = [("it".to_owned(), found(false))].into();
+        },
+        Act(Action::DropLogin {
+            role: "web".into(),
+            login: "web_g0".into(),
+        }),
+    )
+    .row(
+        25,
+        "a Secret is out and the record does not say since when",
+        |_, o| o.recorded.roles[0].rotation_time = None,
+        Act(Action::RecordLogin("web".into())),
+    )
+    .row(
+        25,
+        "a Secret is out and the record does not know it",
+        |_, o| o.recorded.connection_secrets.clear(),
+        Act(Action::RecordLogin("web".into())),
+    )
+    .row(
+        25,
+        "a Secret is out and the record has the login before it",
+        |_, o| o.recorded.connection_secrets[0].login = "web_g0".into(),
+        Act(Action::RecordLogin("web".into())),
+    )
+    .row(
+        26,
+        "a login is due to be replaced",
+        |d, _| *d = rotating("30m"),
+        Act(Action::ReplaceLogin("web".into())),
+    )
+    .row(
+        27,
+        "a login is not due to be replaced",
+        |d, _| *d = rotating("2h"),
+        Settled,
+    )
+    .row(
+        25,
+        "a login is due to be replaced, and its Secret was edited",
+        |d, o| {
+            *d = rotating("30m");
+            o.current_secrets.clear();
+            o.secrets = [("it".to_owned(), found(true))].into();
+        },
+        Act(Action::PublishCredentials("web".into())),
+    )
+    .row(
+        25,
+        "the password of a role is not there",
+        |_, o| problem(o, Problem::Missing("m".into())),
+        Wait(Reason::PasswordNotFound),
+    )
+    .row(
+        25,
+        "the password of a role is too weak",
+        |_, o| problem(o, Problem::Weak("w".into())),
+        Blocked(Reason::PasswordRejected),
+    )
+    .row(
+        25,
+        "the password of another role is not there",
+        |_, o| {
+            o.current_secrets.clear();
+            let problem = Problem::Missing("m".into());
+            o.password_problems = [("other".to_owned(), problem)].into();
+        },
+        Act(Action::PublishCredentials("web".into())),
     )
     .row(27, "all is as asked", |_, _| {}, Settled)
 }

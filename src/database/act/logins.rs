@@ -1,0 +1,79 @@
+//! Replaces logins of roles: names another one, records that it came out, drops the one before. What makes and publishes
+//! it is in [`super::secrets`]. What opens a session takes the branch lock.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{Context, Pass};
+use crate::api::{NeonDatabaseStatus, RoleStatus};
+use crate::database::rotation::tell_secrets;
+use crate::reconcile::Error;
+use crate::world::at_postgres;
+
+/// Names another login for the role. Nothing is made yet: it is in the record before it is anywhere else.
+pub(super) async fn replace(
+    context: &Context<'_>,
+    pass: &mut Pass,
+    role: &str,
+) -> Result<(), Error> {
+    let _lock = context.lock_branch()?;
+    let manager = context.manager().await?;
+    let contents = &context.kind.world.contents;
+    let next = contents.next_login(&manager, role).await;
+    let next = next.map_err(at_postgres)?;
+    if let Some(recorded) = find(&mut pass.status, role) {
+        recorded.previous_login = recorded.login.replace(next);
+        recorded.rotation_time = None;
+    }
+    Ok(())
+}
+
+/// Takes up which login the role uses now. Another one than is recorded has not come out yet.
+pub(super) fn use_login(status: &mut NeonDatabaseStatus, role: &str, login: &str) {
+    let Some(recorded) = find(status, role) else {
+        return;
+    };
+    if recorded.login.as_deref() != Some(login) {
+        recorded.login = Some(login.to_owned());
+        recorded.rotation_time = None;
+    }
+    if recorded.previous_login.as_deref() == Some(login) {
+        recorded.previous_login = None;
+    }
+}
+
+/// Records that the role's login is out.
+pub(super) fn record_publication(status: &mut NeonDatabaseStatus, role: &str, now: Timestamp) {
+    if let Some(recorded) = find(status, role)
+        && recorded.rotation_time.is_none()
+    {
+        recorded.rotation_time = Some(Time(now));
+    }
+    tell_secrets(status);
+}
+
+/// Ends a login that the role used before.
+pub(super) async fn drop_previous(
+    context: &Context<'_>,
+    pass: &mut Pass,
+    role: &str,
+    login: &str,
+) -> Result<(), Error> {
+    let _lock = context.lock_branch()?;
+    let manager = context.manager().await?;
+    let mark = context.login_mark()?;
+    let contents = &context.kind.world.contents;
+    contents
+        .drop_login(&manager, role, login, &mark)
+        .await
+        .map_err(at_postgres)?;
+    if let Some(recorded) = find(&mut pass.status, role) {
+        recorded.previous_login = None;
+    }
+    tell_secrets(&mut pass.status);
+    Ok(())
+}
+
+fn find<'a>(status: &'a mut NeonDatabaseStatus, role: &str) -> Option<&'a mut RoleStatus> {
+    status.roles.iter_mut().find(|known| known.name == role)
+}
