@@ -24,6 +24,7 @@ status: ## Tell what of `make up` is running
 	@$(TESTKIT) status || true
 
 test: assets ## Run all tests
+	@.ci/setup tests
 	@.ci/test
 
 lint: ## Check formatting, lints, documentation and dependencies

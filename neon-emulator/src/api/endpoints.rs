@@ -325,6 +325,7 @@ fn pending_state(project: &Project, endpoint: &Endpoint) -> Option<&'static str>
         Work::SuspendCompute => Some("idle"),
         Work::InitTimeline
         | Work::CopyTimeline { .. }
+        | Work::CopySchema { .. }
         | Work::ReplaceTimeline { .. }
         | Work::RemoveTimeline { .. }
         | Work::Nothing

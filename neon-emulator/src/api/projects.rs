@@ -255,6 +255,7 @@ fn make(
         id: branch_id,
         name: branch_name,
         parent_id: None,
+        schema_only: false,
         parent_moment: None,
         state: BranchState::Init,
         state_changed_at: now,

@@ -101,7 +101,12 @@ impl Control {
         .await
     }
 
-    fn branch_is_ready(&self, project: &str, branch_id: &str, catalog: Option<&Catalog>) {
+    pub(super) fn branch_is_ready(
+        &self,
+        project: &str,
+        branch_id: &str,
+        catalog: Option<&Catalog>,
+    ) {
         self.in_project(project, |project, now| {
             if let Some(branch) = project.branches.get_mut(branch_id) {
                 if let Some((roles, databases)) = catalog {
@@ -116,7 +121,10 @@ impl Control {
 }
 
 /// Gives the branch's roles the passwords that the state holds, those that are there.
-async fn set_passwords(session: &mut PgConnection, branch: &Branch) -> anyhow::Result<()> {
+pub(super) async fn set_passwords(
+    session: &mut PgConnection,
+    branch: &Branch,
+) -> anyhow::Result<()> {
     let there = sql::roles(session).await?;
     for role in branch.roles.values().filter(|role| role.password.is_some()) {
         if there.iter().any(|row| row.name == role.name) {

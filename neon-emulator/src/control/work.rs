@@ -38,6 +38,13 @@ impl Control {
                 self.copy_timeline(project, branch, parent_id, moment.as_ref(), *new_passwords)
                     .await
             }
+            Work::CopySchema {
+                source_id,
+                new_passwords,
+            } => {
+                self.copy_schema(project, branch, source_id, *new_passwords)
+                    .await
+            }
             Work::ReplaceTimeline {
                 source_id,
                 moment,

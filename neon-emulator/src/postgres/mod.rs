@@ -4,7 +4,7 @@
 mod account;
 pub(crate) mod bouncer;
 mod copy;
-mod dump;
+pub(crate) mod dump;
 pub(crate) mod history;
 mod install;
 mod launcher;

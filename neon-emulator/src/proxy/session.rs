@@ -186,6 +186,7 @@ async fn connect(
         .await
         .map_err(|_| End::Silent)??;
     let socket = if route.pooled {
+        startup.suit_pooler()?;
         let pooler = compute.pooler().await;
         pooler.map_err(|error| not_woken(error.into()))?
     } else {

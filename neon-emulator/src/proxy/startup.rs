@@ -9,6 +9,20 @@ const GSS_REQUEST: u32 = 80_877_104;
 const CANCEL_REQUEST: u32 = 80_877_102;
 const MAJOR_3: u32 = 3;
 
+/// The settings that a pooler in transaction mode carries from one connection to another.
+const TRACKED: [&str; 6] = [
+    "application_name",
+    "client_encoding",
+    "datestyle",
+    "intervalstyle",
+    "standard_conforming_strings",
+    "timezone",
+];
+
+/// What Neon's proxy adds where its pooler refuses a setting.
+const POOLER_HINT: &str = "Please use unpooled connection or remove this parameter from the startup \
+     package. More details: https://neon.tech/docs/connect/connection-errors#unsupported-startup-parameter";
+
 /// The newest minor of protocol 3 that servers before and from 18 on speak; poolers as the older.
 const OLD_MINOR: u32 = 0;
 const NEW_MINOR: u32 = 2;
@@ -94,6 +108,34 @@ impl Startup {
             self.parameters.insert("options".into(), others.join(" "));
         }
         endpoint
+    }
+
+    /// Gives a pooler what it understands of `options`, and refuses the rest as Neon's does.
+    /// (Older poolers refuse any `options`, even if there is nothing in it.)
+    pub(crate) fn suit_pooler(&mut self) -> Result<(), Fatal> {
+        let options = self.parameters.remove("options").unwrap_or_default();
+        let mut words = options.split_whitespace();
+        while let Some(word) = words.next() {
+            let setting = match word.strip_prefix("-c") {
+                Some("") => words.next(),
+                Some(setting) => Some(setting),
+                None => word.strip_prefix("--"),
+            };
+            let Some((name, value)) = setting.and_then(|setting| setting.split_once('=')) else {
+                return Err(Fatal::protocol(
+                    "unsupported options startup parameter: only '-c config=val' and \
+                     '--config=val' are allowed",
+                ));
+            };
+            if !TRACKED.contains(&name.to_lowercase().as_str()) {
+                return Err(Fatal::protocol(format!(
+                    "unsupported startup parameter in options: {name}. {POOLER_HINT}"
+                )));
+            }
+            let known = self.parameters.entry(name.to_owned());
+            known.or_insert_with(|| value.to_owned());
+        }
+        Ok(())
     }
 
     /// Comes down to what the other side speaks: 3.2 or nothing newer than 3.0. Returns the answer to a client that
@@ -199,6 +241,35 @@ mod tests {
         let mut none = startup(0, &[("options", "-c a=b\\ c")]);
         assert_eq!(none.take_endpoint(), None);
         assert_eq!(none.parameters["options"], "-c a=b\\ c");
+    }
+
+    #[test]
+    fn a_pooler_gets_the_settings_that_it_carries_and_no_others() {
+        let mut empty = startup(0, &[("user", "a"), ("options", "")]);
+        empty.suit_pooler().unwrap();
+        assert_eq!(empty, startup(0, &[("user", "a")]));
+        let mut carried = startup(0, &[("options", "-c TimeZone=UTC -cDateStyle=ISO")]);
+        carried.suit_pooler().unwrap();
+        assert_eq!(
+            carried,
+            startup(0, &[("TimeZone", "UTC"), ("DateStyle", "ISO")])
+        );
+        for (options, said) in [
+            (
+                "-c search_path=x",
+                "unsupported startup parameter in options: search_path. ",
+            ),
+            (
+                "--lock_timeout=1s",
+                "unsupported startup parameter in options: lock_timeout. ",
+            ),
+            ("-B 5", "unsupported options startup parameter: "),
+        ] {
+            let refused = startup(0, &[("options", options)])
+                .suit_pooler()
+                .unwrap_err();
+            assert!(refused.message.starts_with(said), "{}", refused.message);
+        }
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub(crate) struct Branch {
     /// Where its data is. A restore gives the branch another one.
     pub(crate) timeline: String,
     pub(crate) parent_id: Option<String>,
+    /// Made with the schema of another branch, which is not its parent: it has none.
+    pub(crate) schema_only: bool,
     /// The point of the parent's history from which it was made, if one was asked for.
     pub(crate) parent_moment: Option<Moment>,
     pub(crate) state: BranchState,

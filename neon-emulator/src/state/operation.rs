@@ -12,6 +12,7 @@ use crate::postgres::history::Moment;
 pub(crate) enum Action {
     CreateTimeline,
     CreateBranch,
+    ApplySchemaFromBranch,
     StartCompute,
     SuspendCompute,
     ApplyConfig,
@@ -60,6 +61,11 @@ pub(crate) enum Work {
     CopyTimeline {
         parent_id: String,
         moment: Option<Moment>,
+        new_passwords: bool,
+    },
+    /// A fresh data directory with the source's roles and schemas, and no rows.
+    CopySchema {
+        source_id: String,
         new_passwords: bool,
     },
     /// A branch's data replaced by a copy of the source's, as it is or as it was.

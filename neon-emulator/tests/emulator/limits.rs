@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use neon_emulator::{Limits, SuspendLimit};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, psql, shared};
+use crate::support::{Answer, Target, psql, shared, text};
 
 #[track_caller]
 fn refused(answer: &Answer, status: u16, code: &str, message: &str) {
@@ -186,4 +186,48 @@ async fn sizes_patience_leases_and_history_end_where_the_plan_does() {
     let words = "requested history retention seconds exceeds allowed maximum; \
                  requested_history_retention_seconds:\"604800\", max:\"21600\"";
     refused(&history, 400, "", words);
+}
+
+#[tokio::test]
+async fn schema_only_branches_are_roots_without_rows_and_roots_are_few() {
+    let neon = shared();
+    let main = neon.api.project().await;
+    neon.sql(&main, "CREATE ROLE auditor LOGIN PASSWORD 'by-sql'");
+    neon.sql(
+        &main,
+        "CREATE TABLE shop AS SELECT 1 AS id; GRANT SELECT ON shop TO auditor",
+    );
+    let limits = Limits {
+        root_branches: 2,
+        ..Limits::default()
+    };
+    neon.emulator.set_limits(&main.project, limits);
+    let path = format!("/projects/{}/branches", main.project);
+    let body = |name: &str| {
+        json!({"branch": {"name": name, "parent_id": main.branch, "init_source": "schema-only"},
+               "endpoints": [{"type": "read_write"}]})
+    };
+    let made = neon
+        .api
+        .done(&main.project, neon.api.post(&path, body("bare")))
+        .await;
+    assert!(made["branch"]["parent_id"].is_null(), "{made}");
+    assert_eq!(made["branch"]["init_source"], "schema-only");
+    let bare = Target {
+        branch: text(&made["branch"]["id"]),
+        endpoint: text(&made["endpoints"][0]["id"]),
+        host: text(&made["endpoints"][0]["host"]),
+        ..main.clone()
+    };
+    assert_eq!(neon.sql(&bare, "SELECT count(*) FROM shop"), "0");
+    let auditor = neon.conninfo_as(&bare, "auditor", "by-sql");
+    assert_eq!(psql(&auditor, "SELECT count(*) FROM shop").unwrap(), "0");
+
+    let third = neon.api.post(&path, body("third")).await;
+    let code = "ROOT_BRANCHES_LIMIT_EXCEEDED";
+    refused(&third, 422, code, "root branches limit exceeded");
+    let from_data = json!({"branch": {"name": "child", "parent_id": bare.branch}});
+    neon.api
+        .done(&main.project, neon.api.post(&path, from_data))
+        .await;
 }

@@ -53,9 +53,11 @@ async fn the_pooler_refuses_what_neons_does_and_knows_every_role() {
     assert_eq!(psql(&pooled, "SELECT 1").unwrap(), "1");
     let refused = psql(&format!("{pooled} options='-c search_path=x'"), "SELECT 1").unwrap_err();
     assert!(
-        refused.contains("unsupported startup parameter"),
+        refused.contains("unsupported startup parameter in options: search_path"),
         "{refused}"
     );
+    let empty = psql(&format!("{pooled} options=''"), "SELECT 1");
+    assert_eq!(empty.unwrap(), "1");
     let nowhere = pooled.replace("dbname=neondb", "dbname=none");
     assert!(psql(&nowhere, "SELECT 1").is_err());
 

@@ -273,8 +273,8 @@ async fn what_the_state_or_the_emulator_forbids_is_422() {
             "cannot set expiration on protected branch",
         ),
         post(
-            json!({"name": "x", "init_source": "schema-only"}),
-            "init_source \"schema-only\" is not emulated",
+            json!({"name": "x", "init_source": "parent-schema"}),
+            "init_source \"parent-schema\" is not emulated",
         ),
     ];
     check(&neon.api, rows).await;

@@ -8,7 +8,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    rules::{free_name, may_expire, room_for_another, room_for_protection, set_expiry},
+    rules::{
+        free_name, may_expire, room_for_another, room_for_protection, room_for_root, set_expiry,
+    },
     view::{connection_uris, view},
 };
 use crate::{
@@ -98,7 +100,7 @@ fn parent<'a>(project: &'a Project, asked: &CreateBranch) -> Result<&'a Branch, 
 fn make(project: &Project, body: &CreateBody, now: Timestamp) -> Result<(Branch, Step), ApiError> {
     let asked = &body.branch;
     validate::annotations(&body.annotation_value)?;
-    only_with_data(asked)?;
+    let schema_only = schema_only(asked)?;
     let parent = parent(project, asked)?;
     let (lsn, timestamp) = (
         asked.parent_lsn.as_deref(),
@@ -108,7 +110,7 @@ fn make(project: &Project, body: &CreateBody, now: Timestamp) -> Result<(Branch,
     let id = names::branch_id();
     let name = asked.name.clone().unwrap_or_else(|| id.clone());
     free_name(project, &name, None)?;
-    if parent.expires_at.is_some() {
+    if parent.expires_at.is_some() && !schema_only {
         return Err(ApiError::unprocessable(
             "cannot create a child of a branch with an expiration",
         ));
@@ -119,7 +121,8 @@ fn make(project: &Project, body: &CreateBody, now: Timestamp) -> Result<(Branch,
     let mut branch = Branch {
         name,
         timeline: id.clone(),
-        parent_id: Some(parent.id.clone()),
+        parent_id: (!schema_only).then(|| parent.id.clone()),
+        schema_only,
         parent_moment: moment.clone(),
         state: BranchState::Init,
         state_changed_at: now,
@@ -138,38 +141,62 @@ fn make(project: &Project, body: &CreateBody, now: Timestamp) -> Result<(Branch,
     set_expiry(project, &mut branch, asked.expires_at.as_deref(), now)?;
     may_expire(project, &branch)?;
     room_for_another(project)?;
+    if schema_only {
+        room_for_root(project)?;
+    }
     if branch.protected {
         room_for_protection(project)?;
     }
-    // A protected parent keeps its passwords to itself.
     if parent.protected {
-        for role in branch
-            .roles
-            .values_mut()
-            .filter(|role| role.password.is_some())
-        {
-            role.password = Some(names::password());
-            role.updated_at = now;
-        }
+        keep_apart(&mut branch, now);
     }
-    let work = Work::CopyTimeline {
-        parent_id: parent.id.clone(),
-        moment,
-        new_passwords: parent.protected,
-    };
-    let step = Step {
-        action: Action::CreateBranch,
-        branch_id: branch.id.clone(),
-        endpoint_id: None,
-        work,
+    let (source_id, new_passwords) = (parent.id.clone(), parent.protected);
+    let step = if schema_only {
+        let work = Work::CopySchema {
+            source_id,
+            new_passwords,
+        };
+        first_step(&branch, Action::ApplySchemaFromBranch, work)
+    } else {
+        let work = Work::CopyTimeline {
+            parent_id: source_id,
+            moment,
+            new_passwords,
+        };
+        first_step(&branch, Action::CreateBranch, work)
     };
     Ok((branch, step))
 }
 
-/// Refuses what is not emulated rather than making something else of it.
-fn only_with_data(asked: &CreateBranch) -> Result<(), ApiError> {
+/// A protected parent keeps its passwords to itself.
+fn keep_apart(branch: &mut Branch, now: Timestamp) {
+    for role in branch.roles.values_mut() {
+        if role.password.is_some() {
+            role.password = Some(names::password());
+            role.updated_at = now;
+        }
+    }
+}
+
+fn first_step(branch: &Branch, action: Action, work: Work) -> Step {
+    Step {
+        action,
+        branch_id: branch.id.clone(),
+        endpoint_id: None,
+        work,
+    }
+}
+
+/// Whether the branch gets the parent's schema without its rows. Refuses what is not emulated
+/// rather than making something else of it.
+fn schema_only(asked: &CreateBranch) -> Result<bool, ApiError> {
+    let past = asked.parent_lsn.is_some() || asked.parent_timestamp.is_some();
     match asked.init_source.as_deref() {
-        None | Some("parent-data") => Ok(()),
+        None | Some("parent-data") => Ok(false),
+        Some("schema-only") if !past => Ok(true),
+        Some("schema-only") => Err(ApiError::unprocessable(
+            "a schema of the past is not emulated",
+        )),
         Some(other) => Err(ApiError::unprocessable(format!(
             "init_source {other:?} is not emulated"
         ))),

@@ -32,6 +32,21 @@ pub(super) fn room_for_another(project: &Project) -> Result<(), ApiError> {
     ))
 }
 
+/// Whether the plan allows one more branch without a parent.
+pub(super) fn room_for_root(project: &Project) -> Result<(), ApiError> {
+    let roots = project
+        .branches
+        .values()
+        .filter(|branch| branch.parent_id.is_none());
+    if roots.count() < project.limits.root_branches {
+        return Ok(());
+    }
+    Err(ApiError::limit(
+        "ROOT_BRANCHES_LIMIT_EXCEEDED",
+        "root branches limit exceeded",
+    ))
+}
+
 /// Whether the plan allows one more protected branch.
 pub(super) fn room_for_protection(project: &Project) -> Result<(), ApiError> {
     let protected = project.branches.values().filter(|branch| branch.protected);

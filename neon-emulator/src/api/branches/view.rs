@@ -71,7 +71,7 @@ pub(crate) fn view(project: &Project, branch: &Branch) -> Value {
         "current_state": branch.state,
         "state_changed_at": instant(branch.state_changed_at),
         "creation_source": "console",
-        "init_source": "parent-data",
+        "init_source": if branch.schema_only { "schema-only" } else { "parent-data" },
         "default": branch.default,
         "primary": branch.default,
         "protected": branch.protected,
