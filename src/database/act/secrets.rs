@@ -74,7 +74,8 @@ async fn password_for(
 ) -> Result<(SecretString, bool), Error> {
     let (kind, namespace) = (context.kind, &context.desired.mark.namespace);
     let asked = asked_role(context, role)?;
-    match kind.given_password(namespace, asked, false).await? {
+    // anew: what is published now is not looked at again for ten minutes
+    match kind.given_password(namespace, asked, true).await? {
         Given::Password(password) => {
             let works = works(context, forms, &password).await?;
             return Ok((password, works));
