@@ -148,7 +148,7 @@ fn problems_of_rows_and_files() {
 #[test]
 fn a_file_that_cannot_run_matters_only_while_it_is_pending() {
     let files = [
-        ("001_dump.sql", "\\restrict x\nCOPY a FROM stdin;\n1\n\\.\n"),
+        ("001_dump.sql", "\\connect x\nCOPY a FROM stdin;\n1\n\\.\n"),
         ("002_b.sql", "SELECT 1;"),
     ];
     let bundle = bundle_of(&files);
@@ -156,7 +156,7 @@ fn a_file_that_cannot_run_matters_only_while_it_is_pending() {
     assert_eq!(problems(&fresh), ["001_dump.sql Unrunnable!"]);
     let text = fresh.blocking().next().unwrap().to_string();
     assert!(
-        text.starts_with("001_dump.sql:1:1: \\restrict is a command of psql"),
+        text.starts_with("001_dump.sql:1:1: \\connect is a command of psql"),
         "{text}"
     );
     let later = plan(&bundle, &ledger(&[("001_dump.sql", None)]), None);

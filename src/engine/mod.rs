@@ -15,15 +15,19 @@
 //!
 //! The promise: when a file's row is in the ledger, the whole file is committed; when it is not,
 //! nothing of it is. Both are one transaction of the server, so no crash of the runner, the
-//! network or the server can separate them.
+//! network or the server can separate them. A file that cannot be one transaction is cut into
+//! segments, and what is committed of it is in the journal (`journal.rs`); what the journal cannot
+//! know is looked up in the database (`resume.rs`), and what nobody can know is asked.
 
 mod bundle;
 mod checksum;
+mod journal;
 mod ledger;
 mod message;
 mod order;
 mod plan;
 mod report;
+mod resume;
 pub mod run;
 mod sql;
 

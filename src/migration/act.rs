@@ -19,7 +19,7 @@ use crate::api::Reason;
 use crate::clock::monotonic;
 use crate::cluster::KeyRead;
 use crate::engine::LedgerName;
-use crate::engine::run::{Progress, RunError, RunRequest, Timeouts};
+use crate::engine::run::{Execution, Progress, RunError, RunRequest, Timeouts};
 use crate::neon::{BranchId, ErrorKind, ProjectId};
 use crate::postgres::{Target, Tls};
 use crate::reconcile::{Class, Error, Pass, Subject as _, Verdict};
@@ -113,6 +113,7 @@ async fn apply(
         until: desired.target.clone(),
         holder: holder(desired),
         timeouts: Timeouts::default(),
+        execution: Execution::default(),
         cancel: kind.world.stopping.child_token(),
     };
     let (tell, told) = unbounded_channel();

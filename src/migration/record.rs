@@ -190,6 +190,21 @@ impl Run {
                     });
                 }
             }
+            Progress::Statement {
+                version,
+                line,
+                text,
+            } => {
+                self.doing = format!("{version}:{line}: {text}");
+            }
+            Progress::Building {
+                version,
+                phase,
+                percent,
+            } => {
+                let percent = percent.map_or(String::new(), |percent| format!(" ({percent} %)"));
+                self.doing = format!("{version}: {phase}{percent}");
+            }
             Progress::WaitingForLock { version, holder } => {
                 self.doing = format!("{version} waits for locks of {holder}");
             }

@@ -19,7 +19,7 @@ use relay::Relay;
 use sepulki::{
     engine::{
         Bundle, Diagnostic, LedgerName, SourceFile,
-        run::{Progress, RunError, RunReport, RunRequest, Timeouts, apply},
+        run::{Execution, Progress, RunError, RunReport, RunRequest, Timeouts, apply},
     },
     postgres::{Target, Tls},
 };
@@ -78,6 +78,7 @@ impl World {
                 retries: 20,
                 ..Timeouts::default()
             },
+            execution: Execution::default(),
             cancel: CancellationToken::new(),
         }
     }

@@ -8,15 +8,20 @@
 //! * A holds the control lock and does the bookkeeping; B holds the worker lock and runs files.
 //!   A run needs both, so a second runner can neither start while A lives nor while a statement
 //!   of a dead run is still executing in B.
-//! * Each file and its row are one message and one transaction (`engine/message.rs`).
+//! * Each file and its row are one message and one transaction (`engine/message.rs`). Files that
+//!   cannot be that are run in segments, each noted in the journal (`engine/journal.rs`); after a
+//!   crash the next run finds out how far they came (`engine/resume.rs`).
 //! * Losing A ends B. Losing B ends the run; whether its last file was committed is what the
 //!   ledger says to the next run.
 //! * Locks of others are waited for only shortly, then the file starts over after a pause.
 
+mod alone;
 mod control;
+mod crew;
 mod error;
 mod failure;
 mod file;
+mod segments;
 mod session;
 mod stop;
 #[cfg(test)]
@@ -37,6 +42,7 @@ use crate::postgres::Target;
 pub use error::RunError;
 
 use control::Control;
+use crew::Crew;
 use file::{FileRun, Worker};
 use stop::Stop;
 
@@ -56,8 +62,33 @@ pub struct RunRequest {
     pub holder: String,
     /// How long to wait for what.
     pub timeouts: Timeouts,
+    /// How to go about it.
+    pub execution: Execution,
     /// Ends the run: a statement that is running is cancelled on the server.
     pub cancel: CancellationToken,
+}
+
+/// How to go about a run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Execution {
+    /// The role that files run as; the one that logs in must be a member of it. None: the one
+    /// that logs in.
+    pub role: Option<String>,
+    /// What to do where nobody can know whether a statement was carried out.
+    pub on_ambiguous: OnAmbiguous,
+}
+
+/// What to do with a statement that was interrupted, where nobody can know whether it was carried
+/// out: a block that commits, for example.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnAmbiguous {
+    /// Ask: the run fails.
+    #[default]
+    Stop,
+    /// Run it again.
+    Rerun,
+    /// Take it as done.
+    Skip,
 }
 
 /// How long to wait for what.
@@ -70,7 +101,10 @@ pub struct Timeouts {
     /// For a lock inside the database, each time; PostgreSQL's `lock_timeout`.
     pub lock: Duration,
     /// Longest time others may wait for locks of one file before it gives way and starts over.
+    /// Neither this nor `lock` applies to statements that work concurrently.
     pub max_blocked: Duration,
+    /// For each statement, PostgreSQL's `statement_timeout`; none: without limit.
+    pub statement: Option<Duration>,
     /// For the whole run.
     pub deadline: Duration,
     /// How often one file starts over because of locks.
@@ -84,6 +118,7 @@ impl Default for Timeouts {
             other_run: Duration::from_secs(10),
             lock: Duration::from_secs(2),
             max_blocked: Duration::from_secs(5),
+            statement: None,
             deadline: Duration::from_mins(30),
             retries: 10,
         }
@@ -108,6 +143,24 @@ pub enum Progress {
         total: usize,
         /// From 1.
         attempt: u32,
+    },
+    /// A statement that runs alone begins.
+    Statement {
+        /// The file.
+        version: String,
+        /// Where in the file, from 1.
+        line: usize,
+        /// The statement, shortened and without constants.
+        text: String,
+    },
+    /// An index is being built.
+    Building {
+        /// The file.
+        version: String,
+        /// PostgreSQL's name for what it does.
+        phase: String,
+        /// Of this phase, where it can be told.
+        percent: Option<u8>,
     },
     /// The file waits for locks of other sessions.
     WaitingForLock {
@@ -205,7 +258,13 @@ pub async fn apply(
             number: index + 1,
             total,
         };
-        Box::pin(run.apply(&mut control, &mut worker, &mut stop, &mut progress)).await?;
+        let mut crew = Crew {
+            control: &mut control,
+            worker: &mut worker,
+            stop: &mut stop,
+            progress: &mut progress,
+        };
+        Box::pin(run.apply(&mut crew)).await?;
         progress(Progress::Applied {
             version: pending.version.clone(),
         });

@@ -9,7 +9,7 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use super::{RunError, Timeouts};
+use super::{RunError, RunRequest};
 use crate::postgres::{Class, Error, Options, Target, connect};
 
 /// Longest wait for a statement of the bookkeeping, none of which can take long.
@@ -48,10 +48,17 @@ pub(super) fn control_settings() -> Settings {
 
 /// The same with the caller's lock timeout. A session that runs files may only be ended by the
 /// run itself, so limits that a role or database may carry are lifted.
-pub(super) fn worker_settings(timeouts: &Timeouts, server_version: u32) -> Settings {
+pub(super) fn worker_settings(request: &RunRequest, server_version: u32) -> Settings {
     let mut settings = control_settings();
-    let milliseconds = timeouts.lock.as_millis();
-    settings.push(("lock_timeout".to_owned(), format!("{milliseconds}ms")));
+    let mut set = |name: &str, value: String| settings.push((name.to_owned(), value));
+    let timeouts = &request.timeouts;
+    set("lock_timeout", format!("{}ms", timeouts.lock.as_millis()));
+    if let Some(statement) = timeouts.statement {
+        set("statement_timeout", format!("{}ms", statement.as_millis()));
+    }
+    if let Some(role) = &request.execution.role {
+        set("role", role.clone());
+    }
     if server_version >= 170_000 {
         settings.push(("transaction_timeout".to_owned(), "0".to_owned()));
     }
@@ -159,21 +166,53 @@ mod tests {
 
     #[test]
     fn later_settings_win_and_new_ones_depend_on_the_server() {
-        let timeouts = Timeouts {
-            lock: Duration::from_millis(300),
-            ..Timeouts::default()
+        let bundle = crate::engine::Bundle::compile(Vec::new()).unwrap();
+        let mut request = RunRequest {
+            target: crate::postgres::Target {
+                host: String::new(),
+                port: 1,
+                user: String::new(),
+                password: "".into(),
+                database: String::new(),
+                tls: crate::postgres::Tls::Disable,
+            },
+            ledger: crate::engine::LedgerName::default(),
+            bundle: bundle.into(),
+            until: None,
+            holder: String::new(),
+            timeouts: super::super::Timeouts::default(),
+            execution: super::super::Execution::default(),
+            cancel: tokio_util::sync::CancellationToken::new(),
         };
-        let old = worker_settings(&timeouts, 150_018);
-        let last = old
-            .iter()
-            .rfind(|(name, _)| name == "lock_timeout")
-            .unwrap();
-        assert_eq!(last.1, "300ms");
-        assert!(!old.iter().any(|(name, _)| name == "transaction_timeout"));
-        assert!(
-            worker_settings(&timeouts, 170_000)
-                .iter()
-                .any(|(name, _)| name == "transaction_timeout")
+        request.timeouts.lock = Duration::from_millis(300);
+        let last = |request: &RunRequest, version, wanted: &str| {
+            let settings = worker_settings(request, version);
+            let found = settings.into_iter().rfind(|(name, _)| name == wanted);
+            found.map(|(_, value)| value)
+        };
+        assert_eq!(
+            last(&request, 150_018, "lock_timeout").as_deref(),
+            Some("300ms")
+        );
+        assert_eq!(
+            last(&request, 150_018, "statement_timeout").as_deref(),
+            Some("0")
+        );
+        assert_eq!(last(&request, 150_018, "transaction_timeout"), None);
+        assert_eq!(
+            last(&request, 170_000, "transaction_timeout").as_deref(),
+            Some("0")
+        );
+        assert_eq!(last(&request, 150_018, "role"), None);
+        request.timeouts.statement = Some(Duration::from_secs(3));
+        request.execution.role = Some("app owner".into());
+        assert_eq!(
+            last(&request, 150_018, "statement_timeout").as_deref(),
+            Some("3000ms")
+        );
+        assert_eq!(
+            last(&request, 150_018, "role").as_deref(),
+            Some("app owner")
         );
     }
 }

@@ -232,6 +232,7 @@ fn failure(version: &str) -> Diagnostic {
         detail: None,
         hint: None,
         snippet: None,
+        outcome: None,
     }
 }
 
