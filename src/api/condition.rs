@@ -91,6 +91,10 @@ words!(
         BranchNotFound,
         /// The recorded branch is gone.
         BranchMissing,
+        /// The branch has reached its `maxAge`.
+        Expired,
+        /// An annotation asks for something that cannot be done.
+        AnnotationIgnored,
         /// A branch of that name exists and is not ours.
         BranchNameConflict,
         /// Another object has claimed the branch.
@@ -125,6 +129,8 @@ words!(
         SecretConflict,
         /// Credentials are published and work.
         Published,
+        /// Credentials are held back until migrations are applied.
+        WaitingForMigration,
         /// Credentials are not out yet.
         NotPublished,
         /// The database to migrate does not exist yet.

@@ -9,6 +9,7 @@
     reason = "the schema derive repeats each struct inside a function"
 )]
 
+mod annotations;
 mod condition;
 mod crds;
 mod names;
@@ -16,16 +17,18 @@ mod neon_database;
 mod refs;
 mod sepulki_migration;
 
+pub use annotations::{ABANDON, EXTEND, Handled, LONGEST_ANNOTATION, RECONCILE, RETRY};
 pub use condition::{ConditionType, Reason, condition, set_condition};
 pub use crds::{CrdError, crd_files};
 pub use names::{Digest, FileName, Lease, ObjectName, PgName, RoleName, SecretKey, SuspendAfter};
 pub use neon_database::{
     Access, BranchSpec, BranchStatus, ComputeSpec, ConnectionSecretSpec, ConnectionSecretStatus,
     Credentials, DatabaseSpec, DatabaseStatus, DeletionPolicy, Effective, EndpointStatus,
-    Environment, ExistingBranch, ExtensionSpec, ExtensionStatus, NeonDatabase, NeonDatabaseSpec,
-    NeonDatabaseStatus, OperationStatus, ParentBranch, RoleSpec, RoleStatus,
+    Environment, ExistingBranch, ExtensionSpec, ExtensionStatus, ExternalDeletion,
+    ExternalDeletionAction, NeonDatabase, NeonDatabaseSpec, NeonDatabaseStatus, OperationStatus,
+    ParentBranch, PublishAfter, PublishSpec, RoleSpec, RoleStatus,
 };
-pub use refs::{DatabaseRef, SecretKeyRef};
+pub use refs::{DatabaseRef, MigrationRef, SecretKeyRef};
 pub use sepulki_migration::{
     AppliedStatus, AppliedTo, BundleStatus, ConfigMapSource, CurrentStatus, HistoryEntry,
     InlineFile, LastError, LedgerSpec, MigrationSource, ObjectNameRef, PendingStatus,

@@ -31,3 +31,11 @@ pub struct DatabaseRef {
     /// Name of the NeonDatabase.
     pub name: ObjectName,
 }
+
+/// A SepulkiMigration in the same namespace. One that does not exist yet is waited for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MigrationRef {
+    /// Name of the SepulkiMigration.
+    pub name: ObjectName,
+}

@@ -142,6 +142,19 @@ impl Objects {
             .map_err(|error| Error::from(error).during(format_args!("write status of {id}")))
     }
 
+    /// An object as it is stored, whether or not it fits our types; `None` if it is gone.
+    pub async fn get_raw(&self, id: &ObjectId) -> Result<Option<Value>> {
+        let found = self
+            .dynamic(id)
+            .get_opt(&id.name)
+            .await
+            .map_err(|error| Error::from(error).during(format_args!("read {id}")))?;
+        found
+            .map(serde_json::to_value)
+            .transpose()
+            .map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))
+    }
+
     /// Makes the Secret look like `secret`: what an earlier call set and this one does not is removed, fields of other
     /// managers stay. Give contents as `data` (under server-side apply `stringData` leaves removed keys behind), owner
     /// references in the metadata, and a uid there where it must be one particular Secret. Writes nothing if nothing

@@ -6,19 +6,20 @@ mod on_neon;
 mod secrets;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::sync::Arc;
 
 use super::action::Action;
 use super::credentials::without_owner;
 use super::desired::{Desired, Rest};
 use super::observe::{Observed, incarnation};
-use super::{Databases, Pass};
+use super::{Databases, Pass, asked};
 use crate::api::{
-    BRANCH_FINALIZER, BranchStatus, Credentials, DatabaseStatus, NeonDatabaseStatus, Reason,
+    BRANCH_FINALIZER, BranchStatus, Credentials, DatabaseStatus, EXTEND, NeonDatabaseStatus, Reason,
 };
 use crate::cluster::{KeyRead, ObjectId};
 use crate::neon::{Account, BranchId, UpdateBranch};
-use crate::reconcile::{Class, Error, ExclusiveLock};
+use crate::reconcile::{Class, Error, ExclusiveLock, Notice};
 use crate::world::at_cluster;
 
 /// Everything an effect needs.
@@ -48,6 +49,11 @@ pub(super) async fn act(
         Action::AddFinalizer | Action::ReleaseFinalizer | Action::LeaveBehind(_) => {
             context.finalizer(action, pass).await
         }
+        Action::LookAgain => context.look_again(pass).await,
+        Action::Extend(until) => {
+            extend(pass, until, now);
+            Ok(())
+        }
         Action::ForgetOperations => {
             // what they brought about is not in a listing that is older than they are
             context
@@ -63,7 +69,7 @@ pub(super) async fn act(
             Ok(())
         }
         Action::ClaimBranch(branch) => {
-            pass.status.branch = Some(context.claim(branch));
+            context.record_branch(&mut pass.status, branch);
             Ok(())
         }
         Action::ForgetBranch => {
@@ -76,6 +82,10 @@ pub(super) async fn act(
         }
         Action::RecordDatabase { name, owner } => {
             record_database(&mut pass.status, name, owner);
+            Ok(())
+        }
+        Action::AnnounceBranch => {
+            pass.status.branch_request_time = Some(Time(now));
             Ok(())
         }
         Action::CreateBranch(parent) => context.create_branch(pass, parent).await,
@@ -126,6 +136,31 @@ pub(super) async fn act(
 }
 
 impl Context<'_> {
+    /// Forgets what is remembered, so that the next look is at the world itself.
+    async fn look_again(&self, pass: &mut Pass) -> Result<(), Error> {
+        let (kind, desired) = (self.kind, self.desired);
+        let retries = desired.asked.retries(&pass.status.handled);
+        let handled = &mut pass.status.handled;
+        handled.reconcile.clone_from(&desired.asked.reconcile);
+        handled.retry.clone_from(&desired.asked.retry);
+        if !desired.suspend {
+            pass.status.content_digest = None;
+        }
+        if let Some(endpoint) = &mut pass.status.endpoint
+            && retries
+        {
+            endpoint.requested = None;
+        }
+        kind.checked.forget(&desired.uid);
+        let (namespace, at) = (&desired.mark.namespace, &desired.key);
+        let key = kind.world.cluster.api_key(namespace, at, true).await;
+        if let KeyRead::Found(key) = key.map_err(at_cluster)? {
+            let account = kind.world.neon.open(&key);
+            account.snapshots.invalidate(&desired.project);
+        }
+        Ok(())
+    }
+
     /// The account of the object's key.
     pub(super) async fn account(&self) -> Result<Arc<Account>, Error> {
         let cluster = &self.kind.world.cluster;
@@ -246,6 +281,22 @@ impl Context<'_> {
         }
         status.content_digest = None;
     }
+}
+
+/// Takes up that the branch may live until this time. One that means nothing is taken up as well, so that it is told
+/// once and not at every look.
+fn extend(pass: &mut Pass, until: &str, now: Timestamp) {
+    pass.status.handled.extend = Some(until.to_owned());
+    let problem = match asked::until(until) {
+        Some(time) if time > now => return,
+        Some(_) => "is in the past",
+        None => "is not a time in the form of RFC 3339 such as 2026-12-24T18:00:00Z",
+    };
+    pass.notices.push(Notice {
+        warning: true,
+        reason: Reason::AnnotationIgnored,
+        message: format!("{EXTEND}: {until} {problem}"),
+    });
 }
 
 fn record_database(status: &mut NeonDatabaseStatus, name: &str, owner: &str) {

@@ -11,12 +11,18 @@ use crate::neon::{Branch, BranchId};
 pub enum Action {
     /// Keep the object until its branch is dealt with.
     AddFinalizer,
+    /// Forget what is remembered of key, listing and Secrets, because somebody asks to look anew.
+    LookAgain,
+    /// Take up that the branch may live longer.
+    Extend(String),
     /// Drop operations that have ended from the record.
     ForgetOperations,
     /// Record what could destroy or move something, once.
     Resolve(Effective),
     /// Record this branch as ours.
     ClaimBranch(Branch),
+    /// Record that Neon is about to be asked for a branch.
+    AnnounceBranch,
     /// Fork a branch off this one.
     CreateBranch(BranchId),
     /// Drop a branch that is gone from the record, so that it is made again.
@@ -73,9 +79,12 @@ impl crate::reconcile::Action for Action {
     fn name(&self) -> &'static str {
         match self {
             Self::AddFinalizer => "AddFinalizer",
+            Self::LookAgain => "LookAgain",
+            Self::Extend(_) => "Extend",
             Self::ForgetOperations => "ForgetOperations",
             Self::Resolve(_) => "Resolve",
             Self::ClaimBranch(_) => "ClaimBranch",
+            Self::AnnounceBranch => "AnnounceBranch",
             Self::CreateBranch(_) => "CreateBranch",
             Self::ForgetBranch => "ForgetBranch",
             Self::RecordIncarnation => "RecordIncarnation",
@@ -104,8 +113,10 @@ impl crate::reconcile::Action for Action {
             Self::AddFinalizer | Self::Resolve(_) | Self::ForgetOperations => {
                 "getting ready".to_owned()
             }
+            Self::LookAgain => "looking at everything anew".to_owned(),
+            Self::Extend(_) => "changing how long the branch may live".to_owned(),
             Self::ClaimBranch(branch) => format!("taking up the branch {}", branch.name),
-            Self::CreateBranch(_) => "creating the branch".to_owned(),
+            Self::AnnounceBranch | Self::CreateBranch(_) => "creating the branch".to_owned(),
             Self::ForgetBranch => "the branch is gone and is made again".to_owned(),
             Self::RecordIncarnation => "the branch was reset or restored".to_owned(),
             Self::RenewLease(_) | Self::EndLease => "renewing the lease".to_owned(),

@@ -28,6 +28,12 @@ impl Checked {
             })
     }
 
+    /// Somebody wants the Secrets of an object to be looked at anew.
+    pub(super) fn forget(&self, object: &str) {
+        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        looks.retain(|(uid, _), _| uid != object);
+    }
+
     /// The Secret was just found to be of this form.
     pub(super) fn remember(&self, uid: &str, form: &Form, now: Timestamp) {
         let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);

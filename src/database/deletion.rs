@@ -3,13 +3,14 @@
 //! | # | known | answer |
 //! |---|---|---|
 //! | 1 | our finalizer is gone | Gone |
-//! | 2 | nothing was ever resolved, so nothing made: a branch with our mark is an earlier object's | ReleaseFinalizer |
+//! | 2 | an annotation abandons the branch: Secrets that would go; else | KeepSecret; ReleaseFinalizer |
+//! |   | nothing was ever resolved, so nothing made: a branch with our mark is an earlier object's | ReleaseFinalizer |
 //! | 3 | Retain, or a branch that was taken over and not named by id: Secrets that would go; a lease that would run out; the same without a usable key; else | KeepSecret; EndLease; LeaveBehind; ReleaseFinalizer |
 //! | 4 | Delete, the key is gone for good or refused, the namespace is going | LeaveBehind |
 //! | 5 | … the key is missing; refused; the project unknown | Wait KeyNotFound; Blocked |
 //! | 6 | … the branch is somebody else's | ReleaseFinalizer |
 //! | 7 | … the branch is there: protected; has children; a migration runs; else | Wait; Wait; Wait; DeleteBranch |
-//! | 8 | … the branch may be too new to be listed | Wait OperationsRunning |
+//! | 8 | … the branch may be too new to be listed, or was asked for and no answer came | Wait OperationsRunning |
 //! | 9 | … the branch is gone: Secrets of ours; none | WithdrawSecret; ReleaseFinalizer |
 //!
 //! Once we have deleted a branch that we made, it is no longer recorded, so that row 8 is only for those that we did not.
@@ -21,9 +22,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::action::Action;
+use super::credentials::Found;
 use super::desired::Desired;
 use super::observe::{Key, Observed};
-use super::plan::{LATER, block, may_be_unlisted, wait};
+use super::plan::{LATER, block, may_be_unlisted, may_still_come, wait};
 use crate::api::{DeletionPolicy, Reason};
 use crate::neon::Branch;
 use crate::reconcile::{Decision, Fact};
@@ -33,6 +35,9 @@ use crate::reconcile::{Decision, Fact};
 pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decision<Action> {
     if !desired.has_finalizer {
         return Decision::Gone;
+    }
+    if is_abandoned(desired, observed) {
+        return kept_secret(observed).unwrap_or(Decision::Act(Action::ReleaseFinalizer));
     }
     if !deletes(desired, observed) {
         return keep(desired, observed);
@@ -69,13 +74,25 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decisio
                 );
             }
         },
+        None if observed.marked.is_none() && may_still_come(observed, now) => {
+            let message = format!("Neon was asked for the branch {name} and may still make it");
+            return wait(Reason::OperationsRunning, message, LISTED);
+        }
         None => observed.marked.as_ref(),
     };
     match branch {
         Some(_) if observed.older_rival.is_some() => Decision::Act(Action::ReleaseFinalizer),
         Some(branch) => delete(observed, branch),
-        None => withdraw(observed),
+        None => withdraw(observed).unwrap_or(Decision::Act(Action::ReleaseFinalizer)),
     }
+}
+
+/// Whether a person has given the branch up, by its id: then nothing is asked of Neon any more.
+#[must_use]
+pub fn is_abandoned(desired: &Desired, observed: &Observed) -> bool {
+    let recorded = observed.recorded.branch.as_ref();
+    let asked = desired.asked.abandon.as_ref();
+    asked.is_some() && asked == recorded.map(|branch| &branch.id)
 }
 
 /// Whether the branch goes with the object.
@@ -102,12 +119,8 @@ pub fn runs_out(observed: &Observed) -> bool {
 
 /// Row 3. A branch that is to stay must not run out of a lease that nobody renews any more.
 fn keep(desired: &Desired, observed: &Observed) -> Decision<Action> {
-    let owned = observed
-        .secrets
-        .iter()
-        .find(|(_, found)| found.known().is_some_and(|f| f.ours && f.owned));
-    if let Some((name, _)) = owned {
-        return Decision::Act(Action::KeepSecret(name.clone()));
+    if let Some(keep) = kept_secret(observed) {
+        return keep;
     }
     let recorded = observed.recorded.branch.as_ref();
     match (&observed.key, &observed.branch) {
@@ -122,8 +135,15 @@ fn keep(desired: &Desired, observed: &Observed) -> Decision<Action> {
     }
 }
 
+/// A Secret that would go with the object.
+fn kept_secret(observed: &Observed) -> Option<Decision<Action>> {
+    let owned = |found: &Fact<Found>| found.known().is_some_and(|f| f.ours && f.owned);
+    let (name, _) = observed.secrets.iter().find(|(_, found)| owned(found))?;
+    Some(Decision::Act(Action::KeepSecret(name.clone())))
+}
+
 /// Row 7.
-fn delete(observed: &Observed, branch: &Branch) -> Decision<Action> {
+pub(super) fn delete(observed: &Observed, branch: &Branch) -> Decision<Action> {
     let name = &branch.name;
     if branch.protected {
         let message =
@@ -152,16 +172,11 @@ fn delete(observed: &Observed, branch: &Branch) -> Decision<Action> {
 /// wakes us.
 const LISTED: Duration = Duration::from_secs(10);
 
-/// Row 9.
-fn withdraw(observed: &Observed) -> Decision<Action> {
-    match observed
-        .secrets
-        .iter()
-        .find(|(_, found)| found.known().is_some_and(|f| f.ours))
-    {
-        Some((name, _)) => Decision::Act(Action::WithdrawSecret(name.clone())),
-        None => Decision::Act(Action::ReleaseFinalizer),
-    }
+/// Row 9: a Secret of ours.
+pub(super) fn withdraw(observed: &Observed) -> Option<Decision<Action>> {
+    let ours = |found: &Fact<Found>| found.known().is_some_and(|f| f.ours);
+    let (name, _) = observed.secrets.iter().find(|(_, found)| ours(found))?;
+    Some(Decision::Act(Action::WithdrawSecret(name.clone())))
 }
 
 #[cfg(test)]

@@ -5,12 +5,13 @@
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
+use super::asked::Asked;
 use super::credentials::wanted_secrets;
 use super::mark::{Mark, branch_name};
 use super::profile::{Profile, profile};
 use crate::api::{
     Access, BRANCH_FINALIZER, BranchSpec, ComputeSpec, DeletionPolicy, Environment, ExistingBranch,
-    NeonDatabase, NeonDatabaseSpec, ParentBranch, Reason, SecretKeyRef,
+    ExternalDeletionAction, NeonDatabase, NeonDatabaseSpec, ParentBranch, Reason, SecretKeyRef,
 };
 use crate::neon::ProjectId;
 use crate::reconcile::Block;
@@ -40,6 +41,10 @@ pub struct Desired {
     pub profile: Profile,
     /// Whether nothing may be changed.
     pub suspend: bool,
+    /// What annotations ask for.
+    pub asked: Asked,
+    /// What to do where the branch was deleted outside.
+    pub on_external_deletion: ExternalDeletionAction,
     /// What becomes of the branch, where the spec says so.
     pub deletion_policy: Option<DeletionPolicy>,
     /// The branch to take over, where the spec names one.
@@ -50,6 +55,8 @@ pub struct Desired {
     pub branch_name: String,
     /// The lease, known even where the rest of the spec is wrong: a mistake there must not let a living branch run out.
     pub lease: Option<SignedDuration>,
+    /// How long the branch may live at all; none where the spec's word cannot be carried out.
+    pub max_age: Option<SignedDuration>,
     /// The rest of the spec, or what is wrong with it.
     pub rest: Result<Rest, Block>,
 }
@@ -71,6 +78,8 @@ pub struct Rest {
     pub roles: Vec<Role>,
     /// Secrets to be out.
     pub secrets: Vec<WantedSecret>,
+    /// Names of SepulkiMigrations that have to be applied before a Secret comes out for the first time.
+    pub publish_after: Vec<String>,
 }
 
 /// A value and whether the spec says it.
@@ -180,6 +189,11 @@ impl Desired {
             environment: spec.environment,
             profile,
             suspend: spec.suspend,
+            asked: Asked::of(meta.annotations.as_ref()),
+            on_external_deletion: spec
+                .on_external_deletion
+                .as_ref()
+                .map_or(profile.on_external_deletion, |asked| asked.action),
             deletion_policy: spec.deletion_policy,
             branch_name: branch
                 .name
@@ -193,6 +207,7 @@ impl Desired {
             )
             .ok()
             .flatten(),
+            max_age: max_age(spec, &branch, &profile).ok().flatten(),
             rest: rest(spec, &branch, &profile, &name),
             existing: branch.existing,
             parent: branch.parent,
@@ -238,6 +253,7 @@ fn rest(
     let compute = spec.compute.clone().unwrap_or_default();
     let databases = spec.databases.iter().map(database).collect::<Vec<_>>();
     let roles = roles(spec)?;
+    max_age(spec, branch, profile)?;
     let protected = Setting {
         value: branch.protected.unwrap_or(profile.protected),
         explicit: branch.protected.is_some(),
@@ -253,7 +269,17 @@ fn rest(
         secrets: wanted_secrets(spec, &databases, &roles, object)?,
         databases,
         roles,
+        publish_after: publish_after(spec),
     })
+}
+
+fn publish_after(spec: &NeonDatabaseSpec) -> Vec<String> {
+    let publish = spec.publish.iter();
+    let after = publish.filter_map(|publish| publish.after.as_ref());
+    after
+        .flat_map(|after| &after.migration_refs)
+        .map(|migration| migration.name.0.clone())
+        .collect()
 }
 
 fn database(spec: &crate::api::DatabaseSpec) -> Database {
@@ -352,6 +378,39 @@ fn lease_is_possible(
         ));
     }
     Ok(())
+}
+
+fn max_age(
+    spec: &NeonDatabaseSpec,
+    branch: &BranchSpec,
+    profile: &Profile,
+) -> Result<Option<SignedDuration>, Block> {
+    let protected = branch.protected.unwrap_or(profile.protected);
+    let policy = spec.deletion_policy.unwrap_or(profile.deletion_policy);
+    let takes_over =
+        branch.existing.is_some() || (branch.parent.is_none() && profile.takes_over_default);
+    let excluded = [
+        (protected, "is protected", "spec.branch.protected to false"),
+        (
+            policy == DeletionPolicy::Retain,
+            "is retained",
+            "spec.deletionPolicy to Delete",
+        ),
+        (takes_over, "takes over a branch", "spec.branch.parent"),
+    ];
+    let excluded = excluded.into_iter().find(|(holds, _, _)| *holds);
+    match (branch.max_age.as_ref().map(|age| age.0.as_str()), excluded) {
+        // the profile's gives way to what excludes it
+        (Some("never"), _) | (None, Some(_)) => Ok(None),
+        (Some(_), Some((_, what, way_out))) => {
+            let here = spec.environment.as_str();
+            Err(invalid(format!(
+                "spec.branch.maxAge: this {here} {what}, and a branch that reaches its maxAge is deleted: set {way_out}"
+            )))
+        }
+        (Some(text), None) => duration("spec.branch.maxAge", text).map(Some),
+        (None, None) => Ok(profile.max_age),
+    }
 }
 
 fn suspend_after(compute: &ComputeSpec, profile: &Profile) -> Result<SuspendAfter, Block> {

@@ -2,7 +2,7 @@
 //!
 //! | file | question |
 //! |---|---|
-//! | `desired` (with `profile`, `mark`) | what is asked? pure |
+//! | `desired` (with `asked`, `profile`, `mark`, `max_age`) | what is asked? pure |
 //! | `observe` (with `checked`) | what is? |
 //! | `plan` (with `deletion`, `action`) | what next? pure; opens with the decision table |
 //! | `act` (with `on_neon`, `contents`, `secrets`, and `credentials`) | do it |
@@ -10,6 +10,7 @@
 
 mod act;
 pub mod action;
+pub mod asked;
 mod checked;
 pub mod credentials;
 pub mod deletion;
@@ -17,6 +18,7 @@ pub mod desired;
 #[cfg(test)]
 mod fixtures;
 pub mod mark;
+pub mod max_age;
 pub mod observe;
 pub mod plan;
 pub mod profile;

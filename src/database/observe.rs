@@ -6,6 +6,7 @@
 mod access;
 mod branches;
 mod contents;
+mod migrations;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use jiff::Timestamp;
 use super::credentials::Found;
 use super::deletion;
 use super::desired::{Desired, Rest};
-use super::{Databases, Pass};
+use super::{Databases, Pass, max_age};
 use crate::api::NeonDatabaseStatus;
 use crate::cluster::NamespaceState;
 use crate::neon::{Branch, BranchId, Database, Endpoint};
@@ -65,6 +66,8 @@ pub struct Observed {
     pub secrets: BTreeMap<String, Fact<Found>>,
     /// Secrets that are as they should be.
     pub current_secrets: BTreeSet<String>,
+    /// What Secrets that are not out yet are held back for, in words.
+    pub held_back_for: Vec<String>,
 }
 
 /// Whether the project can be reached.
@@ -134,6 +137,7 @@ impl Observed {
             shared_passwords: Fact::Unknown,
             secrets: BTreeMap::new(),
             current_secrets: BTreeSet::new(),
+            held_back_for: Vec::new(),
         }
     }
 
@@ -150,6 +154,16 @@ impl Observed {
             self.recorded.content_digest.as_deref()
                 == Some(&rest.content_digest(&branch.id, &branch.incarnation))
         })
+    }
+
+    /// Whether a Secret may not come out yet. One that is out stays, and is published anew where it has to be.
+    #[must_use]
+    pub fn is_held_back(&self, secret: &str) -> bool {
+        let is_out = |name: &str| {
+            let recorded = &self.recorded.connection_secrets;
+            recorded.iter().any(|recorded| recorded.name == name)
+        };
+        !self.held_back_for.is_empty() && !is_out(secret)
     }
 
     /// Owners that a listed database needs and the branch does not have, and databases that it does not have.
@@ -181,7 +195,8 @@ pub(super) async fn observe(
         Observed::nothing(pass.status.clone(), kind.world.settings.snapshot_interval);
     if desired.deleting {
         contents::secrets(kind, desired, &mut observed, now).await?;
-        if !deletion::deletes(desired, &observed) && !deletion::runs_out(&observed) {
+        let keeps = !deletion::deletes(desired, &observed) && !deletion::runs_out(&observed);
+        if keeps || deletion::is_abandoned(desired, &observed) {
             return Ok(observed);
         }
         let namespace = kind
@@ -199,12 +214,11 @@ pub(super) async fn observe(
     access::operations(account.api.as_ref(), desired, &mut observed).await?;
     branches::branches(kind, desired, &others, &listing, &mut observed);
     if !desired.deleting {
+        observed.held_back_for = migrations::missing(kind, desired, &observed);
         contents::contents(account.api.as_ref(), desired, &listing, &mut observed).await?;
-        if desired
-            .rest
-            .as_ref()
-            .is_ok_and(|rest| observed.contents_are_as_asked(rest))
-        {
+        let as_asked = |rest: &Rest| observed.contents_are_as_asked(rest);
+        let over = max_age::end(desired, &observed).is_some_and(|end| end <= now);
+        if over || desired.rest.as_ref().is_ok_and(as_asked) {
             contents::secrets(kind, desired, &mut observed, now).await?;
         }
     }

@@ -9,13 +9,15 @@
 //! | 2 | suspended, no branch recorded | Suspended |
 //! | 3 | the spec cannot be carried out: lease due; else | RenewLease; Blocked InvalidSpec |
 //! | 4 | our finalizer is missing | AddFinalizer |
+//! |   | an annotation asks to look again; to let the branch live longer | LookAgain; Extend |
 //! | 5 | no key; key refused; project unknown | Wait KeyNotFound; Blocked KeyRefused; Blocked ProjectNotFound |
 //! | 6 | operations running; all of them ended | Wait OperationsRunning; ForgetOperations |
+//! |   | its time is over: the branch; its Secrets; nothing left | as in [`super::deletion`]; WithdrawSecret; Blocked Expired |
 //! | 7 | nothing resolved yet: parent clear; not clear | Resolve; Blocked ParentRequired |
 //! |   | resolved, but renamed before the branch was made | Resolve |
 //! | 8 | no branch recorded, own: a branch bears our mark | ClaimBranch |
 //! | 9 | no branch recorded, to take over: missing; somebody else's; free | Blocked BranchNotFound; Blocked BranchClaimed; ClaimBranch |
-//! | 10 | no branch recorded, own: name taken; parent missing or not ready; else | Blocked BranchNameConflict; Wait; CreateBranch |
+//! | 10 | no branch recorded, own: name taken; parent missing or not ready; else | Blocked BranchNameConflict; Wait; AnnounceBranch, CreateBranch |
 //! | 11 | branch recorded but gone: just made; suspended; disposable; else | Wait; Suspended; ForgetBranch; Blocked BranchMissing |
 //! | 12 | an older object holds the same branch | Blocked BranchClaimed |
 //! | 13 | another incarnation than recorded | RecordIncarnation |
@@ -30,7 +32,7 @@
 //! | 22 | … passwords still the parent's | ResetPassword, RetireLogins |
 //! | 23 | … else | PrepareContents |
 //! | 24 | a Secret of that name is somebody else's | Blocked SecretConflict |
-//! | 25 | a Secret missing or not current | PublishCredentials |
+//! | 25 | a Secret missing or not current, and not held back for a migration | PublishCredentials |
 //! | 26 | a Secret is out that is no longer asked for | WithdrawSecret |
 //! | 27 | else | Settled |
 //!
@@ -44,13 +46,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::action::Action;
-use super::deletion;
 use super::desired::{Desired, Rest};
 use super::observe::{Key, Observed};
+use super::{deletion, max_age};
 use crate::api::Reason;
 use crate::reconcile::{Block, Decision, Wait};
 
-pub use branch::may_be_unlisted;
+pub use branch::{may_be_unlisted, may_still_come};
 pub use inside::requested;
 
 /// How soon to look again at something Neon is busy with.
@@ -86,12 +88,25 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
     if !desired.has_finalizer {
         return Decision::Act(Action::AddFinalizer);
     }
-    let next = access(observed)
+    let next = asked(desired, observed)
+        .or_else(|| access(observed))
         .or_else(|| operations(observed))
+        .or_else(|| max_age::decide(desired, observed, now))
         .or_else(|| branch::resolve(desired, observed))
         .or_else(|| branch::branch(desired, rest, observed, now))
         .unwrap_or(Decision::Settled(observed.interval));
-    before_the_lease_ends(rest, next)
+    let next = before_the_lease_ends(rest, next);
+    before_the_end(max_age::end(desired, observed), next, now)
+}
+
+/// Row 4: what annotations ask for.
+fn asked(desired: &Desired, observed: &Observed) -> Stage {
+    let handled = &observed.recorded.handled;
+    if desired.asked.looks_again(handled) {
+        return Some(Decision::Act(Action::LookAgain));
+    }
+    let until = desired.asked.extension(handled)?;
+    Some(Decision::Act(Action::Extend(until.clone())))
 }
 
 /// Looks again often enough for a lease that is shorter than the time between two looks, settled or suspended.
@@ -100,7 +115,18 @@ fn before_the_lease_ends(rest: &Rest, next: Next) -> Next {
     let quarter = rest
         .lease
         .and_then(|lease| Duration::try_from(lease / 4).ok());
-    let sooner = |after: Duration| quarter.map_or(after, |quarter| after.min(quarter));
+    look_again_within(quarter, next)
+}
+
+/// Looks again when the branch has to go.
+fn before_the_end(end: Option<Timestamp>, next: Next, now: Timestamp) -> Next {
+    let left = end.map(|end| end.duration_since(now));
+    let left = left.and_then(|left| Duration::try_from(left).ok());
+    look_again_within(left.map(|left| left.max(SOON)), next)
+}
+
+fn look_again_within(longest: Option<Duration>, next: Next) -> Next {
+    let sooner = |after: Duration| longest.map_or(after, |longest| after.min(longest));
     match next {
         Decision::Settled(after) => Decision::Settled(sooner(after)),
         Decision::Suspended(after) => Decision::Suspended(sooner(after)),

@@ -9,12 +9,13 @@
 //! | protected | yes | no | no | no |
 //! | deletion policy | Retain | Retain | Delete | Delete |
 //! | lease | never | never | never | 72 h |
+//! | max age | never | never | never | 14 d |
 //! | deleted outside | Stall | Stall | Recreate | Recreate |
 
 use jiff::SignedDuration;
 
 use super::desired::SuspendAfter;
-use crate::api::{DeletionPolicy, Environment};
+use crate::api::{DeletionPolicy, Environment, ExternalDeletionAction};
 
 /// The defaults of an environment.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,8 +34,10 @@ pub struct Profile {
     pub deletion_policy: DeletionPolicy,
     /// How long Neon keeps the branch after the operator was last heard of.
     pub lease: Option<SignedDuration>,
-    /// Whether a branch that was deleted outside is made again.
-    pub recreate: bool,
+    /// How long the branch may live at all.
+    pub max_age: Option<SignedDuration>,
+    /// What to do where the branch was deleted outside.
+    pub on_external_deletion: ExternalDeletionAction,
 }
 
 const SMALL: Profile = Profile {
@@ -45,7 +48,8 @@ const SMALL: Profile = Profile {
     protected: false,
     deletion_policy: DeletionPolicy::Delete,
     lease: None,
-    recreate: true,
+    max_age: None,
+    on_external_deletion: ExternalDeletionAction::Recreate,
 };
 
 /// The defaults of an environment.
@@ -58,13 +62,13 @@ pub fn profile(environment: Environment) -> Profile {
             suspend_after: SuspendAfter::Never,
             protected: true,
             deletion_policy: DeletionPolicy::Retain,
-            recreate: false,
+            on_external_deletion: ExternalDeletionAction::Stall,
             ..SMALL
         },
         Environment::Staging => Profile {
             parent: Some(Environment::Production),
             deletion_policy: DeletionPolicy::Retain,
-            recreate: false,
+            on_external_deletion: ExternalDeletionAction::Stall,
             ..SMALL
         },
         Environment::Development => Profile {
@@ -73,6 +77,7 @@ pub fn profile(environment: Environment) -> Profile {
         },
         Environment::Preview => Profile {
             lease: Some(SignedDuration::from_hours(72)),
+            max_age: Some(SignedDuration::from_hours(14 * 24)),
             ..SMALL
         },
     }

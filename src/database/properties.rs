@@ -1,6 +1,7 @@
 //! What holds of decisions and statuses whatever is asked and whatever is known.
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use super::fixtures::{
     settled,
 };
 use super::observe::{Existing, Key, Observed, Operation};
-use super::{plan, status};
+use super::{max_age, plan, status};
 use crate::api::{Credentials, DeletionPolicy, Environment};
 use crate::neon::{Branch, BranchState, EndpointState};
 use crate::reconcile::{Class, Decision, Error, Fact, Verdict};
@@ -77,10 +78,18 @@ prop_compose! {
         spec in spec(),
         deleting in prop::bool::weighted(0.3),
         has_finalizer in prop::bool::weighted(0.9),
+        reconcile in prop::option::weighted(0.1, Just("now".to_owned())),
+        extend in prop::option::weighted(0.1, select(vec!["tomorrow".to_owned(), at(200_000).to_string()])),
+        max_age in prop::option::weighted(0.2, 0..400_000_i64),
     ) -> Desired {
         let mut desired = Desired::of(&object(environment, spec), "default");
         desired.deleting = deleting;
         desired.has_finalizer = has_finalizer;
+        desired.asked.reconcile = reconcile;
+        desired.asked.extend = extend;
+        if desired.max_age.is_some() {
+            desired.max_age = max_age.map(SignedDuration::from_secs).or(desired.max_age);
+        }
         desired
     }
 }
@@ -116,6 +125,7 @@ struct Surroundings {
     rival: bool,
     branch_free: bool,
     children: Vec<String>,
+    held_back_for: Vec<String>,
 }
 
 prop_compose! {
@@ -130,11 +140,13 @@ prop_compose! {
         rival in prop::bool::weighted(0.1),
         branch_free in prop::bool::weighted(0.8),
         children in 0..2_usize,
+        held_back in prop::bool::weighted(0.2),
     ) -> Surroundings {
         Surroundings {
             key, namespace_going, rival, branch_free,
             operations: ended.into_iter().map(|ended| Operation { action: "x".into(), ended }).collect(),
             candidates: (0..candidates).map(|n| format!("c{n}")).collect(),
+            held_back_for: held_back.then(|| "m".to_owned()).into_iter().collect(),
             children: (0..children).map(|n| format!("k{n}")).collect(),
         }
     }
@@ -190,6 +202,7 @@ fn observed(desired: Desired) -> impl Strategy<Value = (Desired, Observed)> {
             base.older_rival = around.rival.then(|| "NeonDatabase a/b".to_owned());
             base.branch_free = around.branch_free;
             base.children = around.children;
+            base.held_back_for = around.held_back_for;
             inside.over(&mut base);
             (desired.clone(), base)
         },
@@ -302,8 +315,16 @@ impl Inside {
 }
 
 fn situation() -> impl Strategy<Value = (Desired, Observed, Timestamp)> {
-    (desired().prop_flat_map(observed), 0..400_000_i64)
-        .prop_map(|((desired, observed), now)| (desired, observed, at(now)))
+    let asked_for = prop::option::of(0..200_i64);
+    (desired().prop_flat_map(observed), 0..400_000_i64, asked_for).prop_map(
+        |((desired, mut observed), now, asked_for)| {
+            if observed.recorded.branch.is_none() {
+                let asked = asked_for.map(|seconds_ago| Time(at(now - seconds_ago)));
+                observed.recorded.branch_request_time = asked;
+            }
+            (desired, observed, at(now))
+        },
+    )
 }
 
 fn decided(desired: &Desired, observed: &Observed, now: Timestamp) -> Option<Action> {
@@ -337,6 +358,7 @@ fn rests_on_facts(action: &Action, observed: &Observed) -> bool {
             .parent
             .known()
             .is_some_and(|parent| parent.ready && parent.branch.as_ref() == Some(id)),
+        Action::AnnounceBranch => observed.parent.known().is_some_and(|parent| parent.ready),
         Action::ForgetBranch => observed.branch.is_absent(),
         Action::DeleteBranch(id) => {
             let seen = match observed.recorded.branch {
@@ -365,6 +387,8 @@ fn rests_on_facts(action: &Action, observed: &Observed) -> bool {
         | Action::EndLease
         | Action::Protect(_) => branch,
         Action::AddFinalizer
+        | Action::LookAgain
+        | Action::Extend(_)
         | Action::ForgetOperations
         | Action::Resolve(_)
         | Action::ClaimBranch(_)
@@ -401,7 +425,8 @@ proptest! {
     #[test]
     fn branches_are_deleted_only_where_that_was_asked((desired, observed, now) in situation()) {
         if let Some(Action::DeleteBranch(id)) = decided(&desired, &observed, now) {
-            prop_assert!(desired.deleting);
+            let end = max_age::end(&desired, &observed);
+            prop_assert!(desired.deleting || end.is_some_and(|end| end <= now));
             let recorded = observed.recorded.effective.as_ref().map(|e| e.deletion_policy);
             prop_assert_eq!(desired.deletion_policy(recorded), DeletionPolicy::Delete);
             prop_assert!(observed.children.is_empty() && observed.branch_free);
@@ -423,6 +448,8 @@ proptest! {
                 Action::RenewLease(_)
                     | Action::EndLease
                     | Action::AddFinalizer
+                    | Action::LookAgain
+                    | Action::Extend(_)
                     | Action::ForgetOperations
                     | Action::Resolve(_)
                     | Action::RecordIncarnation
@@ -473,7 +500,7 @@ fn the_situations_reach_every_decision() {
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
     let mut reached = std::collections::BTreeSet::new();
-    for _ in 0..5_000 {
+    for _ in 0..20_000 {
         let (desired, observed, now) = situation().new_tree(&mut runner).unwrap().current();
         let decision = plan::decide(&desired, &observed, now);
         reached.insert(match &decision {
@@ -487,9 +514,13 @@ fn the_situations_reach_every_decision() {
     }
     let missing: Vec<&str> = [
         "AddFinalizer",
+        "LookAgain",
+        "Extend",
+        "Expired",
         "ForgetOperations",
         "Resolve",
         "ClaimBranch",
+        "AnnounceBranch",
         "CreateBranch",
         "ForgetBranch",
         "RecordIncarnation",

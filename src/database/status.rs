@@ -197,13 +197,8 @@ fn parts(
         Some(rest) if rest.secrets.is_empty() => {
             yes(Reason::NotRequired, "no Secret is asked for".to_owned())
         }
-        Some(rest) if ready && as_asked && are_out(rest, observed) => {
-            let names: Vec<&str> = rest
-                .secrets
-                .iter()
-                .map(|secret| secret.name.as_str())
-                .collect();
-            yes(Reason::Published, format!("Secrets: {}", names.join(", ")))
+        Some(rest) if ready && as_asked && are_out_or_held_back(rest, observed) => {
+            held_back(rest, observed).unwrap_or_else(|| yes(Reason::Published, published(rest)))
         }
         Some(_) | None => no(),
     };
@@ -236,10 +231,30 @@ fn observed_digest(status: &NeonDatabaseStatus, rest: &Rest) -> bool {
     })
 }
 
-fn are_out(rest: &Rest, observed: &Observed) -> bool {
-    rest.secrets
-        .iter()
-        .all(|secret| observed.current_secrets.contains(&secret.name))
+fn are_out_or_held_back(rest: &Rest, observed: &Observed) -> bool {
+    rest.secrets.iter().all(|secret| {
+        observed.current_secrets.contains(&secret.name) || observed.is_held_back(&secret.name)
+    })
+}
+
+fn published(rest: &Rest) -> String {
+    let names: Vec<&str> = rest.secrets.iter().map(|s| s.name.as_str()).collect();
+    format!("Secrets: {}", names.join(", "))
+}
+
+/// The object is ready all the same: whoever needs the credentials waits for this condition.
+fn held_back(rest: &Rest, observed: &Observed) -> Option<Part> {
+    let held = rest.secrets.iter().map(|secret| secret.name.as_str());
+    let held: Vec<&str> = held.filter(|name| observed.is_held_back(name)).collect();
+    if held.is_empty() {
+        return None;
+    }
+    let message = format!(
+        "Secrets {} come out after {}",
+        held.join(", "),
+        observed.held_back_for.join(", ")
+    );
+    Some((false, Reason::WaitingForMigration, message))
 }
 
 /// What could not be granted is told here, because it hinders nothing else.

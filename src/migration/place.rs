@@ -216,8 +216,15 @@ fn claim<'a>(
     )
 }
 
-/// Who was there first; the uid decides between objects of the same second.
-fn age(object: &SepulkiMigration) -> (Option<Timestamp>, Option<&str>) {
+/// Who was there first. Kubernetes tells the time of creation in whole seconds: of two objects of the same second the one
+/// that has found its ledger already goes first, then the uid decides.
+fn age(object: &SepulkiMigration) -> (Option<Timestamp>, bool, Option<&str>) {
     let created = object.metadata.creation_timestamp.as_ref();
-    (created.map(|time| time.0), object.metadata.uid.as_deref())
+    let status = object.status.as_ref();
+    let idle = status.is_none_or(|status| status.applied_to.is_none());
+    (
+        created.map(|time| time.0),
+        idle,
+        object.metadata.uid.as_deref(),
+    )
 }

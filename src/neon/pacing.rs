@@ -3,7 +3,7 @@
 //! | answer | read | mutation |
 //! |---|---|---|
 //! | 423 | – | repeated, 250 ms to 5 s apart, 12 times in all; then [`ErrorKind::Locked`] |
-//! | 429 | the whole account pauses for `Retry-After`, then repeated, 4 times in all | the same: nothing was done |
+//! | 429 | the whole account pauses for `Retry-After`, then repeated, 4 times in all; a pause of more than 10 s is left to the caller | the same: nothing was done |
 //! | 502, 503, 504, no answer | repeated, 4 times in all | never: it may have been done, so the caller looks first |
 //! | anything else | returned | returned |
 //!
@@ -31,6 +31,9 @@ pub struct PacingRules {
     pub failed: Backoff,
     /// Longest pause that a `Retry-After` may ask for.
     pub longest_pause: Duration,
+    /// Longest pause whose end a call waits for. It waits inside of a pass, and passes are a limited number: those of
+    /// other accounts need them, too.
+    pub patience: Duration,
 }
 
 impl Default for PacingRules {
@@ -48,6 +51,7 @@ impl Default for PacingRules {
                 tries: 4,
             },
             longest_pause: Duration::from_mins(5),
+            patience: Duration::from_secs(10),
         }
     }
 }
@@ -110,8 +114,8 @@ fn next(rules: &PacingRules, effect: Effect, error: &Error, failed: u32) -> Next
                 .unwrap_or(rules.failed.longest)
                 .min(rules.longest_pause);
             match wait {
-                Some(_) => Next::PauseAccount(pause),
-                None => Next::PauseAccountAndReturn(pause),
+                Some(_) if pause <= rules.patience => Next::PauseAccount(pause),
+                Some(_) | None => Next::PauseAccountAndReturn(pause),
             }
         }
         ErrorKind::Server if !matches!(error.status, Some(502..=504)) => Next::Return,
@@ -176,7 +180,10 @@ impl Pacing {
         let mut failed = 0;
         loop {
             let asked = stopwatch();
-            self.budget.take().await;
+            self.budget
+                .take(self.rules.patience)
+                .await
+                .map_err(account_pauses)?;
             let error = match attempt(asked.elapsed()).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
@@ -190,7 +197,10 @@ impl Pacing {
                 Next::PauseAccount(pause) => self.budget.pause(pause),
                 Next::PauseAccountAndReturn(pause) => {
                     self.budget.pause(pause);
-                    return Err(error);
+                    return Err(Error {
+                        retry_after: Some(pause),
+                        ..error
+                    });
                 }
             }
         }
@@ -216,17 +226,23 @@ impl Budget {
         }
     }
 
-    async fn take(&self) {
+    /// Waits for a turn; where the account pauses for longer than `patience`, answers at once for how long.
+    async fn take(&self, patience: Duration) -> std::result::Result<(), Duration> {
         // Fails only for a closed semaphore, and nobody closes this one.
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
         // A pause may be prolonged by others while this one waits for its end.
         while let Some(until) = self.pause_ahead() {
+            let left = until.saturating_duration_since(stopwatch());
+            if left > patience {
+                return Err(left);
+            }
             tokio::time::sleep_until(until).await;
         }
         tokio::spawn(async move {
             tokio::time::sleep(WINDOW).await;
             drop(permit);
         });
+        Ok(())
     }
 
     fn pause(&self, pause: Duration) {
@@ -270,6 +286,17 @@ fn queue_is_full() -> Error {
         ErrorKind::Locked,
         "too many other changes to the project are waiting already",
     )
+}
+
+/// Says nothing of how long, so that a condition that shows it stays as it is.
+fn account_pauses(left: Duration) -> Error {
+    Error {
+        retry_after: Some(left),
+        ..Error::without_answer(
+            ErrorKind::RateLimited,
+            "too many requests were made with this account's key; calls go on when the pause that Neon asked for ends",
+        )
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

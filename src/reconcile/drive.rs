@@ -18,7 +18,11 @@ pub async fn drive<S: Subject>(
     tolerate_failure: bool,
 ) -> (Pass<S>, PassReport) {
     let status = S::status(&object);
-    let mut pass = Pass { object, status };
+    let mut pass = Pass {
+        object,
+        status,
+        notices: Vec::new(),
+    };
     let mut actions = Vec::new();
     let mut observed = None;
     let mut verdict = None;

@@ -119,6 +119,8 @@ pub struct Pass<S: Subject + ?Sized> {
     pub object: S::Object,
     /// Its status, with what the actions of this pass recorded.
     pub status: S::Status,
+    /// What the actions of this pass want to be told as events, beside the one about its end.
+    pub notices: Vec<Notice>,
 }
 
 impl<S: Subject + ?Sized> Clone for Pass<S> {
@@ -126,6 +128,7 @@ impl<S: Subject + ?Sized> Clone for Pass<S> {
         Self {
             object: self.object.clone(),
             status: self.status.clone(),
+            notices: self.notices.clone(),
         }
     }
 }

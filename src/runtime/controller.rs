@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
+use super::dependents::{Change, Changes, What};
 use super::invalid;
 use super::triggers::Wake;
 use crate::clock::{Clock, monotonic};
@@ -48,6 +49,7 @@ pub(super) struct Shared {
 pub(super) trait Kind:
     Resource<DynamicType = ()>
     + Conditions
+    + Changes
     + Clone
     + Debug
     + DeserializeOwned
@@ -61,6 +63,7 @@ pub(super) trait Kind:
 impl<K> Kind for K where
     K: Resource<DynamicType = ()>
         + Conditions
+        + Changes
         + Clone
         + Debug
         + DeserializeOwned
@@ -137,7 +140,11 @@ where
     async fn forget_all(self: Arc<Self>, mut gone: UnboundedReceiver<ObjectId>) {
         while let Some(id) = gone.recv().await {
             self.forget(&id.uid);
-            self.shared.wake.dependents(&id);
+            self.shared.wake.dependents(&Change {
+                namespace: id.namespace,
+                uid: id.uid,
+                what: What::Gone(id.name),
+            });
         }
     }
 
@@ -178,16 +185,20 @@ where
         let latest = (version(&pass.object), pass.object.clone());
         let attempts = self.memory.ended(&uid, generation, failed, Some(latest));
         self.tell(&pass.object, &report, started.elapsed());
-        let after = pass.object.conditions();
-        if standing(after) != standing(&before) || report.verdict == Verdict::Gone {
-            self.shared.wake.dependents(&ObjectId::of(&pass.object));
+        for notice in pass.notices {
+            self.publish(&pass.object, notice).await;
         }
-        if (after != before || report.verdict == Verdict::Gone)
+        let after = pass.object.conditions();
+        let gone = report.verdict == Verdict::Gone;
+        if gone || standing(after) != standing(&before) {
+            self.shared.wake.dependents(&change(&pass.object, gone));
+        }
+        if (after != before || gone)
             && let Some(notice) = notice(&before, after, &report.verdict)
         {
             self.publish(&pass.object, notice).await;
         }
-        if report.verdict == Verdict::Gone {
+        if gone {
             self.forget(&uid);
         }
         again(&report.verdict, attempts, &uid)
@@ -250,6 +261,19 @@ where
             .reporter
             .publish(&ObjectId::of(object), event)
             .await;
+    }
+}
+
+fn change<K: Kind>(object: &K, gone: bool) -> Change {
+    let what = if gone {
+        What::Gone(object.name_any())
+    } else {
+        object.what()
+    };
+    Change {
+        namespace: object.namespace(),
+        uid: object.uid().unwrap_or_default(),
+        what,
     }
 }
 

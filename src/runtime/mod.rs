@@ -5,6 +5,7 @@
 //! ```
 
 mod controller;
+pub mod dependents;
 mod invalid;
 mod observer;
 mod triggers;

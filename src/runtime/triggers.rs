@@ -1,5 +1,7 @@
-//! Who has to look again because something else has changed: children of a parent, migrations of a database, and what
-//! reads a ConfigMap.
+//! Asks objects to look again because something else has changed: an object that they may wait for (see [`dependents`]),
+//! or a ConfigMap that they read.
+//!
+//! [`dependents`]: super::dependents
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,10 +13,9 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::dependents::Change;
 use crate::api::{NeonDatabase, SepulkiMigration};
-use crate::cluster::ObjectId;
 use crate::migration::Migrations;
-use crate::reconcile::Conditions;
 
 type Guarded<K> = DeserializeGuard<K>;
 
@@ -95,23 +96,12 @@ impl Wake {
         self.migrations.requests()
     }
 
-    /// Asks for everything that may have waited for a change of this object: what is not settled in its namespace, what
-    /// is being deleted anywhere (a parent may live in another namespace), and what refers to it by name.
-    pub(super) fn dependents(&self, changed: &ObjectId) {
-        let namespace = changed.namespace.as_deref();
-        let is_it = |uid: Option<String>| uid.as_deref() == Some(changed.uid.as_str());
-        self.databases.ask(|database| {
-            let going = database.metadata.deletion_timestamp.is_some();
-            let near =
-                database.metadata.namespace.as_deref() == namespace && !database.is_settled();
-            !is_it(database.uid()) && (going || near)
-        });
-        self.migrations.ask(|migration| {
-            let near = migration.metadata.namespace.as_deref() == namespace;
-            let refers = changed.resource.kind == "NeonDatabase"
-                && migration.spec.database_ref.name.0 == changed.name;
-            !is_it(migration.uid()) && near && (refers || !migration.is_settled())
-        });
+    /// Asks for everything that may have waited for this change.
+    pub(super) fn dependents(&self, change: &Change) {
+        self.databases
+            .ask(|database| change.concerns_database(database));
+        self.migrations
+            .ask(|migration| change.concerns_migration(migration));
     }
 
     /// Asks for the migrations that read this ConfigMap.

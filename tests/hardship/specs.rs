@@ -15,11 +15,12 @@ fn with(part: &Value) -> Value {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table, one entry after the other")]
 async fn a_spec_that_makes_no_sense_is_refused_with_what_is_wrong() -> anyhow::Result<()> {
     let scene = Scene::new().await?;
     let before = scene.world().await?;
     let secret = |role, database| json!({ "connectionSecrets": [{ "name": "s", "role": role, "database": database }] });
-    let cases: [(Value, &[&str]); 13] = [
+    let cases: [(Value, &[&str]); 17] = [
         (
             json!({ "compute": { "minCU": 4, "maxCU": 1 } }),
             &[
@@ -72,6 +73,28 @@ async fn a_spec_that_makes_no_sense_is_refused_with_what_is_wrong() -> anyhow::R
         (
             json!({ "branch": { "lease": "72h", "protected": true } }),
             &["spec.branch.lease", "no expiry on a protected branch"],
+        ),
+        (
+            json!({ "branch": { "maxAge": "14d", "protected": true } }),
+            &[
+                "spec.branch.maxAge",
+                "a protected branch cannot have a maxAge",
+            ],
+        ),
+        (
+            json!({ "branch": { "maxAge": "14d", "existing": { "default": true } } }),
+            &["spec.branch.maxAge", "taken over cannot have a maxAge"],
+        ),
+        (
+            json!({ "branch": { "maxAge": "14d" }, "deletionPolicy": "Retain" }),
+            &[
+                "spec.branch.maxAge",
+                "not possible with deletionPolicy Retain",
+            ],
+        ),
+        (
+            json!({ "onExternalDeletion": { "action": "Ignore" } }),
+            &["spec.onExternalDeletion.action", "Stall", "Recreate"],
         ),
         (
             json!({ "branch": { "lease": "soon" } }),

@@ -55,6 +55,7 @@ async fn an_object_that_no_longer_decodes_disturbs_nobody() -> anyhow::Result<()
     let odd = scene.tenant.database("odd");
     let parts = [
         "does not fit the schema of this version",
+        "spec.environment",
         "moon",
         "production, staging, development, preview",
     ];

@@ -179,14 +179,21 @@ async fn a_staging_that_was_deleted_outside_is_not_made_again() {
     let staging = database(&operator, "staging");
     let message = stalled(&staging, Reason::BranchMissing);
     let id = staging.status.unwrap().branch.unwrap().id;
-    assert_eq!(
-        message,
-        format!(
-            "the branch staging/team/staging ({id}) was deleted outside of this object; it is not made again by itself"
-        )
-    );
+    let parts = [
+        id.as_str(),
+        "deleted outside",
+        "spec.onExternalDeletion.action",
+        "Recreate",
+    ];
+    says(&message, &parts);
     assert_eq!(operator.sim.branch_names(), ["main"]);
     assert!(database(&operator, "production").is_settled());
+    operator.sim.edit_database("staging", |object| {
+        let recreate = serde_json::from_value(json!({"action": "Recreate"})).unwrap();
+        object.spec.on_external_deletion = Some(recreate);
+    });
+    operator.settle().await;
+    check(&operator.sim, &[]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
 //! What becomes of branches, Secrets and objects when somebody deletes.
 
+use std::pin::pin;
+
 use jiff::SignedDuration;
 use sepulki::api::{DeletionPolicy, Reason};
 use serde_json::json;
@@ -7,6 +9,7 @@ use serde_json::json;
 use crate::database::{condition, reconciling, stalled};
 use crate::invariants::{check, check_gone};
 use crate::scene::{child_of, settled, simple, with};
+use crate::world::faults::Fault;
 use crate::world::operator::Operator;
 use crate::world::{NAMESPACE, Sim};
 
@@ -275,4 +278,37 @@ async fn a_whole_family_in_a_namespace_goes_in_order() {
     operator.settle().await;
     assert!(operator.sim.lock().kubernetes.namespaces.is_empty());
     assert_eq!(operator.sim.branch_names(), ["main"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_that_comes_after_its_object_was_deleted_is_not_left_behind() {
+    let is_creation = |effect: &String| effect.starts_with("create branch");
+    let undisturbed = settled(preview).await;
+    let effects = undisturbed.sim.faults.effects();
+    let creation = effects.iter().position(is_creation).unwrap() + 1;
+
+    let sim = Sim::new();
+    preview(&sim);
+    sim.faults.plan(creation, Fault::HeldUp);
+    let (mut one, mut two) = (Operator::new(&sim), Operator::new(&sim));
+    {
+        let mut asking = pin!(one.settle());
+        tokio::select! {
+            biased;
+            () = sim.faults.held_up() => {}
+            _ = &mut asking => panic!("no branch was asked for"),
+        }
+        // whoever asked Neon is gone with the answer, and Neon is slow
+        sim.delete_database("pr-7");
+        two.run_for(MINUTE).await;
+        reconciling(
+            &sim.get_database("pr-7").unwrap(),
+            Reason::OperationsRunning,
+        );
+        sim.faults.go_on();
+        asking.await;
+    }
+    two.settle().await;
+    check_gone(&sim, "pr-7", false);
+    assert_eq!(sim.branch_names(), ["main"]);
 }

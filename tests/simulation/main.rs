@@ -8,9 +8,11 @@
     reason = "tests fail by panicking; their modules are nobody else's"
 )]
 
+mod asked;
 mod convergence;
 mod database;
 mod deletion;
+mod held_back;
 mod invariants;
 mod matrix;
 mod migration;

@@ -1,5 +1,7 @@
-//! A fault at every effect: whatever fails, is not answered or kills the operator, the end is the same.
+//! A fault at every effect: whatever fails, is not answered, kills the operator or holds it up until another one has done
+//! its work, the end is the same.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -40,14 +42,52 @@ impl Told {
         sim.faults.restart();
         plan(&sim);
         (self.story.change)(&sim);
-        operator.settle().await;
         let noticed = SignedDuration::from_mins(self.story.noticed);
-        operator.run_for(noticed).await;
-        operator.settle().await;
+        come_to_rest(&mut operator, noticed).await;
         (self.story.check)(&operator);
         drop(panicking);
         operator
     }
+
+    /// Tells the rest with an operator that is held up at an effect, as one is that has lost its lease and does not know
+    /// it yet. Another one takes over and comes to rest; then the first one goes on where it was.
+    async fn with_two(&self, number: usize, effect: &str) {
+        let panicking = Panicking(format!(
+            "{}, held up at effect {number}: {effect}",
+            self.story.name
+        ));
+        let mut one = Operator::new(&self.before.fork());
+        one.settle().await;
+        let sim = Arc::clone(&one.sim);
+        sim.faults.restart();
+        sim.faults.plan(number, Fault::HeldUp);
+        (self.story.change)(&sim);
+        let mut two = Operator::new(&sim);
+        let noticed = SignedDuration::from_mins(self.story.noticed);
+        {
+            let mut first = pin!(come_to_rest(&mut one, noticed));
+            tokio::select! {
+                biased;
+                () = sim.faults.held_up() => {}
+                () = &mut first => panic!("effect {number} did not come"),
+            }
+            // not until it comes to rest: it waits for what the first one holds
+            two.run_for(noticed + SignedDuration::from_mins(5)).await;
+            sim.faults.go_on();
+            first.await;
+        }
+        come_to_rest(&mut two, noticed).await;
+        two.passes.append(&mut one.passes);
+        (self.story.check)(&two);
+        drop(panicking);
+    }
+}
+
+/// Until nothing is left to do, also of what is only noticed after a while.
+async fn come_to_rest(operator: &mut Operator, noticed: SignedDuration) {
+    operator.settle().await;
+    operator.run_for(noticed).await;
+    operator.settle().await;
 }
 
 /// Says what was going on when a test panics.
@@ -72,6 +112,18 @@ async fn every_effect_fails_is_not_answered_or_is_the_last() {
                 let what = format!("{fault:?} at effect {number}: {effect}");
                 told.with(&what, |sim| sim.faults.plan(number, fault)).await;
             }
+        }
+        println!("{}: {} effects", story.name, effects.len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_effect_is_held_up_until_another_operator_is_done() {
+    for story in STORIES {
+        let told = Told::of(story).await;
+        let effects = told.with("undisturbed", |_| ()).await.sim.faults.effects();
+        for (index, effect) in effects.iter().enumerate() {
+            told.with_two(index + 1, effect).await;
         }
         println!("{}: {} effects", story.name, effects.len());
     }

@@ -1,7 +1,8 @@
 //! Stories to be disturbed: how the world is before, what somebody does then, and how it has to end.
 
-use sepulki::api::DeletionPolicy;
+use sepulki::api::{DeletionPolicy, Reason};
 
+use crate::database::stalled;
 use crate::invariants::{check, check_gone};
 use crate::scene::{FILES, everything, production_and_preview};
 use crate::world::operator::Operator;
@@ -33,7 +34,7 @@ const MORE_FILES: [(&str, &str); 3] = [
     ("003_arms.sql", "CREATE TABLE arms (id bigint PRIMARY KEY);"),
 ];
 
-pub const STORIES: [Story; 8] = [
+pub const STORIES: [Story; 9] = [
     Story {
         name: "production and a preview come up",
         before: |_| (),
@@ -92,6 +93,24 @@ pub const STORIES: [Story; 8] = [
         check: |operator| {
             check_gone(&operator.sim, "pr-7", false);
             check(&operator.sim, &FILES);
+        },
+    },
+    Story {
+        name: "a preview reaches its maxAge",
+        before: production_and_preview,
+        change: |sim| {
+            sim.lock().kubernetes.migrations.clear();
+            sim.edit_database("pr-7", |object| {
+                let branch = object.spec.branch.get_or_insert_default();
+                branch.max_age = Some("5m".into());
+            });
+        },
+        noticed: 10,
+        check: |operator| {
+            let sim = &operator.sim;
+            stalled(&sim.get_database("pr-7").unwrap(), Reason::Expired);
+            assert_eq!(sim.branch_names(), ["main"]);
+            assert!(sim.secret("pr-7").is_none() && sim.secret("production").is_some());
         },
     },
     Story {

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::names::{Lease, ObjectName, PgName, RoleName, SuspendAfter};
-use super::refs::{DatabaseRef, SecretKeyRef};
+use super::refs::{DatabaseRef, MigrationRef, SecretKeyRef};
 
 pub use status::{
     BranchStatus, ConnectionSecretStatus, Credentials, DatabaseStatus, Effective, EndpointStatus,
@@ -54,6 +54,8 @@ pub use status::{
         .message("branch.existing is immutable once set").field_path(".branch.existing"),
     validation = Rule::new("!has(self.branch) || !has(self.branch.lease) || self.branch.lease == 'never' || !has(self.deletionPolicy) || self.deletionPolicy == 'Delete'")
         .message("a branch with a lease is deleted by Neon when nobody renews it: not possible with deletionPolicy Retain").field_path(".branch.lease"),
+    validation = Rule::new("!has(self.branch) || !has(self.branch.maxAge) || self.branch.maxAge == 'never' || !has(self.deletionPolicy) || self.deletionPolicy == 'Delete'")
+        .message("a branch that reaches its maxAge is deleted: not possible with deletionPolicy Retain").field_path(".branch.maxAge"),
     validation = Rule::new("!has(self.connectionSecrets) || !has(self.roles) || self.connectionSecrets.all(s, !has(s.role) || self.roles.exists(r, r.name == s.role))")
         .message("connectionSecrets[].role must name an entry of roles").field_path(".connectionSecrets"),
     validation = Rule::new("!has(self.connectionSecrets) || !has(self.databases) || self.connectionSecrets.all(s, !has(s.database) || self.databases.exists(d, d.name == s.database))")
@@ -100,6 +102,12 @@ pub struct NeonDatabaseSpec {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub connection_secrets: Vec<ConnectionSecretSpec>,
+    /// When the connection Secrets come out. Default: as soon as they work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<PublishSpec>,
+    /// What to do when the branch was deleted outside of this object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_external_deletion: Option<ExternalDeletion>,
     /// What becomes of the branch when this object is deleted. Default: Retain for production and staging, Delete for
     /// development and preview; recorded when the branch is first resolved. A branch that was taken over is never
     /// deleted unless this says Delete and `branch.existing` names it by id.
@@ -144,6 +152,10 @@ impl Environment {
         .message("a branch that is taken over cannot have a lease").field_path(".lease"),
     validation = Rule::new("!has(self.lease) || self.lease == 'never' || !has(self.protected) || !self.protected")
         .message("Neon allows no expiry on a protected branch").field_path(".lease"),
+    validation = Rule::new("!has(self.maxAge) || self.maxAge == 'never' || !has(self.existing)")
+        .message("a branch that is taken over cannot have a maxAge").field_path(".maxAge"),
+    validation = Rule::new("!has(self.maxAge) || self.maxAge == 'never' || !has(self.protected) || !self.protected")
+        .message("a protected branch cannot have a maxAge: Neon would refuse to delete it").field_path(".maxAge"),
 )]
 pub struct BranchSpec {
     /// Take over a branch that exists. Production's profile is the project's default branch. Immutable.
@@ -167,6 +179,12 @@ pub struct BranchSpec {
     /// a day while this object lives. Default: 72h for previews, never for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
+    /// Hard limit on the branch's life: `never` or a length of time, counted from the creation of this object or of the
+    /// branch, whichever is older. Afterwards branch and Secrets are deleted and the object is `Stalled` with reason
+    /// `Expired`, until the annotation `sepulki.dev/extend` or a larger value lets it live again. Default: 14d for
+    /// previews, never for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Lease>,
 }
 
 /// A branch to take over: exactly one way of naming it.
@@ -289,6 +307,45 @@ pub struct ConnectionSecretSpec {
     /// The database it connects to. Default: the only database of the role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<PgName>,
+}
+
+/// When connection Secrets come out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PublishSpec {
+    /// Hold Secrets back until all of this is true. One that is out is never withdrawn for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<PublishAfter>,
+}
+
+/// What Secrets are held back for.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PublishAfter {
+    /// SepulkiMigrations of this namespace that have applied all that they were asked to. One that does not exist yet is
+    /// waited for. `Ready` does not wait for them: `CredentialsPublished` says what is missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub migration_refs: Vec<MigrationRef>,
+}
+
+/// What to do when the branch was deleted outside of its object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExternalDeletion {
+    /// Stall or Recreate. Default: Stall for production and staging, Recreate for development and preview. A branch that
+    /// was taken over is never made again.
+    pub action: ExternalDeletionAction,
+}
+
+/// What to do about a branch that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ExternalDeletionAction {
+    /// Change nothing and say so: `Stalled` with reason `BranchMissing`.
+    Stall,
+    /// Fork it again from the parent as it is now.
+    Recreate,
 }
 
 /// What becomes of a branch when its object is deleted.

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{DeletionPolicy, ExistingBranch, ParentBranch};
+use crate::api::Handled;
 
 /// What was found and done.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,10 @@ pub struct NeonDatabaseStatus {
     /// What was resolved once and is not moved by a later change of profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effective: Option<Effective>,
+    /// When Neon was last asked to make the branch, until it is recorded: the answer may have been lost, and the branch may
+    /// still come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch_request_time: Option<Time>,
     /// The branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<BranchStatus>,
@@ -56,6 +61,13 @@ pub struct NeonDatabaseStatus {
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
     pub operations: Vec<OperationStatus>,
+    /// What was taken up of the annotations that ask for something.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub handled: Handled,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The generation that no spec has, so that an object nobody looked at does not count as current.
@@ -69,6 +81,7 @@ impl Default for NeonDatabaseStatus {
             observed_generation: unobserved(),
             conditions: Vec::new(),
             effective: None,
+            branch_request_time: None,
             branch: None,
             endpoint: None,
             databases: Vec::new(),
@@ -76,6 +89,7 @@ impl Default for NeonDatabaseStatus {
             content_digest: None,
             connection_secrets: Vec::new(),
             operations: Vec::new(),
+            handled: Handled::default(),
         }
     }
 }

@@ -27,8 +27,14 @@ impl Context<'_> {
             .api
             .create_branch(&self.desired.project, &body)
             .await
-            .map_err(|error| self.refused(&format!("the branch {}", body.name), error))?;
-        pass.status.branch = Some(self.claim(&created.branch));
+            .map_err(|error| {
+                if !matches!(error.kind, ErrorKind::Server | ErrorKind::Lost) {
+                    // an answer that says that nothing was made
+                    pass.status.branch_request_time = None;
+                }
+                self.refused(&format!("the branch {}", body.name), error)
+            })?;
+        self.record_branch(&mut pass.status, &created.branch);
         record_operations(&mut pass.status, &created.operations);
         Ok(())
     }
@@ -197,7 +203,13 @@ impl Context<'_> {
         })
     }
 
-    pub(super) fn claim(&self, branch: &Branch) -> BranchStatus {
+    /// From now on the branch is known by its id.
+    pub(super) fn record_branch(&self, status: &mut NeonDatabaseStatus, branch: &Branch) {
+        status.branch = Some(self.claim(branch));
+        status.branch_request_time = None;
+    }
+
+    fn claim(&self, branch: &Branch) -> BranchStatus {
         let taken_over = self
             .observed
             .recorded

@@ -13,7 +13,13 @@ use crate::world::{NewLogin, at_cluster, at_postgres};
 /// Long enough that guessing is hopeless: 32 characters of 62 are 190 bits; Neon asks for 60.
 const PASSWORD_LENGTH: usize = 32;
 
+/// How often to begin anew where another operator replaces the password that was just published.
+const ROUNDS: usize = 5;
+
 /// Makes the role's login work, proves it, and writes every Secret of the role.
+///
+/// Another operator may be at the same, for one that has lost its lease does not know it at once. Each proves once more
+/// after it has written: whoever replaced the password before that also writes the Secret after us, and proves in turn.
 pub(super) async fn publish(
     context: &Context<'_>,
     pass: &mut Pass,
@@ -26,55 +32,91 @@ pub(super) async fn publish(
         .choose_login(&manager, role, &mark)
         .await
         .map_err(at_postgres)?;
-    if let Some(recorded) = pass
-        .status
-        .roles
-        .iter_mut()
-        .find(|recorded| recorded.name == role)
-    {
+    let roles = &mut pass.status.roles;
+    if let Some(recorded) = roles.iter_mut().find(|recorded| recorded.name == role) {
         recorded.login = Some(login.clone());
     }
     let forms = forms(context, &pass.status, role)?;
-    let password = if let Some(password) = usable_password(context, &forms).await? {
-        password
-    } else {
-        let password =
-            SecretString::from(Alphanumeric.sample_string(&mut rand::rng(), PASSWORD_LENGTH));
-        let new = NewLogin {
-            group: role.to_owned(),
-            login,
-            mark,
-            password: password.clone(),
+    for _ in 0..ROUNDS {
+        let password = match usable_password(context, &forms).await? {
+            Some(password) => password,
+            None => new_password(context, &manager, role, &login, &mark).await?,
         };
-        contents
-            .set_login(&manager, &new)
-            .await
-            .map_err(at_postgres)?;
-        password
-    };
-    for form in forms {
-        prove(context, &form, &password).await?;
-        context
-            .kind
-            .world
-            .cluster
-            .apply_secret(&form.secret(&password))
-            .await
-            .map_err(at_cluster)?;
-        context
-            .kind
-            .checked
-            .remember(&context.desired.uid, &form, context.now);
-        let secrets = &mut pass.status.connection_secrets;
-        secrets.retain(|secret| secret.name != form.name);
-        secrets.push(ConnectionSecretStatus {
-            name: form.name.clone(),
-            role: role.to_owned(),
-            database: form.database.clone(),
-            login: form.login.clone(),
-        });
+        for form in &forms {
+            prove(context, form, &password).await?;
+            write(context, form, &password).await?;
+        }
+        if works(context, &forms, &password).await? {
+            for form in &forms {
+                record(context, pass, form, role);
+            }
+            return Ok(());
+        }
     }
-    Ok(())
+    Err(Error::conflict(format!(
+        "another operator keeps replacing the password of {login}"
+    )))
+}
+
+/// Gives the login a password that nobody knows yet.
+async fn new_password(
+    context: &Context<'_>,
+    manager: &Target,
+    role: &str,
+    login: &str,
+    mark: &str,
+) -> Result<SecretString, Error> {
+    let password =
+        SecretString::from(Alphanumeric.sample_string(&mut rand::rng(), PASSWORD_LENGTH));
+    let new = NewLogin {
+        group: role.to_owned(),
+        login: login.to_owned(),
+        mark: mark.to_owned(),
+        password: password.clone(),
+    };
+    let contents = &context.kind.world.contents;
+    contents
+        .set_login(manager, &new)
+        .await
+        .map_err(at_postgres)?;
+    Ok(password)
+}
+
+async fn write(context: &Context<'_>, form: &Form, password: &SecretString) -> Result<(), Error> {
+    let cluster = &context.kind.world.cluster;
+    cluster
+        .apply_secret(&form.secret(password))
+        .await
+        .map_err(at_cluster)
+}
+
+/// Whether the password still opens what was published.
+async fn works(
+    context: &Context<'_>,
+    forms: &[Form],
+    password: &SecretString,
+) -> Result<bool, Error> {
+    let Some(form) = forms.first() else {
+        return Ok(true);
+    };
+    let target = context.target(form, &form.host, password);
+    let contents = &context.kind.world.contents;
+    contents.accepts(&target).await.map_err(at_postgres)
+}
+
+fn record(context: &Context<'_>, pass: &mut Pass, form: &Form, role: &str) {
+    context
+        .kind
+        .checked
+        .remember(&context.desired.uid, form, context.now);
+    let secrets = &mut pass.status.connection_secrets;
+    secrets.retain(|secret| secret.name != form.name);
+    secrets.push(ConnectionSecretStatus {
+        name: form.name.clone(),
+        role: role.to_owned(),
+        database: form.database.clone(),
+        login: form.login.clone(),
+    });
 }
 
 fn forms(
@@ -86,7 +128,7 @@ fn forms(
         .rest()?
         .secrets
         .iter()
-        .filter(|secret| secret.role == role);
+        .filter(|secret| secret.role == role && !context.observed.is_held_back(&secret.name));
     wanted
         .map(|secret| {
             let form = context.kind.form(context.desired, status, secret);

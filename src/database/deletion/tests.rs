@@ -3,6 +3,7 @@
 #![expect(clippy::too_many_lines, reason = "a table, one entry after the other")]
 
 use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::*;
@@ -74,6 +75,11 @@ fn missing() -> Key {
     Key::Missing("no key".into())
 }
 
+fn asked_for(observed: &mut Observed, seconds_ago: i64) {
+    let time = now() - SignedDuration::from_secs(seconds_ago);
+    observed.recorded.branch_request_time = Some(Time(time));
+}
+
 fn unmade(desired: &Desired) -> Observed {
     let mut observed = fresh();
     observed.recorded.effective = Some(effective(desired));
@@ -101,9 +107,34 @@ fn letting_go() -> Vec<Case> {
         recorded(o).expiry_time = None;
         seen(o).expires_at = None;
     };
+    let abandoned = |d: &mut Desired, o: &mut Observed, id: &str| {
+        d.asked.abandon = Some(id.into());
+        o.key = missing();
+    };
     let leased = |d: &mut Desired| d.deletion_policy = Some(DeletionPolicy::Retain);
     let keep = || Act(Action::KeepSecret("it".into()));
     vec![
+        case(
+            2,
+            "abandoned by the branch's id, without a key",
+            |d, o| abandoned(d, o, "br-it"),
+            release(),
+        ),
+        case(
+            2,
+            "abandoned, and its Secret would go with it",
+            |d, o| {
+                abandoned(d, o, "br-it");
+                o.secrets = [("it".to_owned(), secret(true, true))].into();
+            },
+            Act(Action::KeepSecret("it".into())),
+        ),
+        case(
+            5,
+            "another branch is abandoned",
+            |d, o| abandoned(d, o, "br-other"),
+            Wait(Reason::KeyNotFound),
+        ),
         case(1, "finalizer gone", |d, _| d.has_finalizer = false, Gone),
         case(2, "nothing was ever made", |d, o| *o = unmade(d), release()),
         case(
@@ -321,6 +352,34 @@ fn deleting() -> Vec<Case> {
                 recorded(o).created_time.0 = now() - SignedDuration::from_secs(30);
             },
             Wait(Reason::OperationsRunning),
+        ),
+        case(
+            8,
+            "asked for a moment ago, and no answer came",
+            |d, o| {
+                *o = unmade(d);
+                asked_for(o, 119);
+            },
+            Wait(Reason::OperationsRunning),
+        ),
+        case(
+            8,
+            "asked for so long ago that it would be there",
+            |d, o| {
+                *o = unmade(d);
+                asked_for(o, 120);
+            },
+            Act(Action::ReleaseFinalizer),
+        ),
+        case(
+            7,
+            "asked for a moment ago, and there it is",
+            |d, o| {
+                *o = unmade(d);
+                asked_for(o, 1);
+                o.marked = Some(a_branch("br-it", "preview/team/it"));
+            },
+            delete(),
         ),
         case(
             9,

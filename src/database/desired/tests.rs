@@ -175,6 +175,65 @@ fn a_lease_on_the_default_branch_is_refused() {
 }
 
 #[test]
+fn a_max_age_gives_way_to_what_excludes_it_unless_the_spec_says_it() {
+    let max_age = |spec| desired(Environment::Preview, spec).max_age;
+    let hours = |n| Some(SignedDuration::from_hours(n));
+    let rows = [
+        (json!({}), hours(14 * 24)),
+        (json!({"branch": {"maxAge": "24h"}}), hours(24)),
+        (json!({"branch": {"maxAge": "never"}}), None),
+        (json!({"branch": {"protected": true}}), None),
+        (json!({"branch": {"existing": {"name": "x"}}}), None),
+        (json!({"deletionPolicy": "Retain"}), None),
+    ];
+    for (spec, expected) in rows {
+        assert_eq!(max_age(spec.clone()), expected, "{spec}");
+    }
+    let aged = |more: Value| {
+        let mut spec = json!({"branch": {"maxAge": "24h"}});
+        for (key, value) in more.as_object().unwrap() {
+            spec["branch"][key] = value.clone();
+        }
+        spec
+    };
+    let mut deleted = aged(json!({}));
+    deleted["deletionPolicy"] = json!("Delete");
+    let unprotected = {
+        let mut spec = aged(json!({"protected": false}));
+        spec["deletionPolicy"] = json!("Delete");
+        spec
+    };
+    for (environment, spec, way_out) in [
+        (
+            Environment::Staging,
+            aged(json!({})),
+            "spec.deletionPolicy to Delete",
+        ),
+        (
+            Environment::Production,
+            deleted,
+            "spec.branch.protected to false",
+        ),
+        (Environment::Production, unprotected, "spec.branch.parent"),
+    ] {
+        let message = refused(environment, spec);
+        assert!(message.starts_with("spec.branch.maxAge: "), "{message}");
+        assert!(message.ends_with(way_out), "{message}");
+    }
+}
+
+#[test]
+fn what_to_do_about_a_branch_that_is_gone_is_the_specs_word_or_the_profiles() {
+    use crate::api::ExternalDeletionAction::{Recreate, Stall};
+    let action = |environment, spec| desired(environment, spec).on_external_deletion;
+    assert_eq!(action(Environment::Staging, json!({})), Stall);
+    assert_eq!(action(Environment::Preview, json!({})), Recreate);
+    let asked = |word: &str| json!({"onExternalDeletion": {"action": word}});
+    assert_eq!(action(Environment::Staging, asked("Recreate")), Recreate);
+    assert_eq!(action(Environment::Preview, asked("Stall")), Stall);
+}
+
+#[test]
 fn secrets_that_are_asked_for() {
     let two =
         json!([{"name": "web", "access": "ReadWrite"}, {"name": "report", "access": "ReadOnly"}]);

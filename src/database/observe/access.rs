@@ -107,11 +107,11 @@ async fn key(
     {
         KeyRead::Found(key) => return Ok(Some(key)),
         KeyRead::NoSecret => format!(
-            "the Secret {} with the Neon API key does not exist in this namespace; its entry {} is to hold the key",
+            "the Secret {} with the Neon API key does not exist in this namespace; its entry {} is to hold the key; once it is there it is noticed within a minute",
             at.name, at.key
         ),
         KeyRead::NoKey => format!(
-            "the Secret {} has no entry {} with the Neon API key",
+            "the Secret {} has no entry {} with the Neon API key; once it has one it is noticed within a minute",
             at.name, at.key
         ),
     };

@@ -3,7 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Action, LATER, Next, RECHECK, SOON, Stage, block, inside, wait};
-use crate::api::{BranchStatus, Effective, ExistingBranch, ParentBranch, Reason};
+use crate::api::{
+    BranchStatus, Effective, ExistingBranch, ExternalDeletionAction, ParentBranch, Reason,
+};
 use crate::database::desired::{Desired, Rest};
 use crate::database::observe::Observed;
 use crate::neon::{Branch, BranchState};
@@ -11,6 +13,13 @@ use crate::reconcile::{Block, Decision, Fact};
 
 /// A branch that was made this recently may be missing from a listing that lags behind.
 const LISTING_LAG: SignedDuration = SignedDuration::from_secs(60);
+
+/// How long an announcement is good for: a branch is asked for at once, or announced anew.
+const ANNOUNCED: SignedDuration = SignedDuration::from_secs(30);
+
+/// A branch that was asked for this recently may still come, though no answer did: a request is given up after a minute,
+/// and what it brought about may be missing from a listing that lags behind.
+const UNANSWERED: SignedDuration = SignedDuration::from_secs(120);
 
 /// A lease is renewed when this much of it has passed, or half of it where it is shorter.
 const LEASE_RENEWAL: SignedDuration = SignedDuration::from_hours(24);
@@ -89,7 +98,7 @@ fn default_parent(desired: &Desired, observed: &Observed) -> Result<ParentBranch
 /// Rows 8 to 27.
 pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: Timestamp) -> Stage {
     let recorded = match (&observed.recorded.branch, &observed.branch) {
-        (None, _) => return Some(first_branch(desired, observed)),
+        (None, _) => return Some(first_branch(desired, observed, now)),
         (Some(recorded), Fact::Absent) => return Some(missing(desired, recorded, now)),
         (Some(_), Fact::Unknown) => {
             return Some(wait(
@@ -136,7 +145,7 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
 }
 
 /// Rows 8 to 10: which branch is to be ours.
-fn first_branch(desired: &Desired, observed: &Observed) -> Next {
+fn first_branch(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
     let Some(effective) = &observed.recorded.effective else {
         return wait(Reason::Progressing, "nothing is resolved yet", SOON);
     };
@@ -167,7 +176,11 @@ fn first_branch(desired: &Desired, observed: &Observed) -> Next {
         ),
         Fact::Absent => wait(Reason::ParentNotFound, parent_missing(effective), LATER),
         Fact::Known(parent) => match &parent.branch {
-            Some(id) if parent.ready => Decision::Act(Action::CreateBranch(id.clone())),
+            Some(id) if parent.ready => Decision::Act(if was_asked_for(observed, ANNOUNCED, now) {
+                Action::CreateBranch(id.clone())
+            } else {
+                Action::AnnounceBranch
+            }),
             Some(_) | None => wait(
                 Reason::ParentNotReady,
                 format!("the parent {} is not ready", parent.name),
@@ -175,6 +188,17 @@ fn first_branch(desired: &Desired, observed: &Observed) -> Next {
             ),
         },
     }
+}
+
+fn was_asked_for(observed: &Observed, within: SignedDuration, now: Timestamp) -> bool {
+    let asked = observed.recorded.branch_request_time.as_ref();
+    asked.is_some_and(|asked| now.duration_since(asked.0) < within)
+}
+
+/// Whether a branch that is not recorded may still come.
+#[must_use]
+pub fn may_still_come(observed: &Observed, now: Timestamp) -> bool {
+    was_asked_for(observed, UNANSWERED, now)
 }
 
 fn parent_missing(effective: &Effective) -> String {
@@ -240,12 +264,16 @@ fn missing(desired: &Desired, recorded: &BranchStatus, now: Timestamp) -> Next {
     if desired.suspend {
         return Decision::Suspended(RECHECK);
     }
-    if desired.profile.recreate && !recorded.taken_over {
+    let recreate = desired.on_external_deletion == ExternalDeletionAction::Recreate;
+    if recreate && !recorded.taken_over {
         return Decision::Act(Action::ForgetBranch);
     }
-    let message = format!(
-        "the branch {name} ({id}) was deleted outside of this object; it is not made again by itself"
-    );
+    let way_out = if recorded.taken_over {
+        "it was taken over and cannot be made again: make the object anew to take over another one"
+    } else {
+        "set spec.onExternalDeletion.action to Recreate to have it forked again from its parent"
+    };
+    let message = format!("the branch {name} ({id}) was deleted outside of this object; {way_out}");
     block(Reason::BranchMissing, message)
 }
 

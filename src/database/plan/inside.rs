@@ -140,6 +140,7 @@ fn secrets(rest: &Rest, observed: &Observed) -> Stage {
     let stale = rest
         .secrets
         .iter()
+        .filter(|wanted| !observed.is_held_back(&wanted.name))
         .find(|wanted| !observed.current_secrets.contains(&wanted.name));
     if let Some(stale) = stale {
         return Some(Decision::Act(Action::PublishCredentials(

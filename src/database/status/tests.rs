@@ -218,6 +218,36 @@ fn a_size_that_neon_stores_otherwise_than_sent_counts_as_asked() {
 }
 
 #[test]
+fn credentials_that_are_held_back_are_not_published_beside_a_ready_object() {
+    let desired = desired(Environment::Staging);
+    let mut observed = settled(&desired);
+    observed.current_secrets.clear();
+    observed.recorded.connection_secrets.clear();
+    observed.held_back_for = vec!["SepulkiMigration it".into()];
+    let verdict = Verdict::Settled(std::time::Duration::from_mins(1));
+    let status = project(
+        &observed.recorded,
+        &desired,
+        Some(&observed),
+        &verdict,
+        now(),
+    );
+    assert!(is(&status, "Ready") && is(&status, "DatabasesReady"));
+    let credentials = find(&status, "CredentialsPublished");
+    assert_eq!(
+        (credentials.status.as_str(), credentials.reason.as_str()),
+        ("False", "WaitingForMigration")
+    );
+    for part in ["it", "SepulkiMigration it"] {
+        assert!(
+            credentials.message.contains(part),
+            "{}",
+            credentials.message
+        );
+    }
+}
+
+#[test]
 fn what_is_not_asked_for_is_true_and_says_so() {
     let bare = object(Environment::Staging, json!({"databases": [], "roles": []}));
     let desired = Desired::of(&bare, "default");

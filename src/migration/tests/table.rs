@@ -452,6 +452,16 @@ fn the_older_of_two_objects_holds_the_ledger() {
     let same = "2026-12-01T00:00:00Z";
     assert_eq!(of(&other("a", same, &json!({}))), Some("a".into()));
     assert_eq!(of(&other("z", same, &json!({}))), None);
+    // unless one of them is at work on the ledger already: a newcomer does not push it out
+    let at_work = |mut object: SepulkiMigration| {
+        let applied_to = json!({"branchId": "br-1", "incarnation": "i-1", "database": "app"});
+        object.status = serde_json::from_value(json!({"appliedTo": applied_to})).unwrap();
+        object
+    };
+    assert_eq!(of(&at_work(other("z", same, &json!({})))), Some("z".into()));
+    let working = at_work(own.clone());
+    let newcomer = other("a", same, &json!({}));
+    assert_eq!(rival(&working, [&newcomer], Some(&database())), None);
     for elsewhere in [
         json!({"databaseRef": {"name": "production"}}),
         json!({"database": "reports"}),

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sepulki::engine::run::RunError;
 use sepulki::{cluster, neon, postgres};
+use tokio::sync::Notify;
 use tokio::task::yield_now;
 
 /// What goes wrong at a boundary.
@@ -17,6 +18,8 @@ pub enum Fault {
     AnswerLost,
     /// The effect happens, and the operator dies at that moment.
     Crash,
+    /// The effect happens, but not before [`Faults::go_on`]: to its operator no time has passed.
+    HeldUp,
 }
 
 pub const FAULTS: [Fault; 3] = [Fault::Fails, Fault::AnswerLost, Fault::Crash];
@@ -25,6 +28,8 @@ pub const FAULTS: [Fault; 3] = [Fault::Fails, Fault::AnswerLost, Fault::Crash];
 #[derive(Default)]
 pub struct Faults {
     state: Mutex<State>,
+    held_up: Notify,
+    goes_on: Notify,
 }
 
 #[derive(Default)]
@@ -59,6 +64,16 @@ impl Faults {
     /// Effect number `n` (from 1) goes wrong.
     pub fn plan(&self, n: usize, fault: Fault) {
         self.lock().at.insert(n, fault);
+    }
+
+    /// Waits until an effect is held up.
+    pub async fn held_up(&self) {
+        self.held_up.notified().await;
+    }
+
+    /// Lets the effect happen that is held up.
+    pub fn go_on(&self) {
+        self.goes_on.notify_one();
     }
 
     /// Look number `n` (from 1) fails.
@@ -119,6 +134,10 @@ impl Faults {
         if fault == Some(Fault::Fails) {
             return Err(E::failed(number));
         }
+        if fault == Some(Fault::HeldUp) {
+            self.held_up.notify_one();
+            self.goes_on.notified().await;
+        }
         let result = work();
         match fault {
             Some(Fault::Crash) => {
@@ -129,7 +148,7 @@ impl Faults {
                 result?;
                 Err(E::lost())
             }
-            Some(Fault::Fails) | None => {
+            Some(Fault::Fails | Fault::HeldUp) | None => {
                 yield_now().await;
                 result
             }

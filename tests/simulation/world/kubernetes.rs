@@ -103,10 +103,14 @@ impl Kubernetes {
 
     /// A change of an object's spec by somebody else.
     pub fn edited<K: Stored>(&mut self, object: &mut K) {
-        let version = self.next_version();
+        self.annotated(object);
         let meta = object.meta_mut();
-        meta.resource_version = Some(version);
         meta.generation = meta.generation.map(|generation| generation + 1);
+    }
+
+    /// Somebody has changed what is no part of the spec.
+    pub fn annotated<K: Stored>(&mut self, object: &mut K) {
+        object.meta_mut().resource_version = Some(self.next_version());
     }
 
     /// The watches catch up.

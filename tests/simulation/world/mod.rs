@@ -214,6 +214,17 @@ impl Sim {
         kubernetes.databases.insert(key(NAMESPACE, name), object);
     }
 
+    /// Annotates a NeonDatabase.
+    pub fn annotate_database(&self, name: &str, annotation: &str, value: &str) {
+        let mut state = self.lock();
+        let kubernetes = &mut state.kubernetes;
+        let mut object = kubernetes.databases.remove(&key(NAMESPACE, name)).unwrap();
+        let annotations = object.metadata.annotations.get_or_insert_default();
+        annotations.insert(annotation.to_owned(), value.to_owned());
+        kubernetes.annotated(&mut object);
+        kubernetes.databases.insert(key(NAMESPACE, name), object);
+    }
+
     /// Changes a SepulkiMigration's spec.
     pub fn edit_migration(
         &self,

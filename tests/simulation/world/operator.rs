@@ -20,7 +20,7 @@ use sepulki::migration::Migrations;
 use sepulki::reconcile::{
     BranchLocks, Conditions, Memory, Pass, PassReport, Subject, Verdict, drive, notice,
 };
-
+use sepulki::runtime::dependents::{Change, Changes, What};
 use sepulki::world::World;
 
 use super::Sim;
@@ -211,7 +211,8 @@ impl Operator {
         for meta in &metas {
             let uid = meta.uid.clone().unwrap_or_default();
             // status is not told
-            let news = format!("{:?} {:?}", meta.generation, meta.finalizers);
+            let news = (&meta.generation, &meta.finalizers, &meta.annotations);
+            let news = format!("{news:?}");
             if self.process.told.insert(uid.clone(), news.clone()) != Some(news) {
                 self.process.agenda.insert(uid, now);
             }
@@ -279,7 +280,7 @@ impl Operator {
         let now = self.sim.now();
         self.passes.push(turn.line);
         if turn.changed {
-            self.wake(&turn.meta, turn.is_database);
+            self.wake(&turn.change);
         }
         if let Some(after) = turn.again {
             let at = now + SignedDuration::try_from(after).unwrap();
@@ -290,30 +291,17 @@ impl Operator {
     }
 
     /// Who may have waited for a change of this object.
-    fn wake(&mut self, changed: &ObjectMeta, is_database: bool) {
+    fn wake(&mut self, change: &Change) {
         let now = self.sim.now();
         let watched = self.sim.lock().kubernetes.watched.clone();
-        let near = |meta: &ObjectMeta| meta.namespace == changed.namespace;
-        let mut woken = Vec::new();
-        for other in &watched.databases {
-            let meta = &other.metadata;
-            if meta.deletion_timestamp.is_some() || (near(meta) && !other.is_settled()) {
-                woken.push(meta);
-            }
-        }
-        for other in &watched.migrations {
-            let refers = is_database
-                && changed.name.as_deref() == Some(other.spec.database_ref.name.as_str());
-            if near(&other.metadata) && (refers || !other.is_settled()) {
-                woken.push(&other.metadata);
-            }
-        }
-        for meta in woken {
-            if meta.uid != changed.uid {
-                self.process
-                    .agenda
-                    .insert(meta.uid.clone().unwrap_or_default(), now);
-            }
+        let databases = watched.databases.iter();
+        let databases = databases.filter(|other| change.concerns_database(other));
+        let migrations = watched.migrations.iter();
+        let migrations = migrations.filter(|other| change.concerns_migration(other));
+        let metas = databases.map(|other| &other.metadata);
+        for meta in metas.chain(migrations.map(|other| &other.metadata)) {
+            let uid = meta.uid.clone().unwrap_or_default();
+            self.process.agenda.insert(uid, now);
         }
     }
 }
@@ -330,8 +318,7 @@ struct Started<O> {
 /// A pass that has ended, without its types.
 struct Turn {
     uid: Uid,
-    meta: ObjectMeta,
-    is_database: bool,
+    change: Change,
     changed: bool,
     again: Option<Duration>,
     verdict: Verdict,
@@ -343,7 +330,7 @@ fn version(meta: &ObjectMeta) -> u64 {
     version.and_then(|v| v.parse().ok()).unwrap_or_default()
 }
 
-impl<O: Conditions + Resource<DynamicType = ()> + Clone> Started<O> {
+impl<O: Conditions + Changes + Resource<DynamicType = ()> + Clone> Started<O> {
     fn of(memory: &Memory<O>, seen: O) -> Self {
         let uid = seen.meta().uid.clone().unwrap_or_default();
         let object = memory.freshest(&uid, version(seen.meta()), seen);
@@ -376,20 +363,28 @@ impl<O: Conditions + Resource<DynamicType = ()> + Clone> Started<O> {
         let gone = report.verdict == Verdict::Gone;
         let changed = after != self.before || gone;
         let event = notice(&self.before, after, &report.verdict);
+        let events: Vec<_> = pass.notices.iter().chain(&event).collect();
         let kind = O::kind(&());
         let name = meta.name.clone().unwrap_or_default();
         let line = format!(
             "{kind} {name}: {:?} then {:?}",
             report.actions, report.verdict
         );
-        sim.lock().say(&format!("{line} {event:?}"));
+        sim.lock().say(&format!("{line} {events:?}"));
         if gone {
             memory.forget(&self.uid);
         }
         Some(Turn {
             uid: self.uid.clone(),
-            is_database: kind == "NeonDatabase",
-            meta,
+            change: Change {
+                namespace: meta.namespace,
+                uid: self.uid.clone(),
+                what: if gone {
+                    What::Gone(name)
+                } else {
+                    pass.object.what()
+                },
+            },
             changed,
             again: again(&report.verdict, attempts, &self.uid),
             verdict: report.verdict,

@@ -71,6 +71,44 @@ pub(super) fn rows() -> Vec<Row> {
             Act(Action::AddFinalizer),
         )
         .row(
+            4,
+            "somebody wants everything looked at anew",
+            |d, o| {
+                d.asked.reconcile = Some("now".into());
+                o.key = Key::Refused("401".to_owned());
+            },
+            Act(Action::LookAgain),
+        )
+        .row(
+            4,
+            "somebody wants what was refused tried again",
+            |d, o| {
+                d.asked.retry = Some("2".into());
+                o.recorded.handled.retry = Some("1".into());
+            },
+            Act(Action::LookAgain),
+        )
+        .row(
+            4,
+            "the branch is to live longer",
+            |d, _| d.asked.extend = Some("2027-02-01T00:00:00Z".into()),
+            Act(Action::Extend("2027-02-01T00:00:00Z".into())),
+        )
+        .row(
+            5,
+            "no key, and everything that was asked for is taken up",
+            |d, o| {
+                d.asked.reconcile = Some("now".into());
+                d.asked.retry = Some("1".into());
+                d.asked.extend = Some("tomorrow".into());
+                o.recorded.handled.reconcile = Some("now".into());
+                o.recorded.handled.retry = Some("1".into());
+                o.recorded.handled.extend = Some("tomorrow".into());
+                o.key = Key::Missing("no key".to_owned());
+            },
+            Wait(Reason::KeyNotFound),
+        )
+        .row(
             5,
             "no key",
             |_, o| o.key = Key::Missing("no key".to_owned()),

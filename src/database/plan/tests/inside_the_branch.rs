@@ -243,6 +243,25 @@ fn secret_rows(rows: Rows) -> Rows {
         Act(Action::PublishCredentials("web".into())),
     )
     .row(
+        25,
+        "a Secret that was out before is missing, whatever others are held back for",
+        |_, o| {
+            o.current_secrets.clear();
+            o.held_back_for = vec!["SepulkiMigration it".into()];
+        },
+        Act(Action::PublishCredentials("web".into())),
+    )
+    .row(
+        27,
+        "a Secret that never was out is held back",
+        |_, o| {
+            o.current_secrets.clear();
+            o.recorded.connection_secrets.clear();
+            o.held_back_for = vec!["SepulkiMigration it".into()];
+        },
+        Settled,
+    )
+    .row(
         26,
         "another Secret is out",
         |_, o| {

@@ -2,15 +2,20 @@
 
 #![expect(clippy::too_many_lines, reason = "a table, one entry after the other")]
 
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::super::*;
 use super::Answer::{Act, Blocked, Wait};
 use super::{Row, Rows};
 use crate::api::Environment;
 use crate::database::fixtures::{
-    a_branch, a_parent, desired, effective, effective_takeover, fresh,
+    a_branch, a_parent, desired, effective, effective_takeover, fresh, now,
 };
 use crate::database::observe::Existing;
 use crate::reconcile::Fact;
+
+const ANNOUNCED_LONG_AGO: SignedDuration = SignedDuration::from_secs(30);
 
 pub(super) fn rows() -> Vec<Row> {
     let staging = desired(Environment::Staging);
@@ -80,7 +85,19 @@ pub(super) fn rows() -> Vec<Row> {
             10,
             "the parent is ready",
             |_, _| {},
+            Act(Action::AnnounceBranch),
+        )
+        .row(
+            10,
+            "the parent is ready, and the branch was announced",
+            |_, o| o.recorded.branch_request_time = Some(Time(now())),
             Act(Action::CreateBranch("br-parent".into())),
+        )
+        .row(
+            10,
+            "the branch was announced long ago",
+            |_, o| o.recorded.branch_request_time = Some(Time(now() - ANNOUNCED_LONG_AGO)),
+            Act(Action::AnnounceBranch),
         )
         .table;
     let held = |holder: Option<&str>| {

@@ -1,0 +1,38 @@
+//! Annotations that people and tools set on objects. What was taken up of them is latched in `status.handled`, so that
+//! each acts once.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Look now: a new value reads the API key, Neon and the Secrets anew and goes over what is inside of the branch.
+pub const RECONCILE: &str = "sepulki.dev/reconcile";
+
+/// Leave `Stalled` and try again: a new value also asks Neon anew for what it once refused.
+pub const RETRY: &str = "sepulki.dev/retry";
+
+/// Live longer than `spec.branch.maxAge`, until this time (RFC 3339).
+pub const EXTEND: &str = "sepulki.dev/extend";
+
+/// On an object that is being deleted: let it go and leave the branch of this id.
+pub const ABANDON: &str = "sepulki.dev/abandon";
+
+/// Longest value that is told apart from others; what is longer is cut off.
+pub const LONGEST_ANNOTATION: usize = 128;
+
+/// The annotations' values that were taken up. An annotation with the same value does nothing any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Handled {
+    /// Of `sepulki.dev/reconcile`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub reconcile: Option<String>,
+    /// Of `sepulki.dev/retry`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub retry: Option<String>,
+    /// Of `sepulki.dev/extend`. It goes on holding when the annotation is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub extend: Option<String>,
+}

@@ -1,0 +1,100 @@
+//! What annotations ask of a NeonDatabase, beside its spec. Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::api::{ABANDON, EXTEND, Handled, LONGEST_ANNOTATION, RECONCILE, RETRY};
+
+/// The annotations' values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Look now.
+    pub reconcile: Option<String>,
+    /// Try again what was refused.
+    pub retry: Option<String>,
+    /// Live until then.
+    pub extend: Option<String>,
+    /// Leave the branch of this id.
+    pub abandon: Option<String>,
+}
+
+impl Asked {
+    /// Reads the annotations of an object.
+    #[must_use]
+    pub fn of(annotations: Option<&BTreeMap<String, String>>) -> Self {
+        let value = |key: &str| {
+            let text = annotations?.get(key)?.trim();
+            Some(text.chars().take(LONGEST_ANNOTATION).collect())
+        };
+        Self {
+            reconcile: value(RECONCILE),
+            retry: value(RETRY),
+            extend: value(EXTEND),
+            abandon: value(ABANDON),
+        }
+    }
+
+    /// Whether somebody wants everything to be looked at anew.
+    #[must_use]
+    pub fn looks_again(&self, handled: &Handled) -> bool {
+        is_new(self.reconcile.as_ref(), handled.reconcile.as_ref()) || self.retries(handled)
+    }
+
+    /// Whether somebody wants what was refused to be tried again.
+    #[must_use]
+    pub fn retries(&self, handled: &Handled) -> bool {
+        is_new(self.retry.as_ref(), handled.retry.as_ref())
+    }
+
+    /// A time to live until that was not taken up yet.
+    #[must_use]
+    pub fn extension(&self, handled: &Handled) -> Option<&String> {
+        self.extend
+            .as_ref()
+            .filter(|_| is_new(self.extend.as_ref(), handled.extend.as_ref()))
+    }
+}
+
+/// The time that a value of `sepulki.dev/extend` means; none where it means none.
+#[must_use]
+pub fn until(extend: &str) -> Option<Timestamp> {
+    extend.parse().ok()
+}
+
+fn is_new(asked: Option<&String>, handled: Option<&String>) -> bool {
+    asked.is_some() && asked != handled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_new_until_it_was_taken_up() {
+        let annotations = |value: &str| BTreeMap::from([(RETRY.to_owned(), value.to_owned())]);
+        let asked = Asked::of(Some(&annotations("1")));
+        let mut handled = Handled::default();
+        assert!(asked.retries(&handled) && asked.looks_again(&handled));
+        handled.retry.clone_from(&asked.retry);
+        assert!(!asked.retries(&handled) && !asked.looks_again(&handled));
+        assert!(Asked::of(Some(&annotations("2"))).retries(&handled));
+        // removing it asks for nothing
+        assert!(!Asked::of(None).looks_again(&handled));
+    }
+
+    #[test]
+    fn a_long_value_is_cut_to_what_the_status_holds() {
+        let long = "ä".repeat(LONGEST_ANNOTATION + 1);
+        let asked = Asked::of(Some(&BTreeMap::from([(EXTEND.to_owned(), long)])));
+        assert_eq!(asked.extend.unwrap().chars().count(), LONGEST_ANNOTATION);
+    }
+
+    #[test]
+    fn a_time_has_to_be_one() {
+        assert!(until("2026-12-24T18:00:00Z").is_some());
+        assert!(until("2026-12-24T18:00:00+01:00").is_some());
+        assert!(until("2026-12-24").is_none());
+        assert!(until("tomorrow").is_none());
+    }
+}

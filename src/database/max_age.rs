@@ -1,0 +1,63 @@
+//! How long a branch may live at all. Pure.
+
+use jiff::Timestamp;
+
+use super::action::Action;
+use super::asked::until;
+use super::deletion;
+use super::desired::Desired;
+use super::observe::Observed;
+use super::plan::{LATER, block, wait};
+use crate::api::{EXTEND, Reason};
+use crate::reconcile::{Decision, Fact};
+
+/// When the branch has to go: its `maxAge` counted from the creation of object or branch, whichever is older, or the
+/// time that it was extended to, whichever is later. None: never, as for every branch that would not go with its object.
+#[must_use]
+pub fn end(desired: &Desired, observed: &Observed) -> Option<Timestamp> {
+    let max_age = desired.max_age?;
+    if !deletion::deletes(desired, observed) {
+        return None;
+    }
+    let recorded = observed.recorded.branch.as_ref();
+    let made = recorded.map(|branch| branch.created_time.0);
+    let found = observed.marked.as_ref().map(|branch| branch.created_at);
+    let born = desired.created.into_iter().chain(made).chain(found).min()?;
+    let end = born.checked_add(max_age).ok()?;
+    let handled = observed.recorded.handled.extend.as_deref();
+    Some(end.max(handled.and_then(until).unwrap_or(end)))
+}
+
+/// What to do about a branch whose time is over; nothing while it is not, or while the branch is somebody else's.
+#[must_use]
+pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Option<Decision<Action>> {
+    let end = end(desired, observed).filter(|end| *end <= now)?;
+    if desired.suspend || observed.older_rival.is_some() {
+        return None;
+    }
+    let branch = match (&observed.recorded.branch, &observed.branch) {
+        (None, _) => observed.marked.as_ref(),
+        (Some(_), Fact::Known(branch)) => Some(branch),
+        (Some(_), Fact::Absent) => return Some(Decision::Act(Action::ForgetBranch)),
+        (Some(_), Fact::Unknown) => {
+            let message = "the branch could not be looked up";
+            return Some(wait(Reason::NeonUnavailable, message, LATER));
+        }
+    };
+    if let Some(branch) = branch {
+        return Some(deletion::delete(observed, branch));
+    }
+    if let Some(withdraw) = deletion::withdraw(observed) {
+        return Some(withdraw);
+    }
+    Some(block(
+        Reason::Expired,
+        format!(
+            "the branch has reached its maxAge and was deleted ({end}): annotate the object with {EXTEND}=<RFC 3339 time> or \
+             raise spec.branch.maxAge to have it again"
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests;

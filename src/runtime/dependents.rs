@@ -1,0 +1,230 @@
+//! Who may have waited for a change of an object: what refers to it, not everything nearby. Pure.
+//!
+//! | changed | who looks again |
+//! |---|---|
+//! | a NeonDatabase | unsettled ones that name it as their parent or have no parent yet; all migrations of it |
+//! | a SepulkiMigration | its NeonDatabase, which may wait for the branch; those that hold Secrets back for it; unsettled migrations of the same one |
+//! | either is gone | everything that is being deleted (a parent may live in another namespace); everything unsettled of its namespace; all migrations of it |
+
+use crate::api::{NeonDatabase, SepulkiMigration};
+use crate::reconcile::Conditions;
+
+/// A change of how an object stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The object's namespace.
+    pub namespace: Option<String>,
+    /// What tells it from others.
+    pub uid: String,
+    /// What others refer to it by.
+    pub what: What,
+}
+
+/// What others refer to a changed object by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A NeonDatabase of this name.
+    Database(String),
+    /// A SepulkiMigration.
+    Migration {
+        /// Its name.
+        name: String,
+        /// Name of its NeonDatabase.
+        of: String,
+    },
+    /// An object of this name that is gone, of whichever kind: all that is known of it by then.
+    Gone(String),
+}
+
+/// An object whose changes concern others.
+pub trait Changes {
+    /// What others refer to it by.
+    fn what(&self) -> What;
+}
+
+impl Changes for NeonDatabase {
+    fn what(&self) -> What {
+        What::Database(self.metadata.name.clone().unwrap_or_default())
+    }
+}
+
+impl Changes for SepulkiMigration {
+    fn what(&self) -> What {
+        What::Migration {
+            name: self.metadata.name.clone().unwrap_or_default(),
+            of: self.spec.database_ref.name.0.clone(),
+        }
+    }
+}
+
+impl Change {
+    /// Whether a NeonDatabase may have waited for it.
+    #[must_use]
+    pub fn concerns_database(&self, other: &NeonDatabase) -> bool {
+        let meta = &other.metadata;
+        if meta.uid.as_deref() == Some(&self.uid) {
+            return false;
+        }
+        let near = meta.namespace == self.namespace;
+        let unsettled = !other.is_settled();
+        match &self.what {
+            What::Database(name) => near && unsettled && may_fork_from(other, name),
+            What::Migration { name, of } => {
+                let may_wait = unsettled && meta.name.as_ref() == Some(of);
+                near && (may_wait || holds_back_for(other, name))
+            }
+            What::Gone(_) => meta.deletion_timestamp.is_some() || (near && unsettled),
+        }
+    }
+
+    /// Whether a SepulkiMigration may have waited for it.
+    #[must_use]
+    pub fn concerns_migration(&self, other: &SepulkiMigration) -> bool {
+        let meta = &other.metadata;
+        if meta.uid.as_deref() == Some(&self.uid) || meta.namespace != self.namespace {
+            return false;
+        }
+        let of = &other.spec.database_ref.name.0;
+        let unsettled = !other.is_settled();
+        match &self.what {
+            What::Database(name) => of == name,
+            What::Migration { of: same, .. } => of == same && unsettled,
+            What::Gone(name) => of == name || unsettled,
+        }
+    }
+}
+
+/// Whether this object of the namespace is the parent, or could become the parent that no one has named.
+fn may_fork_from(child: &NeonDatabase, name: &str) -> bool {
+    let effective = child.status.as_ref().and_then(|s| s.effective.as_ref());
+    let asked = child.spec.branch.as_ref().and_then(|b| b.parent.as_ref());
+    let parent = effective.map_or(asked, |effective| effective.parent.as_ref());
+    match parent {
+        Some(parent) => parent
+            .database_ref
+            .as_ref()
+            .is_some_and(|parent| parent.name.0 == name),
+        None => effective.is_none(),
+    }
+}
+
+fn holds_back_for(database: &NeonDatabase, migration: &str) -> bool {
+    let publish = database.spec.publish.as_ref();
+    let after = publish.and_then(|publish| publish.after.as_ref());
+    after.is_some_and(|after| {
+        let mut refs = after.migration_refs.iter();
+        refs.any(|asked| asked.name.0 == migration)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn database(name: &str, branch: &Value, status: &Value) -> NeonDatabase {
+        let object = json!({
+            "apiVersion": "sepulki.dev/v1alpha1", "kind": "NeonDatabase",
+            "metadata": {"name": name, "namespace": "team", "uid": name, "generation": 1},
+            "spec": {"projectId": "p", "environment": "development", "branch": branch},
+            "status": status,
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn migration(name: &str, of: &str, status: &Value) -> SepulkiMigration {
+        let object = json!({
+            "apiVersion": "sepulki.dev/v1alpha1", "kind": "SepulkiMigration",
+            "metadata": {"name": name, "namespace": "team", "uid": name, "generation": 1},
+            "spec": {"databaseRef": {"name": of}, "source": {"inline": []}},
+            "status": status,
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn unsettled() -> Value {
+        json!({"observedGeneration": 1})
+    }
+
+    fn settled() -> Value {
+        let ready = json!({"type": "Ready", "status": "True", "reason": "Succeeded", "message": "",
+                           "lastTransitionTime": "2026-12-01T00:00:00Z"});
+        json!({"observedGeneration": 1, "conditions": [ready]})
+    }
+
+    fn change(what: What) -> Change {
+        Change {
+            namespace: Some("team".into()),
+            uid: "changed".into(),
+            what,
+        }
+    }
+
+    #[test]
+    fn a_parent_wakes_its_children_and_those_without_a_parent_yet() {
+        let of = |name: &str| json!({"parent": {"databaseRef": {"name": name}}});
+        let resolved = |name: &str| json!({"observedGeneration": 1, "effective": {"parent": {"databaseRef": {"name": name}}, "deletionPolicy": "Delete"}});
+        let staging = change(What::Database("staging".into()));
+        for (branch, status, woken) in [
+            (of("staging"), unsettled(), true),
+            (of("staging"), settled(), false),
+            (of("production"), unsettled(), false),
+            (
+                json!({"parent": {"branchName": "staging"}}),
+                unsettled(),
+                false,
+            ),
+            (json!({}), unsettled(), true),
+            (json!({}), resolved("staging"), true),
+            (json!({}), resolved("production"), false),
+        ] {
+            let child = database("child", &branch, &status);
+            assert_eq!(
+                staging.concerns_database(&child),
+                woken,
+                "{branch} {status}"
+            );
+            let mut abroad = child;
+            abroad.metadata.namespace = Some("elsewhere".into());
+            assert!(!staging.concerns_database(&abroad));
+        }
+    }
+
+    #[test]
+    fn an_environment_and_its_migrations_wake_each_other() {
+        let staging = change(What::Database("staging".into()));
+        assert!(staging.concerns_migration(&migration("m", "staging", &settled())));
+        assert!(!staging.concerns_migration(&migration("m", "production", &unsettled())));
+        let applied = change(What::Migration {
+            name: "files".into(),
+            of: "staging".into(),
+        });
+        assert!(applied.concerns_database(&database("staging", &json!({}), &unsettled())));
+        assert!(!applied.concerns_database(&database("other", &json!({}), &unsettled())));
+        let mut holding = database("other", &json!({}), &settled());
+        let after = json!({"after": {"migrationRefs": [{"name": "files"}]}});
+        holding.spec.publish = serde_json::from_value(after).unwrap();
+        assert!(applied.concerns_database(&holding));
+        // a rival of the same ledger
+        assert!(applied.concerns_migration(&migration("m", "staging", &unsettled())));
+        assert!(!applied.concerns_migration(&migration("m", "staging", &settled())));
+        assert!(!applied.concerns_migration(&migration("changed", "staging", &unsettled())));
+    }
+
+    #[test]
+    fn what_is_gone_wakes_who_waits_for_anything_here_and_who_is_going_anywhere() {
+        let gone = change(What::Gone("staging".into()));
+        let of = json!({"parent": {"branchName": "main"}});
+        assert!(gone.concerns_database(&database("a", &of, &unsettled())));
+        assert!(!gone.concerns_database(&database("a", &of, &settled())));
+        let mut going = database("a", &of, &settled());
+        going.metadata.namespace = Some("elsewhere".into());
+        going.metadata.deletion_timestamp =
+            serde_json::from_value(json!("2026-12-01T00:00:00Z")).unwrap();
+        assert!(gone.concerns_database(&going));
+        assert!(gone.concerns_migration(&migration("m", "staging", &settled())));
+        assert!(gone.concerns_migration(&migration("m", "other", &unsettled())));
+        assert!(!gone.concerns_migration(&migration("m", "other", &settled())));
+    }
+}

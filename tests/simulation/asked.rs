@@ -1,0 +1,134 @@
+//! What annotations ask for, and what limits a branch's life: each acts once.
+
+use jiff::SignedDuration;
+use sepulki::api::{ABANDON, EXTEND, RECONCILE, RETRY, Reason};
+use serde_json::json;
+
+use crate::database::{reconciling, says, stalled};
+use crate::invariants::check;
+use crate::scene::{FILES, child_of, production_and_preview, settled, simple, with};
+use crate::world::operator::Operator;
+use crate::world::{NAMESPACE, Sim};
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+fn short_lived(sim: &Sim) {
+    let branch =
+        json!({"branch": {"parent": {"databaseRef": {"name": "production"}}, "maxAge": "2h"}});
+    sim.database("production", "production", simple());
+    sim.database("pr-7", "preview", with(simple(), branch));
+}
+
+fn events(operator: &Operator, part: &str) -> usize {
+    operator.sim.lock().said.matches(part).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preview_that_is_too_old_goes_and_comes_back_where_it_is_extended() {
+    let mut operator = settled(short_lived).await;
+    operator.run_for(HOUR).await;
+    check(&operator.sim, &[]);
+    operator.run_for(HOUR * 2).await;
+    let sim = operator.sim.clone();
+    let message = stalled(&sim.get_database("pr-7").unwrap(), Reason::Expired);
+    says(&message, &["maxAge", EXTEND]);
+    assert_eq!(sim.branch_names(), ["main"]);
+    assert!(sim.secret("pr-7").is_none());
+
+    let until = sim.now() + HOUR;
+    sim.annotate_database("pr-7", EXTEND, &until.to_string());
+    operator.settle().await;
+    check(&sim, &[]);
+    operator.run_for(HOUR * 2).await;
+    stalled(&sim.get_database("pr-7").unwrap(), Reason::Expired);
+    assert_eq!(sim.branch_names(), ["main"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_extension_ahead_of_time_keeps_branch_and_secret_as_they_are() {
+    let mut operator = settled(short_lived).await;
+    let sim = operator.sim.clone();
+    let (branches, secret) = (sim.branch_names(), sim.secret("pr-7"));
+    let until = sim.now() + HOUR * 10;
+    sim.annotate_database("pr-7", EXTEND, &until.to_string());
+    operator.run_for(HOUR * 9).await;
+    assert_eq!((sim.branch_names(), sim.secret("pr-7")), (branches, secret));
+    check(&sim, &[]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_that_is_none_is_told_once_and_changes_nothing() {
+    let mut operator = settled(short_lived).await;
+    operator.sim.annotate_database("pr-7", EXTEND, "tomorrow");
+    operator.run_for(HOUR).await;
+    assert_eq!(events(&operator, "AnnotationIgnored"), 1);
+    says(&operator.sim.lock().said, &["tomorrow", "RFC 3339"]);
+    check(&operator.sim, &[]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn looking_again_repairs_what_nobody_would_have_noticed_and_acts_once() {
+    let mut operator = settled(production_and_preview).await;
+    let sim = operator.sim.clone();
+    sim.at_neon(|project, _| {
+        let server = &mut project.branches[1].server;
+        server.databases.get_mut("app").unwrap().grants.clear();
+    });
+    operator.run_for(HOUR).await;
+    let sessions = sim.lock().sessions;
+    sim.annotate_database("pr-7", RECONCILE, "after somebody was here");
+    operator.settle().await;
+    check(&sim, &FILES);
+    let after = sim.lock().sessions;
+    assert!(after > sessions);
+    operator.run_for(HOUR).await;
+    assert_eq!(
+        sim.lock().sessions,
+        after,
+        "looked again without being asked"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_corrected_is_noticed_at_once_where_somebody_asks() {
+    let sim = Sim::new();
+    let key = || (NAMESPACE.to_owned(), "neon-api-key".to_owned());
+    let good = sim.lock().kubernetes.secrets.remove(&key()).unwrap();
+    sim.database("production", "production", simple());
+    let mut operator = Operator::new(&sim);
+    operator.run_for(SignedDuration::from_secs(1)).await;
+    reconciling(
+        &sim.get_database("production").unwrap(),
+        Reason::KeyNotFound,
+    );
+    sim.lock().kubernetes.secrets.insert(key(), good);
+    sim.annotate_database("production", RETRY, "1");
+    operator.run_for(SignedDuration::from_secs(20)).await;
+    check(&sim, &[]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abandoned_branch_stays_and_needs_no_key() {
+    let sim = Sim::new();
+    sim.database("production", "production", simple());
+    sim.database("pr-7", "preview", with(simple(), child_of("production")));
+    let mut operator = Operator::new(&sim);
+    operator.settle().await;
+    let key = (NAMESPACE.to_owned(), "neon-api-key".to_owned());
+    sim.lock().kubernetes.secrets.remove(&key);
+    operator.run_for(SignedDuration::from_mins(2)).await;
+    sim.delete_database("pr-7");
+    operator.run_for(SignedDuration::from_mins(3)).await;
+    let going = sim.get_database("pr-7").unwrap();
+    reconciling(&going, Reason::KeyNotFound);
+    sim.annotate_database("pr-7", ABANDON, "br-another");
+    operator.run_for(SignedDuration::from_mins(3)).await;
+    let branch = sim.get_database("pr-7").unwrap().status.unwrap().branch;
+    sim.annotate_database("pr-7", ABANDON, &branch.unwrap().id);
+    operator.run_for(SignedDuration::from_mins(1)).await;
+    assert!(sim.get_database("pr-7").is_none());
+    assert_eq!(sim.branch_names().len(), 2);
+    let kept = sim.lock();
+    let secret = &kept.kubernetes.secrets[&(NAMESPACE.to_owned(), "pr-7".to_owned())];
+    assert_eq!(secret.secret.metadata.owner_references, None);
+}
