@@ -20,7 +20,9 @@ mod sepulki_migration;
 pub use annotations::{ABANDON, EXTEND, Handled, LONGEST_ANNOTATION, RECONCILE, RETRY};
 pub use condition::{ConditionType, Reason, condition, set_condition};
 pub use crds::{CrdError, crd_files};
-pub use names::{Digest, FileName, Lease, ObjectName, PgName, RoleName, SecretKey, SuspendAfter};
+pub use names::{
+    Digest, FileName, Lease, ObjectName, PgName, RoleName, SecretKey, Sha256, Span, SuspendAfter,
+};
 pub use neon_database::{
     Access, BranchSpec, BranchStatus, ComputeSpec, ConnectionSecretSpec, ConnectionSecretStatus,
     Credentials, DatabaseSpec, DatabaseStatus, DeletionPolicy, Effective, EndpointStatus,
@@ -30,9 +32,11 @@ pub use neon_database::{
 };
 pub use refs::{DatabaseRef, MigrationRef, SecretKeyRef};
 pub use sepulki_migration::{
-    AppliedStatus, AppliedTo, BundleStatus, ConfigMapSource, CurrentStatus, HistoryEntry,
-    InlineFile, LastError, LedgerSpec, MigrationSource, ObjectNameRef, PendingStatus,
-    SepulkiMigration, SepulkiMigrationSpec, SepulkiMigrationStatus, TargetSpec,
+    AcceptedFile, AdoptSpec, AppliedStatus, AppliedTo, BuildProgress, BundleStatus,
+    ChecksumMismatch, ConfigMapSource, CurrentStatus, ExecutionSpec, HistoryEntry, InlineFile,
+    LastError, LedgerSpec, MigrationSource, MissingFile, ObjectNameRef, OnAmbiguous, OrderMode,
+    OrderSpec, OutOfOrder, PendingStatus, PoliciesSpec, SepulkiMigration, SepulkiMigrationSpec,
+    SepulkiMigrationStatus, TargetSpec,
 };
 
 /// API group of every kind.

@@ -26,12 +26,14 @@ mod ledger;
 mod message;
 mod order;
 mod plan;
+mod policy;
 mod report;
 mod resume;
 pub mod run;
 mod sql;
 
-pub use bundle::{Bundle, MAX_FILE_BYTES, MigrationFile, SourceFile, digest};
+pub use bundle::{Bundle, MAX_FILE_BYTES, MigrationFile, Part, SourceFile, digest};
 pub use ledger::{LedgerName, LedgerRow, LedgerState};
-pub use plan::{Pending, Plan, Problem, ProblemKind, plan};
+pub use plan::{Pending, Plan, Problem, ProblemKind, plan, plan_by};
+pub use policy::{Order, Policies};
 pub use report::{Code, Diagnostic, Diagnostics, Position, Snippet};

@@ -6,14 +6,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::place::Place;
 use crate::api::{
-    AppliedStatus, AppliedTo, BundleStatus, CurrentStatus, HistoryEntry, PendingStatus,
-    SepulkiMigrationStatus,
+    AppliedStatus, AppliedTo, BuildProgress, BundleStatus, CurrentStatus, HistoryEntry,
+    PendingStatus, SepulkiMigrationStatus,
 };
 use crate::engine::run::Progress;
 use crate::engine::{LedgerState, Plan};
 
 /// Versions that are listed one by one.
 const LISTED: usize = 20;
+
+/// Room for those who are waited for, in characters.
+const WAITING_FOR: usize = 256;
 
 /// Runs that are remembered.
 const REMEMBERED: usize = 10;
@@ -65,8 +68,9 @@ impl Found {
         now: Timestamp,
     ) -> Self {
         let before = Self::read(place, files, None, state, plan);
-        let mut applied = [before.applied.as_slice(), ran].concat();
-        applied.sort();
+        let is_applied =
+            |version: &&String| before.applied.contains(version) || ran.contains(version);
+        let applied = plan.files.iter().filter(is_applied).cloned().collect();
         let mut pending = before.pending;
         pending.retain(|version| !ran.contains(version));
         Self {
@@ -98,7 +102,10 @@ impl Found {
         let last = known.and_then(|applied| applied.last_version.as_ref());
         let since = created.max(Some(self.place.branch.created));
         let is_unwritten = |version: &&String| match &status.applied_to {
-            Some(to) if self.place.is(to) => last.is_none_or(|last| *version > last),
+            Some(to) if self.place.is(to) => last.is_none_or(|last| {
+                let place = |version| self.applied.iter().position(|other| other == version);
+                place(*version) > place(last)
+            }),
             Some(_) => false,
             None => state
                 .rows
@@ -184,10 +191,12 @@ impl Run {
                 self.doing = format!("applying {version} ({number} of {total}{again})");
                 if self.current.as_ref().is_none_or(|c| c.version != version) {
                     let start_time = whole_seconds(now);
-                    self.current = Some(CurrentStatus {
-                        version,
-                        start_time,
-                    });
+                    self.current = Some(CurrentStatus::of(version, start_time));
+                }
+                if let Some(current) = &mut self.current {
+                    current.attempt = i32::try_from(attempt).unwrap_or(i32::MAX);
+                    current.waiting_for = None;
+                    current.progress = None;
                 }
             }
             Progress::Statement {
@@ -196,17 +205,31 @@ impl Run {
                 text,
             } => {
                 self.doing = format!("{version}:{line}: {text}");
+                if let Some(current) = &mut self.current {
+                    current.line = i32::try_from(line).ok();
+                    current.statement = Some(text);
+                }
             }
             Progress::Building {
                 version,
                 phase,
                 percent,
             } => {
+                let building = BuildProgress {
+                    phase: phase.clone(),
+                    percent: percent.map(i32::from),
+                };
                 let percent = percent.map_or(String::new(), |percent| format!(" ({percent} %)"));
                 self.doing = format!("{version}: {phase}{percent}");
+                if let Some(current) = &mut self.current {
+                    current.progress = Some(building);
+                }
             }
             Progress::WaitingForLock { version, holder } => {
                 self.doing = format!("{version} waits for locks of {holder}");
+                if let Some(current) = &mut self.current {
+                    current.waiting_for = Some(holder.chars().take(WAITING_FOR).collect());
+                }
             }
             Progress::Retrying {
                 version,

@@ -18,7 +18,7 @@ use std::{
 use relay::Relay;
 use sepulki::{
     engine::{
-        Bundle, Diagnostic, LedgerName, SourceFile,
+        Bundle, Diagnostic, LedgerName, Policies, SourceFile,
         run::{Execution, Progress, RunError, RunReport, RunRequest, Timeouts, apply},
     },
     postgres::{Target, Tls},
@@ -79,6 +79,7 @@ impl World {
                 ..Timeouts::default()
             },
             execution: Execution::default(),
+            policies: Policies::default(),
             cancel: CancellationToken::new(),
         }
     }

@@ -21,7 +21,7 @@ pub(super) struct Control {
     session: Session,
     ledger: LedgerName,
     /// Whether the journal is known to exist.
-    has_journal: bool,
+    knows_journal: bool,
     pub(super) keys: Keys,
 }
 
@@ -55,7 +55,7 @@ impl Control {
         Self {
             session,
             ledger: ledger.clone(),
-            has_journal: false,
+            knows_journal: false,
             keys: Keys {
                 control: Key::control(&target.database, &name),
                 worker: Key::worker(&target.database, &name),
@@ -140,12 +140,8 @@ impl Control {
     }
 
     async fn ensure_journal(&mut self) -> Result<(), RunError> {
-        if self.has_journal {
-            return Ok(());
-        }
-        let connection = &mut self.session.connection;
-        let rows = session::rows(connection, journal::exists_sql()).await?;
-        if rows.first().map(|row| get(row, 0)).transpose()? != Some(true) {
+        if !self.has_journal().await? {
+            let connection = &mut self.session.connection;
             let created = session::rows(connection, journal::create_sql()).await;
             if let Err(error) = created {
                 session::rows(connection, "ROLLBACK".to_owned()).await?;
@@ -164,8 +160,19 @@ impl Control {
                 }
             }
         }
-        self.has_journal = true;
+        self.knows_journal = true;
         Ok(())
+    }
+
+    /// Whether there is a journal.
+    pub(super) async fn has_journal(&mut self) -> Result<bool, RunError> {
+        if !self.knows_journal {
+            let connection = &mut self.session.connection;
+            let rows = session::rows(connection, journal::exists_sql()).await?;
+            let exists: Option<bool> = rows.first().map(|row| get(row, 0)).transpose()?;
+            self.knows_journal = exists == Some(true);
+        }
+        Ok(self.knows_journal)
     }
 
     /// Writes to the journal.

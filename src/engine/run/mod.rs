@@ -21,6 +21,7 @@ mod crew;
 mod error;
 mod failure;
 mod file;
+mod mark;
 mod segments;
 mod session;
 mod stop;
@@ -35,11 +36,13 @@ use tokio_util::sync::CancellationToken;
 use super::{
     bundle::Bundle,
     ledger::{LedgerName, LedgerState},
-    plan::{Plan, plan},
+    plan::{Plan, plan_by},
+    policy::Policies,
 };
 use crate::postgres::Target;
 
 pub use error::RunError;
+pub use mark::mark;
 
 use control::Control;
 use crew::Crew;
@@ -64,6 +67,8 @@ pub struct RunRequest {
     pub timeouts: Timeouts,
     /// How to go about it.
     pub execution: Execution,
+    /// What is put up with.
+    pub policies: Policies,
     /// Ends the run: a statement that is running is cancelled on the server.
     pub cancel: CancellationToken,
 }
@@ -123,6 +128,22 @@ impl Default for Timeouts {
             retries: 10,
         }
     }
+}
+
+/// Reads `90s`, `5m`, `72h` or `14d`.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let split = text.len().checked_sub(1)?;
+    let (number, unit) = text.split_at_checked(split)?;
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    let seconds = number.parse::<u64>().ok()?.checked_mul(unit)?;
+    Some(Duration::from_secs(seconds))
 }
 
 /// What happens during a run.
@@ -275,7 +296,7 @@ pub async fn apply(
     control.close().await;
     Ok(RunReport {
         applied,
-        plan: plan(&request.bundle, &ledger, request.until.as_deref()),
+        plan: planned(&request, &ledger),
         ledger,
     })
 }
@@ -300,8 +321,13 @@ async fn lock(
     Ok(control)
 }
 
+fn planned(request: &RunRequest, state: &LedgerState) -> Plan {
+    let target = request.until.as_deref();
+    plan_by(&request.policies, &request.bundle, state, target)
+}
+
 fn runnable(request: &RunRequest, state: &LedgerState) -> Result<Plan, RunError> {
-    let plan = plan(&request.bundle, state, request.until.as_deref());
+    let plan = planned(request, state);
     if plan.is_runnable() {
         Ok(plan)
     } else {

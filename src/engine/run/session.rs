@@ -182,6 +182,7 @@ mod tests {
             holder: String::new(),
             timeouts: super::super::Timeouts::default(),
             execution: super::super::Execution::default(),
+            policies: crate::engine::Policies::default(),
             cancel: tokio_util::sync::CancellationToken::new(),
         };
         request.timeouts.lock = Duration::from_millis(300);

@@ -33,9 +33,10 @@ use std::{
 use classify::Class;
 use lex::TokenKind;
 use parse::ParsedStatement;
-use segment::{Finding, Shape, Statement};
+use segment::{Finding, Segment, Shape, Statement};
 
 use super::{
+    bundle::Part,
     checksum,
     report::{Code, Diagnostic},
 };
@@ -51,6 +52,40 @@ pub(crate) struct Script {
     pub(crate) data: BTreeMap<usize, String>,
     /// Where the runner's own statements go.
     pub(crate) shape: Shape,
+}
+
+impl Script {
+    /// How it runs; see [`Part`].
+    pub(crate) fn parts(&self) -> Vec<Part> {
+        let whole;
+        let segments = match &self.shape {
+            Shape::Segments(segments) => segments,
+            Shape::Whole(transaction) => {
+                whole = [Segment::Transaction(transaction.clone())];
+                &whole[..]
+            }
+        };
+        let line = |byte: usize| position::position(&self.text, byte).line;
+        let part = |segment: &Segment| match segment {
+            Segment::Transaction(transaction) => {
+                let bytes = &transaction.bytes;
+                let inside =
+                    |s: &&Statement| bytes.contains(&s.range.start) && s.class != Class::Empty;
+                let first = self.statements.iter().find(inside)?;
+                Some(Part {
+                    line: line(first.range.start),
+                    alone: None,
+                    statements: self.statements.iter().filter(inside).count(),
+                })
+            }
+            Segment::Alone(index, alone) => Some(Part {
+                line: line(self.statements.get(*index)?.range.start),
+                alone: Some(alone.what),
+                statements: 1,
+            }),
+        };
+        segments.iter().filter_map(part).collect()
+    }
 }
 
 /// Procedures whose bodies end transactions, by name, as the files define them one after another.
