@@ -154,3 +154,35 @@ async fn a_standby_or_read_only_database_is_refused() {
         "{error:?}"
     );
 }
+
+#[tokio::test]
+async fn tables_that_got_an_index_or_were_rewritten_are_analyzed() {
+    const KNOWN: &str = "SELECT coalesce(string_agg(DISTINCT tablename, ',' ORDER BY tablename), '') FROM pg_stats WHERE schemaname = 'public'";
+    let world = World::new().await;
+    let filled = |name: &str| {
+        format!(
+            "CREATE TABLE {name} AS SELECT g AS a, g::text AS b FROM generate_series(1, 100) g;"
+        )
+    };
+    let create = ["indexed", "rewritten", "other"]
+        .map(|name| filled(name))
+        .concat();
+    let change = "CREATE INDEX ON indexed (lower(b));\nALTER TABLE rewritten ALTER a TYPE bigint;\nALTER TABLE other ADD c int;\nCREATE TABLE made (id int PRIMARY KEY);\nCREATE INDEX CONCURRENTLY ON indexed (a);";
+    let files = [("001_c.sql", create.as_str()), ("002_d.sql", change)];
+    world.run(&files[..1]).await.unwrap();
+    assert_eq!(world.one(KNOWN).await, "");
+    let mut request = world.request(&bundle(&files));
+    request.execution.analyze = false;
+    request.until = Some("001_c.sql".into());
+    apply(request.clone(), |_| {}).await.unwrap();
+    assert_eq!(world.one(KNOWN).await, "");
+    request.execution.analyze = true;
+    request.until = None;
+    apply(request, |_| {}).await.unwrap();
+    let index = "SELECT tablename FROM pg_stats WHERE tablename LIKE 'indexed%lower%'";
+    assert_eq!(world.one(index).await, "indexed_lower_idx");
+    assert_eq!(
+        world.one(KNOWN).await,
+        "indexed,indexed_lower_idx,rewritten"
+    );
+}

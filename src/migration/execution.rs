@@ -84,6 +84,7 @@ pub(super) fn execution(spec: Option<&ExecutionSpec>) -> Execution {
             OnAmbiguous::Rerun => run::OnAmbiguous::Rerun,
             OnAmbiguous::Skip => run::OnAmbiguous::Skip,
         },
+        analyze: spec.analyze,
     }
 }
 
@@ -136,7 +137,7 @@ mod tests {
             "adopt": {"aliases": {"001_a": "001_a.sql"}},
             "execution": {
                 "role": "r", "lockTimeout": "3s", "maxBlocked": "7s", "statementTimeout": "2m",
-                "deadline": "1h", "retries": 0, "onAmbiguous": "Skip",
+                "deadline": "1h", "retries": 0, "analyze": false, "onAmbiguous": "Skip",
             },
         }))
         .rest
@@ -160,6 +161,7 @@ mod tests {
         assert_eq!(timeouts.retries, 0);
         assert_eq!(rest.execution.role.as_deref(), Some("r"));
         assert_eq!(rest.execution.on_ambiguous, run::OnAmbiguous::Skip);
+        assert!(!rest.execution.analyze);
     }
 
     #[test]
@@ -170,6 +172,9 @@ mod tests {
             (Order::default(), Policies::default())
         );
         assert_eq!(rest.timeouts, Timeouts::default());
+        assert_eq!(rest.execution, Execution::default());
+        let some = desired(json!({"execution": {"retries": 1}})).rest.unwrap();
+        assert_eq!(some.execution, Execution::default());
         let never = desired(json!({"execution": {"statementTimeout": "never"}}));
         assert_eq!(never.rest.unwrap().timeouts.statement, None);
         let block = desired(json!({"execution": {"deadline": "999999d"}}))

@@ -279,3 +279,62 @@ fn count(number: usize) -> i32 {
 fn whole_seconds(time: Timestamp) -> Time {
     Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_run_shows_its_statement_attempt_progress_and_who_is_in_its_way() {
+        let version = || "002_b.sql".to_owned();
+        let started = |attempt| Progress::Started {
+            version: version(),
+            number: 1,
+            total: 1,
+            attempt,
+        };
+        let mut run = Run::of(&Plan::default(), 2);
+        let mut shown = |told: Progress| {
+            run.hear(told, Timestamp::UNIX_EPOCH);
+            let mut status = SepulkiMigrationStatus::default();
+            run.show(&mut status);
+            status.current
+        };
+        shown(started(1));
+        let statement = Progress::Statement {
+            version: version(),
+            line: 7,
+            text: "CREATE INDEX CONCURRENTLY i ON t (a)".to_owned(),
+        };
+        let current = shown(statement).unwrap();
+        assert_eq!((current.line, current.attempt), (Some(7), 1));
+        assert!(current.statement.unwrap().starts_with("CREATE INDEX"));
+        let waiting = Progress::WaitingForLock {
+            version: version(),
+            holder: "psql (pid 7, idle in transaction)".to_owned(),
+        };
+        let waited = shown(waiting).unwrap().waiting_for.unwrap();
+        assert!(waited.starts_with("psql (pid 7"), "{waited}");
+        let building = Progress::Building {
+            version: version(),
+            phase: "building index: scanning table".to_owned(),
+            percent: Some(40),
+        };
+        let progress = shown(building).unwrap().progress.unwrap();
+        assert_eq!(progress.percent, Some(40));
+        let pause = Duration::from_secs(1);
+        shown(Progress::Retrying {
+            version: version(),
+            reason: "locks".to_owned(),
+            pause,
+        });
+        let again = shown(started(2)).unwrap();
+        assert_eq!(
+            (again.attempt, again.waiting_for, again.progress),
+            (2, None, None)
+        );
+        assert!(shown(Progress::Applied { version: version() }).is_none());
+    }
+}

@@ -353,6 +353,9 @@ async fn what_cannot_run_in_a_transaction_runs_alone_and_is_refused_inside_of_on
     scene
         .apply(&[migration("concurrently", inline(&alone))])
         .await?;
+    concurrently
+        .patch(json!({ "spec": { "target": null } }))
+        .await?;
     concurrently.ready().await?;
     let valid = "SELECT indisvalid::text FROM pg_index WHERE indexrelid = 'i'::regclass";
     ensure!(scene.ask(valid).await? == ["true"], "no index");

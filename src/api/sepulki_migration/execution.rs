@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::names::{FileName, Lease, PgName, Sha256, Span};
 
 /// How files are run.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExecutionSpec {
     /// The role that files run as; the owner of the database must be a member of it. Default: the owner of the database.
@@ -31,11 +31,18 @@ pub struct ExecutionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub retries: Option<i32>,
+    /// Whether tables that got an index or were rewritten are analyzed at the end of the run. Default: true.
+    #[serde(default = "yes")]
+    pub analyze: bool,
     /// What to do with a statement that was interrupted where nobody can know whether it was carried out, such as a
     /// block that commits. Stop: the migration is Stalled until this says something else. Rerun: it is run again.
     /// Skip: it counts as done. Default: Stop.
     #[serde(default)]
     pub on_ambiguous: OnAmbiguous,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What to do where nobody can know.

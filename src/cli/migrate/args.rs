@@ -96,6 +96,9 @@ pub(super) struct Options {
     /// How often a file starts over
     #[arg(long, global = true, default_value_t = 10, value_name = "NUMBER")]
     retries: u32,
+    /// Whether tables that got an index or were rewritten are analyzed at the end
+    #[arg(long, global = true, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    analyze: bool,
     /// What to do where nobody can know whether an interrupted statement was carried out
     #[arg(
         long,
@@ -204,6 +207,7 @@ impl Options {
                 OnAmbiguous::Rerun => run::OnAmbiguous::Rerun,
                 OnAmbiguous::Skip => run::OnAmbiguous::Skip,
             },
+            analyze: self.analyze,
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub(super) struct Control {
-    session: Session,
+    pub(super) session: Session,
     ledger: LedgerName,
     /// Whether the journal is known to exist.
     knows_journal: bool,
@@ -65,6 +65,11 @@ impl Control {
 
     pub(super) fn server_version(&self) -> u32 {
         self.session.version
+    }
+
+    /// The first transaction that began after this session.
+    pub(super) fn since(&self) -> &str {
+        &self.session.since
     }
 
     /// Takes the control lock, waiting at most `patience` for another run to end.

@@ -16,6 +16,7 @@
 //! * Locks of others are waited for only shortly, then the file starts over after a pause.
 
 mod alone;
+mod analyze;
 mod control;
 mod crew;
 mod error;
@@ -74,13 +75,25 @@ pub struct RunRequest {
 }
 
 /// How to go about a run.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Execution {
     /// The role that files run as; the one that logs in must be a member of it. None: the one
     /// that logs in.
     pub role: Option<String>,
     /// What to do where nobody can know whether a statement was carried out.
     pub on_ambiguous: OnAmbiguous,
+    /// Whether tables that got an index or were rewritten are analyzed at the end.
+    pub analyze: bool,
+}
+
+impl Default for Execution {
+    fn default() -> Self {
+        Self {
+            role: None,
+            on_ambiguous: OnAmbiguous::default(),
+            analyze: true,
+        }
+    }
 }
 
 /// What to do with a statement that was interrupted, where nobody can know whether it was carried
@@ -290,6 +303,16 @@ pub async fn apply(
             version: pending.version.clone(),
         });
         applied.push(pending.version);
+    }
+    if request.execution.analyze && !applied.is_empty() {
+        let since = control.since().to_owned();
+        let mut crew = Crew {
+            control: &mut control,
+            worker: &mut worker,
+            stop: &mut stop,
+            progress: &mut progress,
+        };
+        Box::pin(analyze::analyze(&request, &since, &mut crew)).await;
     }
     let ledger = control.ledger().await?;
     worker.close().await;

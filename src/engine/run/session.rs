@@ -22,6 +22,8 @@ pub(super) struct Session {
     pub(super) pid: i32,
     /// `server_version_num`.
     pub(super) version: u32,
+    /// The first transaction that began after it, as `xid8`.
+    pub(super) since: String,
 }
 
 type Settings = Vec<(String, String)>;
@@ -86,7 +88,8 @@ pub(super) async fn open(
         })?;
     let facts = "SELECT coalesce(current_setting('sepulki.session', true), ''), \
          pg_catalog.pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', \
-         current_setting('server_version_num')::int4, pg_catalog.pg_backend_pid()";
+         current_setting('server_version_num')::int4, pg_catalog.pg_backend_pid(), \
+         pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text";
     let rows = rows(&mut connection, facts.to_owned()).await?;
     let row = rows
         .first()
@@ -107,6 +110,7 @@ pub(super) async fn open(
     Ok(Session {
         version: get::<i32>(row, 3)?.unsigned_abs(),
         pid: get(row, 4)?,
+        since: get(row, 5)?,
         connection,
     })
 }
