@@ -21,7 +21,7 @@ down: ## End what `make up` has started
 	@$(TESTKIT) down
 
 status: ## Tell what of `make up` is running
-	@$(TESTKIT) status
+	@$(TESTKIT) status || true
 
 test: assets ## Run all tests
 	@.ci/test

@@ -1,4 +1,4 @@
-//! The `sepulki` command line, also installed as `kubectl-sepulki`.
+//! The `sepulki` command line.
 
 use std::process::ExitCode;
 

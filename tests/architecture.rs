@@ -62,6 +62,10 @@ const PURE: &[&str] = &[
     "action",
     "profile",
     "mark",
+    "asked",
+    "inherit",
+    "max_age",
+    "reset",
     "credentials",
     "record",
 ];

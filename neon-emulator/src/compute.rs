@@ -22,6 +22,8 @@ use tokio::{
 use crate::{
     postgres::{
         Postgres,
+        bouncer::Bouncer,
+        recovery,
         server::{MAINTENANCE_DB, Server, Socket, Stop},
         sql,
     },
@@ -34,7 +36,6 @@ const RECOVERY_DEADLINE: Duration = Duration::from_secs(10);
 /// A compute, awake or not.
 pub(crate) struct Compute {
     pub(crate) endpoint_id: String,
-    pub(crate) branch_id: String,
     postgres: Arc<Postgres>,
     running: Mutex<Option<Running>>,
     /// What the API shows; follows `running`.
@@ -43,10 +44,43 @@ pub(crate) struct Compute {
     last_active: SyncMutex<Timestamp>,
 }
 
+/// What a server is started with.
+pub(crate) struct Launch {
+    pub(crate) timeline: String,
+    pub(crate) settings: BTreeMap<String, String>,
+    /// For a read replica, which runs on a copy of that timeline.
+    pub(crate) replica: Option<Replica>,
+}
+
+/// What a read replica follows.
+pub(crate) struct Replica {
+    /// The read-write compute of the branch, if it has one.
+    pub(crate) primary: Option<Arc<Compute>>,
+}
+
+/// Copies a timeline on which `compute` runs, if it does.
+pub(crate) async fn copy(
+    postgres: &Postgres,
+    compute: Option<&Compute>,
+    from: &str,
+    to: &str,
+) -> anyhow::Result<()> {
+    let from = postgres.data(from);
+    let Some(compute) = compute else {
+        return postgres.copy_resting(&from, to).await;
+    };
+    match compute.hold().await {
+        Source::Running(awake) => postgres.copy_running(&from, &awake.socket, to).await,
+        Source::Resting(_held) => postgres.copy_resting(&from, to).await,
+    }
+}
+
 /// A server and the control plane's own session on it.
 pub(crate) struct Running {
     server: Server,
     session: PgConnection,
+    /// Started for the first connection that asks for it.
+    bouncer: Option<Bouncer>,
 }
 
 /// A compute that stays awake as long as this lives.
@@ -93,10 +127,9 @@ impl Running {
 }
 
 impl Compute {
-    pub(crate) fn new(postgres: Arc<Postgres>, endpoint_id: &str, branch_id: &str) -> Self {
+    pub(crate) fn new(postgres: Arc<Postgres>, endpoint_id: &str) -> Self {
         Self {
             endpoint_id: endpoint_id.to_owned(),
-            branch_id: branch_id.to_owned(),
             postgres,
             running: Mutex::new(None),
             active: AtomicBool::new(false),
@@ -127,21 +160,52 @@ impl Compute {
         *last = when.max(*last);
     }
 
-    /// Starts the server if it does not run, and pins it.
-    pub(crate) async fn wake(&self, settings: &BTreeMap<String, String>) -> anyhow::Result<Awake> {
+    /// Starts the server if it does not run, and pins it. `launch` is asked when nobody else can
+    /// start or stop it any more, and told whether it runs.
+    pub(crate) async fn wake<E: From<anyhow::Error>>(
+        &self,
+        launch: impl FnOnce(bool) -> Result<Launch, E>,
+    ) -> Result<Awake, E> {
         let mut running = self.running.lock().await;
-        if let Some(socket) = self.socket_if_alive(&mut running) {
+        let alive = self.socket_if_alive(&mut running);
+        let launch = launch(alive.is_some())?;
+        if let Some(socket) = alive {
             return Ok(self.pin(socket, false));
         }
-        let started =
-            Server::start(&self.postgres, &self.data(), &self.socket_dir(), settings).await;
+        let launch = self.with_data(launch).await?;
+        let data = self.postgres.data(&launch.timeline);
+        let socket_dir = self.postgres.socket_dir(&self.endpoint_id);
+        let started = Server::start(&self.postgres, &data, &socket_dir, &launch.settings).await;
         let (server, session) = started
             .with_context(|| format!("compute {} could not be started", self.endpoint_id))?;
         let socket = server.socket().clone();
-        *running = Some(Running { server, session });
+        *running = Some(Running {
+            server,
+            session,
+            bouncer: None,
+        });
         self.active.store(true, Ordering::SeqCst);
         self.touch(Timestamp::now());
         Ok(self.pin(socket, true))
+    }
+
+    /// Gives a read replica its data: a copy of the branch's as it is now, whether the primary
+    /// runs or sleeps. While both run it follows.
+    async fn with_data(&self, launch: Launch) -> anyhow::Result<Launch> {
+        let Some(replica) = &launch.replica else {
+            return Ok(launch);
+        };
+        let primary = replica.primary.as_deref();
+        copy(&self.postgres, primary, &launch.timeline, &self.endpoint_id).await?;
+        self.postgres.make_standby(&self.endpoint_id)?;
+        let mut settings = launch.settings;
+        let followed = primary.map(|primary| self.postgres.socket_dir(&primary.endpoint_id));
+        settings.extend(recovery::standby(followed));
+        Ok(Launch {
+            timeline: self.endpoint_id.clone(),
+            settings,
+            replica: launch.replica,
+        })
     }
 
     /// Holds the compute in the state in which it is, for a copy of its data.
@@ -195,6 +259,27 @@ impl Compute {
         Ok(sql::verifier(running.session().await?, user).await?)
     }
 
+    /// The socket of the endpoint's connection pooler, which is started if it does not run.
+    pub(crate) async fn pooler(&self) -> anyhow::Result<PathBuf> {
+        let mut running = self.running.lock().await;
+        let running = running
+            .as_mut()
+            .context("the compute was suspended meanwhile")?;
+        let mut alive = running.bouncer.take();
+        if alive.as_mut().is_some_and(Bouncer::has_ended) {
+            alive = None;
+        }
+        let bouncer = if let Some(bouncer) = alive {
+            bouncer
+        } else {
+            let dir = self.postgres.socket_dir(&self.endpoint_id);
+            Bouncer::start(&self.postgres, &dir).await?
+        };
+        let socket = bouncer.socket().to_path_buf();
+        running.bouncer = Some(bouncer);
+        Ok(socket)
+    }
+
     /// Roles and databases as the server has them; `None` if it does not run.
     pub(crate) async fn catalog(
         &self,
@@ -225,9 +310,16 @@ impl Compute {
     }
 
     async fn stop(&self, running: &mut Option<Running>, how: Stop) -> bool {
-        let Some(Running { server, session }) = running.take() else {
+        let Some(Running {
+            server,
+            session,
+            bouncer,
+        }) = running.take()
+        else {
             return false;
         };
+        // It would go on with connections to a server that is gone.
+        drop(bouncer);
         drop(session);
         server.stop(how).await;
         self.active.store(false, Ordering::SeqCst);
@@ -256,13 +348,5 @@ impl Compute {
             woken,
             pins: Arc::clone(&self.pins),
         }
-    }
-
-    fn data(&self) -> PathBuf {
-        self.postgres.data(&self.branch_id)
-    }
-
-    fn socket_dir(&self) -> PathBuf {
-        self.postgres.socket_dir(&self.endpoint_id)
     }
 }

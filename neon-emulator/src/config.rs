@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use crate::limits::Limits;
+
 /// What to start. Every field has a default, so that callers write
 /// `EmulatorConfig { operation_duration: …, ..EmulatorConfig::default() }`.
 #[derive(Clone)]
@@ -31,6 +33,8 @@ pub struct EmulatorConfig {
     pub idle_second: Duration,
     /// How often idle computes and expired branches are looked for. Default: 500 ms.
     pub poll_interval: Duration,
+    /// What new projects may have. Default: what Neon's plan Scale allows.
+    pub limits: Limits,
     /// The folder with PostgreSQL's programs (`postgres`, `initdb`), version 15 to 18. Default:
     /// the newest of Debian's, else that of the `pg_config` on the `PATH`.
     pub postgres_bin: Option<PathBuf>,
@@ -48,6 +52,7 @@ impl Default for EmulatorConfig {
             operation_duration: Duration::from_secs(1),
             idle_second: Duration::from_secs(1),
             poll_interval: Duration::from_millis(500),
+            limits: Limits::default(),
             postgres_bin: None,
             postgres_user: "postgres".to_owned(),
         }

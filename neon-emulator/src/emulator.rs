@@ -11,19 +11,19 @@ use std::{
 };
 
 use anyhow::Context;
-use axum::serve::ListenerExt;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    runtime,
-    sync::oneshot,
-};
+use tokio::{net::TcpListener, runtime, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api,
+    api::{
+        self,
+        line::{Line, Lines},
+    },
     config::EmulatorConfig,
     control::{Control, Pace},
+    faults::Fault,
     folders::Folders,
+    limits::Limits,
     names,
     postgres::{Postgres, server::Stop},
     proxy::{Proxy, tls::Tls},
@@ -95,6 +95,44 @@ impl Emulator {
     #[must_use]
     pub fn stats_url(&self) -> String {
         format!("http://{}{}", self.api_addr, api::STATS_PATH)
+    }
+
+    /// The address at which faults are set, which needs no key.
+    #[must_use]
+    pub fn faults_url(&self) -> String {
+        format!("http://{}{}", self.api_addr, api::FAULTS_PATH)
+    }
+
+    /// What a project's plan allows; `None` where there is no such project.
+    #[must_use]
+    pub fn limits(&self, project_id: &str) -> Option<Limits> {
+        self.control.limits(project_id)
+    }
+
+    /// Changes what a project's plan allows. What is beyond it already stays.
+    pub fn set_limits(&self, project_id: &str, limits: Limits) {
+        self.control.set_limits(project_id, limits);
+    }
+
+    /// Sets a fault, after those that are set already.
+    ///
+    /// # Errors
+    /// If it can never be met: a status that is no error, an action that does not exist.
+    pub fn set_fault(&self, fault: Fault) -> anyhow::Result<()> {
+        fault.check().map_err(anyhow::Error::msg)?;
+        self.control.set_fault(fault);
+        Ok(())
+    }
+
+    /// What is left of the faults that were set.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        self.control.faults.left()
+    }
+
+    /// Removes all faults; operations that hang go on.
+    pub fn clear_faults(&self) {
+        self.control.faults.clear();
     }
 
     /// The key that the API asks for.
@@ -228,7 +266,13 @@ async fn open(config: &EmulatorConfig, folders: &Folders) -> anyhow::Result<Part
         .map_or_else(names::api_key, Secret::new);
     let stopping = CancellationToken::new();
     let control = Arc::new(Control::new(
-        store, postgres, pace, api_key, pg_port, stopping,
+        store,
+        postgres,
+        pace,
+        api_key,
+        pg_port,
+        config.limits.clone(),
+        stopping,
     ));
     let ca_pem = tls.ca_pem.clone();
     let proxy = Arc::new(Proxy::new(Arc::clone(&control), tls));
@@ -254,14 +298,10 @@ async fn serve(parts: Parts, stopped: oneshot::Receiver<Stop>) {
         tokio::spawn(Arc::clone(&proxy).run(listener));
     }
     let router = api::router(Arc::clone(&control));
-    let without_delay = api.tap_io(|tcp: &mut TcpStream| {
-        if let Err(error) = tcp.set_nodelay(true) {
-            tracing::debug!(%error, "a client was gone at once");
-        }
-    });
     let stopping = control.stopping.clone();
     tokio::spawn(async move {
-        let serving = axum::serve(without_delay, router);
+        let router = router.into_make_service_with_connect_info::<Line>();
+        let serving = axum::serve(Lines(api), router);
         if let Err(error) = serving
             .with_graceful_shutdown(stopping.cancelled_owned())
             .await

@@ -15,6 +15,8 @@
 //! | `compute` | one endpoint's server: wake, pin, suspend |
 //! | `postgres` | servers, data directories and SQL; knows nothing of Neon |
 //! | `state` | what is known, and its file |
+//! | `limits` | what a project's plan allows |
+//! | `faults` | misbehaviour on demand; met by calls in `api`, by operations in `control` |
 //! | `stats`, `scram`, `names`, `secret` | counters and small values, open to all |
 //!
 //! It is for trusted use on one machine; the crate's README says what is faithful and what is not.
@@ -24,7 +26,9 @@ mod compute;
 mod config;
 mod control;
 mod emulator;
+mod faults;
 mod folders;
+mod limits;
 mod names;
 mod postgres;
 mod proxy;
@@ -35,4 +39,6 @@ mod stats;
 
 pub use config::EmulatorConfig;
 pub use emulator::Emulator;
+pub use faults::{Answer, Effect, Fault, Outcome};
+pub use limits::{Limits, SuspendLimit};
 pub use stats::{ApiCalls, EndpointStats, Stats};

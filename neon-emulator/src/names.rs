@@ -35,6 +35,11 @@ pub(crate) fn branch_id() -> String {
     format!("br-{}-{}", two_words(), tail())
 }
 
+/// `tl-a1b2c3d4-e5f6a7b8`, the folder of a branch's data after a restore.
+pub(crate) fn timeline_id() -> String {
+    format!("tl-{}-{}", tail(), tail())
+}
+
 /// `ep-shiny-wind-a1b2c3d4`.
 pub(crate) fn endpoint_id() -> String {
     format!("ep-{}-{}", two_words(), tail())

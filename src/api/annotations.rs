@@ -13,6 +13,9 @@ pub const RETRY: &str = "sepulki.dev/retry";
 /// Live longer than `spec.branch.maxAge`, until this time (RFC 3339).
 pub const EXTEND: &str = "sepulki.dev/extend";
 
+/// Back to the parent's state, of a development or preview: the branch's id, an `@` and the time of asking.
+pub const RESET: &str = "sepulki.dev/reset";
+
 /// On an object that is being deleted: let it go and leave the branch of this id.
 pub const ABANDON: &str = "sepulki.dev/abandon";
 
@@ -35,4 +38,8 @@ pub struct Handled {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub extend: Option<String>,
+    /// Of `sepulki.dev/reset`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub reset: Option<String>,
 }

@@ -87,6 +87,8 @@ words!(
         ParentNotFound,
         /// The parent is not ready.
         ParentNotReady,
+        /// The parent has a lease, and so can have no branches.
+        ParentExpires,
         /// The branch to take over does not exist.
         BranchNotFound,
         /// The recorded branch is gone.

@@ -17,7 +17,7 @@ mod neon_database;
 mod refs;
 mod sepulki_migration;
 
-pub use annotations::{ABANDON, EXTEND, Handled, LONGEST_ANNOTATION, RECONCILE, RETRY};
+pub use annotations::{ABANDON, EXTEND, Handled, LONGEST_ANNOTATION, RECONCILE, RESET, RETRY};
 pub use condition::{ConditionType, Reason, condition, set_condition};
 pub use crds::{CrdError, crd_files};
 pub use names::{

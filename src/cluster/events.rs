@@ -96,8 +96,15 @@ impl Reporter {
     /// Publishes `event` about the object. What goes wrong is logged; nothing depends on an event.
     pub async fn publish(&self, about: &ObjectId, event: Event) {
         let reason = event.reason;
-        if let Err(error) = self.try_publish(about, event).await {
-            tracing::warn!(object = %about, reason, %error, "event not published");
+        match self.try_publish(about, event).await {
+            Ok(()) => {}
+            // nothing can be created in a namespace that is going
+            Err(error) if error.kind == ErrorKind::Conflict => {
+                tracing::debug!(object = %about, reason, %error, "event not published");
+            }
+            Err(error) => {
+                tracing::warn!(object = %about, reason, %error, "event not published");
+            }
         }
     }
 

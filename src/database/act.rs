@@ -10,10 +10,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::sync::Arc;
 
 use super::action::Action;
-use super::credentials::without_owner;
 use super::desired::{Desired, Rest};
 use super::observe::{Observed, incarnation};
-use super::{Databases, Pass, asked};
+use super::{Databases, Pass, asked, reset};
 use crate::api::{
     BRANCH_FINALIZER, BranchStatus, Credentials, DatabaseStatus, EXTEND, NeonDatabaseStatus, Reason,
 };
@@ -54,6 +53,11 @@ pub(super) async fn act(
             extend(pass, until, now);
             Ok(())
         }
+        Action::TakeUpReset(request) => {
+            context.take_up_reset(pass, request);
+            Ok(())
+        }
+        Action::ResetBranch(parent) => context.reset_branch(pass, parent).await,
         Action::ForgetOperations => {
             // what they brought about is not in a listing that is older than they are
             context
@@ -129,9 +133,8 @@ pub(super) async fn act(
             let _lock = context.lock(context.branch()?.as_str())?;
             secrets::publish(&context, pass, role).await
         }
-        Action::WithdrawSecret(name) | Action::KeepSecret(name) => {
-            context.secret(action, name, pass).await
-        }
+        Action::WithdrawSecrets(names) => secrets::withdraw(&context, pass, names).await,
+        Action::KeepSecrets(names) => secrets::keep(&context, names).await,
     }
 }
 
@@ -159,6 +162,19 @@ impl Context<'_> {
             account.snapshots.invalidate(&desired.project);
         }
         Ok(())
+    }
+
+    /// Latched before anything is done, so that it is done once.
+    fn take_up_reset(&self, pass: &mut Pass, request: &str) {
+        pass.status.handled.reset = Some(request.to_owned());
+        match reset::problem(self.desired, self.observed, request, self.now) {
+            None => pass.status.reset_time = Some(Time(self.now)),
+            Some(message) => pass.notices.push(Notice {
+                warning: true,
+                reason: Reason::AnnotationIgnored,
+                message,
+            }),
+        }
     }
 
     /// The account of the object's key.
@@ -226,49 +242,20 @@ impl Context<'_> {
             pass.object.metadata = metadata;
             return Ok(());
         }
-        if let Action::LeaveBehind(branch) = action {
-            tracing::warn!(object = %id, branch, "branch left behind: nobody can delete it any more");
-            self.kind.world.metrics.branch_left_behind();
-        }
         cluster
             .release_finalizer(&id, &present, BRANCH_FINALIZER)
             .await
             .map_err(at_cluster)?;
+        if let Action::LeaveBehind(branch) = action {
+            tracing::warn!(object = %id, branch, "branch left behind: nobody can delete it any more");
+            self.kind.world.metrics.branch_left_behind();
+        }
         pass.object.metadata.finalizers = Some(
             present
                 .into_iter()
                 .filter(|f| f != BRANCH_FINALIZER)
                 .collect(),
         );
-        Ok(())
-    }
-
-    async fn secret(&self, action: &Action, name: &str, pass: &mut Pass) -> Result<(), Error> {
-        let cluster = &self.kind.world.cluster;
-        let namespace = &self.desired.mark.namespace;
-        let secret = cluster.secret(namespace, name).await.map_err(at_cluster)?;
-        let found = secret.as_ref().map(|secret| {
-            super::credentials::Found::of(secret, &self.desired.mark.name, &self.desired.uid)
-        });
-        match (secret, found) {
-            (Some(secret), Some(found)) if found.ours => {
-                if matches!(action, Action::KeepSecret(_)) {
-                    return cluster
-                        .apply_secret(&without_owner(&secret))
-                        .await
-                        .map_err(at_cluster);
-                }
-                cluster
-                    .delete_secret(namespace, name, &found.uid)
-                    .await
-                    .map_err(at_cluster)?;
-            }
-            // gone, or somebody else's by now
-            (Some(_) | None, _) => {}
-        }
-        pass.status
-            .connection_secrets
-            .retain(|recorded| recorded.name != name);
         Ok(())
     }
 
@@ -280,6 +267,7 @@ impl Context<'_> {
             }
         }
         status.content_digest = None;
+        status.reset_time = None;
     }
 }
 

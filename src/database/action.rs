@@ -15,6 +15,10 @@ pub enum Action {
     LookAgain,
     /// Take up that the branch may live longer.
     Extend(String),
+    /// Take up that the branch is to go back to its parent's state.
+    TakeUpReset(String),
+    /// Bring the branch back to the state of this one, its parent.
+    ResetBranch(BranchId),
     /// Drop operations that have ended from the record.
     ForgetOperations,
     /// Record what could destroy or move something, once.
@@ -63,10 +67,10 @@ pub enum Action {
     PrepareContents,
     /// Make the role's login work and publish its Secrets.
     PublishCredentials(String),
-    /// Delete a Secret of ours.
-    WithdrawSecret(String),
-    /// Let a Secret stay when its object goes.
-    KeepSecret(String),
+    /// Delete Secrets of ours.
+    WithdrawSecrets(Vec<String>),
+    /// Let Secrets stay when their object goes.
+    KeepSecrets(Vec<String>),
     /// Delete the branch.
     DeleteBranch(BranchId),
     /// Give a branch up to its lease, because nobody can delete it any more.
@@ -81,6 +85,8 @@ impl crate::reconcile::Action for Action {
             Self::AddFinalizer => "AddFinalizer",
             Self::LookAgain => "LookAgain",
             Self::Extend(_) => "Extend",
+            Self::TakeUpReset(_) => "TakeUpReset",
+            Self::ResetBranch(_) => "ResetBranch",
             Self::ForgetOperations => "ForgetOperations",
             Self::Resolve(_) => "Resolve",
             Self::ClaimBranch(_) => "ClaimBranch",
@@ -100,8 +106,8 @@ impl crate::reconcile::Action for Action {
             Self::RetireLogins => "RetireLogins",
             Self::PrepareContents => "PrepareContents",
             Self::PublishCredentials(_) => "PublishCredentials",
-            Self::WithdrawSecret(_) => "WithdrawSecret",
-            Self::KeepSecret(_) => "KeepSecret",
+            Self::WithdrawSecrets(_) => "WithdrawSecrets",
+            Self::KeepSecrets(_) => "KeepSecrets",
             Self::DeleteBranch(_) => "DeleteBranch",
             Self::LeaveBehind(_) => "LeaveBehind",
             Self::ReleaseFinalizer => "ReleaseFinalizer",
@@ -114,6 +120,7 @@ impl crate::reconcile::Action for Action {
                 "getting ready".to_owned()
             }
             Self::LookAgain => "looking at everything anew".to_owned(),
+            Self::TakeUpReset(_) | Self::ResetBranch(_) => "resetting the branch".to_owned(),
             Self::Extend(_) => "changing how long the branch may live".to_owned(),
             Self::ClaimBranch(branch) => format!("taking up the branch {}", branch.name),
             Self::AnnounceBranch | Self::CreateBranch(_) => "creating the branch".to_owned(),
@@ -132,8 +139,8 @@ impl crate::reconcile::Action for Action {
             }
             Self::PrepareContents => "preparing databases and roles".to_owned(),
             Self::PublishCredentials(role) => format!("publishing credentials of {role}"),
-            Self::WithdrawSecret(name) => format!("deleting the Secret {name}"),
-            Self::KeepSecret(name) => format!("keeping the Secret {name}"),
+            Self::WithdrawSecrets(names) => format!("deleting Secrets: {}", names.join(", ")),
+            Self::KeepSecrets(names) => format!("keeping Secrets: {}", names.join(", ")),
             Self::DeleteBranch(id) => format!("deleting the branch {id}"),
             Self::LeaveBehind(name) => format!("leaving the branch {name} behind"),
             Self::ReleaseFinalizer => "letting the object go".to_owned(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::api::{ABANDON, EXTEND, Handled, LONGEST_ANNOTATION, RECONCILE, RETRY};
+use crate::api::{ABANDON, EXTEND, Handled, LONGEST_ANNOTATION, RECONCILE, RESET, RETRY};
 
 /// The annotations' values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Asked {
     pub retry: Option<String>,
     /// Live until then.
     pub extend: Option<String>,
+    /// Go back to the parent's state: branch and time of asking.
+    pub reset: Option<String>,
     /// Leave the branch of this id.
     pub abandon: Option<String>,
 }
@@ -31,6 +33,7 @@ impl Asked {
             reconcile: value(RECONCILE),
             retry: value(RETRY),
             extend: value(EXTEND),
+            reset: value(RESET),
             abandon: value(ABANDON),
         }
     }
@@ -38,21 +41,25 @@ impl Asked {
     /// Whether somebody wants everything to be looked at anew.
     #[must_use]
     pub fn looks_again(&self, handled: &Handled) -> bool {
-        is_new(self.reconcile.as_ref(), handled.reconcile.as_ref()) || self.retries(handled)
+        new(self.reconcile.as_ref(), handled.reconcile.as_ref()).is_some() || self.retries(handled)
     }
 
     /// Whether somebody wants what was refused to be tried again.
     #[must_use]
     pub fn retries(&self, handled: &Handled) -> bool {
-        is_new(self.retry.as_ref(), handled.retry.as_ref())
+        new(self.retry.as_ref(), handled.retry.as_ref()).is_some()
     }
 
     /// A time to live until that was not taken up yet.
     #[must_use]
     pub fn extension(&self, handled: &Handled) -> Option<&String> {
-        self.extend
-            .as_ref()
-            .filter(|_| is_new(self.extend.as_ref(), handled.extend.as_ref()))
+        new(self.extend.as_ref(), handled.extend.as_ref())
+    }
+
+    /// A request to reset the branch that was not taken up yet.
+    #[must_use]
+    pub fn reset(&self, handled: &Handled) -> Option<&String> {
+        new(self.reset.as_ref(), handled.reset.as_ref())
     }
 }
 
@@ -62,8 +69,8 @@ pub fn until(extend: &str) -> Option<Timestamp> {
     extend.parse().ok()
 }
 
-fn is_new(asked: Option<&String>, handled: Option<&String>) -> bool {
-    asked.is_some() && asked != handled
+fn new<'a>(asked: Option<&'a String>, handled: Option<&String>) -> Option<&'a String> {
+    asked.filter(|_| asked != handled)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 
 use super::credentials::Form;
+use super::desired::Desired;
 
 /// How long a look at a Secret is good for.
 const GOOD_FOR: SignedDuration = SignedDuration::from_mins(10);
@@ -18,13 +19,13 @@ pub(super) struct Checked {
 }
 
 impl Checked {
-    /// Whether the Secret was found to be of this form a short while ago.
-    pub(super) fn is_recent(&self, uid: &str, form: &Form, now: Timestamp) -> bool {
+    /// Whether the Secret was found to be of this form a short while ago, and the spec has not changed since.
+    pub(super) fn is_recent(&self, desired: &Desired, form: &Form, now: Timestamp) -> bool {
         let looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
         looks
-            .get(&(uid.to_owned(), form.name.clone()))
-            .is_some_and(|(digest, at)| {
-                *digest == form.digest() && now.duration_since(*at) < GOOD_FOR
+            .get(&(desired.uid.clone(), form.name.clone()))
+            .is_some_and(|(look, at)| {
+                *look == self::look(desired, form) && now.duration_since(*at) < GOOD_FOR
             })
     }
 
@@ -35,9 +36,15 @@ impl Checked {
     }
 
     /// The Secret was just found to be of this form.
-    pub(super) fn remember(&self, uid: &str, form: &Form, now: Timestamp) {
+    pub(super) fn remember(&self, desired: &Desired, form: &Form, now: Timestamp) {
         let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
         looks.retain(|_, (_, at)| now.duration_since(*at) < GOOD_FOR * 2);
-        looks.insert((uid.to_owned(), form.name.clone()), (form.digest(), now));
+        let key = (desired.uid.clone(), form.name.clone());
+        looks.insert(key, (look(desired, form), now));
     }
+}
+
+/// What was looked for. Whoever changes the spec expects a look, whatever the change.
+fn look(desired: &Desired, form: &Form) -> String {
+    format!("{} {}", desired.generation, form.digest())
 }

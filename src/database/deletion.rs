@@ -3,15 +3,16 @@
 //! | # | known | answer |
 //! |---|---|---|
 //! | 1 | our finalizer is gone | Gone |
-//! | 2 | an annotation abandons the branch: Secrets that would go; else | KeepSecret; ReleaseFinalizer |
+//! | 2 | an annotation abandons the branch: Secrets that would go; else | KeepSecrets; ReleaseFinalizer |
 //! |   | nothing was ever resolved, so nothing made: a branch with our mark is an earlier object's | ReleaseFinalizer |
-//! | 3 | Retain, or a branch that was taken over and not named by id: Secrets that would go; a lease that would run out; the same without a usable key; else | KeepSecret; EndLease; LeaveBehind; ReleaseFinalizer |
-//! | 4 | Delete, the key is gone for good or refused, the namespace is going | LeaveBehind |
+//! | 3 | Retain, or a branch that was taken over and not named by id: Secrets that would go; a lease that would run out; the same without a usable key; else | KeepSecrets; EndLease; LeaveBehind; ReleaseFinalizer |
+//! | 4 | Delete, no branch was ever asked for and none bears our mark: Secrets of ours; none | WithdrawSecrets; ReleaseFinalizer |
+//! |   | … the key is gone for good or refused, the namespace is going | LeaveBehind |
 //! | 5 | … the key is missing; refused; the project unknown | Wait KeyNotFound; Blocked |
 //! | 6 | … the branch is somebody else's | ReleaseFinalizer |
 //! | 7 | … the branch is there: protected; has children; a migration runs; else | Wait; Wait; Wait; DeleteBranch |
 //! | 8 | … the branch may be too new to be listed, or was asked for and no answer came | Wait OperationsRunning |
-//! | 9 | … the branch is gone: Secrets of ours; none | WithdrawSecret; ReleaseFinalizer |
+//! | 9 | … the branch is gone: Secrets of ours; none | WithdrawSecrets; ReleaseFinalizer |
 //!
 //! Once we have deleted a branch that we made, it is no longer recorded, so that row 8 is only for those that we did not.
 //!
@@ -37,7 +38,7 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decisio
         return Decision::Gone;
     }
     if is_abandoned(desired, observed) {
-        return kept_secret(observed).unwrap_or(Decision::Act(Action::ReleaseFinalizer));
+        return keep_secrets(observed).unwrap_or(Decision::Act(Action::ReleaseFinalizer));
     }
     if !deletes(desired, observed) {
         return keep(desired, observed);
@@ -45,6 +46,9 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decisio
     let recorded = observed.recorded.branch.as_ref();
     if recorded.is_none() && observed.recorded.effective.is_none() {
         return Decision::Act(Action::ReleaseFinalizer);
+    }
+    if was_never_made(observed) {
+        return withdraw(observed).unwrap_or(Decision::Act(Action::ReleaseFinalizer));
     }
     let name = recorded.map_or_else(|| desired.branch_name.clone(), |branch| branch.name.clone());
     let going = observed.namespace_going;
@@ -87,6 +91,12 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decisio
     }
 }
 
+/// Whether there is nothing to delete, for certain: Neon is never asked for a branch before that is recorded.
+fn was_never_made(observed: &Observed) -> bool {
+    let recorded = &observed.recorded;
+    recorded.branch.is_none() && recorded.branch_request_time.is_none() && observed.marked.is_none()
+}
+
 /// Whether a person has given the branch up, by its id: then nothing is asked of Neon any more.
 #[must_use]
 pub fn is_abandoned(desired: &Desired, observed: &Observed) -> bool {
@@ -119,7 +129,7 @@ pub fn runs_out(observed: &Observed) -> bool {
 
 /// Row 3. A branch that is to stay must not run out of a lease that nobody renews any more.
 fn keep(desired: &Desired, observed: &Observed) -> Decision<Action> {
-    if let Some(keep) = kept_secret(observed) {
+    if let Some(keep) = keep_secrets(observed) {
         return keep;
     }
     let recorded = observed.recorded.branch.as_ref();
@@ -135,11 +145,10 @@ fn keep(desired: &Desired, observed: &Observed) -> Decision<Action> {
     }
 }
 
-/// A Secret that would go with the object.
-fn kept_secret(observed: &Observed) -> Option<Decision<Action>> {
-    let owned = |found: &Fact<Found>| found.known().is_some_and(|f| f.ours && f.owned);
-    let (name, _) = observed.secrets.iter().find(|(_, found)| owned(found))?;
-    Some(Decision::Act(Action::KeepSecret(name.clone())))
+/// The Secrets that would go with the object.
+fn keep_secrets(observed: &Observed) -> Option<Decision<Action>> {
+    let owned = names(observed, |found| found.ours && found.owned);
+    (!owned.is_empty()).then_some(Decision::Act(Action::KeepSecrets(owned)))
 }
 
 /// Row 7.
@@ -172,11 +181,16 @@ pub(super) fn delete(observed: &Observed, branch: &Branch) -> Decision<Action> {
 /// wakes us.
 const LISTED: Duration = Duration::from_secs(10);
 
-/// Row 9: a Secret of ours.
+/// Row 9: the Secrets of ours.
 pub(super) fn withdraw(observed: &Observed) -> Option<Decision<Action>> {
-    let ours = |found: &Fact<Found>| found.known().is_some_and(|f| f.ours);
-    let (name, _) = observed.secrets.iter().find(|(_, found)| ours(found))?;
-    Some(Decision::Act(Action::WithdrawSecret(name.clone())))
+    let ours = names(observed, |found| found.ours);
+    (!ours.is_empty()).then_some(Decision::Act(Action::WithdrawSecrets(ours)))
+}
+
+fn names(observed: &Observed, which: impl Fn(&Found) -> bool) -> Vec<String> {
+    let secrets = observed.secrets.iter();
+    let found = secrets.filter(|(_, found)| found.known().is_some_and(&which));
+    found.map(|(name, _)| name.clone()).collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::asked::Asked;
 use super::credentials::wanted_secrets;
+use super::inherit::Heritage;
 use super::mark::{Mark, branch_name};
 use super::profile::{Profile, profile};
 use crate::api::{
@@ -57,6 +58,10 @@ pub struct Desired {
     pub lease: Option<SignedDuration>,
     /// How long the branch may live at all; none where the spec's word cannot be carried out.
     pub max_age: Option<SignedDuration>,
+    /// Where databases and roles come from.
+    pub heritage: Heritage,
+    /// The names on the way round, where the object is a descendant of itself.
+    pub circle: Option<Vec<String>>,
     /// The rest of the spec, or what is wrong with it.
     pub rest: Result<Rest, Block>,
 }
@@ -165,7 +170,7 @@ pub struct WantedSecret {
 }
 
 impl Desired {
-    /// What the object asks of this installation.
+    /// What the object asks of this installation. What it inherits has to be in its spec already.
     #[must_use]
     pub fn of(object: &NeonDatabase, installation: &str) -> Self {
         let meta = &object.metadata;
@@ -208,6 +213,8 @@ impl Desired {
             .ok()
             .flatten(),
             max_age: max_age(spec, &branch, &profile).ok().flatten(),
+            heritage: Heritage::Own,
+            circle: None,
             rest: rest(spec, &branch, &profile, &name),
             existing: branch.existing,
             parent: branch.parent,

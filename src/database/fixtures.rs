@@ -99,6 +99,8 @@ pub(super) fn a_parent(ready: bool) -> Fact<Parent> {
         name: "mother".into(),
         branch: Some(BranchId::from("br-parent")),
         ready,
+        being_made: false,
+        expires: false,
     })
 }
 

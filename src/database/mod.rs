@@ -2,9 +2,9 @@
 //!
 //! | file | question |
 //! |---|---|
-//! | `desired` (with `asked`, `profile`, `mark`, `max_age`) | what is asked? pure |
+//! | `desired` (with `asked`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
 //! | `observe` (with `checked`) | what is? |
-//! | `plan` (with `deletion`, `action`) | what next? pure; opens with the decision table |
+//! | `plan` (with `deletion`, `reset`, `action`) | what next? pure; opens with the decision table |
 //! | `act` (with `on_neon`, `contents`, `secrets`, and `credentials`) | do it |
 //! | `status` | how does it stand? pure |
 
@@ -17,6 +17,7 @@ pub mod deletion;
 pub mod desired;
 #[cfg(test)]
 mod fixtures;
+pub mod inherit;
 pub mod mark;
 pub mod max_age;
 pub mod observe;
@@ -24,6 +25,7 @@ pub mod plan;
 pub mod profile;
 #[cfg(test)]
 mod properties;
+pub mod reset;
 pub mod status;
 
 use jiff::Timestamp;
@@ -98,7 +100,14 @@ impl Subject for Databases {
     }
 
     fn desired(&self, object: &NeonDatabase) -> Desired {
-        Desired::of(object, &self.world.settings.installation)
+        let all = self.world.cluster.databases();
+        let circle = inherit::circle(object, &all);
+        let (object, heritage) = inherit::inherit(object, &all);
+        Desired {
+            heritage,
+            circle,
+            ..Desired::of(&object, &self.world.settings.installation)
+        }
     }
 
     async fn observe(

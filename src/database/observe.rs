@@ -101,6 +101,10 @@ pub struct Parent {
     pub branch: Option<BranchId>,
     /// Whether it can be forked from.
     pub ready: bool,
+    /// Whether Neon is making it, and so nobody tells us when it is ready.
+    pub being_made: bool,
+    /// Whether Neon will delete it some day, which rules out children.
+    pub expires: bool,
 }
 
 /// A branch to take over.
@@ -194,7 +198,7 @@ pub(super) async fn observe(
     let mut observed =
         Observed::nothing(pass.status.clone(), kind.world.settings.snapshot_interval);
     if desired.deleting {
-        contents::secrets(kind, desired, &mut observed, now).await?;
+        contents::secrets(kind, desired, &mut observed, true, now).await?;
         let keeps = !deletion::deletes(desired, &observed) && !deletion::runs_out(&observed);
         if keeps || deletion::is_abandoned(desired, &observed) {
             return Ok(observed);
@@ -219,7 +223,7 @@ pub(super) async fn observe(
         let as_asked = |rest: &Rest| observed.contents_are_as_asked(rest);
         let over = max_age::end(desired, &observed).is_some_and(|end| end <= now);
         if over || desired.rest.as_ref().is_ok_and(as_asked) {
-            contents::secrets(kind, desired, &mut observed, now).await?;
+            contents::secrets(kind, desired, &mut observed, over, now).await?;
         }
     }
     Ok(observed)

@@ -12,28 +12,31 @@
 //! |   | an annotation asks to look again; to let the branch live longer | LookAgain; Extend |
 //! | 5 | no key; key refused; project unknown | Wait KeyNotFound; Blocked KeyRefused; Blocked ProjectNotFound |
 //! | 6 | operations running; all of them ended | Wait OperationsRunning; ForgetOperations |
-//! |   | its time is over: the branch; its Secrets; nothing left | as in [`super::deletion`]; WithdrawSecret; Blocked Expired |
+//! |   | its time is over: the branch; its Secrets; nothing left | as in [`super::deletion`]; WithdrawSecrets; Blocked Expired |
 //! | 7 | nothing resolved yet: parent clear; not clear | Resolve; Blocked ParentRequired |
 //! |   | resolved, but renamed before the branch was made | Resolve |
 //! | 8 | no branch recorded, own: a branch bears our mark | ClaimBranch |
 //! | 9 | no branch recorded, to take over: missing; somebody else's; free | Blocked BranchNotFound; Blocked BranchClaimed; ClaimBranch |
 //! | 10 | no branch recorded, own: name taken; parent missing or not ready; else | Blocked BranchNameConflict; Wait; AnnounceBranch, CreateBranch |
+//! |   | … the parent expires, or is a descendant of this very object | Blocked ParentExpires; Blocked InvalidSpec |
 //! | 11 | branch recorded but gone: just made; suspended; disposable; else | Wait; Suspended; ForgetBranch; Blocked BranchMissing |
 //! | 12 | an older object holds the same branch | Blocked BranchClaimed |
 //! | 13 | another incarnation than recorded | RecordIncarnation |
 //! | 14 | branch being made | Wait OperationsRunning |
 //! | 15 | lease due or not wanted | RenewLease, EndLease |
 //! | 16 | suspended | Suspended |
+//! |   | a reset is asked for; it was taken up: something in the way; else | TakeUpReset; Wait; ResetBranch |
 //! | 17 | protection differs | Protect |
 //! | 18 | a migration is at work and something is left to do | Wait MigrationRunning |
 //! | 19 | endpoint missing; being made; not as asked | CreateEndpoint; Wait; ResizeCompute |
-//! | 20 | contents not as asked: owner, database missing | CreateRole; RecordDatabase, CreateDatabase |
+//! | 20 | databases and roles are a parent's that does not exist | Wait ParentNotFound |
+//! |   | contents not as asked: owner, database missing | CreateRole; RecordDatabase, CreateDatabase |
 //! | 21 | … a database owned by another role than asked, or by an application role | Blocked DatabaseRejected |
 //! | 22 | … passwords still the parent's | ResetPassword, RetireLogins |
 //! | 23 | … else | PrepareContents |
 //! | 24 | a Secret of that name is somebody else's | Blocked SecretConflict |
 //! | 25 | a Secret missing or not current, and not held back for a migration | PublishCredentials |
-//! | 26 | a Secret is out that is no longer asked for | WithdrawSecret |
+//! | 26 | a Secret is out that is no longer asked for | WithdrawSecrets |
 //! | 27 | else | Settled |
 //!
 //! Rows 7 to 18 are in `branch`, rows 19 to 26 in `inside`.

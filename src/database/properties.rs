@@ -13,6 +13,7 @@ use super::fixtures::{
     a_branch, a_database, a_parent, at, effective, effective_takeover, fresh, object, recorded,
     settled,
 };
+use super::inherit::Heritage;
 use super::observe::{Existing, Key, Observed, Operation};
 use super::{max_age, plan, status};
 use crate::api::{Credentials, DeletionPolicy, Environment};
@@ -81,12 +82,18 @@ prop_compose! {
         reconcile in prop::option::weighted(0.1, Just("now".to_owned())),
         extend in prop::option::weighted(0.1, select(vec!["tomorrow".to_owned(), at(200_000).to_string()])),
         max_age in prop::option::weighted(0.2, 0..400_000_i64),
+        orphan in prop::bool::weighted(0.05),
+        reset in prop::option::weighted(0.1, Just("br-it@x".to_owned())),
     ) -> Desired {
         let mut desired = Desired::of(&object(environment, spec), "default");
         desired.deleting = deleting;
         desired.has_finalizer = has_finalizer;
         desired.asked.reconcile = reconcile;
         desired.asked.extend = extend;
+        desired.asked.reset = reset;
+        if orphan {
+            desired.heritage = Heritage::Missing("mother".to_owned());
+        }
         if desired.max_age.is_some() {
             desired.max_age = max_age.map(SignedDuration::from_secs).or(desired.max_age);
         }
@@ -126,6 +133,7 @@ struct Surroundings {
     branch_free: bool,
     children: Vec<String>,
     held_back_for: Vec<String>,
+    reset_time: Option<i64>,
 }
 
 prop_compose! {
@@ -141,9 +149,10 @@ prop_compose! {
         branch_free in prop::bool::weighted(0.8),
         children in 0..2_usize,
         held_back in prop::bool::weighted(0.2),
+        reset_time in prop::option::weighted(0.1, Just(200_000_i64)),
     ) -> Surroundings {
         Surroundings {
-            key, namespace_going, rival, branch_free,
+            key, namespace_going, rival, branch_free, reset_time,
             operations: ended.into_iter().map(|ended| Operation { action: "x".into(), ended }).collect(),
             candidates: (0..candidates).map(|n| format!("c{n}")).collect(),
             held_back_for: held_back.then(|| "m".to_owned()).into_iter().collect(),
@@ -203,6 +212,7 @@ fn observed(desired: Desired) -> impl Strategy<Value = (Desired, Observed)> {
             base.branch_free = around.branch_free;
             base.children = around.children;
             base.held_back_for = around.held_back_for;
+            base.recorded.reset_time = around.reset_time.map(|time| Time(at(time)));
             inside.over(&mut base);
             (desired.clone(), base)
         },
@@ -359,6 +369,10 @@ fn rests_on_facts(action: &Action, observed: &Observed) -> bool {
             .known()
             .is_some_and(|parent| parent.ready && parent.branch.as_ref() == Some(id)),
         Action::AnnounceBranch => observed.parent.known().is_some_and(|parent| parent.ready),
+        Action::ResetBranch(parent) => observed
+            .branch
+            .known()
+            .is_some_and(|branch| branch.parent_id.as_ref() == Some(parent)),
         Action::ForgetBranch => observed.branch.is_absent(),
         Action::DeleteBranch(id) => {
             let seen = match observed.recorded.branch {
@@ -389,11 +403,12 @@ fn rests_on_facts(action: &Action, observed: &Observed) -> bool {
         Action::AddFinalizer
         | Action::LookAgain
         | Action::Extend(_)
+        | Action::TakeUpReset(_)
         | Action::ForgetOperations
         | Action::Resolve(_)
         | Action::ClaimBranch(_)
-        | Action::WithdrawSecret(_)
-        | Action::KeepSecret(_)
+        | Action::WithdrawSecrets(_)
+        | Action::KeepSecrets(_)
         | Action::LeaveBehind(_)
         | Action::ReleaseFinalizer => true,
     }
@@ -517,6 +532,8 @@ fn the_situations_reach_every_decision() {
         "LookAgain",
         "Extend",
         "Expired",
+        "TakeUpReset",
+        "ResetBranch",
         "ForgetOperations",
         "Resolve",
         "ClaimBranch",
@@ -534,8 +551,8 @@ fn the_situations_reach_every_decision() {
         "RetireLogins",
         "PrepareContents",
         "PublishCredentials",
-        "KeepSecret",
-        "WithdrawSecret",
+        "KeepSecrets",
+        "WithdrawSecrets",
         "DeleteBranch",
         "LeaveBehind",
         "ReleaseFinalizer",

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::desired::{Desired, Rest, SuspendAfter};
+use super::inherit::Heritage;
 use super::observe::Observed;
 use crate::api::{
     ConditionType, EndpointStatus, NeonDatabaseStatus, Reason, condition, set_condition,
@@ -74,6 +75,10 @@ fn conditions(
     now: Timestamp,
 ) -> Vec<Condition> {
     let previous = &recorded.conditions;
+    if matches!(verdict, Verdict::Acting(_)) && is_stalled(recorded, desired) {
+        // it is being tried again: what came of it is told at the end, and nobody sees it come and go
+        return previous.clone();
+    }
     let mut list = Vec::new();
     summarize(
         &mut list,
@@ -97,6 +102,15 @@ fn conditions(
         );
     }
     list
+}
+
+fn is_stalled(recorded: &NeonDatabaseStatus, desired: &Desired) -> bool {
+    let stalled = ConditionType::Stalled.as_str();
+    recorded.conditions.iter().any(|c| {
+        c.type_ == stalled
+            && c.status == "True"
+            && c.observed_generation == Some(desired.generation)
+    })
 }
 
 const PARTS: [ConditionType; 4] = [
@@ -187,6 +201,7 @@ fn parts(
     };
     let as_asked = rest.is_some_and(|rest| observed_digest(status, rest));
     let databases = match rest {
+        Some(_) if matches!(desired.heritage, Heritage::Missing(_)) => no(),
         Some(rest) if rest.databases.is_empty() => {
             yes(Reason::NotRequired, "no database is listed".to_owned())
         }
@@ -194,6 +209,7 @@ fn parts(
         Some(_) | None => no(),
     };
     let credentials = match rest {
+        Some(_) if matches!(desired.heritage, Heritage::Missing(_)) => no(),
         Some(rest) if rest.secrets.is_empty() => {
             yes(Reason::NotRequired, "no Secret is asked for".to_owned())
         }

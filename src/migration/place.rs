@@ -28,7 +28,7 @@ pub struct Database {
     pub project: String,
     /// The Secret with the API key.
     pub key: SecretKeyRef,
-    /// The databases that its spec lists.
+    /// The databases that its spec lists or that it has inherited.
     pub listed: Vec<String>,
     /// The branch it has claimed.
     pub branch: Option<Branch>,
@@ -66,17 +66,19 @@ impl Database {
     pub fn of(object: &NeonDatabase) -> Self {
         let status = object.status.clone().unwrap_or_default();
         let owners = status.databases.iter();
+        let listed = object.spec.databases.iter().map(|d| d.name.0.clone());
+        // one that lists none may have inherited some
+        let inherited = status.databases.iter().map(|d| d.name.clone());
         Self {
             name: object.metadata.name.clone().unwrap_or_default(),
             generation: object.metadata.generation.unwrap_or_default(),
             project: object.spec.project_id.clone(),
             key: object.spec.api_key_secret_ref.clone(),
-            listed: object
-                .spec
-                .databases
-                .iter()
-                .map(|d| d.name.0.clone())
-                .collect(),
+            listed: if object.spec.databases.is_empty() {
+                inherited.collect()
+            } else {
+                listed.collect()
+            },
             unready: unready(object),
             owners: owners.map(|d| (d.name.clone(), d.owner.clone())).collect(),
             host: status.endpoint.map(|endpoint| endpoint.host),

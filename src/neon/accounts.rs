@@ -159,6 +159,16 @@ impl NeonApi for Invalidating {
         after.told(self.api.update_branch(project, branch, update).await)
     }
 
+    async fn reset_branch(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        parent: &BranchId,
+    ) -> Result<Vec<Operation>> {
+        let after = AfterCall::new(&self.snapshots, project);
+        after.told(self.api.reset_branch(project, branch, parent).await)
+    }
+
     async fn delete_branch(
         &self,
         project: &ProjectId,

@@ -24,6 +24,7 @@ use super::{
 const PROJECT: &str = "/projects/{project}";
 const BRANCHES: &str = "/projects/{project}/branches";
 const BRANCH: &str = "/projects/{project}/branches/{branch}";
+const RESTORE: &str = "/projects/{project}/branches/{branch}/restore";
 const ROLES: &str = "/projects/{project}/branches/{branch}/roles";
 const REVEAL: &str = "/projects/{project}/branches/{branch}/roles/{role}/reveal_password";
 const RESET: &str = "/projects/{project}/branches/{branch}/roles/{role}/reset_password";
@@ -182,6 +183,20 @@ impl NeonApi for Client {
         let ids = [project.as_str(), branch.as_str()];
         let answer = self
             .change(project, Method::PATCH, BRANCH, &ids, Some(body))
+            .await?;
+        operations(&answer)
+    }
+
+    async fn reset_branch(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        parent: &BranchId,
+    ) -> Result<Vec<Operation>> {
+        let body = wire::restore(parent);
+        let ids = [project.as_str(), branch.as_str()];
+        let answer = self
+            .change(project, Method::POST, RESTORE, &ids, Some(body))
             .await?;
         operations(&answer)
     }

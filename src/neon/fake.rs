@@ -125,6 +125,15 @@ impl NeonApi for FakeNeon {
         self.other().await
     }
 
+    async fn reset_branch(
+        &self,
+        _: &ProjectId,
+        _: &BranchId,
+        _: &BranchId,
+    ) -> Result<Vec<Operation>> {
+        self.other().await
+    }
+
     async fn delete_branch(&self, _: &ProjectId, _: &BranchId) -> Result<Vec<Operation>> {
         self.other().await
     }

@@ -72,6 +72,14 @@ pub trait NeonApi: Send + Sync {
         branch: &BranchId,
         update: &UpdateBranch,
     ) -> Result<Vec<Operation>>;
+    /// Brings a branch back to the state of its parent. Endpoint and host stay; connections are dropped, and roles and
+    /// passwords are the parent's.
+    async fn reset_branch(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        parent: &BranchId,
+    ) -> Result<Vec<Operation>>;
     /// Deletes a branch. Succeeds without operations where it is already gone.
     async fn delete_branch(&self, project: &ProjectId, branch: &BranchId)
     -> Result<Vec<Operation>>;

@@ -137,7 +137,9 @@ impl Transport {
             duration_ms = call.duration.as_millis(),
             "called Neon"
         );
-        if let Err(error) = &result {
+        if let Err(error) = &result
+            && !passes_by_itself(error.kind)
+        {
             tracing::info!(
                 method = call.method,
                 route = call.route,
@@ -271,6 +273,24 @@ fn method_name(method: &Method) -> &'static str {
         Method::PATCH => "PATCH",
         Method::DELETE => "DELETE",
         _ => "other",
+    }
+}
+
+/// What every busy project answers now and then, and [`super::pacing`] repeats: no news to people. What comes of it is told
+/// by the object.
+fn passes_by_itself(kind: ErrorKind) -> bool {
+    match kind {
+        ErrorKind::Locked | ErrorKind::NotReady => true,
+        ErrorKind::Denied
+        | ErrorKind::NotFound
+        | ErrorKind::Conflict
+        | ErrorKind::RateLimited
+        | ErrorKind::Protected
+        | ErrorKind::HasChildren
+        | ErrorKind::Limit
+        | ErrorKind::Rejected
+        | ErrorKind::Server
+        | ErrorKind::Lost => false,
     }
 }
 

@@ -176,6 +176,11 @@ pub(super) fn update_endpoint(update: &UpdateEndpoint) -> Value {
     json!({ "endpoint": compute(*compute_units, *suspend_timeout_seconds) })
 }
 
+/// `POST …/branches/{branch}/restore`, to the present state of another branch. A reset to the parent has no route of its own.
+pub(super) fn restore(source: &BranchId) -> Value {
+    json!({ "source_branch_id": source })
+}
+
 /// `POST …/roles`.
 pub(super) fn create_role(name: &str) -> Value {
     json!({ "role": { "name": name } })

@@ -159,13 +159,11 @@ where
         match &object.0 {
             Ok(object) => Ok(self.pass(object.clone()).await),
             Err(error) => {
-                invalid::report(
-                    &self.shared.objects,
-                    object.as_ref(),
-                    &error.error,
-                    self.shared.clock.now(),
-                )
-                .await;
+                let (objects, now) = (&self.shared.objects, self.shared.clock.now());
+                if let Some(left) = invalid::salvage(objects, object.as_ref()).await {
+                    return Ok(self.pass(left).await);
+                }
+                invalid::report(objects, object.as_ref(), &error.error, now).await;
                 Ok(Action::await_change())
             }
         }

@@ -2,11 +2,12 @@
 //!
 //! | changed | who looks again |
 //! |---|---|
-//! | a NeonDatabase | unsettled ones that name it as their parent or have no parent yet; all migrations of it |
+//! | a NeonDatabase | unsettled ones that name it as their parent or have no parent yet; its children that inherit from it; all migrations of it |
 //! | a SepulkiMigration | its NeonDatabase, which may wait for the branch; those that hold Secrets back for it; unsettled migrations of the same one |
 //! | either is gone | everything that is being deleted (a parent may live in another namespace); everything unsettled of its namespace; all migrations of it |
 
 use crate::api::{NeonDatabase, SepulkiMigration};
+use crate::database::inherit::inherits;
 use crate::reconcile::Conditions;
 
 /// A change of how an object stands.
@@ -68,7 +69,9 @@ impl Change {
         let near = meta.namespace == self.namespace;
         let unsettled = !other.is_settled();
         match &self.what {
-            What::Database(name) => near && unsettled && may_fork_from(other, name),
+            What::Database(name) => {
+                near && (unsettled || inherits(other)) && may_fork_from(other, name)
+            }
             What::Migration { name, of } => {
                 let may_wait = unsettled && meta.name.as_ref() == Some(of);
                 near && (may_wait || holds_back_for(other, name))
@@ -168,7 +171,9 @@ mod tests {
         let staging = change(What::Database("staging".into()));
         for (branch, status, woken) in [
             (of("staging"), unsettled(), true),
-            (of("staging"), settled(), false),
+            // it lists no databases, so it has those of its parent
+            (of("staging"), settled(), true),
+            (json!({}), settled(), false),
             (of("production"), unsettled(), false),
             (
                 json!({"parent": {"branchName": "staging"}}),

@@ -13,17 +13,18 @@ use crate::manifests::branch;
 use crate::scene::{Scene, stalled};
 
 const CRD: &str = "neondatabases.sepulki.dev";
-const ENVIRONMENTS: &str =
-    "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/environment/enum";
 
-/// Changes which environments the API server lets in, and gives what it was.
+/// Changes which values of a field of the spec the API server lets in.
 async fn let_in(
     crds: &Api<CustomResourceDefinition>,
+    field: &str,
     change: impl FnOnce(&mut Vec<Value>),
 ) -> anyhow::Result<()> {
     let mut crd = serde_json::to_value(crds.get(CRD).await?)?;
-    let allowed = crd.pointer_mut(ENVIRONMENTS).and_then(Value::as_array_mut);
-    change(allowed.context("the schema lists no environments")?);
+    let values =
+        format!("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/{field}/enum");
+    let allowed = crd.pointer_mut(&values).and_then(Value::as_array_mut);
+    change(allowed.context("the schema lists no values")?);
     let patch = json!({ "spec": { "versions": crd["spec"]["versions"] } });
     crds.patch(CRD, &PatchParams::default(), &Patch::Merge(patch))
         .await?;
@@ -38,12 +39,15 @@ async fn an_object_that_no_longer_decodes_disturbs_nobody() -> anyhow::Result<()
     odd["spec"]["environment"] = json!("moon");
     let before = scene.world().await?;
 
-    let_in(&crds, |allowed| allowed.push(json!("moon"))).await?;
+    let_in(&crds, "environment", |allowed| allowed.push(json!("moon"))).await?;
     let made = eventually("the looser schema is served", async || {
         Ok(scene.apply(&[odd.clone()]).await.ok())
     })
     .await;
-    let_in(&crds, |allowed| allowed.retain(|one| one != "moon")).await?;
+    let_in(&crds, "environment", |allowed| {
+        allowed.retain(|one| one != "moon");
+    })
+    .await?;
     made?;
     let mut another = odd.clone();
     another["metadata"]["name"] = json!("another");
@@ -57,7 +61,8 @@ async fn an_object_that_no_longer_decodes_disturbs_nobody() -> anyhow::Result<()
         "does not fit the schema of this version",
         "spec.environment",
         "moon",
-        "production, staging, development, preview",
+        "production",
+        "preview",
     ];
     stalled(&odd, "InvalidObject", &parts).await?;
     ensure!(scene.world().await? == before, "something was changed");
@@ -84,4 +89,41 @@ async fn an_object_that_no_longer_decodes_disturbs_nobody() -> anyhow::Result<()
     stalled(&odd, "InvalidObject", &parts).await?;
     odd.delete().await?;
     odd.gone().await
+}
+
+#[tokio::test]
+async fn one_that_is_deleted_goes_by_what_is_recorded_of_it() -> anyhow::Result<()> {
+    let scene = Scene::new().await?;
+    let crds = Api::<CustomResourceDefinition>::all(scene.tenant.client().clone());
+    let before = scene.world().await?;
+    scene.apply(&[branch("odd")]).await?;
+    let odd = scene.tenant.database("odd");
+    let recorded = odd.ready().await?.at("/status/branch/id").clone();
+
+    let_in(&crds, "deletionPolicy", |allowed| {
+        allowed.push(json!("Burn"));
+    })
+    .await?;
+    let burn = json!({ "spec": { "deletionPolicy": "Burn" } });
+    let changed = eventually("the looser schema is served", async || {
+        Ok(odd.patch(burn.clone()).await.ok())
+    })
+    .await;
+    let_in(&crds, "deletionPolicy", |allowed| {
+        allowed.retain(|one| one != "Burn");
+    })
+    .await?;
+    changed?;
+    stalled(&odd, "InvalidObject", &["spec.deletionPolicy", "Burn"]).await?;
+    let kept = odd.get().await?;
+    ensure!(
+        *kept.at("/status/branch/id") == recorded,
+        "{}",
+        kept.summary()
+    );
+
+    odd.delete().await?;
+    odd.gone().await?;
+    ensure!(scene.world().await? == before, "something was left behind");
+    Ok(())
 }

@@ -298,6 +298,26 @@ async fn a_branch_that_is_gone_counts_as_deleted() {
 }
 
 #[tokio::test]
+async fn a_branch_is_reset_by_restoring_it_to_its_parent() {
+    let stub = Stub::start([answer(
+        200,
+        &json!({"branch": {}, "operations": operations()}),
+    )])
+    .await;
+    let api = &stub.account.api;
+    let operations = api
+        .reset_branch(&"p".into(), &"br-a".into(), &"br-main".into())
+        .await;
+    assert_eq!(operations.unwrap().len(), 2);
+    let seen = stub.seen();
+    assert_eq!(
+        seen[0].line,
+        "POST /api/v2/projects/p/branches/br-a/restore"
+    );
+    assert_eq!(seen[0].body, json!({"source_branch_id": "br-main"}));
+}
+
+#[tokio::test]
 async fn an_endpoint_is_created_and_changed() {
     let reply = answer(201, &json!({"endpoint": {}, "operations": operations()}));
     let stub = Stub::start([reply.clone(), reply]).await;

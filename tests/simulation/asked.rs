@@ -1,7 +1,7 @@
 //! What annotations ask for, and what limits a branch's life: each acts once.
 
 use jiff::SignedDuration;
-use sepulki::api::{ABANDON, EXTEND, RECONCILE, RETRY, Reason};
+use sepulki::api::{ABANDON, EXTEND, RECONCILE, RESET, RETRY, Reason};
 use serde_json::json;
 
 use crate::database::{reconciling, says, stalled};
@@ -131,4 +131,38 @@ async fn an_abandoned_branch_stays_and_needs_no_key() {
     let kept = sim.lock();
     let secret = &kept.kubernetes.secrets[&(NAMESPACE.to_owned(), "pr-7".to_owned())];
     assert_eq!(secret.secret.metadata.owner_references, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_brings_back_the_parents_data_once_and_the_secret_works_again() {
+    let mut operator = settled(production_and_preview).await;
+    let sim = operator.sim.clone();
+    let before = sim.secret("pr-7").unwrap();
+    let id = sim.at_neon(|project, _| project.branches[1].branch.id.clone());
+    let request = format!("{id}@{}", sim.now());
+    sim.annotate_database("pr-7", RESET, &request);
+    operator.settle().await;
+    check(&sim, &FILES);
+    let after = sim.secret("pr-7").unwrap();
+    assert_eq!(after["PGHOST"], before["PGHOST"]);
+    assert_ne!(after["PGPASSWORD"], before["PGPASSWORD"]);
+    let resets = || {
+        let state = sim.lock();
+        let mutations = state.neon.calls.mutations.iter();
+        mutations
+            .filter(|what| what.starts_with("reset branch"))
+            .count()
+    };
+    assert_eq!(resets(), 1);
+    operator.run_for(HOUR).await;
+    // the same again, by another hand or from another clone of the repository
+    sim.annotate_database("pr-7", RECONCILE, "1");
+    sim.annotate_database("pr-7", RESET, &request);
+    operator.run_for(HOUR).await;
+    assert_eq!(resets(), 1);
+    // found late
+    sim.annotate_database("pr-7", RESET, &format!("{id}@{}", sim.now() - HOUR));
+    operator.settle().await;
+    assert_eq!((resets(), events(&operator, "AnnotationIgnored")), (1, 1));
+    check(&sim, &FILES);
 }

@@ -1,5 +1,6 @@
 //! What becomes of NeonDatabases when the world is not as it should be.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -241,6 +242,21 @@ async fn of_two_that_want_the_same_branch_the_older_has_it() {
     operator.run_for(MINUTE * 3).await;
     operator.settle().await;
     assert!(database(&operator, "second").is_settled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parent_that_neon_is_just_making_is_forked_from_as_soon_as_it_is_ready() {
+    let sim = Sim::new();
+    sim.at_neon(|project, now| {
+        let main = project.branches[0].branch.id.clone();
+        let made = project.create_branch("base", &main, BTreeMap::new(), now);
+        made.unwrap();
+    });
+    let base = json!({"branch": {"parent": {"branchName": "base"}}});
+    sim.database("pr-7", "preview", with(simple(), base));
+    let mut operator = Operator::new(&sim);
+    operator.run_for(SignedDuration::from_secs(20)).await;
+    assert!(sim.get_database("pr-7").unwrap().is_settled());
 }
 
 #[tokio::test(start_paused = true)]

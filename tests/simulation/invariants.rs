@@ -1,9 +1,11 @@
 //! What has to hold of a world that has come to rest, whatever happened on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use sepulki::api::{NeonDatabase, SepulkiMigration};
 use sepulki::database::desired::Desired;
+use sepulki::database::inherit::inherit;
 use sepulki::reconcile::Conditions;
 
 use crate::world::kubernetes::{Key, StoredSecret};
@@ -120,14 +122,21 @@ fn mark(branch: &SimBranch) -> Option<Key> {
     Some((note("sepulki-namespace")?, note("sepulki-name")?))
 }
 
-fn desired(object: &NeonDatabase) -> Desired {
-    Desired::of(object, "default")
+fn desired(state: &State, object: &NeonDatabase) -> Desired {
+    let all: Vec<_> = state
+        .kubernetes
+        .databases
+        .values()
+        .cloned()
+        .map(Arc::new)
+        .collect();
+    Desired::of(&inherit(object, &all).0, "default")
 }
 
 /// Every open login is the one of a role that has a Secret; rights are those that were asked for.
 fn logins_belong_to_roles(state: &State, object: &NeonDatabase) {
     let branch = branch_of(state, object);
-    let desired = desired(object);
+    let desired = desired(state, object);
     let rest = desired.rest.as_ref().unwrap();
     let published: BTreeSet<&String> = rest.secrets.iter().map(|s| &s.role).collect();
     let mut expected = BTreeSet::new();
@@ -172,7 +181,7 @@ fn published<'a>(state: &'a State, object: &str) -> BTreeMap<&'a String, &'a Sto
 fn secrets_are_those_wanted_and_work(state: &State) {
     let mut known = 0;
     for (key, object) in &state.kubernetes.databases {
-        let desired = desired(object);
+        let desired = desired(state, object);
         let rest = desired.rest.as_ref().unwrap();
         let found = published(state, &key.1);
         let wanted: BTreeSet<&String> = rest.secrets.iter().map(|s| &s.name).collect();

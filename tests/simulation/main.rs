@@ -13,6 +13,7 @@ mod convergence;
 mod database;
 mod deletion;
 mod held_back;
+mod heritage;
 mod invariants;
 mod matrix;
 mod migration;

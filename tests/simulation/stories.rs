@@ -1,10 +1,11 @@
 //! Stories to be disturbed: how the world is before, what somebody does then, and how it has to end.
 
-use sepulki::api::{DeletionPolicy, Reason};
+use sepulki::api::{DeletionPolicy, RESET, Reason};
 
 use crate::database::stalled;
 use crate::invariants::{check, check_gone};
 use crate::scene::{FILES, everything, production_and_preview};
+use crate::world::neon::Project;
 use crate::world::operator::Operator;
 use crate::world::{NAMESPACE, Sim};
 
@@ -34,7 +35,7 @@ const MORE_FILES: [(&str, &str); 3] = [
     ("003_arms.sql", "CREATE TABLE arms (id bigint PRIMARY KEY);"),
 ];
 
-pub const STORIES: [Story; 9] = [
+pub const STORIES: [Story; 10] = [
     Story {
         name: "production and a preview come up",
         before: |_| (),
@@ -93,6 +94,20 @@ pub const STORIES: [Story; 9] = [
         check: |operator| {
             check_gone(&operator.sim, "pr-7", false);
             check(&operator.sim, &FILES);
+        },
+    },
+    Story {
+        name: "a preview is reset because somebody asks for it",
+        before: production_and_preview,
+        change: |sim| {
+            let id = sim.at_neon(|project, _| project.branches[1].branch.id.clone());
+            sim.annotate_database("pr-7", RESET, &format!("{id}@{}", sim.now()));
+        },
+        noticed: 5,
+        check: |operator| {
+            check(&operator.sim, &FILES);
+            let reset = |project: &mut Project, _| project.branches[1].branch.last_reset_at;
+            assert!(operator.sim.at_neon(reset).is_some());
         },
     },
     Story {

@@ -61,15 +61,10 @@ fn target(project: &Project, query: &UriQuery) -> Result<(String, String), ApiEr
             .clone(),
     };
     branches::find(project, &branch_id)?;
-    let endpoint = project
-        .endpoint_of(&branch_id)
-        .ok_or(ApiError::not_found("endpoint"))?;
-    let other = query
-        .endpoint_id
-        .as_ref()
-        .is_some_and(|id| *id != endpoint.id);
-    if other {
-        return Err(ApiError::not_found("endpoint"));
-    }
+    let endpoint = match &query.endpoint_id {
+        Some(id) => project.endpoints_of(&branch_id).find(|one| one.id == *id),
+        None => project.endpoint_of(&branch_id),
+    };
+    let endpoint = endpoint.ok_or(ApiError::not_found("endpoint"))?;
     Ok((branch_id, endpoint.id.clone()))
 }

@@ -14,33 +14,13 @@ use crate::{
     control::Control,
     names,
     state::{
-        model::{Endpoint, Project},
+        model::{Endpoint, EndpointKind, Project},
         operation::{Action, Step, Work},
     },
 };
 
 /// The text of the 409 for a second endpoint.
 pub(crate) const READ_WRITE_EXISTS: &str = "read-write endpoint already exists";
-
-/// Neon's types of endpoints.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Kind {
-    ReadWrite,
-    ReadOnly,
-}
-
-impl Kind {
-    /// Refuses what is not emulated.
-    pub(crate) fn check(self) -> Result<(), ApiError> {
-        match self {
-            Self::ReadWrite => Ok(()),
-            Self::ReadOnly => Err(ApiError::unprocessable(
-                "read-only endpoints are not emulated",
-            )),
-        }
-    }
-}
 
 #[derive(Deserialize)]
 pub(crate) struct CreateBody {
@@ -51,7 +31,7 @@ pub(crate) struct CreateBody {
 struct CreateEndpoint {
     branch_id: String,
     #[serde(rename = "type")]
-    kind: Kind,
+    kind: EndpointKind,
     name: Option<String>,
     #[serde(default)]
     disabled: bool,
@@ -88,7 +68,7 @@ pub(crate) async fn list_of_branch(
 ) -> Answer {
     control.look(&project_id, |project| {
         branches::find(project, &branch_id)?;
-        let of_branch = project.endpoint_of(&branch_id).into_iter();
+        let of_branch = project.endpoints_of(&branch_id);
         let all = of_branch.map(|endpoint| view(&control, project, endpoint));
         ok(json!({"endpoints": all.collect::<Vec<_>>()}))
     })
@@ -111,12 +91,14 @@ pub(crate) async fn create(
     let asked = body.endpoint;
     let (shown, operations) = control.change(&project_id, |project, now| {
         branches::find(project, &asked.branch_id)?;
-        let compute = asked.compute.apply(&project.endpoint_defaults)?;
-        asked.kind.check()?;
-        if project.endpoint_of(&asked.branch_id).is_some() {
+        let compute = asked
+            .compute
+            .apply(&project.endpoint_defaults, &project.limits)?;
+        let second = project.endpoint_of(&asked.branch_id).is_some();
+        if asked.kind == EndpointKind::ReadWrite && second {
             return Err(ApiError::conflict(READ_WRITE_EXISTS));
         }
-        let mut endpoint = Endpoint::new(&asked.branch_id, compute, now);
+        let mut endpoint = Endpoint::new(&asked.branch_id, asked.kind, compute, now);
         endpoint.name = asked.name;
         endpoint.disabled = asked.disabled;
         let start = || endpoint.step(Action::StartCompute, Work::StartCompute);
@@ -139,12 +121,13 @@ pub(crate) async fn update(
 ) -> Answer {
     let asked = body.endpoint;
     let (shown, operations) = control.change(&project_id, |project, now| {
+        let limits = project.limits.clone();
         let endpoint = project
             .endpoints
             .get_mut(&id)
             .ok_or(ApiError::not_found("endpoint"))?;
         let before = endpoint.clone();
-        endpoint.compute = asked.compute.apply(&before.compute)?;
+        endpoint.compute = asked.compute.apply(&before.compute, &limits)?;
         endpoint.name = asked.name.or(before.name.clone());
         endpoint.disabled = asked.disabled.unwrap_or(before.disabled);
         endpoint.updated_at = now;
@@ -185,22 +168,29 @@ pub(crate) async fn delete(
 }
 
 pub(crate) async fn start(control: Shared, path: Path<(String, String)>) -> Answer {
-    transition(control, path, |endpoint, active| {
+    let room = Arc::clone(&control);
+    transition(control, path, |project, endpoint, active| {
         if endpoint.disabled {
             return Err(ApiError::unprocessable("endpoint is disabled"));
+        }
+        if !active && !room.has_room(project, endpoint) {
+            return Err(ApiError::limit(
+                "ACTIVE_ENDPOINTS_LIMIT_EXCEEDED",
+                "active endpoints limit exceeded",
+            ));
         }
         Ok((!active).then(|| endpoint.step(Action::StartCompute, Work::StartCompute)))
     })
 }
 
 pub(crate) async fn suspend(control: Shared, path: Path<(String, String)>) -> Answer {
-    transition(control, path, |endpoint, active| {
+    transition(control, path, |_, endpoint, active| {
         Ok(active.then(|| endpoint.step(Action::SuspendCompute, Work::SuspendCompute)))
     })
 }
 
 pub(crate) async fn restart(control: Shared, path: Path<(String, String)>) -> Answer {
-    transition(control, path, |endpoint, active| {
+    transition(control, path, |_, endpoint, active| {
         if !active {
             return Err(ApiError::unprocessable(
                 "endpoint is not active, could not restart",
@@ -216,11 +206,11 @@ pub(crate) async fn restart(control: Shared, path: Path<(String, String)>) -> An
 fn transition(
     State(control): Shared,
     Path((project_id, id)): Path<(String, String)>,
-    step: impl FnOnce(&Endpoint, bool) -> Result<Option<Step>, ApiError>,
+    step: impl FnOnce(&Project, &Endpoint, bool) -> Result<Option<Step>, ApiError>,
 ) -> Answer {
     let (shown, operations) = control.change(&project_id, |project, _| {
         let endpoint = find(project, &id)?;
-        let step = step(endpoint, control.is_active(endpoint))?;
+        let step = step(project, endpoint, control.is_active(endpoint))?;
         Ok(Change {
             made: endpoint.clone(),
             steps: step.into_iter().collect(),
@@ -282,7 +272,7 @@ pub(crate) fn view(control: &Control, project: &Project, endpoint: &Endpoint) ->
         "project_id": project.id,
         "branch_id": endpoint.branch_id,
         "region_id": project.region_id,
-        "type": "read_write",
+        "type": endpoint.kind,
         "autoscaling_limit_min_cu": endpoint.compute.min_cu,
         "autoscaling_limit_max_cu": endpoint.compute.max_cu,
         "suspend_timeout_seconds": endpoint.compute.suspend_timeout_seconds,
@@ -315,7 +305,7 @@ pub(crate) fn view(control: &Control, project: &Project, endpoint: &Endpoint) ->
         endpoint.suspended_at.filter(|_| !active).map(instant),
     );
     if endpoint.started_at.is_some() {
-        let compute = control.compute(&endpoint.id, &endpoint.branch_id);
+        let compute = control.compute(&endpoint.id);
         put(
             &mut shown,
             "last_active",
@@ -335,7 +325,8 @@ fn pending_state(project: &Project, endpoint: &Endpoint) -> Option<&'static str>
         Work::SuspendCompute => Some("idle"),
         Work::InitTimeline
         | Work::CopyTimeline { .. }
-        | Work::RemoveTimeline
+        | Work::ReplaceTimeline { .. }
+        | Work::RemoveTimeline { .. }
         | Work::Nothing
         | Work::PutRole { .. }
         | Work::DropRole { .. }

@@ -10,14 +10,35 @@ use axum::{
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
     pub(crate) status: StatusCode,
+    /// Empty but for limits of the plan.
+    pub(crate) code: String,
     pub(crate) message: String,
+    /// The header `Retry-After`, in seconds.
+    pub(crate) retry_after: Option<u64>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             status,
+            code: String::new(),
             message: message.into(),
+            retry_after: None,
+        }
+    }
+
+    /// What a fault says.
+    pub(crate) fn scripted(
+        status: StatusCode,
+        code: String,
+        message: String,
+        retry_after: Option<u64>,
+    ) -> Self {
+        Self {
+            status,
+            code,
+            message,
+            retry_after,
         }
     }
 
@@ -65,6 +86,14 @@ impl ApiError {
     /// 422: not in this state, or not in this plan.
     pub(crate) fn unprocessable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
+    }
+
+    /// 422 with a code: a limit of the plan is reached.
+    pub(crate) fn limit(code: &str, message: &str) -> Self {
+        Self {
+            code: code.to_owned(),
+            ..Self::unprocessable(message)
+        }
     }
 
     /// 423: operations are running; safe to try again.

@@ -6,6 +6,9 @@ mod connection_uri;
 mod databases;
 mod endpoints;
 mod error;
+mod faults;
+mod limits;
+pub(crate) mod line;
 mod operations;
 mod projects;
 mod request;
@@ -42,6 +45,12 @@ pub(crate) const BASE_PATH: &str = "/api/v2";
 /// Where the counters are.
 pub(crate) const STATS_PATH: &str = "/_emulator/stats";
 
+/// Where the limits of a project are set.
+const LIMITS_PATH: &str = "/_emulator/projects/{project_id}/limits";
+
+/// Where faults are set.
+pub(crate) const FAULTS_PATH: &str = "/_emulator/faults";
+
 type Shared = State<Arc<Control>>;
 type Answer = Result<Response, ApiError>;
 
@@ -55,6 +64,11 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
     Router::new()
         .nest(BASE_PATH, api)
         .route(STATS_PATH, get(stats))
+        .route(LIMITS_PATH, get(limits::show).put(limits::set))
+        .route(
+            FAULTS_PATH,
+            get(faults::list).post(faults::set).delete(faults::clear),
+        )
         .fallback(no_route)
         .layer(middleware::from_fn(identify))
         .with_state(control)
@@ -102,6 +116,12 @@ fn branch_routes() -> Router<Arc<Control>> {
             get(branches::show)
                 .patch(branches::update)
                 .delete(branches::delete),
+        )
+        .route(&format!("{BRANCH}/restore"), post(branches::restore))
+        .route(&format!("{BRANCH}/schema"), get(branches::schema))
+        .route(
+            &format!("{BRANCH}/compare_schema"),
+            get(branches::compare_schema),
         )
         .route(
             &format!("{BRANCH}/set_as_default"),
@@ -283,12 +303,12 @@ async fn authenticate(State(control): Shared, request: Request, next: Next) -> R
             .unwrap_or(path.as_str())
             .to_owned()
     });
+    let route = route.unwrap_or_else(|| "unknown".to_owned());
     let response = if bearer(request.headers()) == Some(control.api_key.expose()) {
-        next.run(request).await
+        faults::answer(&control, &route, request, next).await
     } else {
         ApiError::unauthorized().into_response()
     };
-    let route = route.unwrap_or_else(|| "unknown".to_owned());
     control
         .recorder
         .api_call(&method, &route, response.status().as_u16());
@@ -310,8 +330,14 @@ async fn identify(request: Request, next: Next) -> Response {
     let id = given.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
     let mut response = next.run(request).await;
     if let Some(error) = response.extensions().get::<ApiError>() {
-        let body = json!({"request_id": id, "code": "", "message": error.message});
+        let body = json!({"request_id": id, "code": error.code, "message": error.message});
+        let retry_after = error.retry_after;
         response = (error.status, Json(body)).into_response();
+        if let Some(seconds) = retry_after {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, seconds.into());
+        }
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response

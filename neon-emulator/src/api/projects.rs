@@ -17,9 +17,12 @@ use super::{
 };
 use crate::{
     control::Control,
+    limits::Limits,
     names,
     state::{
-        model::{Branch, BranchState, ComputeSettings, Database, Endpoint, Project, Role},
+        model::{
+            Branch, BranchState, ComputeSettings, Database, Endpoint, EndpointKind, Project, Role,
+        },
         operation::{Action, Status, Step, Work},
     },
 };
@@ -27,7 +30,6 @@ use crate::{
 const LIMITS: std::ops::RangeInclusive<usize> = 1..=400;
 /// Neon's default, which surprises clients that do not page.
 const DEFAULT_LIMIT: usize = 10;
-const RETENTION_SECONDS: std::ops::RangeInclusive<i64> = 0..=2_592_000;
 const DEFAULT_RETENTION_SECONDS: i64 = 86_400;
 
 #[derive(Deserialize)]
@@ -103,7 +105,10 @@ pub(crate) async fn list(State(control): Shared, Query(query): Query<ListQuery>)
                 .collect(),
             None => found.into_iter().take(limit).collect(),
         };
-        let shown: Vec<Value> = rest.iter().map(|project| view(project, &control)).collect();
+        let shown: Vec<Value> = rest
+            .iter()
+            .map(|project| list_item(project, &control))
+            .collect();
         let mut body = json!({"projects": shown, "applications": {}, "integrations": {}});
         put(
             &mut body,
@@ -138,7 +143,7 @@ pub(crate) async fn create(State(control): Shared, Body(body): Body<CreateBody>)
             "the emulator runs PostgreSQL {installed} and no other version"
         )));
     }
-    let (mut project, branch, endpoint) = make(body.project, now)?;
+    let (mut project, branch, endpoint) = make(body.project, control.limits.clone(), now)?;
     let steps = vec![
         Step {
             action: Action::CreateTimeline,
@@ -181,14 +186,15 @@ pub(crate) async fn update(
             project.name = name;
         }
         if let Some(seconds) = asked.history_retention_seconds {
-            project.history_retention_seconds = retention(seconds)?;
+            project.history_retention_seconds = retention(seconds, &project.limits)?;
         }
         if let Some(settings) = asked.settings {
             project.settings.extend(settings);
         }
         if let Some(defaults) = asked.default_endpoint_settings {
             // They hold for endpoints made from now on, not for existing ones.
-            project.endpoint_defaults = defaults.apply(&project.endpoint_defaults)?;
+            project.endpoint_defaults =
+                defaults.apply(&project.endpoint_defaults, &project.limits)?;
         }
         project.updated_at = now;
         Ok(Change::done(view(project, &control)))
@@ -221,7 +227,11 @@ pub(crate) async fn delete(State(control): Shared, Path(id): Path<String>) -> An
 }
 
 /// A project with its first branch and endpoint, not yet joined.
-fn make(asked: CreateProject, now: Timestamp) -> Result<(Project, Branch, Endpoint), ApiError> {
+fn make(
+    asked: CreateProject,
+    limits: Limits,
+    now: Timestamp,
+) -> Result<(Project, Branch, Endpoint), ApiError> {
     let id = names::project_id();
     let name = asked.name.unwrap_or_else(|| id.clone());
     validate::title(&name)?;
@@ -238,11 +248,14 @@ fn make(asked: CreateProject, now: Timestamp) -> Result<(Project, Branch, Endpoi
     let endpoint_defaults = asked
         .default_endpoint_settings
         .unwrap_or_default()
-        .apply(&ComputeSettings::default())?;
+        .apply(&ComputeSettings::default(), &limits)?;
+    let branch_id = names::branch_id();
     let branch = Branch {
-        id: names::branch_id(),
+        timeline: branch_id.clone(),
+        id: branch_id,
         name: branch_name,
         parent_id: None,
+        parent_moment: None,
         state: BranchState::Init,
         state_changed_at: now,
         default: true,
@@ -252,10 +265,16 @@ fn make(asked: CreateProject, now: Timestamp) -> Result<(Project, Branch, Endpoi
         annotations: first.annotations,
         created_at: now,
         updated_at: now,
+        last_reset: None,
         databases: BTreeMap::from([(database.clone(), Database::new(&database, &role, now))]),
         roles: BTreeMap::from([(role.clone(), Role::new(&role, true, now))]),
     };
-    let endpoint = Endpoint::new(&branch.id, endpoint_defaults.clone(), now);
+    let endpoint = Endpoint::new(
+        &branch.id,
+        EndpointKind::ReadWrite,
+        endpoint_defaults.clone(),
+        now,
+    );
     let project = Project {
         id,
         name,
@@ -267,8 +286,10 @@ fn make(asked: CreateProject, now: Timestamp) -> Result<(Project, Branch, Endpoi
         history_retention_seconds: retention(
             asked
                 .history_retention_seconds
-                .unwrap_or(DEFAULT_RETENTION_SECONDS),
+                .unwrap_or(DEFAULT_RETENTION_SECONDS.min(limits.longest_history_seconds)),
+            &limits,
         )?,
+        limits,
         settings: asked.settings.unwrap_or_default(),
         endpoint_defaults,
         created_at: now,
@@ -280,17 +301,50 @@ fn make(asked: CreateProject, now: Timestamp) -> Result<(Project, Branch, Endpoi
     Ok((project, branch, endpoint))
 }
 
-fn retention(seconds: i64) -> Result<i64, ApiError> {
-    if RETENTION_SECONDS.contains(&seconds) {
+fn retention(seconds: i64, limits: &Limits) -> Result<i64, ApiError> {
+    let longest = limits.longest_history_seconds;
+    if (0..=longest).contains(&seconds) {
         return Ok(seconds);
     }
     Err(ApiError::bad_request(format!(
-        "requested history retention seconds exceeds allowed maximum; requested_history_retention_seconds:\"{seconds}\", max:\"{}\"",
-        RETENTION_SECONDS.end(),
+        "requested history retention seconds exceeds allowed maximum; requested_history_retention_seconds:\"{seconds}\", max:\"{longest}\"",
     )))
 }
 
+/// A project by itself: with its owner and what it has used.
 fn view(project: &Project, control: &Control) -> Value {
+    let mut shown = common(project, control);
+    let owner = json!({
+        "email": users::EMAIL, "name": "Neon Emulator", "subscription_type": "scale",
+        "branches_limit": project.limits.branches,
+    });
+    put(&mut shown, "owner", Some(owner));
+    for (key, at) in [
+        ("consumption_period_start", project.created_at),
+        ("consumption_period_end", project.created_at),
+    ] {
+        put(&mut shown, key, Some(instant(at)));
+    }
+    for unmeasured in [
+        "active_time_seconds",
+        "compute_time_seconds",
+        "written_data_bytes",
+        "data_transfer_bytes",
+        "data_storage_bytes_hour",
+    ] {
+        put(&mut shown, unmeasured, Some(json!(0)));
+    }
+    shown
+}
+
+/// A project in a list.
+fn list_item(project: &Project, control: &Control) -> Value {
+    let mut shown = common(project, control);
+    put(&mut shown, "active_time", Some(json!(0)));
+    shown
+}
+
+fn common(project: &Project, control: &Control) -> Value {
     let defaults = &project.endpoint_defaults;
     let mut shown = json!({
         "id": project.id,
@@ -311,20 +365,11 @@ fn view(project: &Project, control: &Control) -> Value {
         },
         "creation_source": "console",
         "owner_id": users::USER_ID,
-        "owner": {"email": users::EMAIL, "name": "Neon Emulator", "branches_limit": 5000, "subscription_type": "scale"},
         "created_at": instant(project.created_at),
         "updated_at": instant(project.updated_at),
-        "consumption_period_start": instant(project.created_at),
-        "consumption_period_end": instant(project.created_at),
     });
     for unmeasured in [
-        "active_time",
-        "active_time_seconds",
-        "compute_time_seconds",
         "cpu_used_sec",
-        "written_data_bytes",
-        "data_transfer_bytes",
-        "data_storage_bytes_hour",
         "branch_logical_size_limit",
         "branch_logical_size_limit_bytes",
         "synthetic_storage_size",

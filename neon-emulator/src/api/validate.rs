@@ -7,7 +7,11 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 use super::error::ApiError;
-use crate::state::model::ComputeSettings;
+use crate::{
+    limits::{Limits, SuspendLimit},
+    postgres::history::{Lsn, Moment},
+    state::model::{ComputeSettings, Project},
+};
 
 /// The sizes in which computes come, in CU (Neon's documentation).
 const SIZES: [f64; 38] = [
@@ -20,7 +24,6 @@ const AUTOSCALING_MAX: f64 = 16.0;
 /// The largest distance between the two limits.
 const AUTOSCALING_SPREAD: f64 = 8.0;
 const SUSPEND_SECONDS: std::ops::RangeInclusive<i64> = 60..=604_800;
-const LONGEST_LEASE: SignedDuration = SignedDuration::from_hours(30 * 24);
 const MOST_ANNOTATIONS: usize = 50;
 const HALF: f64 = 0.01;
 
@@ -41,8 +44,12 @@ struct SettingsRequest {
 }
 
 impl ComputeRequest {
-    /// The settings that result from `base` and this request.
-    pub(crate) fn apply(&self, base: &ComputeSettings) -> Result<ComputeSettings, ApiError> {
+    /// The settings that result from `base` and this request, if the plan allows them.
+    pub(crate) fn apply(
+        &self,
+        base: &ComputeSettings,
+        limits: &Limits,
+    ) -> Result<ComputeSettings, ApiError> {
         let mut out = base.clone();
         // A limit that is given alone takes the other one along where they would cross.
         if let Some(min) = self.autoscaling_limit_min_cu {
@@ -72,8 +79,30 @@ impl ComputeRequest {
                 "suspend_timeout_seconds must be -1 (never), 0 (default) or between 60 and 604800",
             ));
         }
+        within(&out, limits)?;
         Ok(out)
     }
+}
+
+/// Whether a plan allows a compute's settings.
+fn within(settings: &ComputeSettings, limits: &Limits) -> Result<(), ApiError> {
+    if settings.max_cu > limits.max_cu + HALF {
+        return Err(ApiError::unprocessable(format!(
+            "autoscaling_limit_max_cu exceeds the maximum of {} compute units of your plan",
+            limits.max_cu
+        )));
+    }
+    let allowed: &[i64] = match limits.suspend {
+        SuspendLimit::Free => return Ok(()),
+        SuspendLimit::OnOff => &[-1, 0, 300],
+        SuspendLimit::Fixed => &[0, 300],
+    };
+    if !allowed.contains(&settings.suspend_timeout_seconds) {
+        return Err(ApiError::unprocessable(
+            "suspend interval changing is not allowed for your account",
+        ));
+    }
+    Ok(())
 }
 
 fn size(settings: &ComputeSettings) -> Result<(), ApiError> {
@@ -162,19 +191,61 @@ pub(crate) fn sql_name(kind: &str, name: &str) -> Result<(), ApiError> {
 }
 
 /// The time at which a branch shall be deleted.
-pub(crate) fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, ApiError> {
+pub(crate) fn expiry(text: &str, limits: &Limits, now: Timestamp) -> Result<Timestamp, ApiError> {
     let at: Timestamp = text
         .parse()
         .map_err(|_| ApiError::bad_request("expires_at must be an RFC 3339 timestamp"))?;
     if at <= now {
         return Err(ApiError::bad_request("expires_at must be in the future"));
     }
-    if at.duration_since(now) > LONGEST_LEASE {
-        return Err(ApiError::bad_request(
-            "expires_at must not be more than 30 days in the future",
-        ));
+    let longest = SignedDuration::from_secs(limits.longest_ttl_seconds);
+    if at.duration_since(now) > longest {
+        return Err(ApiError::bad_request(format!(
+            "expires_at must not be more than {} days in the future",
+            longest.as_hours() / 24
+        )));
     }
     Ok(at)
+}
+
+/// The point of a project's history that a request names by position or by time, if it does.
+/// `prefix` is how the request calls them, as in `parent_` for `parent_lsn`.
+pub(crate) fn moment(
+    project: &Project,
+    prefix: &str,
+    lsn: Option<&str>,
+    timestamp: Option<&str>,
+    now: Timestamp,
+) -> Result<Option<Moment>, ApiError> {
+    match (lsn, timestamp) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(ApiError::bad_request(format!(
+            "{prefix}lsn and {prefix}timestamp must not be given together"
+        ))),
+        (Some(lsn), None) => {
+            let lsn = Lsn::parse(lsn);
+            let lsn = lsn
+                .ok_or_else(|| ApiError::bad_request(format!("{prefix}lsn is not a valid LSN")))?;
+            Ok(Some(Moment::Lsn(lsn)))
+        }
+        (None, Some(timestamp)) => {
+            let at: Timestamp = timestamp.parse().map_err(|_| {
+                ApiError::bad_request(format!("{prefix}timestamp must be an RFC 3339 timestamp"))
+            })?;
+            if at > now {
+                return Err(ApiError::bad_request(format!(
+                    "{prefix}timestamp must not be in the future"
+                )));
+            }
+            let window = SignedDuration::from_secs(project.history_retention_seconds);
+            if at < project.created_at || now.duration_since(at) > window {
+                return Err(ApiError::bad_request(format!(
+                    "{prefix}timestamp is outside of the history retention window of the project"
+                )));
+            }
+            Ok(Some(Moment::Time(at)))
+        }
+    }
 }
 
 /// Annotations of a branch.
@@ -194,7 +265,7 @@ mod tests {
     fn applied(json: &str) -> Result<ComputeSettings, ApiError> {
         serde_json::from_str::<ComputeRequest>(json)
             .unwrap()
-            .apply(&ComputeSettings::default())
+            .apply(&ComputeSettings::default(), &Limits::default())
     }
 
     #[test]
@@ -241,9 +312,10 @@ mod tests {
     #[test]
     fn expiry_is_a_future_within_thirty_days() {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        assert!(expiry("2026-01-31T00:00:00.000Z", now).is_ok());
+        let limits = Limits::default();
+        assert!(expiry("2026-01-31T00:00:00.000Z", &limits, now).is_ok());
         for bad in ["2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z", "soon"] {
-            assert_eq!(expiry(bad, now).unwrap_err().status, 400, "{bad}");
+            assert_eq!(expiry(bad, &limits, now).unwrap_err().status, 400, "{bad}");
         }
     }
 }

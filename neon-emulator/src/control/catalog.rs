@@ -26,7 +26,7 @@ impl Control {
     }
 
     pub(super) async fn sync_catalog(&self, project_id: &str, endpoint: &Endpoint) {
-        let compute = self.compute(&endpoint.id, &endpoint.branch_id);
+        let compute = self.compute(&endpoint.id);
         if !compute.is_active() {
             return;
         }
@@ -59,8 +59,7 @@ impl Control {
                 return;
             }
             if let Some(branch) = project.branches.get_mut(&endpoint.branch_id) {
-                take_roles(branch, &roles, now);
-                take_databases(branch, &databases, now);
+                take(branch, &roles, &databases, now);
             }
         });
     }
@@ -89,6 +88,17 @@ fn matches(branch: &Branch, roles: &[sql::RoleRow], databases: &[sql::DatabaseRo
         && known_databases.eq(databases
             .iter()
             .map(|database| (&database.name, &database.owner)))
+}
+
+/// Makes a branch's roles and databases those that a server has.
+pub(super) fn take(
+    branch: &mut Branch,
+    roles: &[sql::RoleRow],
+    databases: &[sql::DatabaseRow],
+    now: Timestamp,
+) {
+    take_roles(branch, roles, now);
+    take_databases(branch, databases, now);
 }
 
 fn take_roles(branch: &mut Branch, rows: &[sql::RoleRow], now: Timestamp) {

@@ -4,7 +4,10 @@
 mod catalog;
 mod expiry;
 mod operations;
+mod schema;
 mod suspend;
+mod timelines;
+mod wake;
 mod work;
 
 use std::{
@@ -16,24 +19,23 @@ use std::{
 
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::wake::WakeError;
 use crate::{
-    compute::{Awake, Compute},
+    compute::Compute,
+    faults::{Fault, Faults},
+    limits::Limits,
     names,
     postgres::{Postgres, server::Stop},
     secret::Secret,
     state::{
         Store,
-        model::{BranchState, Endpoint, Project},
+        model::{Endpoint, Project, State},
         operation::{Action, Status, Work},
     },
     stats::{Recorder, Stats},
 };
-
-/// How long a connection waits for a branch that is still being made.
-const BRANCH_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What is percent-encoded in the parts of a URI: all but what RFC 3986 calls unreserved.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
@@ -57,23 +59,15 @@ pub(crate) struct Pace {
 pub(crate) struct Control {
     pub(crate) store: Store,
     pub(crate) recorder: Recorder,
+    pub(crate) faults: Faults,
     pub(crate) postgres: Arc<Postgres>,
     pub(crate) pace: Pace,
     pub(crate) api_key: Secret,
     pub(crate) pg_port: u16,
+    /// Of new projects.
+    pub(crate) limits: Limits,
     pub(crate) stopping: CancellationToken,
     computes: Mutex<BTreeMap<String, Arc<Compute>>>,
-}
-
-/// Why a connection did not get a compute.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum WakeError {
-    #[error("no such endpoint")]
-    NotFound,
-    #[error("the endpoint is disabled")]
-    Disabled,
-    #[error(transparent)]
-    Failed(#[from] anyhow::Error),
 }
 
 impl Control {
@@ -83,15 +77,18 @@ impl Control {
         pace: Pace,
         api_key: Secret,
         pg_port: u16,
+        limits: Limits,
         stopping: CancellationToken,
     ) -> Self {
         Self {
             store,
             recorder: Recorder::default(),
+            faults: Faults::default(),
             postgres: Arc::new(postgres),
             pace,
             api_key,
             pg_port,
+            limits,
             stopping,
             computes: Mutex::default(),
         }
@@ -127,9 +124,9 @@ impl Control {
     }
 
     /// The compute of an endpoint.
-    pub(crate) fn compute(&self, endpoint_id: &str, branch_id: &str) -> Arc<Compute> {
+    pub(crate) fn compute(&self, endpoint_id: &str) -> Arc<Compute> {
         let mut computes = self.computes.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Compute::new(Arc::clone(&self.postgres), endpoint_id, branch_id);
+        let new = || Compute::new(Arc::clone(&self.postgres), endpoint_id);
         Arc::clone(
             computes
                 .entry(endpoint_id.to_owned())
@@ -152,7 +149,7 @@ impl Control {
 
     /// Whether an endpoint's server runs.
     pub(crate) fn is_active(&self, endpoint: &Endpoint) -> bool {
-        self.compute(&endpoint.id, &endpoint.branch_id).is_active()
+        self.compute(&endpoint.id).is_active()
     }
 
     /// The counters, with the endpoints whose server runs.
@@ -163,57 +160,25 @@ impl Control {
             .snapshot(active.map(|compute| compute.endpoint_id.clone()).collect())
     }
 
+    /// Sets a fault.
+    pub(crate) fn set_fault(&self, fault: Fault) {
+        self.faults.set(fault, || self.store.read(State::clone));
+    }
+
+    /// The limits of a project, if there is one.
+    pub(crate) fn limits(&self, project_id: &str) -> Option<Limits> {
+        self.store
+            .read(|state| Some(state.projects.get(project_id)?.limits.clone()))
+    }
+
+    /// Changes the limits of a project; what is beyond them already stays.
+    pub(crate) fn set_limits(&self, project_id: &str, limits: Limits) {
+        self.in_project(project_id, |project, _| project.limits = limits);
+    }
+
     /// Whether there is such an endpoint.
     pub(crate) fn knows_endpoint(&self, endpoint_id: &str) -> bool {
         self.find(endpoint_id).is_some()
-    }
-
-    /// Gives a connection its endpoint's compute, awake. A branch that is still being made is
-    /// waited for, as Neon's proxy waits for running operations.
-    pub(crate) async fn wake_for_connection(
-        &self,
-        endpoint_id: &str,
-    ) -> Result<(Arc<Compute>, Awake), WakeError> {
-        let deadline = Instant::now() + BRANCH_DEADLINE;
-        let (project_id, endpoint) = loop {
-            let (project_id, endpoint, ready) =
-                self.find(endpoint_id).ok_or(WakeError::NotFound)?;
-            if endpoint.disabled {
-                return Err(WakeError::Disabled);
-            }
-            if ready {
-                break (project_id, endpoint);
-            }
-            if Instant::now() > deadline {
-                return Err(anyhow::anyhow!("the branch is not ready").into());
-            }
-            sleep(Duration::from_millis(20)).await;
-        };
-        let compute = self.compute(&endpoint.id, &endpoint.branch_id);
-        let awake = self.wake(&project_id, &endpoint).await?;
-        compute.touch(Timestamp::now());
-        if awake.woken {
-            self.note(
-                &project_id,
-                Action::StartCompute,
-                &endpoint,
-                Work::StartCompute,
-            );
-        }
-        Ok((compute, awake))
-    }
-
-    /// Starts an endpoint's server if it does not run, and counts that.
-    async fn wake(&self, project_id: &str, endpoint: &Endpoint) -> anyhow::Result<Awake> {
-        let compute = self.compute(&endpoint.id, &endpoint.branch_id);
-        let awake = compute.wake(&endpoint.compute.pg_settings).await?;
-        if awake.woken {
-            self.recorder.at(&endpoint.id, |counts| counts.wakeups += 1);
-            self.at_endpoint(project_id, &endpoint.id, |endpoint, now| {
-                endpoint.started_at = Some(now);
-            });
-        }
-        Ok(awake)
     }
 
     /// Notes a suspension that has happened.
@@ -256,17 +221,12 @@ impl Control {
         done.unwrap_or_else(|never| match never {});
     }
 
-    /// An endpoint with its project's id, and whether its branch is ready.
-    fn find(&self, endpoint_id: &str) -> Option<(String, Endpoint, bool)> {
+    /// An endpoint with its project's id.
+    fn find(&self, endpoint_id: &str) -> Option<(String, Endpoint)> {
         self.store.read(|state| {
             state.projects.values().find_map(|project| {
                 let endpoint = project.endpoints.get(endpoint_id)?;
-                let branch = project.branches.get(&endpoint.branch_id)?;
-                Some((
-                    project.id.clone(),
-                    endpoint.clone(),
-                    branch.state == BranchState::Ready,
-                ))
+                Some((project.id.clone(), endpoint.clone()))
             })
         })
     }
@@ -278,10 +238,10 @@ impl Control {
             let branches = state
                 .projects
                 .values()
-                .flat_map(|project| project.branches.keys());
-            branches.cloned().collect()
+                .flat_map(|project| project.branches.values());
+            branches.map(|branch| branch.timeline.clone()).collect()
         });
-        let stored = self.postgres.stored_branches().unwrap_or_default();
+        let stored = self.postgres.stored_timelines().unwrap_or_default();
         for stray in stored.into_iter().filter(|name| !known.contains(name)) {
             let postgres = Arc::clone(&self.postgres);
             tokio::spawn(async move {
@@ -297,14 +257,13 @@ impl Control {
         let control = Arc::clone(self);
         tokio::spawn(async move {
             for endpoint in project.endpoints.values() {
-                control
-                    .compute(&endpoint.id, &endpoint.branch_id)
-                    .suspend(Stop::Immediate)
-                    .await;
+                control.compute(&endpoint.id).suspend(Stop::Immediate).await;
                 control.forget_compute(&endpoint.id);
             }
-            for branch in project.branches.keys() {
-                if let Err(error) = control.postgres.remove(branch).await {
+            let timelines = project.branches.values().map(|branch| &branch.timeline);
+            // Those of read replicas are named as their endpoints.
+            for timeline in timelines.chain(project.endpoints.keys()) {
+                if let Err(error) = control.postgres.remove(timeline).await {
                     tracing::warn!(
                         error = format!("{error:#}"),
                         "cannot remove a branch's data"

@@ -6,8 +6,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::time::sleep;
 
-use super::Control;
-use crate::state::operation::{Operation, Status};
+use super::{Control, WakeError};
+use crate::state::operation::{Action, Operation, Status};
+
+/// Whether the plan's limit of computes stood in the way.
+fn no_room(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(WakeError::NoRoom))
+}
 
 impl Control {
     /// Runs operations of a project in the background.
@@ -38,8 +43,17 @@ impl Control {
             sleep(self.pace.operation / 2).await;
             self.settle(project_id, &id, Status::Running, None);
             sleep(self.pace.operation / 2).await;
-            match self.perform(project_id, &operation).await {
+            let done = if self.faults.pass_operation(operation.action).await {
+                self.perform(project_id, &operation).await
+            } else {
+                Err(anyhow::anyhow!("a fault was set for this operation"))
+            };
+            match done {
                 Ok(()) => self.settle(project_id, &id, Status::Finished, None),
+                Err(error) if no_room(&error) && operation.action == Action::StartCompute => {
+                    // The compute stays asleep, and the branch is made nevertheless.
+                    self.settle(project_id, &id, Status::Skipped, None);
+                }
                 Err(error) => {
                     failed = true;
                     let error = format!("{error:#}");

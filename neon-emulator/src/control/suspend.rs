@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::Control;
 use crate::state::{
-    model::Endpoint,
+    model::{Endpoint, EndpointKind},
     operation::{Action, Work},
 };
 
@@ -33,7 +33,7 @@ impl Control {
             if !compute.is_active() {
                 continue;
             }
-            let Some((project_id, endpoint, _)) = self.find(&compute.endpoint_id) else {
+            let Some((project_id, endpoint)) = self.find(&compute.endpoint_id) else {
                 continue;
             };
             let Some(timeout) = self.timeout(&endpoint) else {
@@ -47,7 +47,9 @@ impl Control {
                 continue;
             }
             // What SQL did to roles and databases would be out of sight while it sleeps.
-            self.sync_catalog(&project_id, &endpoint).await;
+            if endpoint.kind == EndpointKind::ReadWrite {
+                self.sync_catalog(&project_id, &endpoint).await;
+            }
             if compute.suspend_if_idle(idle_since).await {
                 self.suspended(&project_id, &endpoint.id);
                 self.note(

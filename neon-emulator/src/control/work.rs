@@ -9,13 +9,12 @@ use sqlx::PgConnection;
 
 use super::Control;
 use crate::{
-    compute::Source,
     postgres::{
         server::{MAINTENANCE_DB, Server, Socket, Stop},
         sql,
     },
     state::{
-        model::{Branch, BranchState, Endpoint},
+        model::{Branch, Endpoint},
         operation::{Operation, Work},
     },
 };
@@ -33,16 +32,33 @@ impl Control {
             Work::InitTimeline => self.init_timeline(project, branch).await,
             Work::CopyTimeline {
                 parent_id,
+                moment,
                 new_passwords,
             } => {
-                self.copy_timeline(project, parent_id, branch, *new_passwords)
+                self.copy_timeline(project, branch, parent_id, moment.as_ref(), *new_passwords)
                     .await
             }
-            Work::RemoveTimeline => self.postgres.remove(branch).await,
+            Work::ReplaceTimeline {
+                source_id,
+                moment,
+                discard,
+            } => {
+                // Whoever was about to wake it has it running by now, and nobody can any more.
+                for endpoint in self.endpoints_of(project, branch) {
+                    self.suspend_compute(project, Some(&endpoint.id)).await?;
+                }
+                self.copy_timeline(project, branch, source_id, moment.as_ref(), false)
+                    .await?;
+                match discard {
+                    Some(timeline) => self.postgres.remove(timeline).await,
+                    None => Ok(()),
+                }
+            }
+            Work::RemoveTimeline { timeline } => self.postgres.remove(timeline).await,
             Work::StartCompute => self.start_compute(project, endpoint).await,
-            Work::SuspendCompute => self.suspend_compute(project, branch, endpoint).await,
+            Work::SuspendCompute => self.suspend_compute(project, endpoint).await,
             Work::RestartCompute => {
-                self.stop_for_restart(branch, endpoint).await;
+                self.stop_for_restart(endpoint).await;
                 self.start_compute(project, endpoint).await
             }
             Work::Nothing => Ok(()),
@@ -54,7 +70,9 @@ impl Control {
                     .context("role is gone")?;
                 self.on_branch(project, branch, |_, mut session| {
                     Box::pin(async move {
-                        Ok(sql::put_role(&mut session, &role.name, role.password.as_ref()).await?)
+                        sql::put_role(&mut session, &role.name, role.password.as_ref()).await?;
+                        // Neon drops the connections of a compute whose roles it changes.
+                        Ok(sql::end_sessions(&mut session).await?)
                     })
                 })
                 .await
@@ -100,114 +118,63 @@ impl Control {
         }
     }
 
-    async fn init_timeline(&self, project: &str, branch_id: &str) -> anyhow::Result<()> {
-        self.postgres.init(branch_id).await?;
-        let branch = self.branch(project, branch_id)?;
-        self.on_private_server(branch_id, |_, mut session| {
-            Box::pin(async move {
-                for role in branch.roles.values() {
-                    sql::put_role(&mut session, &role.name, role.password.as_ref()).await?;
-                }
-                for database in branch.databases.values() {
-                    sql::put_database(&mut session, &database.name, &database.owner).await?;
-                }
-                Ok(())
-            })
-        })
-        .await?;
-        self.branch_is_ready(project, branch_id);
-        Ok(())
-    }
-
-    async fn copy_timeline(
-        &self,
-        project: &str,
-        parent_id: &str,
-        branch_id: &str,
-        new_passwords: bool,
-    ) -> anyhow::Result<()> {
-        let from = self.postgres.data(parent_id);
-        match self.endpoint_of(project, parent_id) {
-            Some(endpoint) => match self.compute(&endpoint.id, parent_id).hold().await {
-                Source::Running(awake) => {
-                    self.postgres
-                        .copy_running(&from, &awake.socket, branch_id)
-                        .await?;
-                }
-                Source::Resting(_held) => self.postgres.copy_resting(&from, branch_id).await?,
-            },
-            None => self.postgres.copy_resting(&from, branch_id).await?,
-        }
-        if new_passwords {
-            let branch = self.branch(project, branch_id)?;
-            self.on_private_server(branch_id, |_, mut session| {
-                Box::pin(async move {
-                    for role in branch.roles.values().filter(|role| role.password.is_some()) {
-                        sql::put_role(&mut session, &role.name, role.password.as_ref()).await?;
-                    }
-                    Ok(())
-                })
-            })
-            .await?;
-        }
-        self.branch_is_ready(project, branch_id);
-        Ok(())
-    }
-
     async fn start_compute(&self, project: &str, endpoint_id: Option<&str>) -> anyhow::Result<()> {
         let endpoint_id = endpoint_id.context("no endpoint given")?;
-        let (_, endpoint, _) = self.find(endpoint_id).context("the endpoint is gone")?;
-        self.wake(project, &endpoint).await.map(drop)
+        let (_, endpoint) = self.find(endpoint_id).context("the endpoint is gone")?;
+        self.wake(project, &endpoint).await?;
+        Ok(())
     }
 
     /// Works for endpoints that the state has already forgotten.
     async fn suspend_compute(
         &self,
         project: &str,
-        branch: &str,
         endpoint_id: Option<&str>,
     ) -> anyhow::Result<()> {
         let endpoint_id = endpoint_id.context("no endpoint given")?;
-        if self.compute(endpoint_id, branch).suspend(Stop::Fast).await {
+        if self.compute(endpoint_id).suspend(Stop::Fast).await {
             self.suspended(project, endpoint_id);
         }
         if self.find(endpoint_id).is_none() {
             self.forget_compute(endpoint_id);
+            // A read replica has data of its own.
+            self.postgres.remove(endpoint_id).await?;
         }
         Ok(())
     }
 
-    async fn stop_for_restart(&self, branch: &str, endpoint_id: Option<&str>) {
+    async fn stop_for_restart(&self, endpoint_id: Option<&str>) {
         if let Some(endpoint_id) = endpoint_id {
-            self.compute(endpoint_id, branch).suspend(Stop::Fast).await;
+            self.compute(endpoint_id).suspend(Stop::Fast).await;
         }
     }
 
     /// Runs SQL on a branch. Its compute is woken for it; without an endpoint a private server
     /// does the work.
-    async fn on_branch(
+    pub(super) async fn on_branch<T>(
         &self,
         project: &str,
         branch_id: &str,
-        run: impl FnOnce(Socket, PgConnection) -> BoxFuture<'static, anyhow::Result<()>>,
-    ) -> anyhow::Result<()> {
+        run: impl FnOnce(Socket, PgConnection) -> BoxFuture<'static, anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
         let Some(endpoint) = self.endpoint_of(project, branch_id) else {
-            return self.on_private_server(branch_id, run).await;
+            let timeline = self.branch(project, branch_id)?.timeline;
+            return self.on_private_server(&timeline, run).await;
         };
         let awake = self.wake(project, &endpoint).await?;
         let session = awake.socket.connect(MAINTENANCE_DB).await?;
         run(awake.socket.clone(), session).await
     }
 
-    /// Runs SQL on a branch that nobody else can reach meanwhile.
-    async fn on_private_server(
+    /// Runs SQL on data that nobody else can reach meanwhile.
+    pub(super) async fn on_private_server<T>(
         &self,
-        branch_id: &str,
-        run: impl FnOnce(Socket, PgConnection) -> BoxFuture<'static, anyhow::Result<()>>,
-    ) -> anyhow::Result<()> {
+        timeline: &str,
+        run: impl FnOnce(Socket, PgConnection) -> BoxFuture<'static, anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
         let (data, socket_dir) = (
-            self.postgres.data(branch_id),
-            self.postgres.socket_dir(branch_id),
+            self.postgres.data(timeline),
+            self.postgres.socket_dir(timeline),
         );
         let (server, session) =
             Server::start(&self.postgres, &data, &socket_dir, &BTreeMap::new()).await?;
@@ -216,7 +183,7 @@ impl Control {
         done
     }
 
-    fn branch(&self, project: &str, branch_id: &str) -> anyhow::Result<Branch> {
+    pub(super) fn branch(&self, project: &str, branch_id: &str) -> anyhow::Result<Branch> {
         let found = self.store.read(|state| {
             state
                 .projects
@@ -228,18 +195,18 @@ impl Control {
         found.context("the branch is gone")
     }
 
-    fn endpoint_of(&self, project: &str, branch_id: &str) -> Option<Endpoint> {
-        self.store
-            .read(|state| state.projects.get(project)?.endpoint_of(branch_id).cloned())
+    fn endpoints_of(&self, project: &str, branch_id: &str) -> Vec<Endpoint> {
+        self.store.read(|state| {
+            let project = state.projects.get(project);
+            let endpoints = project
+                .into_iter()
+                .flat_map(|it| it.endpoints_of(branch_id));
+            endpoints.cloned().collect()
+        })
     }
 
-    fn branch_is_ready(&self, project: &str, branch_id: &str) {
-        self.in_project(project, |project, now| {
-            if let Some(branch) = project.branches.get_mut(branch_id) {
-                branch.state = BranchState::Ready;
-                branch.state_changed_at = now;
-                branch.updated_at = now;
-            }
-        });
+    pub(super) fn endpoint_of(&self, project: &str, branch_id: &str) -> Option<Endpoint> {
+        self.store
+            .read(|state| state.projects.get(project)?.endpoint_of(branch_id).cloned())
     }
 }

@@ -1,17 +1,19 @@
 //! Copies a data directory, of a server that runs or of one that does not.
 //!
-//! Blocks; callers run it off the runtime. Where the file system can share blocks (XFS, btrfs)
-//! the kernel does so by itself in `copy_file_range`, which `std::fs::copy` uses.
+//! Blocks; callers run it off the runtime. Where the file system can share blocks (XFS, btrfs),
+//! files are cloned, so that size does not matter.
 
 use std::{
     fs, io,
-    os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink},
     path::Path,
 };
 
+use super::history::WAL;
+
 /// Folders that exist in a copy but start empty: their contents belong to the running server
-/// that was copied, not to its data.
-const EMPTIED: [&str; 7] = [
+/// that was copied, not to its data. The log is copied apart, as far as it is needed.
+const EMPTIED: [&str; 8] = [
     "pg_replslot",
     "pg_dynshmem",
     "pg_notify",
@@ -19,23 +21,13 @@ const EMPTIED: [&str; 7] = [
     "pg_snapshots",
     "pg_stat_tmp",
     "pg_subtrans",
+    WAL,
 ];
 
-/// The write-ahead log's folder.
-pub(crate) const WAL: &str = "pg_wal";
-
-/// What is copied of a data directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// A server at rest: everything.
-    All,
-    /// A running server between the start and the stop of a backup: all but the log.
-    AllButWal,
-}
-
-/// Copies `from` to `to`, which must not exist. Files that vanish meanwhile are left out, as a
-/// running server removes files at any time and its log tells the copy about it.
-pub(crate) fn data_directory(from: &Path, to: &Path, part: Part) -> io::Result<()> {
+/// Copies `from` without its write-ahead log to `to`, which must not exist. Files that vanish
+/// meanwhile are left out, as a running server removes files at any time and its log tells the
+/// copy about it.
+pub(crate) fn without_log(from: &Path, to: &Path) -> io::Result<()> {
     make_dir_like(from, to)?;
     for entry in fs::read_dir(from)? {
         let name = entry?.file_name();
@@ -44,41 +36,43 @@ pub(crate) fn data_directory(from: &Path, to: &Path, part: Part) -> io::Result<(
         if text.starts_with("postmaster.") {
             continue;
         }
-        let emptied = EMPTIED.contains(&&*text) || (part == Part::AllButWal && text == WAL);
-        if emptied {
+        if EMPTIED.contains(&&*text) {
             make_dir_like(&source, &target)?;
         } else {
-            tolerate_vanished(copy_tree(&source, &target))?;
+            tolerate_vanished(tree(&source, &target))?;
         }
     }
     Ok(())
 }
 
-/// Copies the log of a running server into a copy made with [`Part::AllButWal`].
-pub(crate) fn write_ahead_log(from: &Path, to: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(from.join(WAL))? {
-        let name = entry?.file_name();
-        tolerate_vanished(copy_tree(
-            &from.join(WAL).join(&name),
-            &to.join(WAL).join(&name),
-        ))?;
-    }
-    Ok(())
-}
-
-fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+/// Copies a file, or a folder with all that is in it.
+pub(crate) fn tree(from: &Path, to: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(from)?;
     if metadata.is_dir() {
         make_dir_like(from, to)?;
         for entry in fs::read_dir(from)? {
             let name = entry?.file_name();
-            tolerate_vanished(copy_tree(&from.join(&name), &to.join(&name)))?;
+            tolerate_vanished(tree(&from.join(&name), &to.join(&name)))?;
         }
     } else if metadata.is_symlink() {
         symlink(fs::read_link(from)?, to)?;
     } else if metadata.is_file() {
-        fs::copy(from, to)?;
+        file(from, to, metadata.mode())?;
         chown(to, Some(metadata.uid()), Some(metadata.gid()))?;
+    }
+    Ok(())
+}
+
+/// Clones a file, or copies it where the file system cannot clone.
+fn file(from: &Path, to: &Path, mode: u32) -> io::Result<()> {
+    let mut source = fs::File::open(from)?;
+    let mut target = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode & 0o7777)
+        .open(to)?;
+    if rustix::fs::ioctl_ficlone(&target, &source).is_err() {
+        io::copy(&mut source, &mut target)?;
     }
     Ok(())
 }
@@ -90,7 +84,8 @@ fn make_dir_like(from: &Path, to: &Path) -> io::Result<()> {
     chown(to, Some(metadata.uid()), Some(metadata.gid()))
 }
 
-fn tolerate_vanished(result: io::Result<()>) -> io::Result<()> {
+/// Nothing is missing where what was to be copied is gone by then.
+pub(crate) fn tolerate_vanished(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
@@ -113,7 +108,7 @@ mod tests {
         fs::write(from.join("pg_wal/000000010000000000000001"), "log").unwrap();
         fs::write(from.join("postmaster.pid"), "1").unwrap();
 
-        data_directory(&from, &to, Part::AllButWal).unwrap();
+        without_log(&from, &to).unwrap();
         assert_eq!(fs::read(to.join("base/5/112")).unwrap(), b"rows");
         assert_eq!(
             fs::metadata(to.join("base/5/112")).unwrap().mode() & 0o777,
@@ -122,8 +117,5 @@ mod tests {
         assert!(!to.join("postmaster.pid").exists());
         assert!(!to.join("pg_replslot/old").exists());
         assert_eq!(fs::read_dir(to.join(WAL)).unwrap().count(), 0);
-
-        write_ahead_log(&from, &to).unwrap();
-        assert!(to.join("pg_wal/000000010000000000000001").exists());
     }
 }

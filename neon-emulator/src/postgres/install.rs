@@ -79,6 +79,16 @@ impl Install {
         self.bin.join(name)
     }
 
+    /// A client's program: beside the server's, or on the `PATH`.
+    pub(crate) fn client_program(&self, name: &str) -> PathBuf {
+        let beside = self.program(name);
+        if beside.exists() {
+            beside
+        } else {
+            PathBuf::from(name)
+        }
+    }
+
     pub(crate) fn major(&self) -> u32 {
         self.major
     }

@@ -2,9 +2,13 @@
 //! nothing of Neon's API.
 
 mod account;
+pub(crate) mod bouncer;
 mod copy;
+mod dump;
+pub(crate) mod history;
 mod install;
 mod launcher;
+pub(crate) mod recovery;
 pub(crate) mod server;
 pub(crate) mod sql;
 mod template;
@@ -16,12 +20,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use futures::future::BoxFuture;
 use sqlx::{Connection, PgConnection};
 use tokio::task::spawn_blocking;
 
 use self::{
-    account::Account, copy::Part, install::Install, launcher::Launcher, server::Socket,
+    account::Account,
+    history::Moment,
+    install::Install,
+    launcher::Launcher,
+    server::{Server, Socket, Stop},
     template::Template,
 };
 
@@ -31,7 +40,7 @@ pub(crate) struct Postgres {
     account: Account,
     launcher: Launcher,
     template: Template,
-    branches: PathBuf,
+    timelines: PathBuf,
     /// Short, because the path of a unix socket may have 107 bytes.
     sockets: PathBuf,
 }
@@ -44,10 +53,10 @@ impl Postgres {
         data_dir: &Path,
         sockets: &Path,
     ) -> anyhow::Result<Self> {
-        let branches = data_dir.join("branches");
-        let install = Install::find(bin, kept_major(&branches))?;
+        let timelines = data_dir.join("branches");
+        let install = Install::find(bin, kept_major(&timelines))?;
         let account = Account::choose(user)?;
-        for dir in [data_dir, &branches, sockets] {
+        for dir in [data_dir, &timelines, sockets] {
             fs::create_dir_all(dir)?;
             fs::set_permissions(dir, fs::Permissions::from_mode(0o711))?;
             account.check_reach(dir)?;
@@ -58,7 +67,7 @@ impl Postgres {
             account,
             launcher: Launcher::start()?,
             template,
-            branches,
+            timelines,
             sockets: sockets.to_path_buf(),
         })
     }
@@ -72,9 +81,9 @@ impl Postgres {
         self.install.bin()
     }
 
-    /// The data directory of a branch.
-    pub(crate) fn data(&self, branch_id: &str) -> PathBuf {
-        self.branches.join(branch_id).join("data")
+    /// The data directory of a timeline.
+    pub(crate) fn data(&self, timeline: &str) -> PathBuf {
+        self.timelines.join(timeline).join("data")
     }
 
     /// The folder of a server's socket; `name` is the endpoint's id.
@@ -83,9 +92,9 @@ impl Postgres {
     }
 
     /// Makes a project's first data directory.
-    pub(crate) async fn init(&self, branch_id: &str) -> anyhow::Result<()> {
+    pub(crate) async fn init(&self, timeline: &str) -> anyhow::Result<()> {
         let template = self.template.data(self).await?;
-        self.copy_resting(&template, branch_id).await
+        self.copy_resting(&template, timeline).await
     }
 
     /// Makes the template ahead of the first project.
@@ -94,11 +103,16 @@ impl Postgres {
     }
 
     /// Copies a data directory on which no server runs.
-    pub(crate) async fn copy_resting(&self, from: &Path, branch_id: &str) -> anyhow::Result<()> {
-        let partial = self.partial(branch_id)?;
+    pub(crate) async fn copy_resting(&self, from: &Path, timeline: &str) -> anyhow::Result<()> {
+        let partial = self.partial(timeline)?;
         let (from, to) = (from.to_path_buf(), partial.join("data"));
-        spawn_blocking(move || copy::data_directory(&from, &to, Part::All)).await??;
-        self.finish(&partial, branch_id)
+        spawn_blocking(move || {
+            copy::without_log(&from, &to)?;
+            let first = history::first_needed(&from, None)?;
+            anyhow::Ok(history::copy_log(&from, &to, first)?)
+        })
+        .await??;
+        self.finish(&partial, timeline)
     }
 
     /// Copies the data directory of a running server, consistently: what is committed when the
@@ -107,15 +121,15 @@ impl Postgres {
         &self,
         from: &Path,
         socket: &Socket,
-        branch_id: &str,
+        timeline: &str,
     ) -> anyhow::Result<()> {
-        let partial = self.partial(branch_id)?;
+        let partial = self.partial(timeline)?;
         let mut session = socket.connect(server::MAINTENANCE_DB).await?;
         let copied = self.backup(&mut session, from, &partial.join("data")).await;
-        // Ends the slot, and the backup where it did not get that far.
+        // Ends the backup where it did not get that far.
         session.close().await.ok();
         copied.context("copying a running server")?;
-        self.finish(&partial, branch_id)
+        self.finish(&partial, timeline)
     }
 
     async fn backup(
@@ -126,41 +140,102 @@ impl Postgres {
     ) -> anyhow::Result<()> {
         sql::start_backup(session).await?;
         let (source, target) = (from.to_path_buf(), to.to_path_buf());
-        spawn_blocking(move || copy::data_directory(&source, &target, Part::AllButWal)).await??;
+        spawn_blocking(move || copy::without_log(&source, &target)).await??;
         let label = sql::stop_backup(session).await?;
+        let first = history::first_needed(from, Some(&label))?;
         let label_file = to.join("backup_label");
         fs::write(&label_file, label)?;
         self.account.give(&label_file)?;
         let (source, target) = (from.to_path_buf(), to.to_path_buf());
-        spawn_blocking(move || copy::write_ahead_log(&source, &target)).await??;
+        spawn_blocking(move || history::copy_log(&source, &target, first)).await??;
         Ok(())
     }
 
-    /// A fresh folder for a branch that is being made.
-    fn partial(&self, branch_id: &str) -> anyhow::Result<PathBuf> {
-        let partial = self.branches.join(format!("{branch_id}.partial"));
-        for leftover in [&partial, &self.branches.join(branch_id)] {
+    /// Makes a data directory as another one was at a moment, from the logs of its line of
+    /// descent (timelines, the oldest first); the servers there are not disturbed. `then` uses
+    /// the server that has replayed them.
+    pub(crate) async fn replay<T>(
+        &self,
+        lineage: &[String],
+        moment: &Moment,
+        timeline: &str,
+        then: impl FnOnce(Socket, PgConnection) -> BoxFuture<'static, anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        let partial = self.partial(timeline)?;
+        let data = partial.join("data");
+        let (template, to) = (self.template.data(self).await?, data.clone());
+        let lineage: Vec<PathBuf> = lineage.iter().map(|id| self.data(id)).collect();
+        spawn_blocking(move || {
+            copy::without_log(&template, &to)?;
+            history::gather(&lineage, &to)
+        })
+        .await??;
+        let signal = data.join("recovery.signal");
+        fs::write(&signal, "")?;
+        self.account.give(&signal)?;
+        let (server, session) = self.recover(&data, moment, timeline).await?;
+        let done = then(server.socket().clone(), session).await;
+        server.stop(Stop::Fast).await;
+        let done = done?;
+        self.finish(&partial, timeline)?;
+        Ok(done)
+    }
+
+    /// Starts a server that replays its log up to a moment, or to its end if that comes before.
+    async fn recover(
+        &self,
+        data: &Path,
+        moment: &Moment,
+        name: &str,
+    ) -> anyhow::Result<(Server, PgConnection)> {
+        let mut settings = recovery::to_the_end();
+        settings.extend(recovery::target(moment));
+        let socket_dir = self.socket_dir(name);
+        match Server::start(self, data, &socket_dir, &settings).await {
+            Err(error) if recovery::has_nothing_later(&error) => {}
+            other => return other,
+        }
+        let started = Server::start(self, data, &socket_dir, &recovery::to_the_end()).await?;
+        if let Moment::Lsn(lsn) = moment
+            && history::end_of_replay(data)? < *lsn
+        {
+            bail!("the branch has not reached LSN {lsn}");
+        }
+        Ok(started)
+    }
+
+    /// Makes a server on a timeline's data follow another one.
+    pub(crate) fn make_standby(&self, timeline: &str) -> anyhow::Result<()> {
+        let signal = self.data(timeline).join("standby.signal");
+        fs::write(&signal, "")?;
+        self.account.give(&signal)
+    }
+
+    /// A fresh folder for a timeline that is being made.
+    fn partial(&self, timeline: &str) -> anyhow::Result<PathBuf> {
+        let partial = self.timelines.join(format!("{timeline}.partial"));
+        for leftover in [&partial, &self.timelines.join(timeline)] {
             remove_if_there(leftover)?;
         }
         self.account.create_private_dir(&partial)?;
         Ok(partial)
     }
 
-    fn finish(&self, partial: &Path, branch_id: &str) -> anyhow::Result<()> {
-        fs::rename(partial, self.branches.join(branch_id))?;
+    fn finish(&self, partial: &Path, timeline: &str) -> anyhow::Result<()> {
+        fs::rename(partial, self.timelines.join(timeline))?;
         Ok(())
     }
 
-    /// Removes a branch's data; fine if there is none.
-    pub(crate) async fn remove(&self, branch_id: &str) -> anyhow::Result<()> {
-        let dir = self.branches.join(branch_id);
+    /// Removes a timeline's data; fine if there is none.
+    pub(crate) async fn remove(&self, timeline: &str) -> anyhow::Result<()> {
+        let dir = self.timelines.join(timeline);
         spawn_blocking(move || remove_if_there(&dir)).await?
     }
 
-    /// The branches that have data, half-made ones included (with their suffix).
-    pub(crate) fn stored_branches(&self) -> anyhow::Result<Vec<String>> {
+    /// The timelines that have data, half-made ones included (with their suffix).
+    pub(crate) fn stored_timelines(&self) -> anyhow::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in fs::read_dir(&self.branches)? {
+        for entry in fs::read_dir(&self.timelines)? {
             names.push(entry?.file_name().to_string_lossy().into_owned());
         }
         Ok(names)
@@ -168,8 +243,8 @@ impl Postgres {
 }
 
 /// The major of the data that an earlier run has left, as PostgreSQL marks it.
-fn kept_major(branches: &Path) -> Option<u32> {
-    let mut entries = fs::read_dir(branches).ok()?.flatten();
+fn kept_major(timelines: &Path) -> Option<u32> {
+    let mut entries = fs::read_dir(timelines).ok()?.flatten();
     entries.find_map(|entry| {
         let marked = fs::read_to_string(entry.path().join("data/PG_VERSION")).ok()?;
         marked.trim().parse().ok()

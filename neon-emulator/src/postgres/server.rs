@@ -27,13 +27,16 @@ pub(crate) const SUPERUSER: &str = "cloud_admin";
 pub(crate) const MAINTENANCE_DB: &str = "postgres";
 
 /// Names the socket file; no TCP port is opened.
-const SOCKET_PORT: u16 = 5432;
+pub(super) const SOCKET_PORT: u16 = 5432;
 
-/// Crash recovery of a large branch may take a while on a slow disk.
-const START_DEADLINE: Duration = Duration::from_mins(1);
+/// Replaying the log of a large branch may take a while on a slow disk.
+const START_DEADLINE: Duration = Duration::from_mins(10);
 
 /// A fast stop that takes longer is followed by an immediate one.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
+
+/// The sessions that a server takes.
+pub(super) const MAX_CONNECTIONS: u32 = 112;
 
 /// Settings of every server: small, no durability (branches are disposable), no TCP.
 const SETTINGS: [(&str, &str); 9] = [
@@ -41,9 +44,10 @@ const SETTINGS: [(&str, &str); 9] = [
     ("unix_socket_permissions", "0700"),
     ("fsync", "off"),
     ("shared_buffers", "16MB"),
-    ("max_connections", "112"),
     ("min_wal_size", "8MB"),
     ("max_wal_size", "256MB"),
+    // For ever: a branch's log is its history.
+    ("wal_keep_size", "2147483647MB"),
     ("password_encryption", "scram-sha-256"),
     ("log_min_error_statement", "panic"),
 ];
@@ -71,6 +75,17 @@ impl Socket {
     /// The socket file, for whoever speaks the protocol itself.
     pub(crate) fn path(&self) -> PathBuf {
         self.dir.join(format!(".s.PGSQL.{SOCKET_PORT}"))
+    }
+
+    /// For programs that take a connection string.
+    pub(crate) fn conninfo(&self, user: &str, database: &str) -> String {
+        let quoted = |value: &str| value.replace('\\', "\\\\").replace('\'', "\\'");
+        format!(
+            "host='{}' port={SOCKET_PORT} user='{}' dbname='{}'",
+            quoted(&self.dir.display().to_string()),
+            quoted(user),
+            quoted(database)
+        )
     }
 
     /// A session of the control plane.
@@ -212,6 +227,7 @@ fn command(
     for (name, value) in settings {
         command.arg("-c").arg(format!("{name}={value}"));
     }
+    command.arg(format!("--max_connections={MAX_CONNECTIONS}"));
     for (name, value) in SETTINGS {
         command.arg("-c").arg(format!("{name}={value}"));
     }

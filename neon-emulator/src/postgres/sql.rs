@@ -227,13 +227,20 @@ pub(crate) async fn activity(session: &mut PgConnection) -> sqlx::Result<Activit
     })
 }
 
-/// Starts a backup. The temporary slot, which ends with the session, keeps the log that the
-/// copy needs from being recycled.
+/// Ends the sessions of all clients.
+pub(crate) async fn end_sessions(session: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE backend_type = 'client backend' AND usename IS DISTINCT FROM $1",
+    )
+    .bind(SUPERUSER)
+    .execute(session)
+    .await?;
+    Ok(())
+}
+
+/// Starts a backup.
 pub(crate) async fn start_backup(session: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::query("SELECT pg_create_physical_replication_slot($1, true, true)")
-        .bind(format!("copy_{:08x}", rand::random::<u32>()))
-        .execute(&mut *session)
-        .await?;
     sqlx::query("SELECT pg_backup_start('branch', true)")
         .execute(session)
         .await?;

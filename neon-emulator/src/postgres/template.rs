@@ -14,12 +14,13 @@ use tokio::{sync::Mutex, time::sleep};
 
 use super::{
     Postgres,
+    history::SEGMENT_MB,
     server::{SUPERUSER, Server, Stop},
     sql,
 };
 
-/// Segments of 4 MB instead of 16 MB: a young branch is half as large to copy.
-const WAL_SEGMENT_MB: &str = "4";
+/// Who reaches the socket is trusted; sessions of standbys are not among "all".
+const HBA: &str = "local all all trust\nlocal replication all trust\n";
 
 /// Makes the template on first use.
 pub(crate) struct Template {
@@ -57,7 +58,7 @@ impl Template {
         postgres.account.create_private_dir(&partial)?;
         let data = partial.join("data");
         init(postgres, &data).await?;
-        fs::write(data.join("pg_hba.conf"), "local all all trust\n")?;
+        fs::write(data.join("pg_hba.conf"), HBA)?;
         let socket_dir = postgres.sockets.join("template");
         let (server, mut session) =
             Server::start(postgres, &data, &socket_dir, &BTreeMap::new()).await?;
@@ -89,7 +90,7 @@ async fn init(postgres: &Postgres, data: &Path) -> anyhow::Result<()> {
             "--locale=C.UTF-8",
             "--no-sync",
         ])
-        .arg(format!("--wal-segsize={WAL_SEGMENT_MB}"))
+        .arg(format!("--wal-segsize={SEGMENT_MB}"))
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)

@@ -12,12 +12,12 @@ use tokio_rustls::server::TlsStream;
 use super::{
     Proxy,
     cancel::Registered,
-    route,
+    route::{self, Route},
     scram::{Exchange, Failure, MECHANISMS},
     startup::{self, First, Startup},
     wire::{self, Fatal},
 };
-use crate::{compute::Awake, control::WakeError, scram::Verifier};
+use crate::{control::WakeError, scram::Verifier};
 
 /// How long a client may take to get to its session (PostgreSQL's `authentication_timeout`);
 /// waking the compute comes on top.
@@ -129,10 +129,10 @@ async fn begin(proxy: &Proxy, tls: &mut TlsStream<TcpStream>) -> Result<Session,
             return Err(End::Silent);
         }
     };
-    let (endpoint, startup) = named;
-    stats.at(&endpoint, |counts| counts.accepted += 1);
-    let session = connect(proxy, tls, &endpoint, startup).await;
-    stats.at(&endpoint, |counts| match session {
+    let (route, startup) = named;
+    stats.at(&route.endpoint, |counts| counts.accepted += 1);
+    let session = connect(proxy, tls, &route, startup).await;
+    stats.at(&route.endpoint, |counts| match session {
         Ok(_) => counts.authenticated += 1,
         Err(_) => counts.failed += 1,
     });
@@ -143,7 +143,7 @@ async fn begin(proxy: &Proxy, tls: &mut TlsStream<TcpStream>) -> Result<Session,
 async fn name_endpoint(
     proxy: &Proxy,
     tls: &mut TlsStream<TcpStream>,
-) -> Result<(String, Startup), End> {
+) -> Result<(Route, Startup), End> {
     let packet = wire::read_untyped(tls).await?;
     let mut startup = match First::parse(&packet)? {
         First::Startup(startup) => startup,
@@ -154,23 +154,23 @@ async fn name_endpoint(
     };
     let option = startup.take_endpoint();
     let sni = tls.get_ref().1.server_name().map(str::to_owned);
-    let endpoint = route::endpoint(sni.as_deref(), option.as_deref())?;
-    if !proxy.control.knows_endpoint(&endpoint) {
+    let route = route::find(sni.as_deref(), option.as_deref())?;
+    if !proxy.control.knows_endpoint(&route.endpoint) {
         return Err(unknown_endpoint().into());
     }
-    Ok((endpoint, startup))
+    Ok((route, startup))
 }
 
 async fn connect(
     proxy: &Proxy,
     tls: &mut TlsStream<TcpStream>,
-    endpoint: &str,
+    route: &Route,
     mut startup: Startup,
 ) -> Result<Session, End> {
     let user = startup.user()?.to_owned();
     let (compute, awake) = proxy
         .control
-        .wake_for_connection(endpoint)
+        .wake_for_connection(&route.endpoint)
         .await
         .map_err(not_woken)?;
     let verifier = compute
@@ -178,13 +178,20 @@ async fn connect(
         .await
         .map_err(|error| not_woken(error.into()))?;
     let verifier = verifier.unwrap_or_else(|| Verifier::unmatched(&proxy.secret, &user));
-    if let Some(answer) = startup.negotiate(proxy.control.postgres.major()) {
+    let speaks_3_2 = !route.pooled && proxy.control.postgres.major() >= 18;
+    if let Some(answer) = startup.negotiate(speaks_3_2) {
         wire::send(tls, &answer).await?;
     }
     timeout(PATIENCE, authenticate(proxy, tls, &user, &verifier))
         .await
         .map_err(|_| End::Silent)??;
-    open(proxy, tls, &startup, &awake).await
+    let socket = if route.pooled {
+        let pooler = compute.pooler().await;
+        pooler.map_err(|error| not_woken(error.into()))?
+    } else {
+        awake.socket.path()
+    };
+    open(proxy, tls, &startup, socket).await
 }
 
 /// Has the client prove that it knows the password.
@@ -214,14 +221,13 @@ async fn authenticate(
     Ok(())
 }
 
-/// Opens the session on the server and passes on what it says until it is ready.
+/// Opens the session on the server, or its pooler, and passes on what it says until it is ready.
 async fn open(
     proxy: &Proxy,
     tls: &mut TlsStream<TcpStream>,
     startup: &Startup,
-    awake: &Awake,
+    socket: PathBuf,
 ) -> Result<Session, End> {
-    let socket: PathBuf = awake.socket.path();
     let mut server = UnixStream::connect(&socket)
         .await
         .map_err(|error| not_woken(anyhow::Error::from(error).into()))?;
@@ -301,9 +307,19 @@ fn not_woken(error: WakeError) -> Fatal {
             "XX000",
             "The endpoint has been disabled. Enable it using Neon API and retry.",
         ),
+        WakeError::NotReady => couldnt_connect(),
+        WakeError::NoRoom => Fatal::new(
+            "XX000",
+            "You have exceeded the limit of concurrently active endpoints. \
+             Please suspend some endpoints and try again.",
+        ),
         WakeError::Failed(error) => {
             tracing::error!(error = format!("{error:#}"), "a connection got no compute");
-            Fatal::new("XX000", "Couldn't connect to compute node")
+            couldnt_connect()
         }
     }
+}
+
+fn couldnt_connect() -> Fatal {
+    Fatal::new("XX000", "Couldn't connect to compute node")
 }

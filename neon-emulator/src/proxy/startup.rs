@@ -9,7 +9,7 @@ const GSS_REQUEST: u32 = 80_877_104;
 const CANCEL_REQUEST: u32 = 80_877_102;
 const MAJOR_3: u32 = 3;
 
-/// The newest minor of protocol 3 that servers before and from 18 on speak.
+/// The newest minor of protocol 3 that servers before and from 18 on speak; poolers as the older.
 const OLD_MINOR: u32 = 0;
 const NEW_MINOR: u32 = 2;
 
@@ -96,14 +96,10 @@ impl Startup {
         endpoint
     }
 
-    /// Comes down to what a server of this major speaks. Returns the answer to a client that
+    /// Comes down to what the other side speaks: 3.2 or nothing newer than 3.0. Returns the answer to a client that
     /// asked for more; it has to be told before it authenticates.
-    pub(crate) fn negotiate(&mut self, server_major: u32) -> Option<Vec<u8>> {
-        let newest = if server_major >= 18 {
-            NEW_MINOR
-        } else {
-            OLD_MINOR
-        };
+    pub(crate) fn negotiate(&mut self, speaks_3_2: bool) -> Option<Vec<u8>> {
+        let newest = if speaks_3_2 { NEW_MINOR } else { OLD_MINOR };
         let (extensions, known): (BTreeMap<_, _>, BTreeMap<_, _>) =
             std::mem::take(&mut self.parameters)
                 .into_iter()
@@ -207,9 +203,9 @@ mod tests {
 
     #[test]
     fn newer_protocols_come_down_to_what_the_server_speaks() {
-        assert_eq!(startup(2, &[]).negotiate(18), None);
+        assert_eq!(startup(2, &[]).negotiate(true), None);
         let mut new = startup(2, &[("_pq_.x", "1")]);
-        let answer = new.negotiate(15).unwrap();
+        let answer = new.negotiate(false).unwrap();
         assert_eq!(answer[5..13], [0, 3, 0, 0, 0, 0, 0, 1]);
         assert_eq!(new, startup(0, &[]));
     }

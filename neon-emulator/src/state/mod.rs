@@ -11,12 +11,22 @@ use std::{
     io::Write,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::Context;
 
 use self::model::State;
+
+tokio::task_local! {
+    /// The state that reads see in the place of the present one.
+    static AS_OF: Arc<State>;
+}
+
+/// Lets what `reader` reads be of another time.
+pub(crate) async fn as_of<T>(then: Arc<State>, reader: impl Future<Output = T>) -> T {
+    AS_OF.scope(then, reader).await
+}
 
 /// The state and its file.
 pub(crate) struct Store {
@@ -43,6 +53,9 @@ impl Store {
 
     /// Looks at the state. Must not block: everybody waits.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        if let Ok(then) = AS_OF.try_with(Arc::clone) {
+            return look(&then);
+        }
         look(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

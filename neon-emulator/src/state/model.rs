@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::operation::{Action, Operation, Status, Step, Work};
-use crate::{names, secret::Secret};
+use crate::{limits::Limits, names, postgres::history::Moment, secret::Secret};
 
 /// Finished operations kept for each project (Neon keeps about six months of them).
 const OPERATIONS_KEPT: usize = 500;
@@ -29,6 +29,7 @@ pub(crate) struct Project {
     /// Stored and shown as given; only the compute defaults have an effect.
     pub(crate) settings: Map<String, Value>,
     pub(crate) endpoint_defaults: ComputeSettings,
+    pub(crate) limits: Limits,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
     pub(crate) branches: BTreeMap<String, Branch>,
@@ -62,6 +63,8 @@ impl Default for ComputeSettings {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum BranchState {
     Init,
+    /// Its data is being replaced.
+    Resetting,
     Ready,
 }
 
@@ -69,7 +72,11 @@ pub(crate) enum BranchState {
 pub(crate) struct Branch {
     pub(crate) id: String,
     pub(crate) name: String,
+    /// Where its data is. A restore gives the branch another one.
+    pub(crate) timeline: String,
     pub(crate) parent_id: Option<String>,
+    /// The point of the parent's history from which it was made, if one was asked for.
+    pub(crate) parent_moment: Option<Moment>,
     pub(crate) state: BranchState,
     pub(crate) state_changed_at: Timestamp,
     pub(crate) default: bool,
@@ -80,8 +87,19 @@ pub(crate) struct Branch {
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
+    pub(crate) last_reset: Option<Reset>,
     pub(crate) roles: BTreeMap<String, Role>,
     pub(crate) databases: BTreeMap<String, Database>,
+}
+
+/// The last time that a branch's data was replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reset {
+    pub(crate) at: Timestamp,
+    /// The branch whose data it got.
+    pub(crate) source_id: String,
+    /// The branch that holds the data from before.
+    pub(crate) preserved_as: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -105,10 +123,20 @@ pub(crate) struct Database {
     pub(crate) updated_at: Timestamp,
 }
 
+/// What may be done at an endpoint, in Neon's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum EndpointKind {
+    ReadWrite,
+    /// A read replica.
+    ReadOnly,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Endpoint {
     pub(crate) id: String,
     pub(crate) branch_id: String,
+    pub(crate) kind: EndpointKind,
     pub(crate) name: Option<String>,
     pub(crate) compute: ComputeSettings,
     pub(crate) disabled: bool,
@@ -137,11 +165,32 @@ impl Project {
             .filter(move |branch| branch.parent_id.as_deref() == Some(branch_id))
     }
 
-    /// The one endpoint that a branch may have (read replicas are not emulated).
+    /// The one read-write endpoint that a branch may have.
     pub(crate) fn endpoint_of(&self, branch_id: &str) -> Option<&Endpoint> {
+        self.endpoints_of(branch_id)
+            .find(|endpoint| endpoint.kind == EndpointKind::ReadWrite)
+    }
+
+    /// All endpoints of a branch, read replicas included.
+    pub(crate) fn endpoints_of(&self, branch_id: &str) -> impl Iterator<Item = &Endpoint> {
         self.endpoints
             .values()
-            .find(|endpoint| endpoint.branch_id == branch_id)
+            .filter(move |endpoint| endpoint.branch_id == branch_id)
+    }
+
+    /// Where the histories of a branch and of those before it are, the oldest first.
+    pub(crate) fn lineage(&self, branch_id: &str) -> Vec<String> {
+        let mut timelines = Vec::new();
+        let mut next = self.branches.get(branch_id);
+        while let Some(branch) = next {
+            timelines.push(branch.timeline.clone());
+            next = branch
+                .parent_id
+                .as_ref()
+                .and_then(|parent| self.branches.get(parent));
+        }
+        timelines.reverse();
+        timelines
     }
 
     pub(crate) fn named(&self, branch_name: &str) -> Option<&Branch> {
@@ -150,7 +199,7 @@ impl Project {
             .find(|branch| branch.name == branch_name)
     }
 
-    /// Takes a branch and its endpoint out and returns what is left to do about them.
+    /// Takes a branch and its endpoints out and returns what is left to do about them.
     pub(crate) fn remove_branch(&mut self, branch_id: &str) -> Vec<Step> {
         let step = |action, endpoint_id, work| Step {
             action,
@@ -159,15 +208,20 @@ impl Project {
             work,
         };
         let mut steps = Vec::new();
-        if let Some(id) = self
-            .endpoint_of(branch_id)
+        let endpoints: Vec<String> = self
+            .endpoints_of(branch_id)
             .map(|endpoint| endpoint.id.clone())
-        {
+            .collect();
+        for id in endpoints {
             self.endpoints.remove(&id);
             steps.push(step(Action::SuspendCompute, Some(id), Work::SuspendCompute));
         }
-        self.branches.remove(branch_id);
-        steps.push(step(Action::DeleteTimeline, None, Work::RemoveTimeline));
+        if let Some(branch) = self.branches.remove(branch_id) {
+            let work = Work::RemoveTimeline {
+                timeline: branch.timeline,
+            };
+            steps.push(step(Action::DeleteTimeline, None, work));
+        }
         steps
     }
 
@@ -242,10 +296,16 @@ impl Role {
 }
 
 impl Endpoint {
-    pub(crate) fn new(branch_id: &str, compute: ComputeSettings, now: Timestamp) -> Self {
+    pub(crate) fn new(
+        branch_id: &str,
+        kind: EndpointKind,
+        compute: ComputeSettings,
+        now: Timestamp,
+    ) -> Self {
         Self {
             id: names::endpoint_id(),
             branch_id: branch_id.to_owned(),
+            kind,
             name: None,
             compute,
             disabled: false,

@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::postgres::history::Moment;
+
 /// The action names of Neon's API that the emulator uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -16,6 +18,13 @@ pub(crate) enum Action {
     DeleteTimeline,
 }
 
+impl Action {
+    /// The action of this name, if it is one of the emulator's.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        serde_json::from_value(name.into()).ok()
+    }
+}
+
 /// Where an operation stands, in Neon's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -25,6 +34,8 @@ pub(crate) enum Status {
     Finished,
     Failed,
     Cancelled,
+    /// There was no need, or no room, for it.
+    Skipped,
 }
 
 impl Status {
@@ -32,7 +43,7 @@ impl Status {
     pub(crate) fn is_terminal(self) -> bool {
         match self {
             Self::Scheduling | Self::Running => false,
-            Self::Finished | Self::Failed | Self::Cancelled => true,
+            Self::Finished | Self::Failed | Self::Cancelled | Self::Skipped => true,
         }
     }
 }
@@ -44,13 +55,24 @@ impl Status {
 pub(crate) enum Work {
     /// A new project's first branch: fresh data directory, its roles and databases.
     InitTimeline,
-    /// A copy of the parent's data directory; fresh passwords where the state holds new ones.
+    /// A copy of the parent's data directory, as it is or as it was; fresh passwords where the
+    /// state holds new ones.
     CopyTimeline {
         parent_id: String,
+        moment: Option<Moment>,
         new_passwords: bool,
     },
-    /// Remove the data directory.
-    RemoveTimeline,
+    /// A branch's data replaced by a copy of the source's, as it is or as it was.
+    ReplaceTimeline {
+        source_id: String,
+        moment: Option<Moment>,
+        /// The data from before, where nobody keeps it.
+        discard: Option<String>,
+    },
+    /// Remove a data directory.
+    RemoveTimeline {
+        timeline: String,
+    },
     StartCompute,
     SuspendCompute,
     /// Stop and start with the present settings; start where it was idle.

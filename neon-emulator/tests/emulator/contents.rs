@@ -165,3 +165,48 @@ async fn roles_and_databases_made_by_sql_are_listed_too() {
         ["by_sql", "neondb_owner"]
     );
 }
+
+#[tokio::test]
+async fn schemas_are_read_and_compared_now_and_then() {
+    let neon = shared();
+    let main = neon.api.project().await;
+    neon.sql(&main, "CREATE TABLE shop (id int)");
+    let lsn = neon.sql(&main, "SELECT pg_current_wal_lsn()");
+    let child = neon.api.child(&main, "child").await;
+    neon.sql(&child, "CREATE TABLE basket (id int)");
+    neon.sql(&main, "DROP TABLE shop");
+    let schema = async |path: String| {
+        let shown = neon.api.get(&path).await.expect(200);
+        text(&shown["sql"])
+    };
+    let now = schema(main.at("/schema?db_name=neondb")).await;
+    assert!(!now.contains("CREATE TABLE"), "{now}");
+    let then = schema(main.at(&format!("/schema?db_name=neondb&lsn={lsn}"))).await;
+    assert!(then.contains("CREATE TABLE public.shop"), "{then}");
+
+    let diff = async |more: &str| {
+        let path = child.at(&format!("/compare_schema?db_name=neondb{more}"));
+        text(&neon.api.get(&path).await.expect(200)["diff"])
+    };
+    let with_parent = diff("").await;
+    assert!(
+        with_parent.starts_with("--- a/neondb\n+++ b/neondb\n"),
+        "{with_parent}"
+    );
+    assert!(with_parent.contains("+CREATE TABLE public.basket ("));
+    assert!(with_parent.contains("+CREATE TABLE public.shop ("));
+    let with_then = diff(&format!("&base_branch_id={}&base_lsn={lsn}", main.branch)).await;
+    assert!(
+        !with_then.contains("CREATE TABLE public.shop"),
+        "{with_then}"
+    );
+    assert_eq!(diff(&format!("&base_branch_id={}", child.branch)).await, "");
+
+    for (path, status) in [
+        (main.at("/schema?db_name=none"), 404),
+        (main.at("/schema?db_name=neondb&lsn=x"), 400),
+        (main.at("/compare_schema?db_name=neondb"), 400),
+    ] {
+        assert_eq!(neon.api.get(&path).await.status, status, "{path}");
+    }
+}

@@ -8,10 +8,19 @@
 )]
 
 mod branches;
+mod clients;
 mod connections;
 mod contents;
+mod faults;
+mod history;
 mod lifecycle;
+mod limits;
+mod npm;
+mod openapi;
+mod pooler;
 mod processes;
 mod refusals;
+mod replicas;
 mod resources;
+mod schema;
 mod support;

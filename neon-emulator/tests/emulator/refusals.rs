@@ -273,8 +273,8 @@ async fn what_the_state_or_the_emulator_forbids_is_422() {
             "cannot set expiration on protected branch",
         ),
         post(
-            json!({"name": "x", "parent_lsn": "0/1"}),
-            "branching from the past is not emulated",
+            json!({"name": "x", "init_source": "schema-only"}),
+            "init_source \"schema-only\" is not emulated",
         ),
     ];
     check(&neon.api, rows).await;

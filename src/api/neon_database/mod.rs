@@ -86,7 +86,8 @@ pub struct NeonDatabaseSpec {
     /// The read-write compute. Default: what the environment's profile says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compute: Option<ComputeSpec>,
-    /// Databases of the branch. Without any, nothing inside the branch is managed. One that leaves the list stays.
+    /// Databases of the branch. Default: those of the parent where that is a NeonDatabase, together with its roles;
+    /// otherwise none, and nothing inside the branch is managed. One that leaves the list stays.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
@@ -108,10 +109,14 @@ pub struct NeonDatabaseSpec {
     /// What to do when the branch was deleted outside of this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_external_deletion: Option<ExternalDeletion>,
-    /// What becomes of the branch when this object is deleted. Default: Retain for production and staging, Delete for
-    /// development and preview; recorded when the branch is first resolved. A branch that was taken over is never
-    /// deleted unless this says Delete and `branch.existing` names it by id.
+    /// What becomes of the branch when this object is deleted.
+    // The text of an optional enum would otherwise be that of its type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        description = "Retain (the branch stays, and so do the published Secrets) or Delete. Default: Retain for \
+        production and staging, Delete for development and preview; recorded when the branch is first resolved. A branch that \
+        was taken over is never deleted unless this says Delete and branch.existing names it by id."
+    )]
     pub deletion_policy: Option<DeletionPolicy>,
 }
 
@@ -275,7 +280,8 @@ pub struct ExtensionSpec {
 pub struct RoleSpec {
     /// Name of the group, which is what `current_user` says; logins are called `<name>_g<n>`.
     pub name: RoleName,
-    /// What it may do.
+    /// What it may do: ReadOnly (read rows), ReadWrite (read, insert, update and delete rows) or Admin (all rights on data,
+    /// truncation included). None may change tables or write the ledger of migrations.
     pub access: Access,
     /// Databases it may enter. Default: all that are listed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -291,7 +297,7 @@ pub enum Access {
     ReadOnly,
     /// Read, insert, update and delete rows.
     ReadWrite,
-    /// All rights on data, truncation and references included.
+    /// All rights on data, truncation included; no change of tables.
     Admin,
 }
 

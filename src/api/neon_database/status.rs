@@ -61,6 +61,10 @@ pub struct NeonDatabaseStatus {
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
     pub operations: Vec<OperationStatus>,
+    /// When a reset that was asked for is to be carried out, until it was; in the future where no answer came and it may be
+    /// under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_time: Option<Time>,
     /// What was taken up of the annotations that ask for something.
     #[serde(default, skip_serializing_if = "is_default")]
     pub handled: Handled,
@@ -89,6 +93,7 @@ impl Default for NeonDatabaseStatus {
             content_digest: None,
             connection_secrets: Vec::new(),
             operations: Vec::new(),
+            reset_time: None,
             handled: Handled::default(),
         }
     }

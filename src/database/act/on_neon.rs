@@ -8,6 +8,7 @@ use crate::api::{BranchStatus, Credentials, NeonDatabaseStatus, OperationStatus,
 use crate::database::desired::Rest;
 use crate::database::observe::incarnation;
 use crate::database::plan;
+use crate::database::reset::UNANSWERED;
 use crate::neon::{
     self, Branch, BranchId, CreateBranch, CreateEndpoint, ErrorKind, NewEndpoint, Operation,
     UpdateBranch, UpdateEndpoint,
@@ -68,6 +69,33 @@ impl Context<'_> {
         // one that was taken over is known by its record alone, and so is the consent to delete it
         pass.status.branch.take_if(|branch| !branch.taken_over);
         Ok(())
+    }
+
+    pub(super) async fn reset_branch(
+        &self,
+        pass: &mut Pass,
+        parent: &BranchId,
+    ) -> Result<(), Error> {
+        let branch = self.branch()?;
+        let _lock = self.lock(branch.as_str())?;
+        let account = self.account().await?;
+        let reset = account
+            .api
+            .reset_branch(&self.desired.project, &branch, parent)
+            .await;
+        match reset {
+            Ok(operations) => {
+                pass.status.reset_time = None;
+                record_operations(&mut pass.status, &operations);
+                Ok(())
+            }
+            Err(error) if matches!(error.kind, ErrorKind::Server | ErrorKind::Lost) => {
+                // another incarnation will tell that it was done; asked twice it would lose what came in between
+                pass.status.reset_time = self.now.checked_add(UNANSWERED).ok().map(Time);
+                Err(at_neon(error))
+            }
+            Err(error) => Err(at_neon(error)),
+        }
     }
 
     pub(super) async fn update_branch(

@@ -1,11 +1,15 @@
-//! Writes the connection Secrets: makes the login work, proves that it does, publishes. Runs under the branch lock.
+//! Writes the connection Secrets: makes the login work, proves that it does, publishes (under the branch lock); deletes them,
+//! and lets them stay.
 
+use k8s_openapi::api::core::v1::Secret;
 use rand::distr::{Alphanumeric, SampleString};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Context, Pass};
 use crate::api::{ConnectionSecretStatus, NeonDatabaseStatus, Reason};
-use crate::database::credentials::{Form, Found, login_in, password_in, pooled_host};
+use crate::database::credentials::{
+    Form, Found, login_in, password_in, pooled_host, without_owner,
+};
 use crate::postgres::Target;
 use crate::reconcile::{Class, Error};
 use crate::world::{NewLogin, at_cluster, at_postgres};
@@ -108,7 +112,7 @@ fn record(context: &Context<'_>, pass: &mut Pass, form: &Form, role: &str) {
     context
         .kind
         .checked
-        .remember(&context.desired.uid, form, context.now);
+        .remember(context.desired, form, context.now);
     let secrets = &mut pass.status.connection_secrets;
     secrets.retain(|secret| secret.name != form.name);
     secrets.push(ConnectionSecretStatus {
@@ -203,6 +207,55 @@ async fn prove(context: &Context<'_>, form: &Form, password: &SecretString) -> R
         }
     }
     Ok(())
+}
+
+/// Deletes those of these Secrets that are still ours.
+pub(super) async fn withdraw(
+    context: &Context<'_>,
+    pass: &mut Pass,
+    names: &[String],
+) -> Result<(), Error> {
+    let cluster = &context.kind.world.cluster;
+    let namespace = &context.desired.mark.namespace;
+    for name in names {
+        if let Some((_, found)) = ours(context, name).await? {
+            cluster
+                .delete_secret(namespace, name, &found.uid)
+                .await
+                .map_err(at_cluster)?;
+        }
+        let secrets = &mut pass.status.connection_secrets;
+        secrets.retain(|recorded| recorded.name != *name);
+    }
+    Ok(())
+}
+
+/// Takes the object off those of these Secrets that are still ours, so that they do not go with it.
+pub(super) async fn keep(context: &Context<'_>, names: &[String]) -> Result<(), Error> {
+    let cluster = &context.kind.world.cluster;
+    for name in names {
+        if let Some((secret, _)) = ours(context, name).await? {
+            cluster
+                .apply_secret(&without_owner(&secret))
+                .await
+                .map_err(at_cluster)?;
+        }
+    }
+    Ok(())
+}
+
+/// A Secret as it is now, where it is one of ours.
+async fn ours(context: &Context<'_>, name: &str) -> Result<Option<(Secret, Found)>, Error> {
+    let mark = &context.desired.mark;
+    let cluster = &context.kind.world.cluster;
+    let secret = cluster
+        .secret(&mark.namespace, name)
+        .await
+        .map_err(at_cluster)?;
+    Ok(secret.and_then(|secret| {
+        let found = Found::of(&secret, &mark.name, &context.desired.uid);
+        found.ours.then_some((secret, found))
+    }))
 }
 
 impl Context<'_> {

@@ -112,7 +112,7 @@ fn letting_go() -> Vec<Case> {
         o.key = missing();
     };
     let leased = |d: &mut Desired| d.deletion_policy = Some(DeletionPolicy::Retain);
-    let keep = || Act(Action::KeepSecret("it".into()));
+    let keep = || Act(Action::KeepSecrets(vec!["it".into()]));
     vec![
         case(
             2,
@@ -127,7 +127,7 @@ fn letting_go() -> Vec<Case> {
                 abandoned(d, o, "br-it");
                 o.secrets = [("it".to_owned(), secret(true, true))].into();
             },
-            Act(Action::KeepSecret("it".into())),
+            Act(Action::KeepSecrets(vec!["it".into()])),
         ),
         case(
             5,
@@ -287,9 +287,39 @@ fn deleting() -> Vec<Case> {
             "no key, and a branch may have been made",
             |d, o| {
                 *o = unmade(d);
+                asked_for(o, 3_000);
                 o.key = missing();
             },
             Wait(Reason::KeyNotFound),
+        ),
+        case(
+            4,
+            "no key, and no branch was ever asked for",
+            |d, o| {
+                *o = unmade(d);
+                o.key = missing();
+            },
+            Act(Action::ReleaseFinalizer),
+        ),
+        case(
+            4,
+            "no key, and the namespace goes, but no branch was ever asked for",
+            |d, o| {
+                *o = unmade(d);
+                o.key = missing();
+                o.namespace_going = true;
+            },
+            Act(Action::ReleaseFinalizer),
+        ),
+        case(
+            4,
+            "the branch that we deleted ourselves, and its Secret, without a key",
+            |d, o| {
+                *o = unmade(d);
+                o.key = missing();
+                o.secrets = [("it".to_owned(), secret(true, true))].into();
+            },
+            Act(Action::WithdrawSecrets(vec!["it".into()])),
         ),
         case(
             6,
@@ -397,7 +427,7 @@ fn deleting() -> Vec<Case> {
                 o.branch = Fact::Absent;
                 o.secrets = [("it".to_owned(), secret(true, true))].into();
             },
-            Act(Action::WithdrawSecret("it".into())),
+            Act(Action::WithdrawSecrets(vec!["it".into()])),
         ),
         case(
             9,

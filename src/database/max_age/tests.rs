@@ -90,7 +90,7 @@ fn first_the_branch_goes_then_its_secrets_then_it_says_how_to_have_it_again() {
         intact: true,
     };
     observed.secrets = [("it".to_owned(), Fact::Known(found))].into();
-    let withdraw = Some(Decision::Act(Action::WithdrawSecret("it".into())));
+    let withdraw = Some(Decision::Act(Action::WithdrawSecrets(vec!["it".into()])));
     assert_eq!(decide(&desired, &observed, now()), withdraw);
     observed.secrets.clear();
     let Some(Decision::Blocked(blocked)) = decide(&desired, &observed, now()) else {

@@ -6,12 +6,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Key, Observed, Operation};
+use super::{Key, Observed, Operation, branches};
 use crate::cluster::KeyRead;
 use crate::database::Databases;
 use crate::database::desired::Desired;
 use crate::neon::{
-    Account, BranchId, BranchState, EndpointState, ErrorKind, NeonApi, OperationId, ProjectSnapshot,
+    Account, Branch, BranchId, BranchState, EndpointState, ErrorKind, NeonApi, OperationId,
+    ProjectSnapshot,
 };
 use crate::reconcile::Error;
 use crate::world::{at_cluster, at_neon};
@@ -70,20 +71,30 @@ pub(super) async fn listing(
     Ok(None)
 }
 
-/// How old a listing may be that shows our branch or endpoint being made: nobody tells us when Neon is done.
+/// How old a listing may be that shows a branch or endpoint being made that we wait for: nobody tells us when Neon is done.
 const IN_MOTION: Duration = Duration::from_secs(1);
 
 fn is_in_motion(observed: &Observed, listing: &ProjectSnapshot) -> bool {
-    let Some(recorded) = &observed.recorded.branch else {
-        return false;
-    };
-    let id = BranchId::from(recorded.id.as_str());
-    let branch = listing.branch(&id).is_some_and(|branch| {
+    let being_made = |branch: &Branch| {
         matches!(
             branch.current_state,
             BranchState::Init | BranchState::Resetting
         )
-    });
+    };
+    let Some(recorded) = &observed.recorded.branch else {
+        let effective = observed.recorded.effective.as_ref();
+        let named = effective.and_then(|effective| {
+            let parent = effective
+                .parent
+                .as_ref()
+                .and_then(|p| p.branch_name.as_ref());
+            let existing = || branches::named_by(effective.existing.as_ref()?, listing);
+            parent.map_or_else(existing, |name| listing.branch_named(name))
+        });
+        return named.is_some_and(being_made);
+    };
+    let id = BranchId::from(recorded.id.as_str());
+    let branch = listing.branch(&id).is_some_and(being_made);
     let endpoint = listing
         .read_write_endpoint(&id)
         .is_some_and(|endpoint| matches!(endpoint.current_state, EndpointState::Init));

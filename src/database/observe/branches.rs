@@ -75,8 +75,13 @@ pub(super) fn branches(
                 name: name.clone(),
                 branch: Some(branch.id.clone()),
                 ready: matches!(branch.current_state, BranchState::Ready),
+                being_made: matches!(branch.current_state, BranchState::Init),
+                expires: branch.expires_at.is_some(),
             }),
-            None => others.iter().find(here).map(|object| parent_object(object)),
+            None => others
+                .iter()
+                .find(here)
+                .map(|object| parent_object(object, listing)),
         }
         .into();
     }
@@ -93,8 +98,12 @@ pub(super) fn branches(
     observed.candidates.sort();
 }
 
-fn parent_object(object: &NeonDatabase) -> Parent {
+fn parent_object(object: &NeonDatabase, listing: &ProjectSnapshot) -> Parent {
     let status = object.status.as_ref();
+    let branch = status
+        .and_then(|s| s.branch.as_ref())
+        .map(|branch| BranchId::from(branch.id.as_str()));
+    let listed = branch.as_ref().and_then(|id| listing.branch(id));
     let ready = status.is_some_and(|status| {
         status
             .conditions
@@ -103,10 +112,24 @@ fn parent_object(object: &NeonDatabase) -> Parent {
     });
     Parent {
         name: object.metadata.name.clone().unwrap_or_default(),
-        branch: status
-            .and_then(|s| s.branch.as_ref())
-            .map(|branch| BranchId::from(branch.id.as_str())),
+        expires: listed.is_some_and(|branch| branch.expires_at.is_some()),
+        branch,
         ready: ready && object.metadata.deletion_timestamp.is_none(),
+        being_made: false,
+    }
+}
+
+/// The branch that is to be taken over.
+pub(super) fn named_by<'a>(
+    existing: &ExistingBranch,
+    listing: &'a ProjectSnapshot,
+) -> Option<&'a Branch> {
+    match existing {
+        ExistingBranch { id: Some(id), .. } => listing.branch(&BranchId::from(id.as_str())),
+        ExistingBranch {
+            name: Some(name), ..
+        } => listing.branch_named(name),
+        ExistingBranch { .. } => listing.default_branch(),
     }
 }
 
@@ -116,13 +139,7 @@ fn existing_branch(
     others: &[Arc<NeonDatabase>],
     mark: &Mark,
 ) -> Option<Existing> {
-    let branch = match existing {
-        ExistingBranch { id: Some(id), .. } => listing.branch(&BranchId::from(id.as_str())),
-        ExistingBranch {
-            name: Some(name), ..
-        } => listing.branch_named(name),
-        ExistingBranch { .. } => listing.default_branch(),
-    }?;
+    let branch = named_by(existing, listing)?;
     let marked = Mark::of(&branch.annotations)
         .filter(|other| other != mark)
         .map(|other| other.to_string());

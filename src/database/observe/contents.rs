@@ -1,7 +1,5 @@
 //! What is inside of the branch and under the names of its Secrets. Changes nothing.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -90,11 +88,13 @@ async fn password(
     }
 }
 
-/// What lies under the names of the Secrets that are wanted or recorded.
+/// What lies under the names of the Secrets that are wanted or recorded: of all of them, or up to the first that has
+/// something left to be done about.
 pub(super) async fn secrets(
     kind: &Databases,
     desired: &Desired,
     observed: &mut Observed,
+    all: bool,
     now: Timestamp,
 ) -> Result<(), Error> {
     let wanted = desired
@@ -106,12 +106,12 @@ pub(super) async fn secrets(
         .recorded
         .connection_secrets
         .iter()
-        .map(|secret| secret.name.clone());
-    let names: BTreeSet<String> = wanted
-        .iter()
         .map(|secret| secret.name.clone())
-        .chain(recorded)
-        .collect();
+        .collect::<Vec<_>>()
+        .into_iter();
+    // in the order in which they are published
+    let mut names: Vec<String> = wanted.iter().map(|secret| secret.name.clone()).collect();
+    names.extend(recorded.filter(|name| !wanted.iter().any(|secret| secret.name == *name)));
     for name in names {
         let form = wanted
             .iter()
@@ -119,7 +119,7 @@ pub(super) async fn secrets(
             .and_then(|secret| kind.form(desired, &observed.recorded, secret));
         let settled = form
             .as_ref()
-            .is_some_and(|form| kind.checked.is_recent(&desired.uid, form, now));
+            .is_some_and(|form| kind.checked.is_recent(desired, form, now));
         if settled && !desired.deleting {
             observed.current_secrets.insert(name);
             continue;
@@ -131,13 +131,19 @@ pub(super) async fn secrets(
             .await
             .map_err(at_cluster)?;
         let found = secret.map(|secret| Found::of(&secret, &desired.mark.name, &desired.uid));
-        if let (Some(found), Some(form)) = (&found, &form)
-            && found.is_current(form)
-        {
-            kind.checked.remember(&desired.uid, form, now);
-            observed.current_secrets.insert(name.clone());
-        }
+        let current = match (&found, &form) {
+            (Some(found), Some(form)) if found.is_current(form) => {
+                kind.checked.remember(desired, form, now);
+                observed.current_secrets.insert(name.clone())
+            }
+            (Some(_) | None, _) => false,
+        };
+        let is_next = !current && !all && !observed.is_held_back(&name);
         observed.secrets.insert(name, found.into());
+        if is_next {
+            // reads are few: the others are looked at when this one is as it should be
+            return Ok(());
+        }
     }
     Ok(())
 }

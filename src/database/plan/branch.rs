@@ -8,6 +8,7 @@ use crate::api::{
 };
 use crate::database::desired::{Desired, Rest};
 use crate::database::observe::Observed;
+use crate::database::reset;
 use crate::neon::{Branch, BranchState};
 use crate::reconcile::{Block, Decision, Fact};
 
@@ -131,9 +132,10 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
     }
     lease(rest.lease, recorded, branch, now)
         .or_else(|| desired.suspend.then_some(Decision::Suspended(RECHECK)))
+        .or_else(|| reset::decide(desired, observed, branch, now))
         .or_else(|| protection(rest, branch))
         .or_else(|| {
-            let next = inside::inside(rest, observed, recorded)?;
+            let next = inside::inside(desired, rest, observed, recorded)?;
             let busy = matches!(next, Decision::Act(_)) && !observed.branch_free;
             let message = "a migration is at work on this branch";
             Some(if busy {
@@ -168,6 +170,11 @@ fn first_branch(desired: &Desired, observed: &Observed, now: Timestamp) -> Next 
         );
         return block(Reason::BranchNameConflict, message);
     }
+    if let Some(way) = &desired.circle {
+        let way = way.join(" → ");
+        let message = format!("spec.branch.parent: the parents go round in a circle: {way}");
+        return block(Reason::InvalidSpec, message);
+    }
     match &observed.parent {
         Fact::Unknown => wait(
             Reason::NeonUnavailable,
@@ -175,6 +182,14 @@ fn first_branch(desired: &Desired, observed: &Observed, now: Timestamp) -> Next 
             LATER,
         ),
         Fact::Absent => wait(Reason::ParentNotFound, parent_missing(effective), LATER),
+        Fact::Known(parent) if parent.expires => block(
+            Reason::ParentExpires,
+            format!(
+                "the parent {} has a lease, and Neon allows no branches of a branch that expires: set spec.branch.lease of \
+                 the parent to never, or choose another spec.branch.parent",
+                parent.name
+            ),
+        ),
         Fact::Known(parent) => match &parent.branch {
             Some(id) if parent.ready => Decision::Act(if was_asked_for(observed, ANNOUNCED, now) {
                 Action::CreateBranch(id.clone())
@@ -184,7 +199,7 @@ fn first_branch(desired: &Desired, observed: &Observed, now: Timestamp) -> Next 
             Some(_) | None => wait(
                 Reason::ParentNotReady,
                 format!("the parent {} is not ready", parent.name),
-                LATER,
+                if parent.being_made { SOON } else { LATER },
             ),
         },
     }

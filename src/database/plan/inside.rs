@@ -2,14 +2,21 @@
 
 use super::{Action, LATER, SOON, Stage, block, wait};
 use crate::api::{BranchStatus, Credentials, Reason};
-use crate::database::desired::{Rest, SuspendAfter};
+use crate::database::desired::{Desired, Rest, SuspendAfter};
+use crate::database::inherit::Heritage;
 use crate::database::observe::Observed;
 use crate::neon::{Endpoint, EndpointState};
 use crate::reconcile::{Decision, Fact};
 
 /// Rows 19 to 26.
-pub(super) fn inside(rest: &Rest, observed: &Observed, recorded: &BranchStatus) -> Stage {
+pub(super) fn inside(
+    desired: &Desired,
+    rest: &Rest,
+    observed: &Observed,
+    recorded: &BranchStatus,
+) -> Stage {
     compute(rest, observed)
+        .or_else(|| heritage(desired))
         .or_else(|| contents(rest, observed, recorded))
         .or_else(|| secrets(rest, observed))
 }
@@ -55,6 +62,18 @@ pub fn requested((min, max): (f64, f64), suspend: SuspendAfter) -> String {
 fn is_size(endpoint: &Endpoint, (min, max): (f64, f64)) -> bool {
     let same = |a: f64, b: f64| (a - b).abs() < 0.01;
     same(endpoint.autoscaling_limit_min_cu, min) && same(endpoint.autoscaling_limit_max_cu, max)
+}
+
+/// Row 20: what is inside stays as it is while nobody can say what it should be.
+fn heritage(desired: &Desired) -> Stage {
+    let Heritage::Missing(parent) = &desired.heritage else {
+        return None;
+    };
+    let message = format!(
+        "databases and roles are those of NeonDatabase {parent}, which does not exist: create it, or list them in \
+         spec.databases and spec.roles"
+    );
+    Some(wait(Reason::ParentNotFound, message, LATER))
 }
 
 /// Rows 20 to 23.
@@ -148,10 +167,10 @@ fn secrets(rest: &Rest, observed: &Observed) -> Stage {
         )));
     }
     let wanted = |name: &str| rest.secrets.iter().any(|secret| secret.name == name);
-    let gone = observed
-        .recorded
-        .connection_secrets
-        .iter()
-        .find(|secret| !wanted(&secret.name))?;
-    Some(Decision::Act(Action::WithdrawSecret(gone.name.clone())))
+    let out = observed.recorded.connection_secrets.iter();
+    let gone: Vec<String> = out
+        .filter(|secret| !wanted(&secret.name))
+        .map(|secret| secret.name.clone())
+        .collect();
+    (!gone.is_empty()).then_some(Decision::Act(Action::WithdrawSecrets(gone)))
 }

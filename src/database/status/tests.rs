@@ -218,6 +218,39 @@ fn a_size_that_neon_stores_otherwise_than_sent_counts_as_asked() {
 }
 
 #[test]
+fn an_object_that_is_stalled_stays_so_while_it_is_tried_again() {
+    let desired = desired(Environment::Staging);
+    let observed = settled(&desired);
+    let of = |recorded: &NeonDatabaseStatus, verdict: &Verdict, desired: &Desired| {
+        project(recorded, desired, Some(&observed), verdict, now())
+    };
+    let block = crate::reconcile::Block {
+        reason: Reason::NeonRejected,
+        message: "no".into(),
+    };
+    let stalled = of(&observed.recorded, &Verdict::Blocked(block), &desired);
+    assert!(is(&stalled, "Stalled"));
+    let acting = Verdict::Acting("x".into());
+    assert_eq!(
+        of(&stalled, &acting, &desired).conditions,
+        stalled.conditions
+    );
+    let settled = of(
+        &stalled,
+        &Verdict::Settled(std::time::Duration::from_mins(1)),
+        &desired,
+    );
+    assert!(is(&settled, "Ready") && !is(&settled, "Stalled"));
+    // another spec is another story
+    let edited = Desired {
+        generation: desired.generation + 1,
+        ..desired.clone()
+    };
+    let edited = of(&stalled, &acting, &edited);
+    assert!(is(&edited, "Reconciling") && !is(&edited, "Stalled"));
+}
+
+#[test]
 fn credentials_that_are_held_back_are_not_published_beside_a_ready_object() {
     let desired = desired(Environment::Staging);
     let mut observed = settled(&desired);

@@ -383,6 +383,14 @@ impl NeonApi for Revealing {
     ) -> Answer<Vec<neon::Operation>> {
         unimplemented!()
     }
+    async fn reset_branch(
+        &self,
+        _: &neon::ProjectId,
+        _: &neon::BranchId,
+        _: &neon::BranchId,
+    ) -> Answer<Vec<neon::Operation>> {
+        unimplemented!()
+    }
     async fn delete_branch(
         &self,
         _: &neon::ProjectId,

@@ -57,7 +57,7 @@ fn create_endpoint() -> CreateEndpoint {
 type Mutation = fn(Arc<dyn NeonApi>) -> BoxFuture<'static, Option<Error>>;
 
 /// Every call that changes something; its error, if any.
-fn mutations() -> [(&'static str, Mutation); 8] {
+fn mutations() -> [(&'static str, Mutation); 9] {
     macro_rules! mutation {
         ($call:ident $(, $argument:expr)*) => {
             (stringify!($call), |api| Box::pin(async move {
@@ -68,6 +68,7 @@ fn mutations() -> [(&'static str, Mutation); 8] {
     [
         mutation!(create_branch, &create_branch()),
         mutation!(update_branch, &"br-main".into(), &UpdateBranch::default()),
+        mutation!(reset_branch, &"br-a".into(), &"br-main".into()),
         mutation!(delete_branch, &"br-main".into()),
         mutation!(create_endpoint, &create_endpoint()),
         mutation!(update_endpoint, &"ep-1".into(), &UpdateEndpoint::default()),

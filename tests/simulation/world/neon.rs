@@ -468,7 +468,23 @@ impl Project {
             .push((now + OPERATION, role.to_owned(), password));
     }
 
-    /// Back to the state of the parent, as somebody does it outside.
+    /// Whether Neon would bring a branch back to the state of this one.
+    pub fn may_be_reset(&mut self, id: &BranchId, source: &BranchId) -> Result<()> {
+        let has_children = self.parents().contains(id);
+        let branch = &self.find(id)?.branch;
+        if branch.protected {
+            let message = "cannot reset protected branch";
+            return Err(error(ErrorKind::Protected, Some(422), message));
+        }
+        if has_children {
+            let message = "Branch has children, preserve_under_name is required";
+            return Err(error(ErrorKind::HasChildren, Some(422), message));
+        }
+        assert_eq!(branch.parent_id.as_ref(), Some(source), "not the parent");
+        Ok(())
+    }
+
+    /// Back to the state of the parent.
     pub fn reset_to_parent(&mut self, id: &BranchId, now: Timestamp) {
         let parent = self.find(id).unwrap().branch.parent_id.clone();
         let parent = self.find(&parent.unwrap()).unwrap().clone();

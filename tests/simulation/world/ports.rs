@@ -338,6 +338,20 @@ impl NeonApi for NeonPort {
         .await
     }
 
+    async fn reset_branch(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+        parent: &BranchId,
+    ) -> sepulki::neon::Result<Vec<Operation>> {
+        self.mutate(project, format!("reset branch {branch}"), |p, now| {
+            p.may_be_reset(branch, parent)?;
+            p.reset_to_parent(branch, now);
+            Ok(p.operation("create_branch", now))
+        })
+        .await
+    }
+
     async fn delete_branch(
         &self,
         project: &ProjectId,

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    rules::{free_name, may_expire, set_expiry},
+    rules::{free_name, may_expire, room_for_another, room_for_protection, set_expiry},
     view::{connection_uris, view},
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     control::Control,
     names,
     state::{
-        model::{Branch, BranchState, Endpoint, Project},
+        model::{Branch, BranchState, Endpoint, EndpointKind, Project},
         operation::{Action, Step, Work},
     },
 };
@@ -51,7 +51,7 @@ struct CreateBranch {
 #[derive(Deserialize)]
 struct CreateEndpoint {
     #[serde(rename = "type")]
-    kind: endpoints::Kind,
+    kind: EndpointKind,
     #[serde(flatten)]
     compute: ComputeRequest,
 }
@@ -68,18 +68,18 @@ pub(crate) async fn create(
     control.sync_branch(&project_id, &parent_id).await;
     let (mut shown, operations) = control.change(&project_id, |project, now| {
         let (branch, step) = make(project, &body, now)?;
-        let endpoint = first_endpoint(project, &branch, &body.endpoints, now)?;
+        let endpoints = first_endpoints(project, &branch, &body.endpoints, now)?;
         let mut steps = vec![step];
         steps.extend(
-            endpoint
+            endpoints
                 .iter()
                 .map(|it| it.step(Action::StartCompute, Work::StartCompute)),
         );
         project.branches.insert(branch.id.clone(), branch.clone());
         project
             .endpoints
-            .extend(endpoint.iter().map(|it| (it.id.clone(), it.clone())));
-        let made = shown_whole(&control, project, &branch, endpoint.as_ref());
+            .extend(endpoints.iter().map(|it| (it.id.clone(), it.clone())));
+        let made = shown_whole(&control, project, &branch, &endpoints);
         Ok(Change { made, steps })
     })?;
     put(&mut shown, "operations", Some(operations));
@@ -98,8 +98,13 @@ fn parent<'a>(project: &'a Project, asked: &CreateBranch) -> Result<&'a Branch, 
 fn make(project: &Project, body: &CreateBody, now: Timestamp) -> Result<(Branch, Step), ApiError> {
     let asked = &body.branch;
     validate::annotations(&body.annotation_value)?;
-    only_present_data(asked)?;
+    only_with_data(asked)?;
     let parent = parent(project, asked)?;
+    let (lsn, timestamp) = (
+        asked.parent_lsn.as_deref(),
+        asked.parent_timestamp.as_deref(),
+    );
+    let moment = validate::moment(project, "parent_", lsn, timestamp, now)?;
     let id = names::branch_id();
     let name = asked.name.clone().unwrap_or_else(|| id.clone());
     free_name(project, &name, None)?;
@@ -113,7 +118,9 @@ fn make(project: &Project, body: &CreateBody, now: Timestamp) -> Result<(Branch,
     }
     let mut branch = Branch {
         name,
+        timeline: id.clone(),
         parent_id: Some(parent.id.clone()),
+        parent_moment: moment.clone(),
         state: BranchState::Init,
         state_changed_at: now,
         default: false,
@@ -123,12 +130,17 @@ fn make(project: &Project, body: &CreateBody, now: Timestamp) -> Result<(Branch,
         annotations: body.annotation_value.clone(),
         created_at: now,
         updated_at: now,
+        last_reset: None,
         roles: parent.roles.clone(),
         databases: parent.databases.clone(),
         id,
     };
-    set_expiry(&mut branch, asked.expires_at.as_deref(), now)?;
+    set_expiry(project, &mut branch, asked.expires_at.as_deref(), now)?;
     may_expire(project, &branch)?;
+    room_for_another(project)?;
+    if branch.protected {
+        room_for_protection(project)?;
+    }
     // A protected parent keeps its passwords to itself.
     if parent.protected {
         for role in branch
@@ -142,6 +154,7 @@ fn make(project: &Project, body: &CreateBody, now: Timestamp) -> Result<(Branch,
     }
     let work = Work::CopyTimeline {
         parent_id: parent.id.clone(),
+        moment,
         new_passwords: parent.protected,
     };
     let step = Step {
@@ -154,12 +167,7 @@ fn make(project: &Project, body: &CreateBody, now: Timestamp) -> Result<(Branch,
 }
 
 /// Refuses what is not emulated rather than making something else of it.
-fn only_present_data(asked: &CreateBranch) -> Result<(), ApiError> {
-    if asked.parent_lsn.is_some() || asked.parent_timestamp.is_some() {
-        return Err(ApiError::unprocessable(
-            "branching from the past is not emulated",
-        ));
-    }
+fn only_with_data(asked: &CreateBranch) -> Result<(), ApiError> {
     match asked.init_source.as_deref() {
         None | Some("parent-data") => Ok(()),
         Some(other) => Err(ApiError::unprocessable(format!(
@@ -168,39 +176,38 @@ fn only_present_data(asked: &CreateBranch) -> Result<(), ApiError> {
     }
 }
 
-fn first_endpoint(
+fn first_endpoints(
     project: &Project,
     branch: &Branch,
     asked: &[CreateEndpoint],
     now: Timestamp,
-) -> Result<Option<Endpoint>, ApiError> {
-    for endpoint in asked {
-        endpoint.kind.check()?;
+) -> Result<Vec<Endpoint>, ApiError> {
+    let read_write = |one: &&CreateEndpoint| one.kind == EndpointKind::ReadWrite;
+    if asked.iter().filter(read_write).count() > 1 {
+        return Err(ApiError::conflict(endpoints::READ_WRITE_EXISTS));
     }
-    match asked {
-        [] => Ok(None),
-        [one] => {
-            let compute = one.compute.apply(&project.endpoint_defaults)?;
-            Ok(Some(Endpoint::new(&branch.id, compute, now)))
-        }
-        _ => Err(ApiError::conflict(endpoints::READ_WRITE_EXISTS)),
-    }
+    asked
+        .iter()
+        .map(|one| {
+            let compute = one
+                .compute
+                .apply(&project.endpoint_defaults, &project.limits)?;
+            Ok(Endpoint::new(&branch.id, one.kind, compute, now))
+        })
+        .collect()
 }
 
 /// A new branch with everything that came with it.
-fn shown_whole(
-    control: &Control,
-    project: &Project,
-    branch: &Branch,
-    endpoint: Option<&Endpoint>,
-) -> Value {
+fn shown_whole(control: &Control, project: &Project, branch: &Branch, made: &[Endpoint]) -> Value {
     let mut shown = json!({
         "branch": view(project, branch),
-        "endpoints": endpoint.iter().map(|it| endpoints::view(control, project, it)).collect::<Vec<_>>(),
+        "endpoints": made.iter().map(|it| endpoints::view(control, project, it)).collect::<Vec<_>>(),
         "roles": branch.roles.values().map(|role| roles::view(&branch.id, role)).collect::<Vec<_>>(),
         "databases": branch.databases.values().map(|db| databases::view(&branch.id, db)).collect::<Vec<_>>(),
     });
-    let uris = endpoint.map(|endpoint| connection_uris(control, branch, endpoint));
+    let uris = made
+        .first()
+        .map(|endpoint| connection_uris(control, branch, endpoint));
     put(
         &mut shown,
         "connection_uris",

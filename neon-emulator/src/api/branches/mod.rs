@@ -2,17 +2,21 @@
 
 mod create;
 mod list;
+mod restore;
 mod rules;
+mod schema;
 mod view;
 
 use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::json;
 
-use self::rules::{deletable, free_name, may_expire, set_expiry};
+use self::rules::{deletable, free_name, may_expire, room_for_protection, set_expiry};
 pub(super) use self::{
     create::create,
     list::{count, list, show},
+    restore::restore,
+    schema::{compare_schema, schema},
     view::{connection_uris, view},
 };
 use super::{
@@ -49,12 +53,15 @@ pub(crate) async fn update(
             branch.name = name;
         }
         if let Some(protected) = asked.protected {
+            if protected && !branch.protected {
+                room_for_protection(project)?;
+            }
             branch.protected = protected;
         }
         match asked.expires_at {
             Field::Absent => {}
-            Field::Null => set_expiry(&mut branch, None, now)?,
-            Field::Value(at) => set_expiry(&mut branch, Some(&at), now)?,
+            Field::Null => set_expiry(project, &mut branch, None, now)?,
+            Field::Value(at) => set_expiry(project, &mut branch, Some(&at), now)?,
         }
         may_expire(project, &branch)?;
         branch.updated_at = now;

@@ -21,12 +21,38 @@ pub(super) fn free_name(
     }
 }
 
+/// Whether the plan allows one more branch.
+pub(super) fn room_for_another(project: &Project) -> Result<(), ApiError> {
+    if project.branches.len() < project.limits.branches {
+        return Ok(());
+    }
+    Err(ApiError::limit(
+        "BRANCHES_LIMIT_EXCEEDED",
+        "branches limit exceeded",
+    ))
+}
+
+/// Whether the plan allows one more protected branch.
+pub(super) fn room_for_protection(project: &Project) -> Result<(), ApiError> {
+    let protected = project.branches.values().filter(|branch| branch.protected);
+    if protected.count() < project.limits.protected_branches {
+        return Ok(());
+    }
+    Err(ApiError::limit(
+        "BRANCHES_PROTECTED_LIMIT_EXCEEDED",
+        "protected branches limit exceeded",
+    ))
+}
+
 pub(super) fn set_expiry(
+    project: &Project,
     branch: &mut Branch,
     at: Option<&str>,
     now: Timestamp,
 ) -> Result<(), ApiError> {
-    let at = at.map(|text| validate::expiry(text, now)).transpose()?;
+    let at = at
+        .map(|text| validate::expiry(text, &project.limits, now))
+        .transpose()?;
     branch.expires_at = at;
     branch.ttl_interval_seconds = at.map(|at| at.duration_since(now).as_secs());
     Ok(())

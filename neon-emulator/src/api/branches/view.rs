@@ -6,6 +6,7 @@ use crate::{
     api::{instant, put},
     control::Control,
     names,
+    postgres::history::Moment,
     state::model::{Branch, BranchState, Endpoint, Project},
 };
 
@@ -46,6 +47,22 @@ pub(super) fn annotation(branch: &Branch) -> Value {
     })
 }
 
+/// The point of its parent's history from which a branch was made.
+fn put_origin(shown: &mut Value, branch: &Branch) {
+    let (key, value) = match &branch.parent_moment {
+        Some(Moment::Lsn(lsn)) => ("parent_lsn", json!(lsn.to_string())),
+        Some(Moment::Time(at)) => ("parent_timestamp", instant(*at)),
+        None => {
+            let at = branch
+                .last_reset
+                .as_ref()
+                .map_or(branch.created_at, |reset| reset.at);
+            ("parent_timestamp", instant(at))
+        }
+    };
+    put(shown, key, Some(value));
+}
+
 pub(crate) fn view(project: &Project, branch: &Branch) -> Value {
     let mut shown = json!({
         "id": branch.id,
@@ -74,7 +91,7 @@ pub(crate) fn view(project: &Project, branch: &Branch) -> Value {
     put(
         &mut shown,
         "pending_state",
-        (branch.state == BranchState::Init).then(|| json!("ready")),
+        (branch.state != BranchState::Ready).then(|| json!("ready")),
     );
     put(&mut shown, "expires_at", branch.expires_at.map(instant));
     put(
@@ -83,10 +100,15 @@ pub(crate) fn view(project: &Project, branch: &Branch) -> Value {
         branch.ttl_interval_seconds.map(|seconds| json!(seconds)),
     );
     if branch.parent_id.is_some() {
+        put_origin(&mut shown, branch);
+    }
+    if let Some(reset) = &branch.last_reset {
+        put(&mut shown, "last_reset_at", Some(instant(reset.at)));
+        put(&mut shown, "restored_from", Some(json!(reset.source_id)));
         put(
             &mut shown,
-            "parent_timestamp",
-            Some(instant(branch.created_at)),
+            "restored_as",
+            reset.preserved_as.as_ref().map(|id| json!(id)),
         );
     }
     shown

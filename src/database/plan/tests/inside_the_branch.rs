@@ -12,6 +12,7 @@ use crate::api::Environment;
 use crate::database::credentials::Found;
 use crate::database::desired::SuspendAfter;
 use crate::database::fixtures::{a_database, desired, object, recorded, settled};
+use crate::database::inherit::Heritage;
 use crate::neon::Endpoint;
 use crate::neon::EndpointState;
 use crate::reconcile::Fact;
@@ -19,7 +20,7 @@ use crate::reconcile::Fact;
 pub(super) fn rows() -> Vec<Row> {
     let staging = desired(Environment::Staging);
     let rows = compute_rows(Rows::from(staging.clone(), settled(&staging)));
-    secret_rows(contents_rows(rows)).table
+    secret_rows(heritage_rows(contents_rows(rows))).table
 }
 
 fn compute_rows(rows: Rows) -> Rows {
@@ -205,6 +206,23 @@ fn contents_rows(rows: Rows) -> Rows {
     )
 }
 
+fn heritage_rows(rows: Rows) -> Rows {
+    rows.row(
+        20,
+        "databases and roles are a parent's that does not exist, whatever is out",
+        |d, o| {
+            d.heritage = Heritage::Missing("mother".into());
+            if let Ok(rest) = &mut d.rest {
+                rest.databases.clear();
+                rest.roles.clear();
+                rest.secrets.clear();
+            }
+            o.recorded.content_digest = None;
+        },
+        Wait(Reason::ParentNotFound),
+    )
+}
+
 fn secret_rows(rows: Rows) -> Rows {
     let found = |ours| {
         Fact::Known(Found {
@@ -269,7 +287,7 @@ fn secret_rows(rows: Rows) -> Rows {
             old.name = "old".into();
             o.recorded.connection_secrets.insert(0, old);
         },
-        Act(Action::WithdrawSecret("old".into())),
+        Act(Action::WithdrawSecrets(vec!["old".into()])),
     )
     .row(27, "all is as asked", |_, _| {}, Settled)
 }

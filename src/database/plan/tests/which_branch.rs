@@ -59,6 +59,25 @@ pub(super) fn rows() -> Vec<Row> {
         )
         .row(
             10,
+            "the parents go round in a circle",
+            |d, o| {
+                d.circle = Some(vec!["it".into(), "it".into()]);
+                o.parent = Fact::Absent;
+            },
+            Blocked(Reason::InvalidSpec),
+        )
+        .row(
+            10,
+            "the parent has a lease",
+            |_, o| {
+                if let Fact::Known(parent) = &mut o.parent {
+                    parent.expires = true;
+                }
+            },
+            Blocked(Reason::ParentExpires),
+        )
+        .row(
+            10,
             "the parent is missing",
             |_, o| o.parent = Fact::Absent,
             Wait(Reason::ParentNotFound),

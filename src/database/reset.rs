@@ -1,0 +1,187 @@
+//! Going back to the parent's state, because somebody asks for it. Pure.
+//!
+//! What everything in the branch is lost by is asked with the branch's id and the time of asking, and only for environments
+//! that are made to be thrown away: an annotation that is copied, applied again or found late does nothing.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::action::Action;
+use super::desired::Desired;
+use super::observe::Observed;
+use super::plan::{LATER, wait};
+use crate::api::{Environment, RESET, Reason};
+use crate::neon::Branch;
+use crate::reconcile::Decision;
+
+/// How long a request is good for.
+const GOOD_FOR: SignedDuration = SignedDuration::from_mins(15);
+
+/// Clocks of people and of the operator differ by no more than this.
+const AHEAD: SignedDuration = SignedDuration::from_mins(5);
+
+/// After a request without an answer: when what came of it has to show.
+pub const UNANSWERED: SignedDuration = SignedDuration::from_mins(2);
+
+/// Why a request is not taken up, in words; nothing where it is.
+#[must_use]
+pub fn problem(
+    desired: &Desired,
+    observed: &Observed,
+    request: &str,
+    now: Timestamp,
+) -> Option<String> {
+    let recorded = observed.recorded.branch.as_ref();
+    let parsed = request.rsplit_once('@');
+    let parsed = parsed.and_then(|(id, time)| Some((id, time.parse::<Timestamp>().ok()?)));
+    let Some((id, time)) = parsed else {
+        return Some(format!(
+            "{RESET}: {request} is not a branch's id, an @ and a time in the form of RFC 3339"
+        ));
+    };
+    let age = now.duration_since(time);
+    let disposable = match desired.environment {
+        Environment::Development | Environment::Preview => true,
+        Environment::Production | Environment::Staging => false,
+    };
+    let why = if !disposable {
+        format!("a {} is not reset", desired.environment.as_str())
+    } else if recorded.is_none_or(|branch| branch.id != id) {
+        "that is not the id of this object's branch".to_owned()
+    } else if recorded.is_some_and(|branch| branch.taken_over) {
+        "a branch that was taken over is not reset".to_owned()
+    } else if recorded.is_some_and(|branch| branch.parent_id.is_none()) {
+        "the branch has no parent".to_owned()
+    } else if age > GOOD_FOR {
+        "that was asked more than 15 minutes ago".to_owned()
+    } else if age < -AHEAD {
+        "that time is in the future".to_owned()
+    } else {
+        return None;
+    };
+    Some(format!("{RESET}: {request}: {why}"))
+}
+
+/// What to do about a request that is new, and about one that was taken up.
+#[must_use]
+pub fn decide(
+    desired: &Desired,
+    observed: &Observed,
+    branch: &Branch,
+    now: Timestamp,
+) -> Option<Decision<Action>> {
+    if let Some(request) = desired.asked.reset(&observed.recorded.handled) {
+        return Some(Decision::Act(Action::TakeUpReset(request.clone())));
+    }
+    let due = observed.recorded.reset_time.as_ref()?;
+    let parent = branch.parent_id.as_ref()?;
+    let name = &branch.name;
+    if due.0 > now {
+        let message = format!("Neon was asked to reset the branch {name} and may be at it");
+        return Some(wait(Reason::OperationsRunning, message, LATER));
+    }
+    if branch.protected {
+        let message = format!("the branch {name} is protected: Neon does not reset it");
+        return Some(wait(Reason::BranchProtected, message, LATER));
+    }
+    if !observed.children.is_empty() {
+        let children = observed.children.join(", ");
+        let message = format!("the branch {name} is not reset while it has children: {children}");
+        return Some(wait(Reason::ChildrenExist, message, LATER));
+    }
+    if !observed.branch_free {
+        let message = "a migration is at work on this branch";
+        return Some(wait(Reason::MigrationRunning, message, LATER));
+    }
+    Some(Decision::Act(Action::ResetBranch(parent.clone())))
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+    use crate::database::fixtures::{desired, now, recorded, seen, settled};
+
+    fn ago(minutes: i64) -> String {
+        format!("br-it@{}", now() - SignedDuration::from_mins(minutes))
+    }
+
+    fn preview() -> (Desired, Observed) {
+        let desired = desired(Environment::Preview);
+        let observed = settled(&desired);
+        (desired, observed)
+    }
+
+    fn decided(desired: &Desired, observed: &mut Observed) -> Option<Decision<Action>> {
+        let branch = seen(observed).clone();
+        decide(desired, observed, &branch, now())
+    }
+
+    #[test]
+    fn a_request_says_which_branch_and_when() {
+        let (desired, observed) = preview();
+        let problem = |request: &str| problem(&desired, &observed, request, now());
+        assert_eq!(problem(&ago(0)), None);
+        assert_eq!(problem(&ago(15)), None);
+        for (request, part) in [
+            (ago(16), "15 minutes"),
+            (ago(-6), "in the future"),
+            (ago(0).replace("br-it", "br-other"), "not the id"),
+            ("br-it".to_owned(), "RFC 3339"),
+            ("br-it@now".to_owned(), "RFC 3339"),
+        ] {
+            let told = problem(&request).unwrap();
+            assert!(told.contains(part) && told.contains(&request), "{told}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_made_to_be_thrown_away_is_reset() {
+        for (environment, allowed) in [
+            (Environment::Production, false),
+            (Environment::Staging, false),
+            (Environment::Development, true),
+            (Environment::Preview, true),
+        ] {
+            let desired = desired(environment);
+            let mut observed = settled(&desired);
+            assert_eq!(
+                problem(&desired, &observed, &ago(0), now()).is_none(),
+                allowed
+            );
+            recorded(&mut observed).taken_over = true;
+            assert!(problem(&desired, &observed, &ago(0), now()).is_some());
+        }
+    }
+
+    #[test]
+    fn a_request_is_taken_up_first_and_carried_out_when_nothing_is_in_the_way() {
+        let (mut desired, mut observed) = preview();
+        assert_eq!(decided(&desired, &mut observed), None);
+        desired.asked.reset = Some(ago(0));
+        let take_up = Some(Decision::Act(Action::TakeUpReset(ago(0))));
+        assert_eq!(decided(&desired, &mut observed), take_up);
+        observed.recorded.handled.reset = Some(ago(0));
+        assert_eq!(decided(&desired, &mut observed), None);
+
+        observed.recorded.reset_time = Some(Time(now()));
+        let reset = Some(Decision::Act(Action::ResetBranch("br-parent".into())));
+        assert_eq!(decided(&desired, &mut observed), reset);
+        let waits = |change: fn(&mut Observed)| {
+            let mut observed = observed.clone();
+            change(&mut observed);
+            match decided(&desired, &mut observed) {
+                Some(Decision::Wait(wait)) => wait.reason,
+                other => panic!("{other:?}"),
+            }
+        };
+        let later = |o: &mut Observed| o.recorded.reset_time = Some(Time(now() + UNANSWERED));
+        assert_eq!(waits(later), Reason::OperationsRunning);
+        assert_eq!(waits(|o| seen(o).protected = true), Reason::BranchProtected);
+        assert_eq!(
+            waits(|o| o.children = vec!["x".into()]),
+            Reason::ChildrenExist
+        );
+        assert_eq!(waits(|o| o.branch_free = false), Reason::MigrationRunning);
+    }
+}
