@@ -164,9 +164,7 @@ async fn tables_that_got_an_index_or_were_rewritten_are_analyzed() {
             "CREATE TABLE {name} AS SELECT g AS a, g::text AS b FROM generate_series(1, 100) g;"
         )
     };
-    let create = ["indexed", "rewritten", "other"]
-        .map(|name| filled(name))
-        .concat();
+    let create = ["indexed", "rewritten", "other"].map(filled).concat();
     let change = "CREATE INDEX ON indexed (lower(b));\nALTER TABLE rewritten ALTER a TYPE bigint;\nALTER TABLE other ADD c int;\nCREATE TABLE made (id int PRIMARY KEY);\nCREATE INDEX CONCURRENTLY ON indexed (a);";
     let files = [("001_c.sql", create.as_str()), ("002_d.sql", change)];
     world.run(&files[..1]).await.unwrap();
