@@ -60,6 +60,31 @@ impl Clock for ManualClock {
     }
 }
 
+/// A length of time as specs write it: `90s`, `5m`, `72h`, `14d`. None for any other form, and for what is too long
+/// for arithmetic.
+#[must_use]
+pub fn time_span(text: &str) -> Option<SignedDuration> {
+    let seconds = |unit: &str| match unit {
+        "s" => Some(1_i64),
+        "m" => Some(60),
+        "h" => Some(3_600),
+        "d" => Some(86_400),
+        _ => None,
+    };
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = number.parse::<i64>().ok()?.checked_mul(seconds(unit)?)?;
+    Some(SignedDuration::from_secs(seconds))
+}
+
+/// A number of seconds as specs write a length of time, in the largest unit that divides it.
+#[must_use]
+pub fn in_words(seconds: i64) -> String {
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    let fits = |(size, _): &(i64, &str)| seconds != 0 && seconds % size == 0;
+    let (size, unit) = units.into_iter().find(fits).unwrap_or((1, "s"));
+    format!("{}{unit}", seconds / size)
+}
+
 /// A moment that never goes backwards, for waiting, ages and expiry inside this process.
 #[must_use]
 #[expect(
@@ -82,6 +107,31 @@ mod tests {
         assert_eq!(clock.now().as_second(), 90);
         clock.set(Timestamp::UNIX_EPOCH);
         assert_eq!(clock.now().as_second(), 0);
+    }
+
+    #[test]
+    fn lengths_of_time_are_read_and_written_in_their_units() {
+        let rows = [
+            ("90s", 90),
+            ("5m", 300),
+            ("72h", 259_200),
+            ("14d", 1_209_600),
+        ];
+        for (text, seconds) in rows {
+            assert_eq!(time_span(text), Some(SignedDuration::from_secs(seconds)));
+        }
+        for (seconds, text) in [
+            (90, "90s"),
+            (300, "5m"),
+            (259_200, "3d"),
+            (7_200, "2h"),
+            (0, "0s"),
+        ] {
+            assert_eq!(in_words(seconds), text);
+        }
+        for text in ["", "s", "5", "5w", "5ü", "never", "999999999999999999d"] {
+            assert_eq!(time_span(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -16,8 +16,9 @@
 //! |---|---|---|
 //! | [`api`] | the kinds: types, schema, vocabulary of conditions | nothing |
 //! | [`reconcile`] | the loop, its errors, admission, branch locks; knows no kind | `api` |
-//! | [`database`] | NeonDatabase: `desired observe plan act status` | `api reconcile engine neon postgres cluster world` |
-//! | [`migration`] | SepulkiMigration: the same files with the same roles | the same, never another kind |
+//! | [`project`] | NeonProject: `desired observe plan act status` | `api reconcile engine neon postgres cluster world` |
+//! | [`database`] | NeonDatabase: the same files with the same roles | the same, never another kind |
+//! | [`migration`] | SepulkiMigration: the same again | the same, never another kind |
 //! | [`world`] | the ports through which the kinds see and change the world, and the live ones | `api reconcile engine neon postgres cluster` |
 //! | [`engine`] | the migration engine: bundle, order, SQL, plan, run; knows neither Kubernetes nor Neon | `postgres` |
 //! | [`neon`] | Neon's API: client, pacing, shared listing; knows no Kubernetes | nothing |
@@ -33,6 +34,7 @@
 //! # Who decides what
 //!
 //! * What decides to create a branch: [`database::plan`]. What creates it: `database::act::on_neon`.
+//! * What says who may use a Neon project: [`database::rules`]. What makes its settings: [`project::settings`].
 //! * What writes the Secret: `database::act::secrets`; what it holds: [`database::credentials`].
 //! * What splits SQL: `engine::sql`. What retries a 423: `neon::pacing`.
 
@@ -47,6 +49,7 @@ pub mod engine;
 pub mod migration;
 pub mod neon;
 pub mod postgres;
+pub mod project;
 pub mod reconcile;
 pub mod runtime;
 pub mod telemetry;

@@ -17,7 +17,10 @@ mod npm;
 mod schema;
 
 use schema::{Description, parts};
-use sepulki::neon::{Branch, Database, Endpoint, Operation, Project, Role};
+use sepulki::neon::{
+    AllowedIps, Branch, Database, Endpoint, Identity, Operation, Project, ProjectOwner,
+    ProjectSettings, Quota, Role,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
@@ -72,6 +75,11 @@ fn what_the_client_reads_is_described() {
     let text = std::fs::read_to_string(npm::installed().join(DESCRIPTION)).unwrap();
     let description = Description::parse(&text);
     check::<Project>(&description, "Project");
+    check::<ProjectSettings>(&description, "ProjectSettingsData");
+    check::<Quota>(&description, "ProjectQuota");
+    check::<AllowedIps>(&description, "AllowedIps");
+    check::<ProjectOwner>(&description, "ProjectOwnerData");
+    check::<Identity>(&description, "AuthDetailsResponse");
     check::<Branch>(&description, "Branch");
     check::<Endpoint>(&description, "Endpoint");
     check::<Role>(&description, "Role");

@@ -81,6 +81,16 @@ words!(
         KeyRefused,
         /// The project does not exist, or the key may not see it.
         ProjectNotFound,
+        /// The NeonProject that is referred to does not exist or is not ready.
+        ProjectNotReady,
+        /// No access rule of the NeonProject admits this object.
+        AccessDenied,
+        /// As many branches exist as the NeonProject's access rule allows.
+        NoRoom,
+        /// An older NeonProject asks for another value of the same setting.
+        SettingClaimed,
+        /// Other objects still refer to this one.
+        InUse,
         /// No parent is given and the profile does not lead to exactly one.
         ParentRequired,
         /// The parent does not exist.

@@ -4,7 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use super::{NeonDatabase, SepulkiMigration};
+use super::{NeonDatabase, NeonProject, SepulkiMigration};
 
 /// A CRD that could not be rendered: a defect of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,7 @@ pub enum CrdError {
 /// File name and YAML of every CRD.
 pub fn crd_files() -> Result<Vec<(&'static str, String)>, CrdError> {
     [
+        ("neonprojects.yaml", NeonProject::crd()),
         ("neondatabases.yaml", NeonDatabase::crd()),
         ("sepulkimigrations.yaml", SepulkiMigration::crd()),
     ]

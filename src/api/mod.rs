@@ -14,6 +14,7 @@ mod condition;
 mod crds;
 mod names;
 mod neon_database;
+mod neon_project;
 mod refs;
 mod sepulki_migration;
 
@@ -21,7 +22,8 @@ pub use annotations::{ABANDON, EXTEND, Handled, LONGEST_ANNOTATION, RECONCILE, R
 pub use condition::{ConditionType, Reason, condition, set_condition};
 pub use crds::{CrdError, crd_files};
 pub use names::{
-    Digest, FileName, Lease, ObjectName, PgName, RoleName, SecretKey, Sha256, Span, SuspendAfter,
+    Digest, FileName, IpRange, LabelValue, Lease, NamespaceName, ObjectName, PgName, RoleName,
+    SecretKey, Sha256, Span, SuspendAfter, TimeLimit, TimeSpan,
 };
 pub use neon_database::{
     Access, BranchSpec, BranchStatus, ComputeSpec, ConnectionSecretSpec, ConnectionSecretStatus,
@@ -30,7 +32,11 @@ pub use neon_database::{
     ExternalDeletionAction, NeonDatabase, NeonDatabaseSpec, NeonDatabaseStatus, OperationStatus,
     ParentBranch, PublishAfter, PublishSpec, RoleSpec, RoleStatus,
 };
-pub use refs::{DatabaseRef, MigrationRef, SecretKeyRef};
+pub use neon_project::{
+    AccessRule, AppliedSettings, KeyKind, NamespaceSelector, NeonProject, NeonProjectSpec,
+    NeonProjectStatus, ProjectHandled, ProjectLimits, ProjectQuota, ProjectSettings,
+};
+pub use refs::{DatabaseRef, MigrationRef, NamespacedSecretKeyRef, ProjectRef, SecretKeyRef};
 pub use sepulki_migration::{
     AcceptedFile, AdoptSpec, AppliedStatus, AppliedTo, BuildProgress, BundleStatus,
     ChecksumMismatch, ConfigMapSource, CurrentStatus, ExecutionSpec, HistoryEntry, InlineFile,
@@ -41,6 +47,9 @@ pub use sepulki_migration::{
 
 /// API group of every kind.
 pub const GROUP: &str = "sepulki.dev";
+
+/// The finalizer that keeps a NeonProject, and with it the way to its key, as long as NeonDatabases refer to it.
+pub const PROJECT_FINALIZER: &str = "sepulki.dev/in-use";
 
 /// The finalizer that keeps a NeonDatabase until its branch is dealt with.
 pub const BRANCH_FINALIZER: &str = "sepulki.dev/branch";

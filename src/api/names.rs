@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident, $pattern:literal, $max:literal) => {
+        text!($(#[$doc])* $name, $pattern, $max, 1);
+    };
+    ($(#[$doc:meta])* $name:ident, $pattern:literal, $max:literal, $min:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(transparent)]
@@ -42,7 +45,7 @@ macro_rules! text {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({"type": "string", "minLength": 1, "maxLength": $max, "pattern": $pattern})
+                json_schema!({"type": "string", "minLength": $min, "maxLength": $max, "pattern": $pattern})
             }
         }
     };
@@ -55,6 +58,26 @@ text!(
 text!(
     /// `never`, `default` (Neon's own) or a length of time.
     SuspendAfter, "^(never|default|[1-9][0-9]{0,8}(s|m|h|d))$", 10
+);
+text!(
+    /// A length of time.
+    TimeSpan, "^[1-9][0-9]{0,8}(s|m|h|d)$", 10
+);
+text!(
+    /// `unlimited` or a length of time.
+    TimeLimit, "^(unlimited|[1-9][0-9]{0,8}(s|m|h|d))$", 10
+);
+text!(
+    /// An IP address, a network such as `203.0.113.0/24`, or a range such as `203.0.113.1-203.0.113.9`.
+    IpRange, "^[0-9a-fA-F.:]+([/-][0-9a-fA-F.:]+)?$", 90
+);
+text!(
+    /// Name of a namespace.
+    NamespaceName, "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", 63
+);
+text!(
+    /// Value of a label; may be empty.
+    LabelValue, "^([A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?)?$", 63, 0
 );
 text!(
     /// Name of a Kubernetes object.

@@ -1,6 +1,6 @@
 //! Kubernetes plumbing: clients, watches, single objects, paced reads of Secrets, events, the leader's lease.
 //!
-//! Generic over the kind: nothing here knows NeonDatabase or SepulkiMigration, and nothing of Neon or PostgreSQL.
+//! Generic over the kind: nothing here knows any of ours, and nothing of Neon or PostgreSQL.
 //! Used by the effects of the kinds and by what wires the operator together.
 
 mod apply;
@@ -19,4 +19,4 @@ pub use events::{Event, EventType, Reporter};
 pub use lease::{Candidate, Claim, Ended, Held};
 pub use object::ObjectId;
 pub use secrets::{Freshness, KeyRead, KeyRef, SecretReads, SecretSource};
-pub use watch::{MainWatch, main_watch, referenced_watch, scoped};
+pub use watch::{MainWatch, MetadataWatch, main_watch, metadata_watch, referenced_watch, scoped};

@@ -27,6 +27,9 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// What a controller runs on: the cache, and the stream that fills it and tells which object to look at.
 pub type MainWatch<K, S> = (Store<DeserializeGuard<K>>, S);
 
+/// What the metadata of a kind is known from: the cache, and the stream that fills it and tells of changes.
+pub type MetadataWatch<K, S> = (Store<PartialObjectMeta<K>>, S);
+
 /// Where objects are looked for: one namespace, or all of them.
 #[must_use]
 pub fn scoped<K>(client: Client, namespace: Option<&str>) -> Api<K>
@@ -45,9 +48,10 @@ where
 /// it, but others may have waited for it.
 ///
 /// The stream never yields an error: errors are logged and retried here, because one that reaches a Controller pauses
-/// all of its triggers.
+/// all of its triggers. With `fields` only those objects are watched that the field selector means.
 pub fn main_watch<K>(
     api: Api<DeserializeGuard<K>>,
+    fields: Option<&str>,
     gone: impl Fn(ObjectId) + Send + Sync + 'static,
 ) -> MainWatch<K, impl Stream<Item = watcher::Result<DeserializeGuard<K>>> + Send + 'static>
 where
@@ -57,7 +61,7 @@ where
     let told = predicates::generation
         .combine(predicates::finalizers)
         .combine(predicates::annotations);
-    let stream = watcher(api, watcher::Config::default().any_semantic())
+    let stream = watcher(api, selection(fields))
         .modify(prune)
         .backoff(Retry::new())
         .reflect(writer)
@@ -87,6 +91,33 @@ where
         .touched_objects()
         .predicate_filter(predicates::resource_version, PredicateConfig::default())
         .filter_map(|seen| ready(without_error::<K, _>(seen)))
+}
+
+/// Watch of a kind of which only the metadata is of interest: cached, and every change and deletion is told.
+pub fn metadata_watch<K>(
+    api: Api<PartialObjectMeta<K>>,
+    fields: Option<&str>,
+) -> MetadataWatch<K, impl Stream<Item = watcher::Result<PartialObjectMeta<K>>> + Send + 'static>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let (store, writer) = reflector::store();
+    let stream = watcher(api, selection(fields))
+        .modify(prune)
+        .backoff(Retry::new())
+        .reflect(writer)
+        .touched_objects()
+        .predicate_filter(predicates::resource_version, PredicateConfig::default())
+        .filter_map(|seen| ready(without_error::<K, _>(seen)));
+    (store, stream)
+}
+
+fn selection(fields: Option<&str>) -> watcher::Config {
+    let all = watcher::Config::default().any_semantic();
+    match fields {
+        Some(fields) => all.fields(fields),
+        None => all,
+    }
 }
 
 /// Drops what nobody here reads and what is most of an object's size: the record of field owners and kubectl's copy.

@@ -12,14 +12,15 @@ use std::sync::Arc;
 use super::action::Action;
 use super::desired::{Desired, Rest};
 use super::observe::{Observed, incarnation};
+use super::room::Place;
 use super::{Databases, Pass, asked, reset};
 use crate::api::{
     BRANCH_FINALIZER, BranchStatus, Credentials, DatabaseStatus, EXTEND, NeonDatabaseStatus, Reason,
 };
 use crate::cluster::{KeyRead, ObjectId};
-use crate::neon::{Account, BranchId, UpdateBranch};
+use crate::neon::{Account, BranchId, ProjectId};
 use crate::reconcile::{Class, Error, ExclusiveLock, Notice};
-use crate::world::at_cluster;
+use crate::world::{Source, at_cluster};
 
 /// Everything an effect needs.
 pub(super) struct Context<'a> {
@@ -64,11 +65,12 @@ pub(super) async fn act(
                 .account()
                 .await?
                 .snapshots
-                .invalidate(&desired.project);
+                .invalidate(context.project()?);
             pass.status.operations.clear();
             Ok(())
         }
         Action::Resolve(effective) => {
+            pass.status.project_id = Some(context.project()?.to_string());
             pass.status.effective = Some(effective.clone());
             Ok(())
         }
@@ -92,30 +94,14 @@ pub(super) async fn act(
             pass.status.branch_request_time = Some(Time(now));
             Ok(())
         }
-        Action::CreateBranch(parent) => context.create_branch(pass, parent).await,
+        Action::CreateBranch(parent) => {
+            let _place = context.place()?;
+            context.create_branch(pass, parent).await
+        }
         Action::DeleteBranch(id) => context.delete_branch(pass, id).await,
-        Action::RenewLease(lease) => {
-            let expires_at = Some(Some(context.expiry(*lease)?));
-            let update = UpdateBranch {
-                expires_at,
-                ..UpdateBranch::default()
-            };
-            context.update_branch(pass, &update).await
-        }
-        Action::EndLease => {
-            let update = UpdateBranch {
-                expires_at: Some(None),
-                ..UpdateBranch::default()
-            };
-            context.update_branch(pass, &update).await
-        }
-        Action::Protect(protected) => {
-            let update = UpdateBranch {
-                protected: Some(*protected),
-                ..UpdateBranch::default()
-            };
-            context.update_branch(pass, &update).await
-        }
+        Action::RenewLease(lease) => context.renew_lease(pass, *lease).await,
+        Action::EndLease => context.end_lease(pass).await,
+        Action::Protect(protected) => context.protect(pass, *protected).await,
         Action::CreateEndpoint => context.create_endpoint(pass).await,
         Action::ResizeCompute => context.resize_compute(pass).await,
         Action::CreateRole(name) => context.create_role(pass, name).await,
@@ -155,11 +141,13 @@ impl Context<'_> {
             endpoint.requested = None;
         }
         kind.checked.forget(&desired.uid);
-        let (namespace, at) = (&desired.mark.namespace, &desired.key);
-        let key = kind.world.cluster.api_key(namespace, at, true).await;
+        let Some(source) = &self.observed.source else {
+            return Ok(());
+        };
+        let key = kind.world.cluster.api_key(&source.key, true).await;
         if let KeyRead::Found(key) = key.map_err(at_cluster)? {
             let account = kind.world.neon.open(&key);
-            account.snapshots.invalidate(&desired.project);
+            account.snapshots.invalidate(&source.project);
         }
         Ok(())
     }
@@ -177,17 +165,35 @@ impl Context<'_> {
         }
     }
 
+    fn source(&self) -> Result<&Source, Error> {
+        let source = self.observed.source.as_ref();
+        source.ok_or_else(|| Error::bug("no project is known"))
+    }
+
+    /// The object's Neon project.
+    pub(super) fn project(&self) -> Result<&ProjectId, Error> {
+        self.source().map(|source| &source.project)
+    }
+
+    /// A place under the NeonProject's access rules, where they are counted: taken as long as the branch is being made.
+    fn place(&self) -> Result<Option<Place>, Error> {
+        let terms = self.observed.terms.as_ref();
+        let Some(terms) = terms.filter(|terms| terms.are_capped()) else {
+            return Ok(None);
+        };
+        let (room, clock) = (&self.kind.room, &self.kind.world.clock);
+        let place = room.enter(&self.desired.uid, terms.room_seen, clock);
+        let taken = || Error::conflict("another object has just taken a place");
+        place.ok_or_else(taken).map(Some)
+    }
+
     /// The account of the object's key.
     pub(super) async fn account(&self) -> Result<Arc<Account>, Error> {
         let cluster = &self.kind.world.cluster;
-        let (namespace, at) = (&self.desired.mark.namespace, &self.desired.key);
-        let key = match cluster
-            .api_key(namespace, at, false)
-            .await
-            .map_err(at_cluster)?
-        {
+        let at = &self.source()?.key;
+        let key = match cluster.api_key(at, false).await.map_err(at_cluster)? {
             KeyRead::Found(key) => Some(key),
-            KeyRead::NoSecret | KeyRead::NoKey => cluster.last_good_key(namespace, at),
+            KeyRead::NoSecret | KeyRead::NoKey => cluster.last_good_key(at),
         };
         let key = key.ok_or_else(|| Error::conflict("the API key went away"))?;
         Ok(self.kind.world.neon.open(&key))

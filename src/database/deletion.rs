@@ -8,7 +8,7 @@
 //! | 3 | Retain, or a branch that was taken over and not named by id: Secrets that would go; a lease that would run out; the same without a usable key; else | KeepSecrets; EndLease; LeaveBehind; ReleaseFinalizer |
 //! | 4 | Delete, no branch was ever asked for and none bears our mark: Secrets of ours; none | WithdrawSecrets; ReleaseFinalizer |
 //! |   | … the key is gone for good or refused, the namespace is going | LeaveBehind |
-//! | 5 | … the key is missing; refused; the project unknown | Wait KeyNotFound; Blocked |
+//! | 5 | … the NeonProject or the key is missing; the key refused; the project unknown | Wait; Blocked |
 //! | 6 | … the branch is somebody else's | ReleaseFinalizer |
 //! | 7 | … the branch is there: protected; has children; a migration runs; else | Wait; Wait; Wait; DeleteBranch |
 //! | 8 | … the branch may be too new to be listed, or was asked for and no answer came | Wait OperationsRunning |
@@ -54,9 +54,10 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decisio
     let going = observed.namespace_going;
     match &observed.key {
         Key::Good => {}
-        Key::Missing(_) | Key::Refused(_) | Key::NoProject(_) if going => {
+        Key::Waiting(_) | Key::Missing(_) | Key::Refused(_) | Key::NoProject(_) if going => {
             return Decision::Act(Action::LeaveBehind(name));
         }
+        Key::Waiting(message) => return wait(Reason::ProjectNotReady, message, LATER),
         Key::Missing(message) => return wait(Reason::KeyNotFound, message, LATER),
         Key::Refused(message) => return block(Reason::KeyRefused, message),
         Key::NoProject(message) => return block(Reason::ProjectNotFound, message),
@@ -137,7 +138,9 @@ fn keep(desired: &Desired, observed: &Observed) -> Decision<Action> {
         (Key::Good, Fact::Known(branch)) if runs_out(observed) && branch.expires_at.is_some() => {
             Decision::Act(Action::EndLease)
         }
-        (Key::Missing(_) | Key::Refused(_) | Key::NoProject(_), _) if runs_out(observed) => {
+        (Key::Waiting(_) | Key::Missing(_) | Key::Refused(_) | Key::NoProject(_), _)
+            if runs_out(observed) =>
+        {
             let name = recorded.map_or(&desired.branch_name, |branch| &branch.name);
             Decision::Act(Action::LeaveBehind(name.clone()))
         }

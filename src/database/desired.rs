@@ -12,9 +12,9 @@ use super::mark::{Mark, branch_name};
 use super::profile::{Profile, profile};
 use crate::api::{
     Access, BRANCH_FINALIZER, BranchSpec, ComputeSpec, DeletionPolicy, Environment, ExistingBranch,
-    ExternalDeletionAction, NeonDatabase, NeonDatabaseSpec, ParentBranch, Reason, SecretKeyRef,
+    ExternalDeletionAction, NeonDatabase, NeonDatabaseSpec, ParentBranch, Reason,
 };
-use crate::neon::ProjectId;
+use crate::clock::time_span;
 use crate::reconcile::Block;
 
 /// What is asked.
@@ -32,10 +32,8 @@ pub struct Desired {
     pub deleting: bool,
     /// Whether our finalizer is on the object.
     pub has_finalizer: bool,
-    /// Where the API key is.
-    pub key: SecretKeyRef,
-    /// The Neon project.
-    pub project: ProjectId,
+    /// The NeonProject that is referred to; none where the object itself names project and key.
+    pub project_ref: Option<String>,
     /// The environment.
     pub environment: Environment,
     /// The defaults of the environment.
@@ -189,8 +187,7 @@ impl Desired {
                 .iter()
                 .flatten()
                 .any(|f| f == BRANCH_FINALIZER),
-            key: spec.api_key_secret_ref.clone(),
-            project: ProjectId::from(spec.project_id.as_str()),
+            project_ref: spec.project_ref.as_ref().map(|r| r.name.0.clone()),
             environment: spec.environment,
             profile,
             suspend: spec.suspend,
@@ -433,22 +430,11 @@ fn suspend_after(compute: &ComputeSpec, profile: &Profile) -> Result<SuspendAfte
 
 /// `90s`, `5m`, `72h`, `14d`: the schema has checked the form, so only what is too long for arithmetic is left.
 fn duration(field: &str, text: &str) -> Result<SignedDuration, Block> {
-    let seconds = |unit: &str| match unit {
-        "s" => Some(1_i64),
-        "m" => Some(60),
-        "h" => Some(3_600),
-        "d" => Some(86_400),
-        _ => None,
-    };
-    let split = text.len().saturating_sub(1);
-    text.split_at_checked(split)
-        .and_then(|(number, unit)| number.parse::<i64>().ok()?.checked_mul(seconds(unit)?))
-        .map(SignedDuration::from_secs)
-        .ok_or_else(|| {
-            invalid(format!(
-                "{field}: {text} is not a length of time such as 90s, 5m, 72h or 14d"
-            ))
-        })
+    time_span(text).ok_or_else(|| {
+        invalid(format!(
+            "{field}: {text} is not a length of time such as 90s, 5m, 72h or 14d"
+        ))
+    })
 }
 
 /// A spec that cannot be carried out as it stands.

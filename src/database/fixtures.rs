@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::desired::{Desired, Rest};
 use super::observe::{Observed, Parent, incarnation};
+use super::rules::{Rule, Terms};
 use crate::api::{
-    BRANCH_FINALIZER, BranchStatus, ConnectionSecretStatus, Credentials, DatabaseRef,
+    AccessRule, BRANCH_FINALIZER, BranchStatus, ConnectionSecretStatus, Credentials, DatabaseRef,
     DatabaseStatus, DeletionPolicy, Effective, EndpointStatus, Environment, NeonDatabase,
     NeonDatabaseStatus, ParentBranch, RoleStatus,
 };
@@ -108,6 +109,24 @@ pub(super) fn a_database(name: &str, owner: &str) -> Database {
     Database {
         name: name.into(),
         owner_name: owner.into(),
+    }
+}
+
+/// The terms of the NeonProject `sea` with these access rules, for a fork of `base`. Nothing is used up.
+pub(super) fn terms(rules: Value) -> Terms {
+    let rules: Vec<AccessRule> = serde_json::from_value(rules).unwrap();
+    let unused = |rule| Rule {
+        rule,
+        held: 0,
+        ahead: 0,
+    };
+    Terms {
+        project: "sea".into(),
+        base_branch: None,
+        labels: Some(BTreeMap::new()),
+        rules: rules.into_iter().map(unused).collect(),
+        parent_branch: Some("base".into()),
+        room_seen: 0,
     }
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `desired` (with `asked`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
 //! | `observe` (with `checked`) | what is? |
-//! | `plan` (with `deletion`, `reset`, `action`) | what next? pure; opens with the decision table |
+//! | `plan` (with `deletion`, `reset`, `action`, and `rules`) | what next? pure; opens with the decision table |
 //! | `act` (with `on_neon`, `contents`, `secrets`, and `credentials`) | do it |
 //! | `status` | how does it stand? pure |
 
@@ -26,6 +26,8 @@ pub mod profile;
 #[cfg(test)]
 mod properties;
 pub mod reset;
+mod room;
+pub mod rules;
 pub mod status;
 
 use jiff::Timestamp;
@@ -39,6 +41,7 @@ use checked::Checked;
 use credentials::Form;
 use desired::{Desired, WantedSecret};
 use observe::Observed;
+use room::Room;
 
 type Pass = reconcile::Pass<Databases>;
 
@@ -46,6 +49,7 @@ type Pass = reconcile::Pass<Databases>;
 pub struct Databases {
     world: World,
     checked: Checked,
+    room: Room,
 }
 
 impl Databases {
@@ -55,6 +59,7 @@ impl Databases {
         Self {
             world,
             checked: Checked::default(),
+            room: Room::default(),
         }
     }
 

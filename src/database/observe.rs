@@ -7,6 +7,7 @@ mod access;
 mod branches;
 mod contents;
 mod migrations;
+mod terms;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,12 +17,13 @@ use jiff::Timestamp;
 use super::credentials::Found;
 use super::deletion;
 use super::desired::{Desired, Rest};
+use super::rules::Terms;
 use super::{Databases, Pass, max_age};
 use crate::api::NeonDatabaseStatus;
 use crate::cluster::NamespaceState;
 use crate::neon::{Branch, BranchId, Database, Endpoint};
 use crate::reconcile::{Error, Fact};
-use crate::world::at_cluster;
+use crate::world::{Source, at_cluster};
 
 /// What is known.
 #[derive(Clone, Debug)]
@@ -30,8 +32,12 @@ pub struct Observed {
     pub recorded: NeonDatabaseStatus,
     /// How often a settled object is looked at.
     pub interval: Duration,
+    /// The Neon project and where its key is; none where `key` says why.
+    pub source: Option<Source>,
     /// Whether the project can be reached with the key.
     pub key: Key,
+    /// On which terms its NeonProject lets the object have a branch; none where it has one, or refers to none.
+    pub terms: Option<Terms>,
     /// Whether the namespace is being deleted, or gone.
     pub namespace_going: bool,
     /// Operations that are waited for.
@@ -75,6 +81,8 @@ pub struct Observed {
 pub enum Key {
     /// It can, or nothing needs it.
     Good,
+    /// The NeonProject that is referred to is not there or not ready.
+    Waiting(String),
     /// There is no key where one should be.
     Missing(String),
     /// Neon refuses the key.
@@ -123,7 +131,9 @@ impl Observed {
         Self {
             recorded,
             interval,
+            source: None,
             key: Key::Good,
+            terms: None,
             namespace_going: false,
             operations: Vec::new(),
             candidates: Vec::new(),
@@ -143,6 +153,14 @@ impl Observed {
             current_secrets: BTreeSet::new(),
             held_back_for: Vec::new(),
         }
+    }
+
+    /// Id of the Neon project, for people.
+    #[must_use]
+    pub fn project_id(&self) -> &str {
+        self.source
+            .as_ref()
+            .map_or("", |source| source.project.as_str())
     }
 
     /// What tells this life of the branch from one before a reset, a restore or a re-creation.
@@ -211,15 +229,21 @@ pub(super) async fn observe(
             .map_err(at_cluster)?;
         observed.namespace_going = namespace != NamespaceState::Active;
     }
-    let Some((account, listing)) = access::listing(kind, desired, &mut observed, now).await? else {
+    let Some(source) = terms::source(kind, pass, desired, &mut observed) else {
         return Ok(observed);
     };
-    let others = branches::others(kind, desired);
-    access::operations(account.api.as_ref(), desired, &mut observed).await?;
+    let reached = access::listing(kind, &source, &mut observed, now).await?;
+    let Some((account, listing)) = reached else {
+        return Ok(observed);
+    };
+    let (api, project) = (account.api.as_ref(), &source.project);
+    let others = branches::others(kind, desired, &source);
+    access::operations(api, project, &mut observed).await?;
     branches::branches(kind, desired, &others, &listing, &mut observed);
+    observed.terms = terms::terms(kind, desired, &others, &listing, &observed, now);
     if !desired.deleting {
         observed.held_back_for = migrations::missing(kind, desired, &observed);
-        contents::contents(account.api.as_ref(), desired, &listing, &mut observed).await?;
+        contents::contents(api, project, desired, &listing, &mut observed).await?;
         let as_asked = |rest: &Rest| observed.contents_are_as_asked(rest);
         let over = max_age::end(desired, &observed).is_some_and(|end| end <= now);
         if over || desired.rest.as_ref().is_ok_and(as_asked) {

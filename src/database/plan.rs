@@ -10,15 +10,17 @@
 //! | 3 | the spec cannot be carried out: lease due; else | RenewLease; Blocked InvalidSpec |
 //! | 4 | our finalizer is missing | AddFinalizer |
 //! |   | an annotation asks to look again; to let the branch live longer | LookAgain; Extend |
-//! | 5 | no key; key refused; project unknown | Wait KeyNotFound; Blocked KeyRefused; Blocked ProjectNotFound |
+//! | 5 | NeonProject missing or not ready; no key; key refused; project unknown | Wait ProjectNotReady; Wait KeyNotFound; Blocked KeyRefused; Blocked ProjectNotFound |
 //! | 6 | operations running; all of them ended | Wait OperationsRunning; ForgetOperations |
 //! |   | its time is over: the branch; its Secrets; nothing left | as in [`super::deletion`]; WithdrawSecrets; Blocked Expired |
-//! | 7 | nothing resolved yet: parent clear; not clear | Resolve; Blocked ParentRequired |
+//! | 7 | no branch yet, none bears our mark, no access rule is for this namespace and environment | Blocked AccessDenied |
+//! |   | nothing resolved yet: parent clear; not clear | Resolve; Blocked ParentRequired |
 //! |   | resolved, but renamed before the branch was made | Resolve |
 //! | 8 | no branch recorded, own: a branch bears our mark | ClaimBranch |
 //! | 9 | no branch recorded, to take over: missing; somebody else's; free | Blocked BranchNotFound; Blocked BranchClaimed; ClaimBranch |
 //! | 10 | no branch recorded, own: name taken; parent missing or not ready; else | Blocked BranchNameConflict; Wait; AnnounceBranch, CreateBranch |
 //! |   | … the parent expires, or is a descendant of this very object | Blocked ParentExpires; Blocked InvalidSpec |
+//! |   | … to be made or taken over, but no access rule admits that; no room under the rule | Blocked AccessDenied; Wait NoRoom |
 //! | 11 | branch recorded but gone: just made; suspended; disposable; else | Wait; Suspended; ForgetBranch; Blocked BranchMissing |
 //! | 12 | an older object holds the same branch | Blocked BranchClaimed |
 //! | 13 | another incarnation than recorded | RecordIncarnation |
@@ -39,8 +41,9 @@
 //! | 26 | a Secret is out that is no longer asked for | WithdrawSecrets |
 //! | 27 | else | Settled |
 //!
-//! Rows 7 to 18 are in `branch`, rows 19 to 26 in `inside`.
+//! Rows 7 to 18 are in `branch`, what access rules have to do with them in `admission`, rows 19 to 26 in `inside`.
 
+mod admission;
 mod branch;
 mod inside;
 
@@ -55,7 +58,7 @@ use super::{deletion, max_age};
 use crate::api::Reason;
 use crate::reconcile::{Block, Decision, Wait};
 
-pub use branch::{may_be_unlisted, may_still_come};
+pub use branch::{UNANSWERED, may_be_unlisted, may_still_come};
 pub use inside::requested;
 
 /// How soon to look again at something Neon is busy with.
@@ -95,6 +98,7 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
         .or_else(|| access(observed))
         .or_else(|| operations(observed))
         .or_else(|| max_age::decide(desired, observed, now))
+        .or_else(|| admission::welcome(desired, observed))
         .or_else(|| branch::resolve(desired, observed))
         .or_else(|| branch::branch(desired, rest, observed, now))
         .unwrap_or(Decision::Settled(observed.interval));
@@ -143,6 +147,7 @@ fn look_again_within(longest: Option<Duration>, next: Next) -> Next {
 fn access(observed: &Observed) -> Stage {
     match &observed.key {
         Key::Good => None,
+        Key::Waiting(message) => Some(wait(Reason::ProjectNotReady, message, LATER)),
         Key::Missing(message) => Some(wait(Reason::KeyNotFound, message, LATER)),
         Key::Refused(message) => Some(block(Reason::KeyRefused, message)),
         Key::NoProject(message) => Some(block(Reason::ProjectNotFound, message)),

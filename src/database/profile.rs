@@ -3,7 +3,7 @@
 //! | | production | staging | development | preview |
 //! |---|---|---|---|---|
 //! | branch | the project's default branch, taken over | own | own | own |
-//! | parent | – | the only production object | the only staging object | must be given |
+//! | parent | – | the only production object | the only staging object | the NeonProject's base branch, or given |
 //! | compute, CU | 0.5–4 | 0.25–1 | 0.25–1 | 0.25–1 |
 //! | scale to zero | never | 300 s | 300 s | 300 s |
 //! | protected | yes | no | no | no |

@@ -139,7 +139,7 @@ struct Surroundings {
 prop_compose! {
     fn surroundings()(
         key in prop_oneof![
-            12 => Just(Key::Good), 1 => Just(Key::Missing("m".into())),
+            12 => Just(Key::Good), 1 => Just(Key::Missing("m".into())), 1 => Just(Key::Waiting("w".into())),
             1 => Just(Key::Refused("r".into())), 1 => Just(Key::NoProject("p".into())),
         ],
         namespace_going in any::<bool>(),

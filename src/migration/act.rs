@@ -20,10 +20,10 @@ use crate::clock::monotonic;
 use crate::cluster::KeyRead;
 use crate::engine::LedgerName;
 use crate::engine::run::{Progress, RunError, RunRequest, Timeouts};
-use crate::neon::{BranchId, ErrorKind, ProjectId};
+use crate::neon::{BranchId, ErrorKind};
 use crate::postgres::{Target, Tls};
 use crate::reconcile::{Class, Error, Pass, Subject as _, Verdict};
-use crate::world::{at_cluster, at_neon};
+use crate::world::{Source, at_cluster, at_neon};
 
 /// A run that is over by then is not shown while it lasts.
 const FIRST_SHOWN: Duration = Duration::from_secs(2);
@@ -36,7 +36,6 @@ const HOLDER_MAX: usize = 48;
 
 /// Everything that a session needs.
 struct Access<'a> {
-    namespace: &'a str,
     database: &'a Database,
     place: Place,
     ledger: &'a LedgerName,
@@ -230,7 +229,7 @@ async fn access<'a>(
     let owner = database.owners.get(&place.database).ok_or_else(unready)?;
     let host = database.host.clone().ok_or_else(unready)?;
     let rest = parsed(desired)?;
-    let password = password(kind, &desired.namespace, database, &place, owner).await?;
+    let password = password(kind, database, &place, owner).await?;
     let settings = &kind.world.settings;
     let authority = settings.certificate_authority.as_ref();
     let target = Target {
@@ -242,7 +241,6 @@ async fn access<'a>(
         tls: authority.map_or(Tls::WebPki, |authority| Tls::Ca(authority.pem.clone())),
     };
     Ok(Access {
-        namespace: &desired.namespace,
         database,
         place,
         ledger: &rest.ledger,
@@ -258,18 +256,32 @@ fn parsed(desired: &Desired) -> Result<&Rest, Error> {
 /// The owner's password, as Neon has it now. A refused key is read anew once: it may just have been corrected.
 async fn password(
     kind: &Migrations,
-    namespace: &str,
     database: &Database,
     place: &Place,
     owner: &str,
 ) -> Result<SecretString, Error> {
-    let at = &database.key;
-    let project = ProjectId::from(database.project.as_str());
+    let Some(Source {
+        project, key: at, ..
+    }) = &database.source
+    else {
+        let message = format!(
+            "the NeonProject of NeonDatabase {} is not there",
+            database.name
+        );
+        return Err(Error::new(
+            Class::Transient,
+            Reason::ProjectNotReady,
+            message,
+        ));
+    };
     let branch = BranchId::from(place.branch.id.as_str());
     for anew in [false, true] {
-        let read = kind.world.cluster.api_key(namespace, at, anew).await;
+        let read = kind.world.cluster.api_key(at, anew).await;
         let missing = |what: &str| {
-            let message = format!("Secret {} {what}", at.name);
+            let message = format!(
+                "Secret {} of the namespace {} {what}",
+                at.name, at.namespace
+            );
             Error::new(Class::Transient, Reason::KeyNotFound, message)
         };
         let key = match read.map_err(at_cluster)? {
@@ -278,7 +290,7 @@ async fn password(
             KeyRead::NoKey => return Err(missing(&format!("has no entry {}", at.key))),
         };
         let account = kind.world.neon.open(&key);
-        match account.api.reveal_password(&project, &branch, owner).await {
+        match account.api.reveal_password(project, &branch, owner).await {
             Err(error) if error.kind == ErrorKind::Denied && !anew => {}
             answer => return answer.map_err(at_neon),
         }
@@ -292,7 +304,7 @@ async fn is_current(kind: &Migrations, access: &Access<'_>, error: &RunError) ->
         return false;
     }
     let (place, user) = (&access.place, &access.target.user);
-    let now = password(kind, access.namespace, access.database, place, user).await;
+    let now = password(kind, access.database, place, user).await;
     now.is_ok_and(|now| now.expose_secret() == access.target.password.expose_secret())
 }
 

@@ -184,7 +184,7 @@ fn database(kind: &Migrations, desired: &Desired) -> Option<Database> {
             && object.metadata.name.as_deref() == Some(desired.database_ref.as_str())
     };
     let found = kind.world.cluster.databases().into_iter().find(is_meant)?;
-    Some(Database::of(&found))
+    Some(Database::of(&found, &kind.world.cluster.projects()))
 }
 
 /// The files as they were last read, with their content where that was just now.

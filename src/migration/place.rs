@@ -1,14 +1,16 @@
 //! Where the files go: what a migration needs to know of its NeonDatabase, and who else wants the same ledger. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::desired::{self, Desired, invalid};
-use crate::api::{AppliedTo, ConditionType, NeonDatabase, SecretKeyRef, SepulkiMigration};
+use crate::api::{AppliedTo, ConditionType, NeonDatabase, NeonProject, SepulkiMigration};
 use crate::engine::LedgerName;
 use crate::reconcile::Block;
+use crate::world::Source;
 
 /// What has to be true of a NeonDatabase before anything is applied to it.
 const NEEDED: [ConditionType; 3] = [
@@ -18,16 +20,14 @@ const NEEDED: [ConditionType; 3] = [
 ];
 
 /// A NeonDatabase as far as a migration is concerned.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Database {
     /// Its name.
     pub name: String,
     /// The version of its spec.
     pub generation: i64,
-    /// The Neon project.
-    pub project: String,
-    /// The Secret with the API key.
-    pub key: SecretKeyRef,
+    /// The Neon project and where its key is; none where its NeonProject is not there.
+    pub source: Option<Source>,
     /// The databases that its spec lists or that it has inherited.
     pub listed: Vec<String>,
     /// The branch it has claimed.
@@ -61,9 +61,9 @@ pub struct Place {
 }
 
 impl Database {
-    /// What an object says of itself.
+    /// What an object says of itself, and what its NeonProject says.
     #[must_use]
-    pub fn of(object: &NeonDatabase) -> Self {
+    pub fn of(object: &NeonDatabase, projects: &[Arc<NeonProject>]) -> Self {
         let status = object.status.clone().unwrap_or_default();
         let owners = status.databases.iter();
         let listed = object.spec.databases.iter().map(|d| d.name.0.clone());
@@ -72,8 +72,7 @@ impl Database {
         Self {
             name: object.metadata.name.clone().unwrap_or_default(),
             generation: object.metadata.generation.unwrap_or_default(),
-            project: object.spec.project_id.clone(),
-            key: object.spec.api_key_secret_ref.clone(),
+            source: Source::of(object, projects),
             listed: if object.spec.databases.is_empty() {
                 inherited.collect()
             } else {

@@ -1,6 +1,7 @@
-//! One client, one call budget and one set of listings per API key.
+//! One client and one set of listings per API key; one call budget per account.
 //!
-//! Objects that name the same key share all three; objects with different keys share nothing they have read.
+//! Objects that name the same key share both; objects with different keys share nothing they have read. Keys that Neon
+//! says are of one account share its budget.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,14 +9,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
 
+use super::budgets::Budgets;
 use super::client::Client;
 use super::pacing::{Pacing, ProjectQueues};
 use super::transport::Transport;
 use super::{
     Branch, BranchId, CallObserver, ClientSettings, CreateBranch, CreateEndpoint, CreatedBranch,
-    Database, Endpoint, EndpointId, ErrorKind, NeonApi, Operation, OperationId, PacingRules,
-    Project, ProjectId, Result, Role, SetupError, Snapshots, UpdateBranch, UpdateEndpoint,
+    Database, Endpoint, EndpointId, ErrorKind, Identity, NeonApi, Operation, OperationId,
+    PacingRules, Project, ProjectId, Result, Role, SetupError, Snapshots, UpdateBranch,
+    UpdateEndpoint, UpdateProject, UpdatedProject,
 };
 
 /// What one API key gives access to.
@@ -24,6 +28,7 @@ pub struct Account {
     pub api: Arc<dyn NeonApi>,
     /// The listings read with this key.
     pub snapshots: Snapshots,
+    identity: OnceCell<Option<Identity>>,
 }
 
 impl Account {
@@ -35,7 +40,25 @@ impl Account {
             api,
             snapshots: snapshots.clone(),
         });
-        Self { api, snapshots }
+        Self {
+            api,
+            snapshots,
+            identity: OnceCell::new(),
+        }
+    }
+
+    /// Whose the key is; none for a key that may not ask. Asked once, for a key never changes its owner.
+    pub async fn identity(&self) -> Result<Option<Identity>> {
+        let ask = || async {
+            match self.api.identity().await {
+                Ok(identity) => Ok(Some(identity)),
+                Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::NotFound) => {
+                    Ok(None)
+                }
+                Err(error) => Err(error),
+            }
+        };
+        self.identity.get_or_try_init(ask).await.cloned()
     }
 }
 
@@ -50,6 +73,7 @@ pub trait NeonAccounts: Send + Sync {
 pub struct Accounts {
     transport: Arc<Transport>,
     rules: PacingRules,
+    budgets: Arc<Budgets>,
     queues: Arc<ProjectQueues>,
     open: Mutex<HashMap<KeyDigest, Arc<Account>>>,
 }
@@ -69,6 +93,7 @@ impl Accounts {
         Ok(Self {
             rules: settings.pacing.clone(),
             transport: Arc::new(Transport::new(settings, observer)?),
+            budgets: Arc::default(),
             queues: Arc::default(),
             open: Mutex::default(),
         })
@@ -82,7 +107,8 @@ impl NeonAccounts for Accounts {
         let digest: KeyDigest = Sha256::digest(key.as_bytes()).into();
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let account = open.entry(digest).or_insert_with(|| {
-            let pacing = Pacing::new(self.rules.clone(), Arc::clone(&self.queues));
+            let (budgets, queues) = (Arc::clone(&self.budgets), Arc::clone(&self.queues));
+            let pacing = Pacing::new(self.rules.clone(), budgets, queues);
             let client = Client::new(Arc::clone(&self.transport), key.into(), pacing);
             Arc::new(Account::new(Arc::new(client)))
         });
@@ -128,8 +154,21 @@ impl Drop for AfterCall<'_> {
 
 #[async_trait]
 impl NeonApi for Invalidating {
+    async fn identity(&self) -> Result<Identity> {
+        self.api.identity().await
+    }
+
     async fn project(&self, project: &ProjectId) -> Result<Project> {
         self.api.project(project).await
+    }
+
+    async fn update_project(
+        &self,
+        project: &ProjectId,
+        update: &UpdateProject,
+    ) -> Result<UpdatedProject> {
+        let after = AfterCall::new(&self.snapshots, project);
+        after.told(self.api.update_project(project, update).await)
     }
 
     async fn branches(&self, project: &ProjectId) -> Result<Vec<Branch>> {

@@ -13,14 +13,15 @@ use super::pacing::Pacing;
 use super::transport::{Answer, Request, Transport};
 use super::wire::{
     self, BranchesAnswer, CreatedBranchAnswer, DatabasesAnswer, EndpointsAnswer, OperationAnswer,
-    OperationsAnswer, PasswordAnswer, ProjectAnswer, RolesAnswer,
+    OperationsAnswer, PasswordAnswer, ProjectAnswer, RolesAnswer, UpdatedProjectAnswer,
 };
 use super::{
     Branch, BranchId, CreateBranch, CreateEndpoint, CreatedBranch, Database, Endpoint, EndpointId,
-    Error, ErrorKind, NeonApi, Operation, OperationId, Project, ProjectId, Result, Role,
-    UpdateBranch, UpdateEndpoint,
+    Error, ErrorKind, Identity, NeonApi, Operation, OperationId, Project, ProjectId, Result, Role,
+    UpdateBranch, UpdateEndpoint, UpdateProject, UpdatedProject,
 };
 
+const AUTH: &str = "/auth";
 const PROJECT: &str = "/projects/{project}";
 const BRANCHES: &str = "/projects/{project}/branches";
 const BRANCH: &str = "/projects/{project}/branches/{branch}";
@@ -122,9 +123,32 @@ fn operations(answer: &Answer) -> Result<Vec<Operation>> {
 
 #[async_trait]
 impl NeonApi for Client {
+    async fn identity(&self) -> Result<Identity> {
+        let identity: Identity = self.get(AUTH, &[], &[]).await?.read()?;
+        self.pacing.belongs_to(&identity.account_id);
+        Ok(identity)
+    }
+
     async fn project(&self, project: &ProjectId) -> Result<Project> {
         let answer = self.get(PROJECT, &[project.as_str()], &[]).await?;
         Ok(answer.read::<ProjectAnswer>()?.project)
+    }
+
+    async fn update_project(
+        &self,
+        project: &ProjectId,
+        update: &UpdateProject,
+    ) -> Result<UpdatedProject> {
+        let body = wire::update_project(update);
+        let ids = [project.as_str()];
+        let answer = self
+            .change(project, Method::PATCH, PROJECT, &ids, Some(body))
+            .await?;
+        let updated: UpdatedProjectAnswer = answer.read()?;
+        Ok(UpdatedProject {
+            project: updated.project,
+            operations: updated.operations.unwrap_or_default(),
+        })
     }
 
     async fn branches(&self, project: &ProjectId) -> Result<Vec<Branch>> {

@@ -10,9 +10,9 @@ use secrecy::SecretString;
 use tokio::time::sleep;
 
 use super::{
-    Branch, BranchId, BranchState, CreateBranch, CreateEndpoint, CreatedBranch, Database, Endpoint,
-    EndpointId, Error, NeonApi, Operation, OperationId, Project, ProjectId, Result, Role,
-    UpdateBranch, UpdateEndpoint,
+    AuthMethod, Branch, BranchId, BranchState, CreateBranch, CreateEndpoint, CreatedBranch,
+    Database, Endpoint, EndpointId, Error, Identity, NeonApi, Operation, OperationId, Project,
+    ProjectId, Result, Role, UpdateBranch, UpdateEndpoint, UpdateProject, UpdatedProject,
 };
 
 /// How long an answer takes unless told otherwise; what it says was true when the call began.
@@ -92,8 +92,34 @@ fn not_faked<T>() -> Result<T> {
 
 #[async_trait]
 impl NeonApi for FakeNeon {
+    async fn identity(&self) -> Result<Identity> {
+        self.others.fetch_add(1, Ordering::Relaxed);
+        self.answer(Identity {
+            account_id: "somebody".to_owned(),
+            auth_method: AuthMethod::UserKey,
+        })
+        .await
+    }
+
     async fn project(&self, _: &ProjectId) -> Result<Project> {
         not_faked()
+    }
+
+    async fn update_project(&self, id: &ProjectId, _: &UpdateProject) -> Result<UpdatedProject> {
+        self.others.fetch_add(1, Ordering::Relaxed);
+        let project = Project {
+            id: id.clone(),
+            name: String::new(),
+            store_passwords: None,
+            history_retention_seconds: None,
+            settings: None,
+            owner: None,
+        };
+        self.answer(UpdatedProject {
+            project,
+            operations: Vec::new(),
+        })
+        .await
     }
 
     async fn branches(&self, _: &ProjectId) -> Result<Vec<Branch>> {

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `accounts` | one client, budget and set of listings per API key; mutations make listings stale |
 //! | `snapshot` | one shared listing per project for all objects in it |
+//! | `budgets` | which keys share a budget, because they are of one account |
 //! | `pacing` | what waits and what is repeated: 423, 429, the account's budget, a project's queue |
 //! | `client`, `wire` | the calls and their bodies |
 //! | `transport`, `api_host` | one HTTP attempt, and where it may go |
@@ -16,6 +17,7 @@
 
 mod accounts;
 mod api_host;
+mod budgets;
 mod client;
 mod error;
 #[cfg(test)]
@@ -39,9 +41,10 @@ pub use pacing::{Backoff, PacingRules};
 pub use snapshot::{ProjectSnapshot, Snapshots};
 pub use transport::{ClientSettings, SetupError};
 pub use types::{
-    Branch, BranchId, BranchState, CreateBranch, CreateEndpoint, CreatedBranch, Database, Endpoint,
-    EndpointId, EndpointState, EndpointType, NewEndpoint, Operation, OperationId, OperationStatus,
-    Project, ProjectId, Role, UpdateBranch, UpdateEndpoint,
+    AllowedIps, AuthMethod, Branch, BranchId, BranchState, CreateBranch, CreateEndpoint,
+    CreatedBranch, Database, Endpoint, EndpointId, EndpointState, EndpointType, Identity,
+    NewEndpoint, Operation, OperationId, OperationStatus, Project, ProjectId, ProjectOwner,
+    ProjectSettings, Quota, Role, UpdateBranch, UpdateEndpoint, UpdateProject, UpdatedProject,
 };
 
 /// Result of one call.
@@ -53,8 +56,16 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// A mutation that Neon refuses with 423 was not carried out and may be repeated by the implementation.
 #[async_trait]
 pub trait NeonApi: Send + Sync {
+    /// Whose the API key is.
+    async fn identity(&self) -> Result<Identity>;
     /// One project, with its plan's limits as far as Neon tells them.
     async fn project(&self, project: &ProjectId) -> Result<Project>;
+    /// Changes settings of a project. Computes may be restarted by it.
+    async fn update_project(
+        &self,
+        project: &ProjectId,
+        update: &UpdateProject,
+    ) -> Result<UpdatedProject>;
     /// All live branches of a project, with their annotations.
     async fn branches(&self, project: &ProjectId) -> Result<Vec<Branch>>;
     /// All endpoints of a project.

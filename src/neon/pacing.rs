@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio::time::Instant;
 
+use super::budgets::{Budgets, KeyBudget};
 use super::{Error, ErrorKind, ProjectId, Result};
 
 /// The rules' figures.
@@ -137,18 +138,28 @@ fn next(rules: &PacingRules, effect: Effect, error: &Error, failed: u32) -> Next
 /// The manners of one account.
 pub(super) struct Pacing {
     rules: PacingRules,
-    budget: Budget,
+    budget: KeyBudget,
     queues: Arc<ProjectQueues>,
 }
 
 impl Pacing {
-    /// A budget of its own; the queues are shared by all accounts, for two keys may reach the same project.
-    pub(super) fn new(rules: PacingRules, queues: Arc<ProjectQueues>) -> Self {
+    /// A budget of its own until it is known whose the key is; the queues are shared by all accounts, for two keys may
+    /// reach the same project.
+    pub(super) fn new(
+        rules: PacingRules,
+        budgets: Arc<Budgets>,
+        queues: Arc<ProjectQueues>,
+    ) -> Self {
         Self {
-            budget: Budget::new(rules.calls_per_second),
+            budget: KeyBudget::new(Budget::new(rules.calls_per_second), budgets),
             rules,
             queues,
         }
+    }
+
+    /// The key is of this account, and shares its budget from now on.
+    pub(super) fn belongs_to(&self, account: &str) {
+        self.budget.belongs_to(account);
     }
 
     /// Makes a call that changes nothing. Each attempt is told how long the budget held it back.
@@ -180,7 +191,8 @@ impl Pacing {
         let mut failed = 0;
         loop {
             let asked = stopwatch();
-            self.budget
+            let budget = self.budget.present();
+            budget
                 .take(self.rules.patience)
                 .await
                 .map_err(account_pauses)?;
@@ -194,9 +206,9 @@ impl Pacing {
                 Next::RetryWithin(wait) => {
                     tokio::time::sleep(wait.mul_f64(rand::random::<f64>())).await;
                 }
-                Next::PauseAccount(pause) => self.budget.pause(pause),
+                Next::PauseAccount(pause) => budget.pause(pause),
                 Next::PauseAccountAndReturn(pause) => {
-                    self.budget.pause(pause);
+                    budget.pause(pause);
                     return Err(Error {
                         retry_after: Some(pause),
                         ..error
@@ -210,7 +222,7 @@ impl Pacing {
 /// The calls an account may begin: first come, first served, so many within any one second.
 ///
 /// A permit comes back one second after it was taken, which is the whole limiter.
-struct Budget {
+pub(super) struct Budget {
     permits: Arc<Semaphore>,
     paused_until: Mutex<Option<Instant>>,
 }

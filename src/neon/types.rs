@@ -2,10 +2,17 @@
 //!
 //! Parsed leniently: unknown fields are ignored, every enumeration is open, what is not an identity is optional.
 
+mod project;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use project::{
+    AllowedIps, Identity, Project, ProjectOwner, ProjectSettings, Quota, UpdateProject,
+    UpdatedProject,
+};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -124,6 +131,15 @@ open_enum!(
     }
 );
 open_enum!(
+    /// `auth_method`: what the caller has shown.
+    AuthMethod {
+        /// A person's API key.
+        UserKey = "api_key_user",
+        /// An organization's API key.
+        OrganizationKey = "api_key_org",
+    }
+);
+open_enum!(
     /// `status` of an operation.
     OperationStatus {
         /// Waiting to start.
@@ -160,19 +176,6 @@ impl OperationStatus {
     pub fn is_failure(&self) -> bool {
         matches!(self, Self::Failed | Self::Error | Self::Cancelled)
     }
-}
-
-/// A project.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Project {
-    /// Identity.
-    pub id: ProjectId,
-    /// Display name.
-    #[serde(default)]
-    pub name: String,
-    /// Whether Neon keeps passwords, without which none can be revealed.
-    #[serde(default)]
-    pub store_passwords: Option<bool>,
 }
 
 /// A branch.

@@ -10,12 +10,18 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Branch, BranchId, CreateBranch, CreateEndpoint, Database, Endpoint, NewEndpoint, Operation,
-    Project, Role, UpdateBranch, UpdateEndpoint,
+    Project, ProjectSettings, Role, UpdateBranch, UpdateEndpoint, UpdateProject,
 };
 
 #[derive(Deserialize)]
 pub(super) struct ProjectAnswer {
     pub(super) project: Project,
+}
+
+#[derive(Deserialize)]
+pub(super) struct UpdatedProjectAnswer {
+    pub(super) project: Project,
+    pub(super) operations: Option<Vec<Operation>>,
 }
 
 #[derive(Deserialize)]
@@ -100,6 +106,22 @@ pub(super) struct DatabasesAnswer {
 #[derive(Deserialize)]
 pub(super) struct OperationAnswer {
     pub(super) operation: Operation,
+}
+
+/// `PATCH /projects/{project}`.
+pub(super) fn update_project(update: &UpdateProject) -> Value {
+    let UpdateProject {
+        history_retention_seconds,
+        settings,
+    } = update;
+    let mut project = Map::new();
+    if let Some(seconds) = history_retention_seconds {
+        project.insert("history_retention_seconds".to_owned(), json!(seconds));
+    }
+    if *settings != ProjectSettings::default() {
+        project.insert("settings".to_owned(), json!(settings));
+    }
+    json!({ "project": project })
 }
 
 /// `POST …/branches`: without `endpoints` the branch would get no compute.

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::api::{ConditionType, NeonDatabase, SepulkiMigration};
+use crate::api::{ConditionType, NeonDatabase, NeonProject, SepulkiMigration};
 
 /// An object that carries conditions.
 pub trait Conditions {
@@ -15,6 +15,21 @@ pub trait Conditions {
     fn is_settled(&self) -> bool {
         let ready = |c: &Condition| c.type_ == ConditionType::Ready.as_str() && c.status == "True";
         self.is_observed() && self.conditions().iter().any(ready)
+    }
+}
+
+impl Conditions for NeonProject {
+    fn conditions(&self) -> &[Condition] {
+        self.status
+            .as_ref()
+            .map_or(&[], |status| &status.conditions)
+    }
+
+    fn is_observed(&self) -> bool {
+        self.status
+            .as_ref()
+            .map(|status| status.observed_generation)
+            == self.metadata.generation
     }
 }
 

@@ -43,6 +43,8 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) wake: Wake,
     pub(super) stop: CancellationToken,
+    /// Cancelled once every watch has told everything that there is.
+    pub(super) synced: CancellationToken,
 }
 
 /// The kind of object a controller can run.
@@ -150,6 +152,11 @@ where
 
     /// Waits for a turn, then runs a pass over the object as it is by then.
     async fn admit(&self, seen: Arc<DeserializeGuard<S::Object>>) -> Result<Action, Stopped> {
+        // on half of what the watches know, much would look as if it were not there
+        tokio::select! {
+            () = self.shared.synced.cancelled() => {}
+            () = self.shared.stop.cancelled() => return Err(Stopped),
+        }
         let waiting = self.shared.metrics.waiting();
         let _permit = self.shared.admission.enter().await.ok_or(Stopped)?;
         drop(waiting);

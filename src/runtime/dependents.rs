@@ -2,11 +2,12 @@
 //!
 //! | changed | who looks again |
 //! |---|---|
+//! | a NeonProject | unsettled ones, with which it may quarrel; unsettled NeonDatabases that refer to it |
 //! | a NeonDatabase | unsettled ones that name it as their parent or have no parent yet; its children that inherit from it; all migrations of it |
 //! | a SepulkiMigration | its NeonDatabase, which may wait for the branch; those that hold Secrets back for it; unsettled migrations of the same one |
-//! | either is gone | everything that is being deleted (a parent may live in another namespace); everything unsettled of its namespace; all migrations of it |
+//! | either is gone | everything that is being deleted (a parent may live in another namespace); everything unsettled of its namespace; all migrations of it; unsettled NeonProjects and what refers to one of its name; whoever waits for the room that it leaves |
 
-use crate::api::{NeonDatabase, SepulkiMigration};
+use crate::api::{NeonDatabase, NeonProject, Reason, SepulkiMigration};
 use crate::database::inherit::inherits;
 use crate::reconcile::Conditions;
 
@@ -24,6 +25,8 @@ pub struct Change {
 /// What others refer to a changed object by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
+    /// A NeonProject of this name.
+    Project(String),
     /// A NeonDatabase of this name.
     Database(String),
     /// A SepulkiMigration.
@@ -43,6 +46,12 @@ pub trait Changes {
     fn what(&self) -> What;
 }
 
+impl Changes for NeonProject {
+    fn what(&self) -> What {
+        What::Project(self.metadata.name.clone().unwrap_or_default())
+    }
+}
+
 impl Changes for NeonDatabase {
     fn what(&self) -> What {
         What::Database(self.metadata.name.clone().unwrap_or_default())
@@ -59,6 +68,20 @@ impl Changes for SepulkiMigration {
 }
 
 impl Change {
+    /// Whether a NeonProject may have waited for it.
+    #[must_use]
+    pub fn concerns_project(&self, other: &NeonProject) -> bool {
+        let meta = &other.metadata;
+        if meta.uid.as_deref() == Some(&self.uid) {
+            return false;
+        }
+        match &self.what {
+            What::Project(_) => !other.is_settled(),
+            What::Gone(_) => meta.deletion_timestamp.is_some() || !other.is_settled(),
+            What::Database(_) | What::Migration { .. } => false,
+        }
+    }
+
     /// Whether a NeonDatabase may have waited for it.
     #[must_use]
     pub fn concerns_database(&self, other: &NeonDatabase) -> bool {
@@ -69,6 +92,7 @@ impl Change {
         let near = meta.namespace == self.namespace;
         let unsettled = !other.is_settled();
         match &self.what {
+            What::Project(name) => unsettled && refers_to(other, name),
             What::Database(name) => {
                 near && (unsettled || inherits(other)) && may_fork_from(other, name)
             }
@@ -76,7 +100,10 @@ impl Change {
                 let may_wait = unsettled && meta.name.as_ref() == Some(of);
                 near && (may_wait || holds_back_for(other, name))
             }
-            What::Gone(_) => meta.deletion_timestamp.is_some() || (near && unsettled),
+            What::Gone(name) => {
+                let waits = near || refers_to(other, name) || waits_for_room(other);
+                meta.deletion_timestamp.is_some() || (unsettled && waits)
+            }
         }
     }
 
@@ -90,11 +117,22 @@ impl Change {
         let of = &other.spec.database_ref.name.0;
         let unsettled = !other.is_settled();
         match &self.what {
+            What::Project(_) => false,
             What::Database(name) => of == name,
             What::Migration { of: same, .. } => of == same && unsettled,
             What::Gone(name) => of == name || unsettled,
         }
     }
+}
+
+fn refers_to(database: &NeonDatabase, project: &str) -> bool {
+    let reference = database.spec.project_ref.as_ref();
+    reference.is_some_and(|reference| reference.name.0 == project)
+}
+
+fn waits_for_room(database: &NeonDatabase) -> bool {
+    let mut conditions = database.conditions().iter();
+    conditions.any(|condition| condition.reason == Reason::NoRoom.as_str())
 }
 
 /// Whether this object of the namespace is the parent, or could become the parent that no one has named.
@@ -194,6 +232,53 @@ mod tests {
             abroad.metadata.namespace = Some("elsewhere".into());
             assert!(!staging.concerns_database(&abroad));
         }
+    }
+
+    fn project(name: &str, status: &Value) -> NeonProject {
+        let object = json!({
+            "apiVersion": "sepulki.dev/v1alpha1", "kind": "NeonProject",
+            "metadata": {"name": name, "uid": name, "generation": 1},
+            "spec": {"projectId": "p", "apiKeySecretRef": {"namespace": "keys"}},
+            "status": status,
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn abroad(refers: &str, reason: &str) -> NeonDatabase {
+        let condition = json!({"type": "Ready", "status": "False", "reason": reason, "message": "",
+                               "lastTransitionTime": "2026-12-01T00:00:00Z"});
+        let status = json!({"observedGeneration": 1, "conditions": [condition]});
+        let mut database = database("preview", &json!({}), &status);
+        database.metadata.namespace = Some("elsewhere".into());
+        database.spec.project_id = None;
+        database.spec.project_ref = serde_json::from_value(json!({"name": refers})).unwrap();
+        database
+    }
+
+    #[test]
+    fn a_neonproject_wakes_those_that_refer_to_it_wherever_they_are() {
+        let mut sea = change(What::Project("sea".into()));
+        sea.namespace = None;
+        assert!(sea.concerns_database(&abroad("sea", "ProjectNotReady")));
+        assert!(!sea.concerns_database(&abroad("lake", "ProjectNotReady")));
+        assert!(!sea.concerns_migration(&migration("m", "sea", &unsettled())));
+        assert!(sea.concerns_project(&project("rival", &unsettled())));
+        assert!(!sea.concerns_project(&project("rival", &settled())));
+        assert!(!sea.concerns_project(&project("changed", &unsettled())));
+    }
+
+    #[test]
+    fn what_is_gone_leaves_room_and_lets_its_neonproject_go() {
+        let gone = change(What::Gone("staging".into()));
+        assert!(gone.concerns_database(&abroad("sea", "NoRoom")));
+        assert!(!gone.concerns_database(&abroad("sea", "ParentNotReady")));
+        let mut going = project("sea", &settled());
+        assert!(!gone.concerns_project(&going));
+        going.metadata.deletion_timestamp =
+            serde_json::from_value(json!("2026-12-01T00:00:00Z")).unwrap();
+        assert!(gone.concerns_project(&going));
+        let other = change(What::Database("staging".into()));
+        assert!(!other.concerns_project(&going));
     }
 
     #[test]

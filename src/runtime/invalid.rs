@@ -128,7 +128,7 @@ mod tests {
             "status": {"observedGeneration": 2, "effective": {"deletionPolicy": "Delete"}},
         });
         let left: NeonDatabase = without_misfits(object).unwrap();
-        assert_eq!(left.spec.project_id, "p");
+        assert_eq!(left.spec.project_id.as_deref(), Some("p"));
         assert!(left.spec.roles.is_empty() && left.spec.deletion_policy.is_none());
         let effective = left.status.unwrap().effective.unwrap();
         assert_eq!(

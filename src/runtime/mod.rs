@@ -14,36 +14,40 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use futures::future::BoxFuture;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use kube::Api;
 use kube::core::PartialObjectMeta;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Readiness};
-use crate::api::{NeonDatabase, SepulkiMigration};
+use crate::api::{NeonDatabase, NeonProject, SepulkiMigration};
 use crate::clock::SystemClock;
 use crate::cluster::{self, Candidate, Clients, Ended, Held, Objects, Reporter};
 use crate::config::Config;
 use crate::database::Databases;
 use crate::migration::Migrations;
 use crate::neon::{Accounts, ClientSettings};
+use crate::project::Projects;
 use crate::reconcile::{Admission, BranchLocks};
 use crate::telemetry::Metrics;
-use crate::world::live::{Kubernetes, LiveContents, LiveMigrations};
+use crate::world::live::{Kubernetes, LiveContents, LiveMigrations, Watches};
 use crate::world::{Settings, World};
 use controller::{Controller, Shared};
 use observer::CountCalls;
-use triggers::{Wake, on_config_map};
+use triggers::{Wake, on_config_map, on_namespace};
 
+const PROJECTS: &str = "neonprojects";
 const DATABASES: &str = "neondatabases";
 const MIGRATIONS: &str = "sepulkimigrations";
+const NAMESPACES: &str = "namespaces";
 
 /// Runs the operator against the cluster of `kube` until `stop` is cancelled.
 pub async fn run(config: Config, kube: kube::Config, stop: CancellationToken) -> Result<()> {
     let clients = Clients::new(kube).context("cannot make Kubernetes clients")?;
     let metrics = Metrics::new();
-    let readiness = Readiness::new([DATABASES, MIGRATIONS]);
+    let readiness = Readiness::new([PROJECTS, DATABASES, MIGRATIONS, NAMESPACES]);
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
@@ -115,20 +119,39 @@ async fn operate(
     let namespace = config.namespace.as_deref();
     let objects = Objects::new(clients.request.clone());
     let watch = || clients.watch.clone();
+    // a NeonProject belongs to no namespace; whoever looks after one namespace can reach only the keys in it
+    let ours = namespace.map(|name| format!("spec.apiKeySecretRef.namespace={name}"));
+    let own = namespace.map(|name| format!("metadata.name={name}"));
     // whoever listened is gone only when the operator stops
+    let (tell, projects_gone) = unbounded_channel();
+    let (projects, project_events) =
+        cluster::main_watch::<NeonProject>(Api::all(watch()), ours.as_deref(), move |id| {
+            drop(tell.send(id));
+        });
     let (tell, databases_gone) = unbounded_channel();
     let (databases, database_events) =
-        cluster::main_watch::<NeonDatabase>(cluster::scoped(watch(), namespace), move |id| {
+        cluster::main_watch::<NeonDatabase>(cluster::scoped(watch(), namespace), None, move |id| {
             drop(tell.send(id));
         });
     let (tell, migrations_gone) = unbounded_channel();
-    let (migrations, migration_events) =
-        cluster::main_watch::<SepulkiMigration>(cluster::scoped(watch(), namespace), move |id| {
+    let (migrations, migration_events) = cluster::main_watch::<SepulkiMigration>(
+        cluster::scoped(watch(), namespace),
+        None,
+        move |id| {
             drop(tell.send(id));
-        });
-    let kubernetes = Kubernetes::new(objects.clone(), databases.clone(), migrations.clone());
+        },
+    );
+    let (namespaces, namespace_events) =
+        cluster::metadata_watch::<Namespace>(Api::all(watch()), own.as_deref());
+    let watches = Watches {
+        projects,
+        databases,
+        migrations,
+        namespaces,
+    };
+    let kubernetes = Kubernetes::new(objects.clone(), watches.clone());
     let world = world(config, metrics, kubernetes, stop)?;
-    let wake = Wake::new(databases.clone(), migrations.clone());
+    let wake = Wake::new(&watches);
     let shared = Shared {
         objects,
         admission: Admission::new(config.max_concurrent_passes.get()),
@@ -137,6 +160,7 @@ async fn operate(
         clock: Arc::clone(&world.clock),
         wake: wake.clone(),
         stop: stop.clone(),
+        synced: CancellationToken::new(),
     };
     let migration_kind = Arc::new(Migrations::new(world.clone()));
     let config_maps = on_config_map(
@@ -147,10 +171,16 @@ async fn operate(
         Arc::clone(&migration_kind),
         wake.clone(),
     );
+    let project = Controller::new(
+        PROJECTS,
+        Projects::new(world.clone()).into(),
+        watches.projects.clone(),
+        shared.clone(),
+    );
     let database = Controller::new(
         DATABASES,
         Databases::new(world).into(),
-        databases.clone(),
+        watches.databases.clone(),
         shared.clone(),
     );
     // a run may last half an hour: it must not keep anybody else waiting for a turn
@@ -158,19 +188,21 @@ async fn operate(
         admission: Admission::new(config.max_concurrent_passes.get()),
         ..shared.clone()
     };
-    let migration = Controller::new(MIGRATIONS, migration_kind, migrations.clone(), runs.clone());
-    let gates = async {
-        let _ = databases.wait_until_ready().await;
-        readiness.pass(DATABASES);
-        let _ = migrations.wait_until_ready().await;
-        readiness.pass(MIGRATIONS);
-    };
+    let migration = Controller::new(
+        MIGRATIONS,
+        migration_kind,
+        watches.migrations.clone(),
+        runs.clone(),
+    );
+    let gates = gates(&watches, readiness, &shared.synced);
+    let namespaces = on_namespace(namespace_events, wake.clone());
     let stopping = async {
         stop.cancelled().await;
         shared.admission.close();
         runs.admission.close();
     };
     let running: Vec<BoxFuture<'_, ()>> = vec![
+        Box::pin(project.run(project_events, wake.project_requests(), projects_gone)),
         Box::pin(database.run(database_events, wake.database_requests(), databases_gone)),
         Box::pin(migration.run(migration_events, wake.migration_requests(), migrations_gone)),
         Box::pin(gates),
@@ -179,8 +211,22 @@ async fn operate(
     tokio::select! {
         _ = futures::future::join_all(running) => {}
         () = config_maps => {}
+        () = namespaces => {}
     }
     Ok(())
+}
+
+/// Opens once every watch has told everything that there is.
+async fn gates(watches: &Watches, readiness: &Readiness, synced: &CancellationToken) {
+    let _ = watches.projects.wait_until_ready().await;
+    readiness.pass(PROJECTS);
+    let _ = watches.databases.wait_until_ready().await;
+    readiness.pass(DATABASES);
+    let _ = watches.migrations.wait_until_ready().await;
+    readiness.pass(MIGRATIONS);
+    let _ = watches.namespaces.wait_until_ready().await;
+    readiness.pass(NAMESPACES);
+    synced.cancel();
 }
 
 fn world(

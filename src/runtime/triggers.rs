@@ -1,12 +1,12 @@
 //! Asks objects to look again because something else has changed: an object that they may wait for (see [`dependents`]),
-//! or a ConfigMap that they read.
+//! a ConfigMap that they read, or the labels of their namespace.
 //!
 //! [`dependents`]: super::dependents
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{Stream, StreamExt};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::ResourceExt;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -14,14 +14,17 @@ use kube::runtime::watcher;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::dependents::Change;
-use crate::api::{NeonDatabase, SepulkiMigration};
+use crate::api::{NeonDatabase, NeonProject, SepulkiMigration};
 use crate::migration::Migrations;
+use crate::reconcile::Conditions;
+use crate::world::live::Watches;
 
 type Guarded<K> = DeserializeGuard<K>;
 
 /// Asks the controllers to look at objects.
 #[derive(Clone)]
 pub(super) struct Wake {
+    projects: Caller<NeonProject>,
     databases: Caller<NeonDatabase>,
     migrations: Caller<SepulkiMigration>,
 }
@@ -72,14 +75,19 @@ impl<K: kube::Resource<DynamicType = ()> + Clone + 'static> Caller<K> {
 }
 
 impl Wake {
-    pub(super) fn new(
-        databases: Store<Guarded<NeonDatabase>>,
-        migrations: Store<Guarded<SepulkiMigration>>,
-    ) -> Self {
+    pub(super) fn new(watches: &Watches) -> Self {
         Self {
-            databases: Caller::new(databases),
-            migrations: Caller::new(migrations),
+            projects: Caller::new(watches.projects.clone()),
+            databases: Caller::new(watches.databases.clone()),
+            migrations: Caller::new(watches.migrations.clone()),
         }
+    }
+
+    /// NeonProjects that somebody asked to look at. For one listener.
+    pub(super) fn project_requests(
+        &self,
+    ) -> impl Stream<Item = ObjectRef<Guarded<NeonProject>>> + Send + 'static {
+        self.projects.requests()
     }
 
     /// NeonDatabases that somebody asked to look at. For one listener.
@@ -98,10 +106,21 @@ impl Wake {
 
     /// Asks for everything that may have waited for this change.
     pub(super) fn dependents(&self, change: &Change) {
+        self.projects
+            .ask(|project| change.concerns_project(project));
         self.databases
             .ask(|database| change.concerns_database(database));
         self.migrations
             .ask(|migration| change.concerns_migration(migration));
+    }
+
+    /// A namespace has changed, perhaps its labels: asks for what waits in it to be let in.
+    fn let_in(&self, namespace: &str) {
+        self.databases.ask(|database| {
+            database.spec.project_ref.is_some()
+                && database.metadata.namespace.as_deref() == Some(namespace)
+                && !database.is_settled()
+        });
     }
 
     /// Asks for the migrations that read this ConfigMap.
@@ -126,6 +145,19 @@ pub(super) async fn on_config_map(
             let (namespace, name) = (map.namespace().unwrap_or_default(), map.name_any());
             migrations.forget_config_map(&namespace, &name);
             wake.readers(&namespace, &name);
+        }
+    }
+}
+
+/// Wakes what waits in a namespace that appears or changes.
+pub(super) async fn on_namespace(
+    changes: impl Stream<Item = watcher::Result<PartialObjectMeta<Namespace>>>,
+    wake: Wake,
+) {
+    let mut changes = std::pin::pin!(changes);
+    while let Some(change) = changes.next().await {
+        if let Ok(namespace) = change {
+            wake.let_in(&namespace.name_any());
         }
     }
 }

@@ -9,22 +9,26 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use crate::api::{NeonDatabase, SecretKeyRef, SepulkiMigration};
-use crate::cluster::{KeyRead, NamespaceState, ObjectId, Result};
+use crate::api::{NeonDatabase, NeonProject, SepulkiMigration};
+use crate::cluster::{KeyRead, KeyRef, NamespaceState, ObjectId, Result};
 
 /// Kubernetes.
 #[async_trait]
 pub trait Cluster: Send + Sync {
+    /// All NeonProjects that the watch knows.
+    fn projects(&self) -> Vec<Arc<NeonProject>>;
     /// All NeonDatabases that the watch knows.
     fn databases(&self) -> Vec<Arc<NeonDatabase>>;
     /// All SepulkiMigrations that the watch knows.
     fn migrations(&self) -> Vec<Arc<SepulkiMigration>>;
+    /// The labels of a namespace, as the watch knows them; none where it knows no such namespace.
+    fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>>;
     /// An API key; read at most once a minute unless `anew`.
-    async fn api_key(&self, namespace: &str, at: &SecretKeyRef, anew: bool) -> Result<KeyRead>;
+    async fn api_key(&self, at: &KeyRef, anew: bool) -> Result<KeyRead>;
     /// Remembers that an API key works.
-    fn remember_good_key(&self, namespace: &str, at: &SecretKeyRef, key: &SecretString);
+    fn remember_good_key(&self, at: &KeyRef, key: &SecretString);
     /// The last key of that name that worked, whatever has become of its Secret.
-    fn last_good_key(&self, namespace: &str, at: &SecretKeyRef) -> Option<SecretString>;
+    fn last_good_key(&self, at: &KeyRef) -> Option<SecretString>;
     /// A Secret that we publish, or whatever has its name.
     async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>>;
     /// Writes a Secret, creating it where it does not exist.

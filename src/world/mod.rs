@@ -9,6 +9,8 @@ mod databases;
 mod errors;
 pub mod live;
 mod migrations;
+mod reach;
+mod source;
 
 use std::sync::Arc;
 
@@ -24,6 +26,8 @@ pub use cluster::Cluster;
 pub use databases::{Contents, DatabaseReport, NewLogin, PrepareDatabase};
 pub use errors::{at_cluster, at_neon, at_postgres};
 pub use migrations::Migrations;
+pub use reach::{Reached, Way};
+pub use source::{Source, key_of};
 
 /// Everything a kind needs to look at the world and to change it.
 #[derive(Clone)]

@@ -158,6 +158,9 @@ async fn the_operator_may_do_what_it_needs_and_nothing_else() {
     let client = operator(installed().await).await;
     // verb, group, resource/subresource, namespace ("" is all of them)
     for allowed in [
+        ("watch", "sepulki.dev", "neonprojects", ""),
+        ("patch", "sepulki.dev", "neonprojects", ""),
+        ("patch", "sepulki.dev", "neonprojects/status", ""),
         ("watch", "sepulki.dev", "neondatabases", ""),
         ("patch", "sepulki.dev", "neondatabases", "anywhere"),
         ("patch", "sepulki.dev", "neondatabases/status", "anywhere"),
@@ -174,6 +177,7 @@ async fn the_operator_may_do_what_it_needs_and_nothing_else() {
         ("delete", "", "secrets", "anywhere"),
         ("watch", "", "configmaps", ""),
         ("get", "", "namespaces", ""),
+        ("watch", "", "namespaces", ""),
         ("create", "events.k8s.io", "events", "anywhere"),
         ("patch", "coordination.k8s.io", "leases", OPERATOR_NAMESPACE),
     ] {
@@ -188,6 +192,8 @@ async fn the_operator_may_do_what_it_needs_and_nothing_else() {
         ("delete", "sepulki.dev", "neondatabases", "anywhere"),
         ("delete", "sepulki.dev", "sepulkimigrations", "anywhere"),
         ("patch", "", "configmaps", "anywhere"),
+        ("delete", "sepulki.dev", "neonprojects", ""),
+        ("patch", "", "namespaces", ""),
         ("delete", "", "namespaces", ""),
         ("list", "", "pods", "anywhere"),
         ("create", "", "pods", OPERATOR_NAMESPACE),
@@ -251,7 +257,11 @@ async fn secrets_are_reached_by_name_only() {
 #[tokio::test]
 async fn the_examples_are_accepted_with_every_field_known() {
     let control_plane = installed().await;
-    for (folder, objects) in [("examples", 6), ("examples/pull-request", 2)] {
+    for (folder, objects) in [
+        ("examples", 6),
+        ("examples/pull-request", 2),
+        ("examples/many-namespaces", 3),
+    ] {
         let dir = deploy(folder);
         let dir = dir.to_str().unwrap();
         // kubectl asks the server to refuse unknown fields.
@@ -282,21 +292,30 @@ async fn the_examples_are_accepted_with_every_field_known() {
 }
 
 #[tokio::test]
-async fn the_first_manifest_of_the_readme_is_accepted() {
+async fn the_manifests_of_the_readme_are_accepted() {
     let control_plane = installed().await;
     let readme = std::fs::read_to_string(deploy("../README.md")).unwrap();
-    let (_, rest) = readme.split_once("```yaml\n").unwrap();
-    let (manifest, _) = rest.split_once("```").unwrap();
+    let manifests: Vec<&str> = readme
+        .split("```yaml\n")
+        .skip(1)
+        .map(|rest| rest.split_once("```").unwrap().0)
+        .collect();
+    let objects = [2, 2];
+    assert_eq!(manifests.len(), objects.len());
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("staging.yaml");
-    std::fs::write(
-        &file,
-        manifest.replace("namespace: sepulki", "namespace: default"),
-    )
-    .unwrap();
-    let applied = kubectl(
-        control_plane,
-        &["apply", "--server-side", "-f", file.to_str().unwrap()],
-    );
-    assert_eq!(applied.lines().count(), 2, "{applied}");
+    for (manifest, objects) in manifests.into_iter().zip(objects) {
+        let file = dir.path().join("manifest.yaml");
+        // the namespaces are made by hand
+        let mut text = manifest.to_owned();
+        for namespace in ["sepulki", "preview-42"] {
+            let line = format!("  namespace: {namespace}\n");
+            text = text.replace(&line, "  namespace: default\n");
+        }
+        std::fs::write(&file, text).unwrap();
+        let applied = kubectl(
+            control_plane,
+            &["apply", "--server-side", "-f", file.to_str().unwrap()],
+        );
+        assert_eq!(applied.lines().count(), objects, "{applied}");
+    }
 }

@@ -47,6 +47,7 @@ async fn a_pass_is_due_for_what_people_change_and_not_for_what_we_write() {
     let (tell, mut gone) = tokio::sync::mpsc::unbounded_channel();
     let (store, told) = main_watch::<Widget>(
         scoped(bench.clients.watch.clone(), Some(&bench.namespace)),
+        None,
         move |id| tell.send(id).unwrap(),
     );
     let mut told: Told<_> = Box::pin(told);
@@ -119,6 +120,7 @@ async fn an_object_that_does_not_decode_disturbs_nobody() {
     untyped.create(&PostParams::default(), &odd).await.unwrap();
     let (store, told) = main_watch::<Widget>(
         scoped(bench.clients.watch.clone(), Some(&bench.namespace)),
+        None,
         drop,
     );
     let mut told: Told<_> = Box::pin(told);
@@ -157,7 +159,7 @@ async fn what_changed_while_the_server_was_away_is_told_afterwards() {
     let config = bench.control_plane.config().await.unwrap();
     let way = Forwarder::new(&config).await;
     let client = Clients::new(way.config(&config)).unwrap().watch;
-    let (_store, told) = main_watch::<Widget>(scoped(client, Some(&bench.namespace)), drop);
+    let (_store, told) = main_watch::<Widget>(scoped(client, Some(&bench.namespace)), None, drop);
     let mut told: Told<_> = Box::pin(told);
     let mut first = [next(&mut told).await, next(&mut told).await];
     first.sort();

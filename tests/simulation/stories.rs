@@ -1,9 +1,11 @@
 //! Stories to be disturbed: how the world is before, what somebody does then, and how it has to end.
 
 use sepulki::api::{DeletionPolicy, RESET, Reason};
+use serde_json::json;
 
 use crate::database::stalled;
 use crate::invariants::{check, check_gone};
+use crate::project::{PREVIEWS, sea_with_a_preview};
 use crate::scene::{FILES, everything, production_and_preview};
 use crate::world::neon::Project;
 use crate::world::operator::Operator;
@@ -35,13 +37,62 @@ const MORE_FILES: [(&str, &str); 3] = [
     ("003_arms.sql", "CREATE TABLE arms (id bigint PRIMARY KEY);"),
 ];
 
-pub const STORIES: [Story; 10] = [
+pub const STORIES: [Story; 13] = [
     Story {
         name: "production and a preview come up",
         before: |_| (),
         change: production_and_preview,
         noticed: 0,
         check: |operator| check(&operator.sim, &FILES),
+    },
+    Story {
+        name: "a NeonProject comes up with production and a preview without a key",
+        before: |_| (),
+        change: sea_with_a_preview,
+        // a password that was reset by a process that died then is valid when Neon is done
+        noticed: 1,
+        check: |operator| check(&operator.sim, &FILES),
+    },
+    Story {
+        name: "settings of a NeonProject change",
+        before: sea_with_a_preview,
+        change: |sim| {
+            sim.edit_project("sea", |sea| {
+                let settings = json!({"historyRetention": "2d", "allowedIPs": ["203.0.113.0/24"]});
+                sea.spec.settings = serde_json::from_value(settings).unwrap();
+            });
+        },
+        noticed: 0,
+        check: |operator| {
+            check(&operator.sim, &FILES);
+            operator.sim.at_neon(|project, _| {
+                assert_eq!(project.history_retention_seconds, 2 * 86_400);
+                let ips = project.settings.allowed_ips.clone().unwrap().ips;
+                assert_eq!(ips, ["203.0.113.0/24"]);
+                let quota = project.settings.quota.clone().unwrap();
+                assert_eq!(quota.active_time_seconds, Some(500 * 3600));
+            });
+        },
+    },
+    Story {
+        name: "a NeonProject is deleted together with what uses it",
+        before: sea_with_a_preview,
+        change: |sim| {
+            let now = sim.now();
+            let mut state = sim.lock();
+            state.kubernetes.migrations.clear();
+            state.kubernetes.delete_project("sea", now);
+            for (namespace, name) in [(PREVIEWS, "preview"), (NAMESPACE, "production")] {
+                let key = (namespace.to_owned(), name.to_owned());
+                state.kubernetes.delete_database(&key, now);
+            }
+        },
+        noticed: 0,
+        check: |operator| {
+            check_gone(&operator.sim, "production", true);
+            assert_eq!(operator.sim.branch_names(), ["main"]);
+            assert_eq!(operator.sim.get_project("sea"), None);
+        },
     },
     Story {
         name: "another file comes",

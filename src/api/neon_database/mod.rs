@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::names::{Lease, ObjectName, PgName, RoleName, SuspendAfter};
-use super::refs::{DatabaseRef, MigrationRef, SecretKeyRef};
+use super::refs::{DatabaseRef, MigrationRef, ProjectRef, SecretKeyRef};
 
 pub use status::{
     BranchStatus, ConnectionSecretStatus, Credentials, DatabaseStatus, Effective, EndpointStatus,
@@ -27,6 +27,7 @@ pub use status::{
     status = "NeonDatabaseStatus",
     derive = "PartialEq",
     doc = "One environment's database on hosted Neon: a branch, its compute, databases, roles and connection Secrets.",
+    selectable = ".spec.projectRef.name",
     selectable = ".spec.projectId",
     selectable = ".spec.environment",
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
@@ -48,6 +49,14 @@ pub use status::{
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    validation = Rule::new("has(self.projectRef) != has(self.projectId)")
+        .message("exactly one of projectRef and projectId must be set").field_path(".projectRef"),
+    validation = Rule::new("!has(self.projectRef) || !has(self.apiKeySecretRef)")
+        .message("with projectRef the key is the NeonProject's: apiKeySecretRef must not be set").field_path(".apiKeySecretRef"),
+    validation = Rule::new("has(self.projectRef) == has(oldSelf.projectRef) && (!has(self.projectRef) || self.projectRef.name == oldSelf.projectRef.name)")
+        .message("projectRef is immutable").field_path(".projectRef"),
+    validation = Rule::new("has(self.projectId) == has(oldSelf.projectId) && (!has(self.projectId) || self.projectId == oldSelf.projectId)")
+        .message("projectId is immutable").field_path(".projectId"),
     validation = Rule::new("!has(oldSelf.branch) || !has(oldSelf.branch.parent) || (has(self.branch) && has(self.branch.parent) && self.branch.parent == oldSelf.branch.parent)")
         .message("branch.parent is immutable once set").field_path(".branch.parent"),
     validation = Rule::new("!has(oldSelf.branch) || !has(oldSelf.branch.existing) || (has(self.branch) && has(self.branch.existing) && self.branch.existing == oldSelf.branch.existing)")
@@ -66,13 +75,19 @@ pub use status::{
         .message("roles[].databases must name entries of databases").field_path(".roles"),
 )]
 pub struct NeonDatabaseSpec {
-    /// Id of the Neon project, such as `shiny-wind-12345678`. Immutable.
+    /// The NeonProject that holds the project's id and key, and the rules of who may use it; this namespace then needs
+    /// no key. Exactly one of this and `projectId` is set. Immutable; the reference to the key in it may change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_ref: Option<ProjectRef>,
+    /// Id of the Neon project, such as `shiny-wind-12345678`, where everybody in the namespace may hold its key.
+    /// Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 60), regex(pattern = "^[a-z0-9-]+$"))]
-    #[x_kube(validation = ("self == oldSelf", "projectId is immutable"))]
-    pub project_id: String,
-    /// The Secret that holds the Neon API key. Default: key `apiKey` of the Secret `neon-api-key`. May change.
-    #[serde(default)]
-    pub api_key_secret_ref: SecretKeyRef,
+    pub project_id: Option<String>,
+    /// The Secret that holds the Neon API key; only with `projectId`. Default: key `apiKey` of the Secret
+    /// `neon-api-key`. May change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_secret_ref: Option<SecretKeyRef>,
     /// The profile whose values stand in for what this spec leaves out. Immutable.
     #[x_kube(validation = ("self == oldSelf", "environment is immutable"))]
     pub environment: Environment,
@@ -167,7 +182,7 @@ pub struct BranchSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing: Option<ExistingBranch>,
     /// The branch to fork from. Default: the only production object of namespace and project for staging, the only
-    /// staging object for development. Immutable.
+    /// staging object for development, the NeonProject's `baseBranch` for previews. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ParentBranch>,
     /// Name on Neon. Default: `<environment>/<namespace>/<name>`, hashed above 63 characters. Immutable once the

@@ -23,6 +23,10 @@ pub struct NeonDatabaseStatus {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+    /// Id of the Neon project, recorded once: a NeonProject of the same name that leads elsewhere does not move it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub project_id: Option<String>,
     /// What was resolved once and is not moved by a later change of profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effective: Option<Effective>,
@@ -84,6 +88,7 @@ impl Default for NeonDatabaseStatus {
         Self {
             observed_generation: unobserved(),
             conditions: Vec::new(),
+            project_id: None,
             effective: None,
             branch_request_time: None,
             branch: None,

@@ -155,7 +155,7 @@ impl Context<'_> {
         let api = self.account().await?;
         let password = api
             .api
-            .reveal_password(&self.desired.project, &branch, &owner)
+            .reveal_password(self.project()?, &branch, &owner)
             .await
             .map_err(at_neon)?;
         let endpoint = self

@@ -26,7 +26,7 @@ impl Context<'_> {
         let body = self.new_branch(parent)?;
         let created = account
             .api
-            .create_branch(&self.desired.project, &body)
+            .create_branch(self.project()?, &body)
             .await
             .map_err(|error| {
                 if !matches!(error.kind, ErrorKind::Server | ErrorKind::Lost) {
@@ -63,7 +63,7 @@ impl Context<'_> {
         let account = self.account().await?;
         account
             .api
-            .delete_branch(&self.desired.project, id)
+            .delete_branch(self.project()?, id)
             .await
             .map_err(at_neon)?;
         // one that was taken over is known by its record alone, and so is the consent to delete it
@@ -81,7 +81,7 @@ impl Context<'_> {
         let account = self.account().await?;
         let reset = account
             .api
-            .reset_branch(&self.desired.project, &branch, parent)
+            .reset_branch(self.project()?, &branch, parent)
             .await;
         match reset {
             Ok(operations) => {
@@ -98,16 +98,40 @@ impl Context<'_> {
         }
     }
 
-    pub(super) async fn update_branch(
+    pub(super) async fn renew_lease(
         &self,
         pass: &mut Pass,
-        update: &UpdateBranch,
+        lease: SignedDuration,
     ) -> Result<(), Error> {
+        let update = UpdateBranch {
+            expires_at: Some(Some(self.expiry(lease)?)),
+            ..UpdateBranch::default()
+        };
+        self.update_branch(pass, &update).await
+    }
+
+    pub(super) async fn end_lease(&self, pass: &mut Pass) -> Result<(), Error> {
+        let update = UpdateBranch {
+            expires_at: Some(None),
+            ..UpdateBranch::default()
+        };
+        self.update_branch(pass, &update).await
+    }
+
+    pub(super) async fn protect(&self, pass: &mut Pass, protected: bool) -> Result<(), Error> {
+        let update = UpdateBranch {
+            protected: Some(protected),
+            ..UpdateBranch::default()
+        };
+        self.update_branch(pass, &update).await
+    }
+
+    async fn update_branch(&self, pass: &mut Pass, update: &UpdateBranch) -> Result<(), Error> {
         let account = self.account().await?;
         let branch = self.branch()?;
         let operations = account
             .api
-            .update_branch(&self.desired.project, &branch, update)
+            .update_branch(self.project()?, &branch, update)
             .await
             .map_err(at_neon)?;
         record_operations(&mut pass.status, &operations);
@@ -124,7 +148,7 @@ impl Context<'_> {
         };
         let operations = account
             .api
-            .create_endpoint(&self.desired.project, &body)
+            .create_endpoint(self.project()?, &body)
             .await
             .map_err(|error| self.refused("an endpoint", error))?;
         record_operations(&mut pass.status, &operations);
@@ -144,7 +168,7 @@ impl Context<'_> {
             compute_units: Some(rest.compute_units),
             suspend_timeout_seconds: Some(rest.suspend_after.seconds()),
         };
-        let project = &self.desired.project;
+        let project = self.project()?;
         let operations = account
             .api
             .update_endpoint(project, &endpoint.id, &update)
@@ -163,7 +187,7 @@ impl Context<'_> {
         let account = self.account().await?;
         let operations = account
             .api
-            .create_role(&self.desired.project, &branch, name)
+            .create_role(self.project()?, &branch, name)
             .await
             .map_err(at_neon)?;
         record_operations(&mut pass.status, &operations);
@@ -179,7 +203,7 @@ impl Context<'_> {
         let branch = self.branch()?;
         let _lock = self.lock(branch.as_str())?;
         let account = self.account().await?;
-        let project = &self.desired.project;
+        let project = self.project()?;
         let operations = account
             .api
             .create_database(project, &branch, name, owner)
@@ -195,7 +219,7 @@ impl Context<'_> {
         let account = self.account().await?;
         let operations = account
             .api
-            .reset_password(&self.desired.project, &branch, role)
+            .reset_password(self.project()?, &branch, role)
             .await
             .map_err(at_neon)?;
         record_operations(&mut pass.status, &operations);

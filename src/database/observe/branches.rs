@@ -11,13 +11,18 @@ use crate::database::Databases;
 use crate::database::desired::Desired;
 use crate::database::mark::Mark;
 use crate::neon::{Branch, BranchId, BranchState, ProjectSnapshot};
+use crate::world::Source;
 
 /// Every other object of the same project that is not on its way out.
-pub(super) fn others(kind: &Databases, desired: &Desired) -> Vec<Arc<NeonDatabase>> {
+pub(super) fn others(
+    kind: &Databases,
+    desired: &Desired,
+    source: &Source,
+) -> Vec<Arc<NeonDatabase>> {
+    let projects = kind.world.cluster.projects();
     let mut others = kind.world.cluster.databases();
     others.retain(|other| {
-        other.metadata.uid.as_deref() != Some(&desired.uid)
-            && other.spec.project_id == desired.project.as_str()
+        other.metadata.uid.as_deref() != Some(&desired.uid) && source.is_of(other, &projects)
     });
     others
 }
@@ -165,7 +170,7 @@ fn holds(other: &NeonDatabase, id: &BranchId) -> bool {
 
 /// Between two objects that hold one branch the older wins, and of two that were made in the same second the one whose
 /// uid comes first.
-fn is_older(other: &NeonDatabase, desired: &Desired) -> bool {
+pub(super) fn is_older(other: &NeonDatabase, desired: &Desired) -> bool {
     let age =
         |created: Option<Timestamp>, uid: &str| (created.unwrap_or(Timestamp::MAX), uid.to_owned());
     let theirs = age(

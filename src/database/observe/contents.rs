@@ -15,6 +15,7 @@ use crate::world::{at_cluster, at_neon};
 /// Roles and databases, and which passwords are still the parent's; only while something is left to be done inside.
 pub(super) async fn contents(
     api: &dyn NeonApi,
+    project: &ProjectId,
     desired: &Desired,
     listing: &ProjectSnapshot,
     observed: &mut Observed,
@@ -32,7 +33,7 @@ pub(super) async fn contents(
     if !idle || !usable || rest.databases.is_empty() || observed.contents_are_as_asked(rest) {
         return Ok(());
     }
-    let (project, id) = (&desired.project, branch.id.clone());
+    let id = branch.id.clone();
     let inherited = recorded.credentials == Credentials::Inherited;
     let parent = branch
         .parent_id

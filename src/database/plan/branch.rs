@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Action, LATER, Next, RECHECK, SOON, Stage, block, inside, wait};
+use super::{Action, LATER, Next, RECHECK, SOON, Stage, admission, block, inside, wait};
 use crate::api::{
     BranchStatus, Effective, ExistingBranch, ExternalDeletionAction, ParentBranch, Reason,
 };
@@ -20,7 +20,7 @@ const ANNOUNCED: SignedDuration = SignedDuration::from_secs(30);
 
 /// A branch that was asked for this recently may still come, though no answer did: a request is given up after a minute,
 /// and what it brought about may be missing from a listing that lags behind.
-const UNANSWERED: SignedDuration = SignedDuration::from_secs(120);
+pub const UNANSWERED: SignedDuration = SignedDuration::from_secs(120);
 
 /// A lease is renewed when this much of it has passed, or half of it where it is shorter.
 const LEASE_RENEWAL: SignedDuration = SignedDuration::from_hours(24);
@@ -73,9 +73,15 @@ fn default_parent(desired: &Desired, observed: &Observed) -> Result<ParentBranch
         message,
     };
     let Some(parent) = desired.profile.parent else {
-        return Err(blocked(format!(
-            "a {here} needs a parent: set spec.branch.parent"
-        )));
+        return admission::base_branch(observed).ok_or_else(|| {
+            let or = match &observed.terms {
+                Some(terms) => format!(", or spec.baseBranch of NeonProject {}", terms.project),
+                None => String::new(),
+            };
+            blocked(format!(
+                "a {here} needs a parent: set spec.branch.parent{or}"
+            ))
+        });
     };
     let of = parent.as_str();
     match observed.candidates.as_slice() {
@@ -87,7 +93,7 @@ fn default_parent(desired: &Desired, observed: &Observed) -> Result<ParentBranch
         }),
         [] => Err(blocked(format!(
             "there is no {of} object of project {} in this namespace to fork from: create one or set spec.branch.parent",
-            desired.project
+            observed.project_id()
         ))),
         many => Err(blocked(format!(
             "more than one {of} object could be the parent ({}): set spec.branch.parent",
@@ -99,7 +105,10 @@ fn default_parent(desired: &Desired, observed: &Observed) -> Result<ParentBranch
 /// Rows 8 to 27.
 pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: Timestamp) -> Stage {
     let recorded = match (&observed.recorded.branch, &observed.branch) {
-        (None, _) => return Some(first_branch(desired, observed, now)),
+        (None, _) => {
+            let next = first_branch(desired, observed, now);
+            return Some(admission::gate(desired, observed, next));
+        }
         (Some(recorded), Fact::Absent) => return Some(missing(desired, recorded, now)),
         (Some(_), Fact::Unknown) => {
             return Some(wait(

@@ -84,6 +84,25 @@ async fn a_new_migration_is_applied_in_one_pass_with_two_sessions() {
 }
 
 #[tokio::test]
+async fn the_key_of_a_neonproject_is_read_where_that_says() {
+    let world = Fake::new();
+    {
+        let mut state = world.state();
+        state.databases[0].spec.project_id = None;
+        state.databases[0].spec.project_ref =
+            serde_json::from_value(json!({"name": "sea"})).unwrap();
+    }
+    let operator = world.operator();
+    let report = world.pass(&operator).await;
+    assert_eq!(fails(&report), (Class::Transient, Reason::ProjectNotReady));
+    let spec = json!({"projectId": "p-1", "apiKeySecretRef": {"namespace": "keys"}});
+    let sea = crate::api::NeonProject::new("sea", serde_json::from_value(spec).unwrap());
+    world.state().projects = vec![sea];
+    settles(&world.pass(&operator).await);
+    assert_eq!(world.applied(), ALL);
+}
+
+#[tokio::test]
 async fn a_settled_migration_costs_nothing_not_even_after_a_restart() {
     let world = Fake::new();
     let operator = world.operator();

@@ -86,7 +86,7 @@ fn neon_database() -> NeonDatabase {
 fn database() -> Database {
     static DATABASE: OnceLock<Database> = OnceLock::new();
     DATABASE
-        .get_or_init(|| Database::of(&neon_database()))
+        .get_or_init(|| Database::of(&neon_database(), &[]))
         .clone()
 }
 

@@ -291,7 +291,7 @@ fn a_database_that_is_not_ready_is_waited_for_with_the_reason() {
         let mut object = neon_database();
         change(&mut object);
         let unready = Observed {
-            database: Fact::Known(Database::of(&object)),
+            database: Fact::Known(Database::of(&object, &[])),
             ..ready()
         };
         waits(answer(&unready), Reason::DatabaseNotReady)

@@ -13,9 +13,9 @@ use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{neon_database, now, object};
-use crate::api::{NeonDatabase, SecretKeyRef, SepulkiMigration, SepulkiMigrationStatus};
+use crate::api::{NeonDatabase, NeonProject, SepulkiMigration, SepulkiMigrationStatus};
 use crate::clock::{Clock as _, ManualClock};
-use crate::cluster::{self, KeyRead, NamespaceState, ObjectId};
+use crate::cluster::{self, KeyRead, KeyRef, NamespaceState, ObjectId};
 use crate::engine::run::{Progress, RunError, RunReport, RunRequest};
 use crate::engine::{self, LedgerName, LedgerRow, LedgerState};
 use crate::migration::Migrations;
@@ -40,6 +40,7 @@ pub(super) struct Fake {
 pub(super) struct State {
     pub(super) object: SepulkiMigration,
     pub(super) others: Vec<SepulkiMigration>,
+    pub(super) projects: Vec<NeonProject>,
     pub(super) databases: Vec<NeonDatabase>,
     pub(super) config_maps: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
     pub(super) ledger: LedgerState,
@@ -65,6 +66,7 @@ impl Fake {
             state: Mutex::new(State {
                 object: object(&serde_json::json!({})),
                 others: Vec::new(),
+                projects: Vec::new(),
                 databases: vec![neon_database()],
                 config_maps: [("files".to_owned(), files.collect())].into(),
                 ledger: LedgerState::default(),
@@ -194,11 +196,24 @@ impl Cluster for Fake {
         let all = state.others.iter().chain([&state.object]);
         all.cloned().map(Arc::new).collect()
     }
-    async fn api_key(&self, _: &str, _: &SecretKeyRef, _: bool) -> cluster::Result<KeyRead> {
+    fn projects(&self) -> Vec<Arc<NeonProject>> {
+        self.state()
+            .projects
+            .iter()
+            .cloned()
+            .map(Arc::new)
+            .collect()
+    }
+    fn namespace_labels(&self, _: &str) -> Option<BTreeMap<String, String>> {
+        unimplemented!()
+    }
+    async fn api_key(&self, at: &KeyRef, _: bool) -> cluster::Result<KeyRead> {
+        let referring = !self.state().projects.is_empty();
+        assert_eq!(at.namespace, if referring { "keys" } else { "team" });
         Ok(KeyRead::Found("key".into()))
     }
-    fn remember_good_key(&self, _: &str, _: &SecretKeyRef, _: &SecretString) {}
-    fn last_good_key(&self, _: &str, _: &SecretKeyRef) -> Option<SecretString> {
+    fn remember_good_key(&self, _: &KeyRef, _: &SecretString) {}
+    fn last_good_key(&self, _: &KeyRef) -> Option<SecretString> {
         None
     }
     async fn secret(&self, _: &str, _: &str) -> cluster::Result<Option<Secret>> {
@@ -359,7 +374,17 @@ impl NeonApi for Revealing {
         assert_eq!(asked, ("p-1", "br-1", "app_owner"));
         Ok(self.0.clone().into())
     }
+    async fn identity(&self) -> Answer<neon::Identity> {
+        unimplemented!()
+    }
     async fn project(&self, _: &neon::ProjectId) -> Answer<neon::Project> {
+        unimplemented!()
+    }
+    async fn update_project(
+        &self,
+        _: &neon::ProjectId,
+        _: &neon::UpdateProject,
+    ) -> Answer<neon::UpdatedProject> {
         unimplemented!()
     }
     async fn branches(&self, _: &neon::ProjectId) -> Answer<Vec<neon::Branch>> {

@@ -57,7 +57,7 @@ fn create_endpoint() -> CreateEndpoint {
 type Mutation = fn(Arc<dyn NeonApi>) -> BoxFuture<'static, Option<Error>>;
 
 /// Every call that changes something; its error, if any.
-fn mutations() -> [(&'static str, Mutation); 9] {
+fn mutations() -> [(&'static str, Mutation); 10] {
     macro_rules! mutation {
         ($call:ident $(, $argument:expr)*) => {
             (stringify!($call), |api| Box::pin(async move {
@@ -66,6 +66,7 @@ fn mutations() -> [(&'static str, Mutation); 9] {
         };
     }
     [
+        mutation!(update_project, &UpdateProject::default()),
         mutation!(create_branch, &create_branch()),
         mutation!(update_branch, &"br-main".into(), &UpdateBranch::default()),
         mutation!(reset_branch, &"br-a".into(), &"br-main".into()),
@@ -134,6 +135,30 @@ async fn a_mutation_that_is_locked_out_leaves_the_listing_standing() {
         account.snapshots.get(&project, MINUTE, now).await.unwrap();
         assert_eq!(neon.lists(), 1, "{name}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_a_key_is_is_asked_once() {
+    let neon = Arc::new(FakeNeon::default());
+    let account = Account::new(neon.clone());
+    neon.fail_with(Some(Error::lost("connection reset")));
+    assert!(account.identity().await.is_err());
+    neon.fail_with(None);
+    let (one, two) = tokio::join!(account.identity(), account.identity());
+    assert_eq!(one, two);
+    assert_eq!(one.unwrap().unwrap().account_id, "somebody");
+    assert_eq!(neon.others(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_may_not_ask_whose_it_is_is_not_asked_again() {
+    let neon = Arc::new(FakeNeon::default());
+    let account = Account::new(neon.clone());
+    neon.fail_with(Some(Error::without_answer(ErrorKind::Denied, "no")));
+    for _ in 0..2 {
+        assert_eq!(account.identity().await, Ok(None));
+    }
+    assert_eq!(neon.others(), 1);
 }
 
 #[tokio::test(start_paused = true)]

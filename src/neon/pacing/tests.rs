@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::*;
 
 fn pacing() -> Pacing {
-    Pacing::new(PacingRules::default(), Arc::default())
+    Pacing::new(PacingRules::default(), Arc::default(), Arc::default())
 }
 
 fn failure(kind: ErrorKind, status: Option<u16>) -> Error {
@@ -333,8 +333,9 @@ async fn an_abandoned_mutation_gives_its_turn_away() {
 #[tokio::test(start_paused = true)]
 async fn two_accounts_share_a_projects_queue_but_not_a_budget() {
     let queues: Arc<ProjectQueues> = Arc::default();
-    let one = Pacing::new(PacingRules::default(), Arc::clone(&queues));
-    let two = Pacing::new(PacingRules::default(), queues);
+    let (budgets, rules) = (Arc::<Budgets>::default(), PacingRules::default());
+    let one = Pacing::new(rules.clone(), Arc::clone(&budgets), Arc::clone(&queues));
+    let two = Pacing::new(rules, budgets, queues);
     let log = Log::new();
     let project = ProjectId::from("p");
     let call = |who: u32| {
@@ -349,8 +350,43 @@ async fn two_accounts_share_a_projects_queue_but_not_a_budget() {
     assert_eq!((a, b), (Ok(()), Ok(())));
     assert_eq!(log.times()[1].as_secs(), 3);
 
-    one.budget.pause(Duration::from_mins(1));
+    one.budget.present().pause(Duration::from_mins(1));
     let start = stopwatch();
     two.read(|_| std::future::ready(Ok(()))).await.unwrap();
     assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+async fn call(key: &Pacing, log: &Log) -> Result<()> {
+    let attempt = |_| async {
+        log.add(0);
+        Ok(())
+    };
+    key.read(attempt).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_of_one_account_share_its_budget_and_its_pauses() {
+    let budgets = Arc::<Budgets>::default();
+    let key = || Pacing::new(PacingRules::default(), Arc::clone(&budgets), Arc::default());
+    let (one, two, other) = (key(), key(), key());
+    for (key, account) in [(&one, "blue"), (&two, "blue"), (&other, "red")] {
+        key.belongs_to(account);
+    }
+    let log = Log::new();
+    let calls = (0..20).map(|n| call(if n % 2 == 0 { &one } else { &two }, &log));
+    for result in futures::future::join_all(calls).await {
+        result.unwrap();
+    }
+    let times = log.times();
+    for window in times.windows(PacingRules::default().calls_per_second + 1) {
+        let (first, last) = (window[0], window[window.len() - 1]);
+        assert!(last >= first + WINDOW, "{times:?}");
+    }
+    // a pause of one is a pause of both, and of nobody else
+    one.budget.present().pause(Duration::from_secs(2));
+    let began = stopwatch();
+    call(&other, &log).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(2));
+    call(&two, &log).await.unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(2));
 }

@@ -4,43 +4,50 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::DeserializeGuard;
-use kube::runtime::reflector::Store;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::reflector::{ObjectRef, Store};
 use secrecy::SecretString;
 use serde_json::Value;
 
-use crate::api::{NeonDatabase, SecretKeyRef, SepulkiMigration};
+use crate::api::{NeonDatabase, NeonProject, SepulkiMigration};
 use crate::cluster::{
     Freshness, KeyRead, KeyRef, NamespaceState, ObjectId, Objects, Result, SecretReads,
 };
 use crate::world::Cluster;
 
 /// What the watch of a kind has seen.
-pub(super) type Seen<K> = Store<DeserializeGuard<K>>;
+type Seen<K> = Store<DeserializeGuard<K>>;
+
+/// What the watches have seen.
+#[derive(Clone)]
+pub struct Watches {
+    /// Of NeonProject.
+    pub projects: Seen<NeonProject>,
+    /// Of NeonDatabase.
+    pub databases: Seen<NeonDatabase>,
+    /// Of SepulkiMigration.
+    pub migrations: Seen<SepulkiMigration>,
+    /// Of namespaces, without what is in them.
+    pub namespaces: Store<PartialObjectMeta<Namespace>>,
+}
 
 /// A Kubernetes API server, with the watches on our kinds.
 pub struct Kubernetes {
     objects: Objects,
     secrets: SecretReads,
-    databases: Seen<NeonDatabase>,
-    migrations: Seen<SepulkiMigration>,
+    watches: Watches,
 }
 
 impl Kubernetes {
     /// Through `objects`, beside these watches.
     #[must_use]
-    pub fn new(
-        objects: Objects,
-        databases: Seen<NeonDatabase>,
-        migrations: Seen<SepulkiMigration>,
-    ) -> Self {
+    pub fn new(objects: Objects, watches: Watches) -> Self {
         Self {
             secrets: SecretReads::new(objects.clone()),
             objects,
-            databases,
-            migrations,
+            watches,
         }
     }
 }
@@ -52,39 +59,40 @@ fn decoded<K: Clone>(seen: &[Arc<DeserializeGuard<K>>]) -> Vec<Arc<K>> {
         .collect()
 }
 
-fn key_ref(namespace: &str, at: &SecretKeyRef) -> KeyRef {
-    KeyRef {
-        namespace: namespace.to_owned(),
-        name: at.name.0.clone(),
-        key: at.key.0.clone(),
-    }
-}
-
 #[async_trait]
 impl Cluster for Kubernetes {
+    fn projects(&self) -> Vec<Arc<NeonProject>> {
+        decoded(&self.watches.projects.state())
+    }
+
     fn databases(&self) -> Vec<Arc<NeonDatabase>> {
-        decoded(&self.databases.state())
+        decoded(&self.watches.databases.state())
     }
 
     fn migrations(&self) -> Vec<Arc<SepulkiMigration>> {
-        decoded(&self.migrations.state())
+        decoded(&self.watches.migrations.state())
     }
 
-    async fn api_key(&self, namespace: &str, at: &SecretKeyRef, anew: bool) -> Result<KeyRead> {
+    fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
+        let found = self.watches.namespaces.get(&ObjectRef::new(namespace))?;
+        Some(found.metadata.labels.clone().unwrap_or_default())
+    }
+
+    async fn api_key(&self, at: &KeyRef, anew: bool) -> Result<KeyRead> {
         let freshness = if anew {
             Freshness::Now
         } else {
             Freshness::Recent
         };
-        self.secrets.key(&key_ref(namespace, at), freshness).await
+        self.secrets.key(at, freshness).await
     }
 
-    fn remember_good_key(&self, namespace: &str, at: &SecretKeyRef, key: &SecretString) {
-        self.secrets.remember_good(&key_ref(namespace, at), key);
+    fn remember_good_key(&self, at: &KeyRef, key: &SecretString) {
+        self.secrets.remember_good(at, key);
     }
 
-    fn last_good_key(&self, namespace: &str, at: &SecretKeyRef) -> Option<SecretString> {
-        self.secrets.last_good(&key_ref(namespace, at))
+    fn last_good_key(&self, at: &KeyRef) -> Option<SecretString> {
+        self.secrets.last_good(at)
     }
 
     async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>> {

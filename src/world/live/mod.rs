@@ -5,5 +5,5 @@ mod kubernetes;
 mod migrations;
 
 pub use contents::LiveContents;
-pub use kubernetes::Kubernetes;
+pub use kubernetes::{Kubernetes, Watches};
 pub use migrations::LiveMigrations;

@@ -120,17 +120,29 @@ impl Object {
 pub struct Handle<'a> {
     tenant: &'a Tenant<'a>,
     kind: &'static str,
+    /// None for a cluster-scoped kind.
+    namespace: Option<String>,
     name: String,
     api: Api<DynamicObject>,
 }
 
 impl<'a> Handle<'a> {
-    pub(super) fn new(tenant: &'a Tenant<'a>, kind: &'static str, name: &str) -> Self {
+    pub(super) fn new(
+        tenant: &'a Tenant<'a>,
+        kind: &'static str,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Self {
+        let client = tenant.client().clone();
         Self {
             tenant,
             kind,
             name: name.to_owned(),
-            api: api(tenant.client().clone(), tenant.namespace(), kind),
+            api: match namespace {
+                Some(namespace) => api(client, namespace, kind),
+                None => Api::all_with(client, &resource(kind)),
+            },
+            namespace: namespace.map(str::to_owned),
         }
     }
 
@@ -226,7 +238,8 @@ impl<'a> Handle<'a> {
     }
 
     fn title(&self) -> String {
-        format!("{} {}/{}", self.kind, self.tenant.namespace(), self.name)
+        let namespace = self.namespace.as_deref().unwrap_or_default();
+        format!("{} {namespace}/{}", self.kind, self.name)
     }
 
     fn not_in_time(&self, what: &str, object: Option<&Object>) -> anyhow::Error {
@@ -242,11 +255,11 @@ impl<'a> Handle<'a> {
 /// Objects of one of the operator's kinds.
 #[must_use]
 pub fn api(client: Client, namespace: &str, kind: &str) -> Api<DynamicObject> {
+    Api::namespaced_with(client, namespace, &resource(kind))
+}
+
+fn resource(kind: &str) -> ApiResource {
     let plural = format!("{}s", kind.to_lowercase());
     let gvk = GroupVersionKind::gvk("sepulki.dev", "v1alpha1", kind);
-    Api::namespaced_with(
-        client,
-        namespace,
-        &ApiResource::from_gvk_with_plural(&gvk, &plural),
-    )
+    ApiResource::from_gvk_with_plural(&gvk, &plural)
 }

@@ -90,6 +90,13 @@ impl<'a> Tenant<'a> {
             .flag(format!("--installation={}", self.namespace))
     }
 
+    /// An operator for all namespaces, under the rights it ships with. For a test that has its cluster to itself.
+    #[must_use]
+    pub fn operator_of_all(&self, program: impl AsRef<Path>) -> Start<'a> {
+        Start::new(self.platform, program.as_ref(), self.operator_log.clone())
+            .flag(format!("--installation={}", self.namespace))
+    }
+
     /// Applies YAML (server-side apply, so that what is left out is taken away) in this namespace.
     /// `${NEON_PROJECT_ID}` becomes the project's id.
     ///
@@ -118,13 +125,31 @@ impl<'a> Tenant<'a> {
     /// A NeonDatabase by name.
     #[must_use]
     pub fn database(&self, name: &str) -> Handle<'_> {
-        Handle::new(self, "NeonDatabase", name)
+        self.database_in(&self.namespace, name)
+    }
+
+    /// A NeonDatabase of another namespace.
+    #[must_use]
+    pub fn database_in(&self, namespace: &str, name: &str) -> Handle<'_> {
+        Handle::new(self, "NeonDatabase", Some(namespace), name)
+    }
+
+    /// A NeonProject by name.
+    #[must_use]
+    pub fn neon_project(&self, name: &str) -> Handle<'_> {
+        Handle::new(self, "NeonProject", None, name)
+    }
+
+    /// A SepulkiMigration of another namespace.
+    #[must_use]
+    pub fn migration_in(&self, namespace: &str, name: &str) -> Handle<'_> {
+        Handle::new(self, "SepulkiMigration", Some(namespace), name)
     }
 
     /// A SepulkiMigration by name.
     #[must_use]
     pub fn migration(&self, name: &str) -> Handle<'_> {
-        Handle::new(self, "SepulkiMigration", name)
+        self.migration_in(&self.namespace, name)
     }
 
     /// Secrets of this namespace.
@@ -135,7 +160,13 @@ impl<'a> Tenant<'a> {
 
     /// A connection Secret's contents.
     pub async fn published(&self, name: &str) -> anyhow::Result<Published> {
-        let secret = self.secrets().get_opt(name).await?;
+        self.published_in(&self.namespace, name).await
+    }
+
+    /// The contents of a connection Secret of another namespace.
+    pub async fn published_in(&self, namespace: &str, name: &str) -> anyhow::Result<Published> {
+        let secrets = Api::<Secret>::namespaced(self.client.clone(), namespace);
+        let secret = secrets.get_opt(name).await?;
         Published::of(&secret.with_context(|| format!("there is no Secret {name}"))?)
     }
 

@@ -8,7 +8,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::Resource;
-use sepulki::api::{NeonDatabase, SepulkiMigration};
+use sepulki::api::{NeonDatabase, NeonProject, SepulkiMigration};
 use sepulki::cluster::{Error, ErrorKind, NamespaceState, ObjectId, Result};
 use serde_json::Value;
 
@@ -23,11 +23,14 @@ pub fn key(namespace: &str, name: &str) -> Key {
 pub struct Kubernetes {
     versions: u64,
     uids: u64,
+    /// Their namespace is empty.
+    pub projects: BTreeMap<Key, NeonProject>,
     pub databases: BTreeMap<Key, NeonDatabase>,
     pub migrations: BTreeMap<Key, SepulkiMigration>,
     pub secrets: BTreeMap<Key, StoredSecret>,
     pub config_maps: BTreeMap<Key, BTreeMap<String, Vec<u8>>>,
     pub namespaces: BTreeMap<String, NamespaceState>,
+    pub labels: BTreeMap<String, BTreeMap<String, String>>,
     pub watched: Watched,
     /// Writes of the operator that changed something.
     pub writes: Vec<String>,
@@ -36,8 +39,10 @@ pub struct Kubernetes {
 /// What the operator's watches know.
 #[derive(Clone, Default)]
 pub struct Watched {
+    pub projects: Vec<Arc<NeonProject>>,
     pub databases: Vec<Arc<NeonDatabase>>,
     pub migrations: Vec<Arc<SepulkiMigration>>,
+    pub labels: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// A Secret, and which of its keys the operator manages: server-side apply leaves the others alone.
@@ -50,6 +55,15 @@ pub struct StoredSecret {
 /// What is common to the kinds of the operator.
 pub trait Stored: Resource<DynamicType = ()> + Clone {
     fn set_status(&mut self, status: &Value) -> std::result::Result<bool, serde_json::Error>;
+}
+
+impl Stored for NeonProject {
+    fn set_status(&mut self, status: &Value) -> std::result::Result<bool, serde_json::Error> {
+        let status = Some(serde_json::from_value(status.clone())?);
+        let changes = self.status != status;
+        self.status = status;
+        Ok(changes)
+    }
 }
 
 impl Stored for NeonDatabase {
@@ -116,6 +130,8 @@ impl Kubernetes {
     /// The watches catch up.
     pub fn deliver(&mut self) {
         self.watched = Watched {
+            projects: self.projects.values().cloned().map(Arc::new).collect(),
+            labels: self.labels.clone(),
             databases: self.databases.values().cloned().map(Arc::new).collect(),
             migrations: self.migrations.values().cloned().map(Arc::new).collect(),
         };
@@ -135,6 +151,22 @@ impl Kubernetes {
             self.edited(&mut object);
         }
         self.databases.insert(key.clone(), object);
+    }
+
+    /// Somebody deletes a NeonProject: it goes when its finalizer does.
+    pub fn delete_project(&mut self, name: &str, now: Timestamp) {
+        let key = key("", name);
+        let Some(mut object) = self.projects.remove(&key) else {
+            return;
+        };
+        if object.metadata.finalizers.iter().flatten().next().is_none() {
+            return;
+        }
+        if object.metadata.deletion_timestamp.is_none() {
+            object.metadata.deletion_timestamp = Some(whole_seconds(now));
+            self.edited(&mut object);
+        }
+        self.projects.insert(key, object);
     }
 
     /// Somebody deletes a namespace: Secrets go before everything else, the API key's among them.
@@ -185,8 +217,7 @@ impl Kubernetes {
         finalizer: &str,
     ) -> Result<ObjectMeta> {
         let version = self.next_version();
-        let object = self.finalized(id)?;
-        let meta = &mut object.metadata;
+        let meta = self.finalized(id)?;
         if present.iter().any(|f| f == finalizer) {
             return Ok(meta.clone());
         }
@@ -214,11 +245,10 @@ impl Kubernetes {
             return Ok(());
         };
         let version = self.next_version();
-        let object = match self.finalized(id) {
+        let meta = match self.finalized(id) {
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
             other => other?,
         };
-        let meta = &mut object.metadata;
         let finalizers = meta.finalizers.get_or_insert_default();
         if finalizers.get(index).map(String::as_str) != Some(finalizer) {
             return Err(conflict("the finalizers have changed"));
@@ -229,28 +259,34 @@ impl Kubernetes {
         self.writes.push(format!("release finalizer of {id}"));
         if gone {
             self.databases.remove(&key_of(id));
+            self.projects.remove(&key_of(id));
             self.collect(Some(&id.uid));
         }
         Ok(())
     }
 
-    /// Only NeonDatabases have finalizers.
-    fn finalized(&mut self, id: &ObjectId) -> Result<&mut NeonDatabase> {
-        let object = self.databases.get_mut(&key_of(id));
-        let object = object.ok_or_else(|| Error::new(ErrorKind::NotFound, "not found"))?;
-        if !id.is(&object.metadata) {
+    /// Only NeonDatabases and NeonProjects have finalizers.
+    fn finalized(&mut self, id: &ObjectId) -> Result<&mut ObjectMeta> {
+        let key = key_of(id);
+        let meta = if id.resource.kind == "NeonProject" {
+            self.projects.get_mut(&key).map(|o| &mut o.metadata)
+        } else {
+            self.databases.get_mut(&key).map(|o| &mut o.metadata)
+        };
+        let meta = meta.ok_or_else(|| Error::new(ErrorKind::NotFound, "not found"))?;
+        if !id.is(meta) {
             return Err(conflict("another incarnation"));
         }
-        Ok(object)
+        Ok(meta)
     }
 
     pub fn write_status(&mut self, id: &ObjectId, version: &str, status: &Value) -> Result<String> {
         let next = self.next_version();
         let key = key_of(id);
-        let (written, changes) = if id.resource.kind == "NeonDatabase" {
-            set_status(self.databases.get_mut(&key), id, version, status, next)?
-        } else {
-            set_status(self.migrations.get_mut(&key), id, version, status, next)?
+        let (written, changes) = match id.resource.kind.as_str() {
+            "NeonProject" => set_status(self.projects.get_mut(&key), id, version, status, next)?,
+            "NeonDatabase" => set_status(self.databases.get_mut(&key), id, version, status, next)?,
+            _ => set_status(self.migrations.get_mut(&key), id, version, status, next)?,
         };
         if changes {
             self.writes.push(format!("write status of {id}"));

@@ -91,6 +91,8 @@ impl Sim {
             let mut state = sim.lock();
             let namespaces = &mut state.kubernetes.namespaces;
             namespaces.insert(NAMESPACE.to_owned(), NamespaceState::Active);
+            let labels = &mut state.kubernetes.labels;
+            labels.insert(NAMESPACE.to_owned(), BTreeMap::new());
             let key = [("apiKey", API_KEY)];
             state
                 .kubernetes
@@ -159,20 +161,66 @@ impl Clock for Time {
 
 /// What people do to objects.
 impl Sim {
+    /// Makes a namespace.
+    pub fn namespace(&self, name: &str, labels: &[(&str, &str)]) {
+        let labels = labels
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let mut state = self.lock();
+        let kubernetes = &mut state.kubernetes;
+        let active = NamespaceState::Active;
+        kubernetes.namespaces.insert(name.to_owned(), active);
+        kubernetes.labels.insert(name.to_owned(), labels.collect());
+    }
+
+    /// Applies a NeonProject whose key is the one in the first namespace.
+    pub fn project(&self, name: &str, spec: Value) {
+        let mut whole = json!({"projectId": PROJECT, "apiKeySecretRef": {"namespace": NAMESPACE}});
+        extend(&mut whole, spec);
+        let object = sepulki::api::NeonProject::new(name, serde_json::from_value(whole).unwrap());
+        let now = self.now();
+        let mut state = self.lock();
+        let object = state.kubernetes.create(object, now);
+        state.kubernetes.projects.insert(key("", name), object);
+    }
+
+    /// Changes a NeonProject's spec.
+    pub fn edit_project(&self, name: &str, change: impl FnOnce(&mut sepulki::api::NeonProject)) {
+        let mut state = self.lock();
+        let kubernetes = &mut state.kubernetes;
+        let mut object = kubernetes.projects.remove(&key("", name)).unwrap();
+        change(&mut object);
+        kubernetes.edited(&mut object);
+        kubernetes.projects.insert(key("", name), object);
+    }
+
+    /// A NeonProject as the API server has it.
+    pub fn get_project(&self, name: &str) -> Option<sepulki::api::NeonProject> {
+        let state = self.lock();
+        state.kubernetes.projects.get(&key("", name)).cloned()
+    }
+
     /// Applies a NeonDatabase.
     pub fn database(&self, name: &str, environment: &str, spec: Value) {
-        let mut whole = json!({"projectId": PROJECT, "environment": environment});
+        let mut whole = json!({"projectId": PROJECT});
+        extend(&mut whole, spec);
+        self.database_in(NAMESPACE, name, environment, whole);
+    }
+
+    /// Applies a NeonDatabase in a namespace.
+    pub fn database_in(&self, namespace: &str, name: &str, environment: &str, spec: Value) {
+        let mut whole = json!({"environment": environment});
         extend(&mut whole, spec);
         let mut object =
             sepulki::api::NeonDatabase::new(name, serde_json::from_value(whole).unwrap());
-        object.metadata.namespace = Some(NAMESPACE.to_owned());
+        object.metadata.namespace = Some(namespace.to_owned());
         let now = self.now();
         let mut state = self.lock();
         let object = state.kubernetes.create(object, now);
         state
             .kubernetes
             .databases
-            .insert(key(NAMESPACE, name), object);
+            .insert(key(namespace, name), object);
     }
 
     /// Applies a SepulkiMigration of the files in the ConfigMap `schema`.
@@ -248,10 +296,20 @@ impl Sim {
 
     /// A NeonDatabase as the API server has it.
     pub fn get_database(&self, name: &str) -> Option<sepulki::api::NeonDatabase> {
-        self.lock()
+        self.get_database_in(NAMESPACE, name)
+    }
+
+    /// A NeonDatabase of a namespace as the API server has it.
+    pub fn get_database_in(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Option<sepulki::api::NeonDatabase> {
+        let state = self.lock();
+        state
             .kubernetes
             .databases
-            .get(&key(NAMESPACE, name))
+            .get(&key(namespace, name))
             .cloned()
     }
 

@@ -7,14 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use sepulki::neon::{
-    Branch, BranchId, BranchState, Endpoint, EndpointState, EndpointType, Error, ErrorKind,
-    NewEndpoint, Operation, OperationId, OperationStatus, ProjectId, Result, UpdateBranch,
+    AuthMethod, Branch, BranchId, BranchState, Endpoint, EndpointState, EndpointType, Error,
+    ErrorKind, Identity, NewEndpoint, Operation, OperationId, OperationStatus, ProjectId,
+    ProjectOwner, ProjectSettings, Result, UpdateBranch, UpdateProject,
 };
 
 use super::postgres::{PgRole, Server};
 
 /// How long an operation takes.
 pub const OPERATION: SignedDuration = SignedDuration::from_millis(400);
+
+/// As far back as this plan keeps history.
+const MOST_HISTORY: i64 = 7 * 86_400;
 
 /// A part of every password that Neon makes up.
 pub const NEON_SECRET: &str = "npg-secret";
@@ -41,6 +45,8 @@ pub struct Calls {
 /// A project.
 #[derive(Clone, Default)]
 pub struct Project {
+    pub history_retention_seconds: i64,
+    pub settings: ProjectSettings,
     pub branches: Vec<SimBranch>,
     operations: Vec<(Operation, Timestamp)>,
     ids: usize,
@@ -107,6 +113,21 @@ impl Neon {
         }
     }
 
+    /// Whose this key is: all are of one account.
+    pub fn identity(&self, key: &str) -> Result<Identity> {
+        if !self.keys.contains_key(key) {
+            return Err(error(
+                ErrorKind::Denied,
+                Some(401),
+                "authorization required",
+            ));
+        }
+        Ok(Identity {
+            account_id: "somebody".to_owned(),
+            auth_method: AuthMethod::UserKey,
+        })
+    }
+
     /// The branch whose endpoint has this host, direct or pooled.
     pub fn at_host(&mut self, host: &str) -> Option<&mut SimBranch> {
         let host = host.replacen("-pooler.", ".", 1);
@@ -132,9 +153,51 @@ impl Neon {
 }
 
 impl Project {
+    /// What Neon tells of it.
+    pub fn view(&self, id: &ProjectId) -> sepulki::neon::Project {
+        sepulki::neon::Project {
+            id: id.clone(),
+            name: String::new(),
+            store_passwords: Some(true),
+            history_retention_seconds: Some(self.history_retention_seconds),
+            settings: Some(self.settings.clone()),
+            owner: Some(ProjectOwner {
+                branches_limit: Some(5000),
+                subscription_type: Some("launch".to_owned()),
+            }),
+        }
+    }
+
+    /// Settings, all or none: a week of history is the most, and quotas are whole hours.
+    pub fn set(&mut self, update: &UpdateProject) -> Result<()> {
+        let seconds = update.history_retention_seconds;
+        if seconds.is_some_and(|seconds| seconds > MOST_HISTORY) {
+            return Err(error(
+                ErrorKind::Rejected,
+                Some(400),
+                "requested history retention seconds exceeds allowed maximum",
+            ));
+        }
+        self.history_retention_seconds = seconds.unwrap_or(self.history_retention_seconds);
+        let settings = &update.settings;
+        if let Some(mut quota) = settings.quota.clone() {
+            if let Some(seconds) = &mut quota.active_time_seconds {
+                *seconds -= *seconds % 3600;
+            }
+            self.settings.quota = Some(quota);
+        }
+        if settings.allowed_ips.is_some() {
+            self.settings.allowed_ips.clone_from(&settings.allowed_ips);
+        }
+        Ok(())
+    }
+
     /// A project with its default branch, which has one role and one database, as Neon makes them.
     pub fn new(now: Timestamp) -> Self {
-        let mut project = Self::default();
+        let mut project = Self {
+            history_retention_seconds: 86_400,
+            ..Self::default()
+        };
         let id = project.add_branch("main", None, BTreeMap::new(), now);
         project.endpoint(&id, &NewEndpoint::default(), now);
         project.operations.clear();

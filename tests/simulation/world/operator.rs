@@ -14,9 +14,10 @@ use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::Resource;
-use sepulki::api::{NeonDatabase, SepulkiMigration};
+use sepulki::api::{NeonDatabase, NeonProject, SepulkiMigration};
 use sepulki::database::Databases;
 use sepulki::migration::Migrations;
+use sepulki::project::Projects;
 use sepulki::reconcile::{
     BranchLocks, Conditions, Memory, Pass, PassReport, Subject, Verdict, drive, notice,
 };
@@ -40,8 +41,10 @@ type Uid = String;
 /// What a process knows.
 struct Process {
     world: World,
+    projects: Projects,
     databases: Databases,
     migrations: Migrations,
+    project_memory: Memory<NeonProject>,
     database_memory: Memory<NeonDatabase>,
     migration_memory: Memory<SepulkiMigration>,
     agenda: BTreeMap<Uid, Timestamp>,
@@ -56,9 +59,11 @@ impl Process {
         let world = sim.world();
         sim.lock().kubernetes.deliver();
         Self {
+            projects: Projects::new(world.clone()),
             databases: Databases::new(world.clone()),
             migrations: Migrations::new(world.clone()),
             world,
+            project_memory: Memory::default(),
             database_memory: Memory::default(),
             migration_memory: Memory::default(),
             agenda: BTreeMap::new(),
@@ -204,6 +209,7 @@ impl Operator {
         let metas = watched.databases.iter().map(|o| &o.metadata);
         let metas: Vec<&ObjectMeta> = metas
             .chain(watched.migrations.iter().map(|o| &o.metadata))
+            .chain(watched.projects.iter().map(|o| &o.metadata))
             .collect();
         let alive = |uid: &Uid| metas.iter().any(|meta| meta.uid.as_ref() == Some(uid));
         self.process.agenda.retain(|uid, _| alive(uid));
@@ -261,7 +267,11 @@ impl Operator {
         let (process, sim) = (&self.process, &self.sim);
         let watched = sim.lock().kubernetes.watched.clone();
         let is_it = |meta: &ObjectMeta| meta.uid.as_ref() == Some(&uid);
-        let turn = if let Some(object) = watched.databases.iter().find(|o| is_it(&o.metadata)) {
+        let turn = if let Some(object) = watched.projects.iter().find(|o| is_it(&o.metadata)) {
+            let started = Started::of(&process.project_memory, object.as_ref().clone());
+            let ended = run(sim, &process.projects, &started).await;
+            started.over(&process.project_memory, ended, sim)
+        } else if let Some(object) = watched.databases.iter().find(|o| is_it(&o.metadata)) {
             let started = Started::of(&process.database_memory, object.as_ref().clone());
             let ended = run(sim, &process.databases, &started).await;
             started.over(&process.database_memory, ended, sim)
@@ -298,8 +308,11 @@ impl Operator {
         let databases = databases.filter(|other| change.concerns_database(other));
         let migrations = watched.migrations.iter();
         let migrations = migrations.filter(|other| change.concerns_migration(other));
+        let projects = watched.projects.iter();
+        let projects = projects.filter(|other| change.concerns_project(other));
         let metas = databases.map(|other| &other.metadata);
-        for meta in metas.chain(migrations.map(|other| &other.metadata)) {
+        let metas = metas.chain(migrations.map(|other| &other.metadata));
+        for meta in metas.chain(projects.map(|other| &other.metadata)) {
             let uid = meta.uid.clone().unwrap_or_default();
             self.process.agenda.insert(uid, now);
         }

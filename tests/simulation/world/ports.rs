@@ -8,14 +8,14 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use secrecy::{ExposeSecret, SecretString};
-use sepulki::api::{NeonDatabase, SecretKeyRef, SepulkiMigration};
+use sepulki::api::{NeonDatabase, NeonProject, SepulkiMigration};
 use sepulki::cluster::{
     Freshness, KeyRead, KeyRef, NamespaceState, ObjectId, SecretReads, SecretSource,
 };
 use sepulki::neon::{
     Account, Branch, BranchId, CreateBranch, CreateEndpoint, CreatedBranch, Database, Endpoint,
-    EndpointId, NeonAccounts, NeonApi, Operation, OperationId, Project, ProjectId, Role,
-    UpdateBranch, UpdateEndpoint,
+    EndpointId, Identity, NeonAccounts, NeonApi, Operation, OperationId, Project, ProjectId, Role,
+    UpdateBranch, UpdateEndpoint, UpdateProject, UpdatedProject,
 };
 use sepulki::world::Cluster;
 use serde_json::Value;
@@ -58,16 +58,17 @@ impl ClusterPort {
     }
 }
 
-fn key_ref(namespace: &str, at: &SecretKeyRef) -> KeyRef {
-    KeyRef {
-        namespace: namespace.to_owned(),
-        name: at.name.0.clone(),
-        key: at.key.0.clone(),
-    }
-}
-
 #[async_trait]
 impl Cluster for ClusterPort {
+    fn projects(&self) -> Vec<Arc<NeonProject>> {
+        self.sim.lock().kubernetes.watched.projects.clone()
+    }
+
+    fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
+        let state = self.sim.lock();
+        state.kubernetes.watched.labels.get(namespace).cloned()
+    }
+
     fn databases(&self) -> Vec<Arc<NeonDatabase>> {
         self.sim.lock().kubernetes.watched.databases.clone()
     }
@@ -76,26 +77,21 @@ impl Cluster for ClusterPort {
         self.sim.lock().kubernetes.watched.migrations.clone()
     }
 
-    async fn api_key(
-        &self,
-        namespace: &str,
-        at: &SecretKeyRef,
-        anew: bool,
-    ) -> sepulki::cluster::Result<KeyRead> {
+    async fn api_key(&self, at: &KeyRef, anew: bool) -> sepulki::cluster::Result<KeyRead> {
         let freshness = if anew {
             Freshness::Now
         } else {
             Freshness::Recent
         };
-        self.secrets.key(&key_ref(namespace, at), freshness).await
+        self.secrets.key(at, freshness).await
     }
 
-    fn remember_good_key(&self, namespace: &str, at: &SecretKeyRef, key: &SecretString) {
-        self.secrets.remember_good(&key_ref(namespace, at), key);
+    fn remember_good_key(&self, at: &KeyRef, key: &SecretString) {
+        self.secrets.remember_good(at, key);
     }
 
-    fn last_good_key(&self, namespace: &str, at: &SecretKeyRef) -> Option<SecretString> {
-        self.secrets.last_good(&key_ref(namespace, at))
+    fn last_good_key(&self, at: &KeyRef) -> Option<SecretString> {
+        self.secrets.last_good(at)
     }
 
     async fn secret(
@@ -279,13 +275,33 @@ impl NeonPort {
 
 #[async_trait]
 impl NeonApi for NeonPort {
+    async fn identity(&self) -> sepulki::neon::Result<Identity> {
+        let call = || self.sim.lock().neon.identity(&self.key);
+        self.sim.faults.look(call).await
+    }
+
     async fn project(&self, project: &ProjectId) -> sepulki::neon::Result<Project> {
-        let answer = Project {
-            id: project.clone(),
-            name: String::new(),
-            store_passwords: Some(true),
-        };
-        self.look(project, false, |_, _| Ok(answer)).await
+        self.look(project, false, |found, _| Ok(found.view(project)))
+            .await
+    }
+
+    async fn update_project(
+        &self,
+        project: &ProjectId,
+        update: &UpdateProject,
+    ) -> sepulki::neon::Result<UpdatedProject> {
+        self.mutate(
+            project,
+            format!("update project {project}"),
+            |found, now| {
+                found.set(update)?;
+                Ok(UpdatedProject {
+                    project: found.view(project),
+                    operations: found.operation("apply_config", now),
+                })
+            },
+        )
+        .await
     }
 
     async fn branches(&self, project: &ProjectId) -> sepulki::neon::Result<Vec<Branch>> {

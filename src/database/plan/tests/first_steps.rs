@@ -12,8 +12,11 @@ use crate::api::ExistingBranch;
 use crate::api::ParentBranch;
 use crate::api::{DeletionPolicy, Environment};
 use crate::database::desired::invalid;
-use crate::database::fixtures::{desired, effective_takeover, fresh, object, parent_ref};
+use crate::database::fixtures::{
+    a_branch, desired, effective_takeover, fresh, object, parent_ref, terms,
+};
 use crate::database::observe::Operation;
+use crate::database::rules::Terms;
 
 pub(super) fn rows() -> Vec<Row> {
     let resolved = |d: &Desired| Effective {
@@ -110,6 +113,12 @@ pub(super) fn rows() -> Vec<Row> {
         )
         .row(
             5,
+            "the NeonProject is missing or not ready",
+            |_, o| o.key = Key::Waiting("no NeonProject sea".to_owned()),
+            Wait(Reason::ProjectNotReady),
+        )
+        .row(
+            5,
             "no key",
             |_, o| o.key = Key::Missing("no key".to_owned()),
             Wait(Reason::KeyNotFound),
@@ -137,6 +146,65 @@ pub(super) fn rows() -> Vec<Row> {
             "all operations ended",
             |_, o| o.operations = vec![ended(true), ended(true)],
             Act(Action::ForgetOperations),
+        )
+        .row(
+            7,
+            "no access rule is for this environment, and nothing is resolved",
+            |_, o| {
+                o.terms = Some(terms(
+                    json!([{"namespaces": {}, "environments": ["preview"]}]),
+                ));
+            },
+            Blocked(Reason::AccessDenied),
+        )
+        .row(
+            7,
+            "the labels of the namespace are not known",
+            |_, o| {
+                o.terms = Some(Terms {
+                    labels: None,
+                    ..terms(json!([]))
+                });
+            },
+            Wait(Reason::ProjectNotReady),
+        )
+        .row(
+            7,
+            "no access rule any more, but a branch that bears our mark",
+            |_, o| {
+                o.terms = Some(terms(json!([])));
+                o.marked = Some(a_branch("br-marked", "staging/team/it"));
+            },
+            Act(Action::Resolve(resolved(&staging))),
+        )
+        .row(
+            7,
+            "a preview that names no parent forks the base branch",
+            |d, o| {
+                *d = desired(Environment::Preview);
+                o.terms = Some(Terms {
+                    base_branch: Some("base".into()),
+                    ..terms(json!([{"namespaces": {}}]))
+                });
+            },
+            Act(Action::Resolve(Effective {
+                branch_name: Some("preview/team/it".into()),
+                existing: None,
+                parent: Some(ParentBranch {
+                    database_ref: None,
+                    branch_name: Some("base".into()),
+                }),
+                deletion_policy: DeletionPolicy::Delete,
+            })),
+        )
+        .row(
+            7,
+            "a preview that names no parent, and no base branch",
+            |d, o| {
+                *d = desired(Environment::Preview);
+                o.terms = Some(terms(json!([{"namespaces": {}}])));
+            },
+            Blocked(Reason::ParentRequired),
         )
         .row(
             7,

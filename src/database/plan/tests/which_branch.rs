@@ -4,18 +4,29 @@
 
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::json;
 
 use super::super::*;
 use super::Answer::{Act, Blocked, Wait};
 use super::{Row, Rows};
 use crate::api::Environment;
 use crate::database::fixtures::{
-    a_branch, a_parent, desired, effective, effective_takeover, fresh, now,
+    a_branch, a_parent, desired, effective, effective_takeover, fresh, now, terms,
 };
 use crate::database::observe::Existing;
+use crate::database::rules::Terms;
 use crate::reconcile::Fact;
 
 const ANNOUNCED_LONG_AGO: SignedDuration = SignedDuration::from_secs(30);
+
+/// One access rule for everybody, with so much of it used up.
+fn full(most: i32, held: usize, ahead: usize) -> Terms {
+    let mut full = terms(json!([{"namespaces": {}, "maxBranches": most}]));
+    for rule in &mut full.rules {
+        (rule.held, rule.ahead) = (held, ahead);
+    }
+    full
+}
 
 pub(super) fn rows() -> Vec<Row> {
     let staging = desired(Environment::Staging);
@@ -50,6 +61,62 @@ pub(super) fn rows() -> Vec<Row> {
                 o.named = Some(main.clone());
             },
             Act(Action::ClaimBranch(marked.clone())),
+        )
+        .row(
+            8,
+            "a branch bears our mark, and no access rule admits us any more",
+            |_, o| {
+                o.marked = Some(marked.clone());
+                o.terms = Some(terms(json!([])));
+            },
+            Act(Action::ClaimBranch(marked.clone())),
+        )
+        .row(
+            10,
+            "no access rule admits forks of the parent, announced or not",
+            |_, o| {
+                o.terms = Some(terms(json!([{"namespaces": {}, "parents": ["other"]}])));
+                o.recorded.branch_request_time = Some(Time(now()));
+            },
+            Blocked(Reason::AccessDenied),
+        )
+        .row(
+            10,
+            "as many branches exist as the access rule allows",
+            |_, o| o.terms = Some(full(2, 2, 0)),
+            Wait(Reason::NoRoom),
+        )
+        .row(
+            10,
+            "the last place is an older object's",
+            |_, o| o.terms = Some(full(2, 1, 1)),
+            Wait(Reason::NoRoom),
+        )
+        .row(
+            10,
+            "the last place",
+            |_, o| o.terms = Some(full(2, 1, 0)),
+            Act(Action::AnnounceBranch),
+        )
+        .row(
+            10,
+            "a full access rule, but the parent is missing",
+            |_, o| {
+                o.terms = Some(full(2, 2, 0));
+                o.parent = Fact::Absent;
+            },
+            Wait(Reason::ParentNotFound),
+        )
+        .row(
+            10,
+            "the parent is ready but not listed",
+            |_, o| {
+                o.terms = Some(Terms {
+                    parent_branch: None,
+                    ..full(2, 0, 0)
+                });
+            },
+            Wait(Reason::ParentNotReady),
         )
         .row(
             10,
@@ -153,6 +220,15 @@ pub(super) fn rows() -> Vec<Row> {
                 "the branch to take over is somebody else's",
                 |_, o| o.existing = held(Some("NeonDatabase a/b")),
                 Blocked(Reason::BranchClaimed),
+            )
+            .row(
+                10,
+                "the branch to take over is free, but the access rule is for forks",
+                |_, o| {
+                    o.existing = held(None);
+                    o.terms = Some(terms(json!([{"namespaces": {}, "parents": ["base"]}])));
+                },
+                Blocked(Reason::AccessDenied),
             )
             .row(
                 9,

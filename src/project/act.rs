@@ -1,0 +1,161 @@
+//! Takes one action about a NeonProject, against one system.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::action::Action;
+use super::desired::Desired;
+use super::observe::Observed;
+use super::settings::Settings;
+use super::{Pass, Projects};
+use crate::api::{AppliedSettings, OperationStatus, PROJECT_FINALIZER, Reason};
+use crate::cluster::{KeyRead, ObjectId};
+use crate::neon::{self, Account, ErrorKind};
+use crate::reconcile::{Class, Error};
+use crate::world::{at_cluster, at_neon};
+
+/// Takes the action.
+pub(super) async fn act(
+    kind: &Projects,
+    action: &Action,
+    pass: &mut Pass,
+    desired: &Desired,
+    observed: &Observed,
+    now: Timestamp,
+) -> Result<(), Error> {
+    match action {
+        Action::AddFinalizer => add_finalizer(kind, pass).await,
+        Action::ReleaseFinalizer => release_finalizer(kind, pass).await,
+        Action::LookAgain => look_again(kind, pass, desired).await,
+        Action::ForgetOperations => {
+            pass.status.operations.clear();
+            // what they brought about was not there yet when the project was last looked at
+            kind.details.forget(&desired.uid);
+            Ok(())
+        }
+        Action::ApplySettings(change) => apply(kind, change, pass, desired, observed, now).await,
+    }
+}
+
+async fn add_finalizer(kind: &Projects, pass: &mut Pass) -> Result<(), Error> {
+    let id = ObjectId::of(&pass.object);
+    let present = pass.object.metadata.finalizers.clone().unwrap_or_default();
+    let metadata = kind
+        .world
+        .cluster
+        .add_finalizer(&id, &present, PROJECT_FINALIZER)
+        .await
+        .map_err(at_cluster)?;
+    if metadata.generation != pass.object.metadata.generation {
+        return Err(Error::conflict("the spec was changed meanwhile"));
+    }
+    pass.object.metadata = metadata;
+    Ok(())
+}
+
+async fn release_finalizer(kind: &Projects, pass: &mut Pass) -> Result<(), Error> {
+    let id = ObjectId::of(&pass.object);
+    let mut present = pass.object.metadata.finalizers.clone().unwrap_or_default();
+    kind.world
+        .cluster
+        .release_finalizer(&id, &present, PROJECT_FINALIZER)
+        .await
+        .map_err(at_cluster)?;
+    present.retain(|finalizer| finalizer != PROJECT_FINALIZER);
+    pass.object.metadata.finalizers = Some(present);
+    Ok(())
+}
+
+async fn look_again(kind: &Projects, pass: &mut Pass, desired: &Desired) -> Result<(), Error> {
+    let handled = &mut pass.status.handled;
+    if handled.retry != desired.asked.retry {
+        // what Neon made other values of is sent again
+        pass.status.applied_settings = None;
+    }
+    handled.clone_from(&desired.asked);
+    kind.details.forget(&desired.uid);
+    let read = kind.world.cluster.api_key(&desired.key, true).await;
+    if let KeyRead::Found(key) = read.map_err(at_cluster)? {
+        let account = kind.world.neon.open(&key);
+        account.snapshots.invalidate(&desired.project);
+    }
+    Ok(())
+}
+
+/// Sends the settings that differ; records all that are ours and what Neon made of them.
+async fn apply(
+    kind: &Projects,
+    change: &Settings,
+    pass: &mut Pass,
+    desired: &Desired,
+    observed: &Observed,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let present = observed
+        .project
+        .known()
+        .ok_or_else(|| Error::bug("the project is not known"))?;
+    let account = account(kind, desired).await?;
+    // whatever comes back, what was known is no longer
+    kind.details.forget(&desired.uid);
+    let updated = account
+        .api
+        .update_project(&desired.project, &change.update(present))
+        .await
+        .map_err(|error| refused(change, error))?;
+    let ours = super::plan::ours(desired, observed);
+    pass.status.applied_settings = Some(AppliedSettings {
+        requested: ours.digest(),
+        stored: ours.as_in(&Settings::of(&updated.project)).digest(),
+    });
+    let running = updated
+        .operations
+        .iter()
+        .filter(|operation| !operation.status.is_terminal());
+    pass.status
+        .operations
+        .extend(running.map(|operation| OperationStatus {
+            id: operation.id.to_string(),
+            action: operation.action.clone(),
+        }));
+    kind.details.remember(
+        &desired.uid,
+        desired.generation,
+        &account,
+        &updated.project,
+        now,
+    );
+    Ok(())
+}
+
+/// The account of the object's key.
+async fn account(kind: &Projects, desired: &Desired) -> Result<Arc<Account>, Error> {
+    let read = kind.world.cluster.api_key(&desired.key, false).await;
+    match read.map_err(at_cluster)? {
+        KeyRead::Found(key) => Ok(kind.world.neon.open(&key)),
+        KeyRead::NoSecret | KeyRead::NoKey => Err(Error::conflict("the API key went away")),
+    }
+}
+
+/// A value that Neon does not accept is a person's to change: it is told with the values, for Neon's words alone may
+/// not say which one it means. A limit of the plan is such a refusal, too: nothing makes room for a setting.
+fn refused(change: &Settings, error: neon::Error) -> Error {
+    match error.kind {
+        ErrorKind::Rejected | ErrorKind::Limit => Error::new(
+            Class::Invalid,
+            Reason::NeonRejected,
+            format!("Neon refuses spec.settings ({change}): {}", error.message),
+        ),
+        ErrorKind::Denied
+        | ErrorKind::NotFound
+        | ErrorKind::Conflict
+        | ErrorKind::Locked
+        | ErrorKind::RateLimited
+        | ErrorKind::Protected
+        | ErrorKind::HasChildren
+        | ErrorKind::NotReady
+        | ErrorKind::Server
+        | ErrorKind::Lost => at_neon(error),
+    }
+}

@@ -1,0 +1,205 @@
+//! Looks at the world for a NeonProject, and changes nothing.
+//!
+//! What a settled object costs: the project's shared listing, which serves every object in the project, and one call
+//! an hour about the project itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::desired::Desired;
+use super::settings::Settings;
+use super::{Pass, Projects};
+use crate::api::{KeyKind, NeonDatabase, NeonProjectStatus};
+use crate::neon::{Account, AuthMethod, ErrorKind, OperationId, Project};
+use crate::reconcile::{Error, Fact};
+use crate::world::{Reached, Way, at_neon};
+
+/// What is known.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// What earlier actions recorded.
+    pub recorded: NeonProjectStatus,
+    /// How often a settled object is looked at.
+    pub interval: Duration,
+    /// Whether the project can be reached with the key.
+    pub key: Key,
+    /// Operations that are waited for.
+    pub operations: Vec<Operation>,
+    /// The project, as Neon tells it.
+    pub project: Fact<Project>,
+    /// Whose the key is, where Neon tells.
+    pub key_kind: Option<KeyKind>,
+    /// What older NeonProjects of the same Neon project ask for.
+    pub claims: Vec<Claim>,
+    /// NeonDatabases that refer to this object.
+    pub users: Vec<String>,
+}
+
+/// Whether the project can be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// It can, or nothing needs it.
+    Good,
+    /// There is no key where one should be.
+    Missing(String),
+    /// Neon refuses the key.
+    Refused(String),
+    /// The key works, but there is no such project for it.
+    NoProject(String),
+}
+
+/// An operation that is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// What is done, in Neon's words.
+    pub action: String,
+    /// Whether it has ended, well or not.
+    pub ended: bool,
+}
+
+/// What another object asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Its name.
+    pub by: String,
+    /// Its settings.
+    pub settings: Settings,
+}
+
+impl Observed {
+    /// Nothing known but the record.
+    #[must_use]
+    pub fn nothing(recorded: NeonProjectStatus, interval: Duration) -> Self {
+        Self {
+            recorded,
+            interval,
+            key: Key::Good,
+            operations: Vec::new(),
+            project: Fact::Unknown,
+            key_kind: None,
+            claims: Vec::new(),
+            users: Vec::new(),
+        }
+    }
+}
+
+/// Gathers everything that the next decision may need.
+pub(super) async fn observe(
+    kind: &Projects,
+    pass: &Pass,
+    desired: &Desired,
+    now: Timestamp,
+) -> Result<Observed, Error> {
+    let world = &kind.world;
+    let mut observed = Observed::nothing(pass.status.clone(), world.settings.snapshot_interval);
+    if desired.deleting {
+        observed.users = users(kind, desired);
+        return Ok(observed);
+    }
+    observed.claims = claims(kind, desired);
+    let way = Way {
+        project: &desired.project,
+        key: &desired.key,
+        last_good: false,
+        field: "spec.projectId",
+    };
+    let account = match world.reach(way, observed.interval, now).await? {
+        Reached::Project(account, _) => account,
+        Reached::NoKey(message) => return Ok(unreached(observed, Key::Missing(message))),
+        Reached::Refused(message) => return Ok(unreached(observed, Key::Refused(message))),
+        Reached::NoProject(message) => return Ok(unreached(observed, Key::NoProject(message))),
+    };
+    operations(&account, desired, &mut observed).await?;
+    observed.project = Fact::Known(details(kind, &account, desired, now).await?);
+    observed.key_kind = key_kind(&account).await?;
+    Ok(observed)
+}
+
+fn unreached(observed: Observed, key: Key) -> Observed {
+    Observed { key, ..observed }
+}
+
+async fn operations(
+    account: &Account,
+    desired: &Desired,
+    observed: &mut Observed,
+) -> Result<(), Error> {
+    for recorded in &observed.recorded.operations {
+        let id = OperationId::from(recorded.id.as_str());
+        let ended = match account.api.operation(&desired.project, &id).await {
+            Ok(operation) => operation.status.is_terminal(),
+            // Neon forgets operations; what they should have brought about is looked at anyhow
+            Err(error) if error.kind == ErrorKind::NotFound => true,
+            Err(error) => return Err(at_neon(error)),
+        };
+        observed.operations.push(Operation {
+            action: recorded.action.clone(),
+            ended,
+        });
+    }
+    Ok(())
+}
+
+async fn details(
+    kind: &Projects,
+    account: &Arc<Account>,
+    desired: &Desired,
+    now: Timestamp,
+) -> Result<Project, Error> {
+    let (uid, generation) = (&desired.uid, desired.generation);
+    if let Some(known) = kind.details.known(uid, generation, account, now) {
+        return Ok(known);
+    }
+    let project = account.api.project(&desired.project).await;
+    let project = project.map_err(at_neon)?;
+    kind.details
+        .remember(uid, generation, account, &project, now);
+    Ok(project)
+}
+
+/// A key that may not ask who it is can be a good key all the same.
+async fn key_kind(account: &Account) -> Result<Option<KeyKind>, Error> {
+    let identity = account.identity().await.map_err(at_neon)?;
+    Ok(identity.map(|identity| match identity.auth_method {
+        AuthMethod::UserKey => KeyKind::Personal,
+        AuthMethod::OrganizationKey => KeyKind::Organization,
+        AuthMethod::Other(_) => KeyKind::Other,
+    }))
+}
+
+/// What older objects ask of the same project. One whose own settings cannot be read asks for nothing.
+fn claims(kind: &Projects, desired: &Desired) -> Vec<Claim> {
+    let mut others: Vec<Desired> = Vec::new();
+    for other in kind.world.cluster.projects() {
+        let other = Desired::of(&other);
+        if other.project == desired.project && !other.deleting && other.age() < desired.age() {
+            others.push(other);
+        }
+    }
+    others.sort_by(|a, b| a.age().cmp(&b.age()));
+    let claim = |other: Desired| {
+        Some(Claim {
+            settings: other.settings.ok()?,
+            by: other.name,
+        })
+    };
+    others.into_iter().filter_map(claim).collect()
+}
+
+fn users(kind: &Projects, desired: &Desired) -> Vec<String> {
+    let refers = |database: &&Arc<NeonDatabase>| {
+        let reference = database.spec.project_ref.as_ref();
+        reference.is_some_and(|reference| reference.name.as_str() == desired.name)
+    };
+    let named = |database: &Arc<NeonDatabase>| {
+        let part = |text: &Option<String>| text.clone().unwrap_or_default();
+        let meta = &database.metadata;
+        format!("{}/{}", part(&meta.namespace), part(&meta.name))
+    };
+    let databases = kind.world.cluster.databases();
+    let mut users: Vec<String> = databases.iter().filter(refers).map(named).collect();
+    users.sort();
+    users
+}
