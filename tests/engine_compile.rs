@@ -64,6 +64,17 @@ fn files_that_run() {
         "ALTER TABLE a DETACH PARTITION b FINALIZE;",
         "COPY a FROM '/tmp/file';",
         "COMMENT ON TABLE a IS 'COPY b FROM stdin;';",
+        // in segments
+        "CREATE TABLE a (b int);\nCREATE INDEX CONCURRENTLY i ON a (b);\nVACUUM a;",
+        "BEGIN; SELECT 1; COMMIT;\nBEGIN; SELECT 2; COMMIT;",
+        "BEGIN; SELECT 1; COMMIT;\nSELECT 1;",
+        "DO $$ BEGIN UPDATE a SET b = 1; COMMIT; END $$;",
+        "CREATE PROCEDURE s.Refill() LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$;\nCALL refill();",
+        "ALTER TYPE e ADD VALUE 'x';\nINSERT INTO t VALUES ('x');",
+        "CREATE TYPE e AS ENUM ('a');\nALTER TYPE e ADD VALUE 'x';\nINSERT INTO t VALUES ('x');",
+        // as pg_dump and people with psql write them
+        "\\restrict abc\nSET a.b = '';\nCOPY a (x) FROM stdin;\n1\tx\n2\tit's\n\\.\n\nSELECT 1;\n\\unrestrict abc\n",
+        "\\set ON_ERROR_STOP on\r\n\\echo 'it''s\r\nCOPY a FROM STDIN WITH (FORMAT csv);\r\n\"1;2\r\n\\.\r\n",
     ] {
         let found = findings(text);
         assert!(found.is_empty(), "{text}\n{}", found.render());
@@ -79,11 +90,6 @@ fn transactions_that_could_not_be_recorded() {
         ("BEGIN;\nSELECT 1;\nROLLBACK;", vec![(Control, 3, 1)]),
         ("SELECT 1;\n  ABORT;", vec![(Control, 2, 3)]),
         ("BEGIN;\nBEGIN;\nCOMMIT;", vec![(Control, 2, 1)]),
-        (
-            "BEGIN; SELECT 1; COMMIT;\nBEGIN; SELECT 2; COMMIT;",
-            vec![(Control, 2, 1)],
-        ),
-        ("BEGIN; COMMIT;\nSELECT 1;", vec![(Control, 2, 1)]),
         ("BEGIN; COMMIT; COMMIT;", vec![(Control, 1, 16)]),
         (
             "BEGIN;\nCOMMIT AND CHAIN;\nCOMMIT;",
@@ -96,17 +102,16 @@ fn transactions_that_could_not_be_recorded() {
         ("BEGIN READ ONLY;\nCOMMIT;", vec![(Control, 1, 1)]),
         ("SAVEPOINT a;\nBEGIN;\nCOMMIT;", vec![(Control, 1, 1)]),
         (
-            "DO $$\nBEGIN\n  UPDATE a SET b = 'ü'; COMMIT;\nEND $$;",
-            vec![(Control, 3, 25)],
-        ),
-        ("DO 'BEGIN COMMIT; END';", vec![(Control, 1, 11)]),
-        (
-            "DO $$ BEGIN IF a THEN ROLLBACK; END IF; END $$;",
-            vec![(Control, 1, 23)],
+            "BEGIN;\nDO $$\nBEGIN\n  UPDATE a SET b = 'ü'; COMMIT;\nEND $$;\nCOMMIT;",
+            vec![(Control, 4, 25)],
         ),
         (
-            "CREATE PROCEDURE s.Refill() LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$;\nCALL refill();",
-            vec![(Control, 2, 1)],
+            "BEGIN; DO 'BEGIN COMMIT; END'; COMMIT;",
+            vec![(Control, 1, 18)],
+        ),
+        (
+            "BEGIN;\nALTER TYPE e ADD VALUE 'x';\nINSERT INTO t VALUES ('x');\nCOMMIT;",
+            vec![(Control, 3, 1)],
         ),
     ] {
         assert_eq!(places(text), expected, "{text}");
@@ -116,14 +121,14 @@ fn transactions_that_could_not_be_recorded() {
 #[test]
 fn a_procedure_of_an_earlier_file_is_known() {
     let bundle = Bundle::compile(vec![
-        file("002_b.sql", "SELECT 1;\nCALL \"P\"();"),
+        file("002_b.sql", "BEGIN;\nCALL \"P\"();\nCOMMIT;"),
         file(
             "001_a.sql",
             "CREATE PROCEDURE \"P\"() LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$;",
         ),
         file(
             "003_c.sql",
-            "CREATE OR REPLACE PROCEDURE \"P\"() LANGUAGE plpgsql AS $$ BEGIN END $$; CALL \"P\"();",
+            "CREATE OR REPLACE PROCEDURE \"P\"() LANGUAGE plpgsql AS $$ BEGIN END $$; BEGIN; CALL \"P\"(); COMMIT;",
         ),
     ]);
     let findings = bundle.unwrap().findings();
@@ -138,16 +143,18 @@ fn a_procedure_of_an_earlier_file_is_known() {
 }
 
 #[test]
-fn statements_that_refuse_a_transaction_are_named() {
-    let found = findings("SELECT 1;\nCREATE INDEX CONCURRENTLY i ON a (b);\nVACUUM a;");
+fn statements_that_refuse_a_transaction_are_named_where_they_stand_in_one() {
+    let found =
+        findings("BEGIN;\nCREATE INDEX CONCURRENTLY i ON a (b);\nVACUUM a;\nCOMMIT;\nDISCARD ALL;");
     let texts: Vec<String> = found.iter().map(ToString::to_string).collect();
-    assert_eq!(texts.len(), 2);
+    assert_eq!(texts.len(), 3);
     assert!(
         texts[0].starts_with(
             "001_a.sql:2:1: CREATE INDEX CONCURRENTLY cannot run inside a transaction"
         )
     );
     assert!(texts[1].starts_with("001_a.sql:3:1: VACUUM cannot run"));
+    assert!(texts[2].starts_with("001_a.sql:5:1: DISCARD ALL would give away the lock"));
     assert!(
         found
             .iter()
@@ -157,19 +164,15 @@ fn statements_that_refuse_a_transaction_are_named() {
 
 #[test]
 fn what_only_psql_understands() {
-    use Code::{CopyFromStdin, PsqlCommand, Syntax};
+    use Code::{CopyData, PsqlCommand, Syntax};
     for (text, expected) in [
+        ("COPY a TO STDOUT;", vec![(CopyData, 1, 1)]),
         (
-            "COPY a FROM stdin;\n1\tx\n2\tit's\n\\.\nSELECT 1;",
-            vec![(CopyFromStdin, 1, 1)],
+            "COPY a FROM stdin; SELECT 1;\n1\n\\.\n",
+            vec![(CopyData, 1, 20)],
         ),
         (
-            "SELECT 1;\nCOPY a (x) FROM STDIN WITH (FORMAT csv);\n\"1;2\n\\.\n",
-            vec![(CopyFromStdin, 2, 1)],
-        ),
-        ("COPY a TO STDOUT;", vec![(CopyFromStdin, 1, 1)]),
-        (
-            "\\restrict abc\nSELECT 1;\n\\unrestrict abc\n",
+            "\\set ON_ERROR_STOP off\nSELECT 1;\n\\connect x\n",
             vec![(PsqlCommand, 1, 1), (PsqlCommand, 3, 1)],
         ),
         ("SELECT 1 \\gexec\n", vec![(PsqlCommand, 1, 10)]),

@@ -1,8 +1,13 @@
 //! The planner: which files run against which ledger, and what stands in the way.
-#![allow(clippy::unwrap_used, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test says what it expects by failing"
+)]
 
 use sepulki::engine::{
-    Bundle, LedgerRow, LedgerState, Plan, Problem, ProblemKind, SourceFile, plan,
+    Bundle, Code, LedgerRow, LedgerState, Order, Plan, Policies, Problem, ProblemKind, SourceFile,
+    plan, plan_by,
 };
 
 const NAMES: [&str; 3] = ["001_initial.sql", "002_indexes.sql", "003_telemetry.sql"];
@@ -11,11 +16,14 @@ fn content(name: &str) -> String {
     format!("-- {name}\nSELECT 1;\n")
 }
 
-fn bundle_of(files: &[(&str, &str)]) -> Bundle {
-    let file = |(name, text): &(&str, &str)| SourceFile {
+fn file((name, text): &(&str, &str)) -> SourceFile {
+    SourceFile {
         name: (*name).into(),
         bytes: text.as_bytes().to_vec(),
-    };
+    }
+}
+
+fn bundle_of(files: &[(&str, &str)]) -> Bundle {
     Bundle::compile(files.iter().map(file).collect()).unwrap()
 }
 
@@ -148,7 +156,7 @@ fn problems_of_rows_and_files() {
 #[test]
 fn a_file_that_cannot_run_matters_only_while_it_is_pending() {
     let files = [
-        ("001_dump.sql", "\\restrict x\nCOPY a FROM stdin;\n1\n\\.\n"),
+        ("001_dump.sql", "\\connect x\nCOPY a FROM stdin;\n1\n\\.\n"),
         ("002_b.sql", "SELECT 1;"),
     ];
     let bundle = bundle_of(&files);
@@ -156,7 +164,7 @@ fn a_file_that_cannot_run_matters_only_while_it_is_pending() {
     assert_eq!(problems(&fresh), ["001_dump.sql Unrunnable!"]);
     let text = fresh.blocking().next().unwrap().to_string();
     assert!(
-        text.starts_with("001_dump.sql:1:1: \\restrict is a command of psql"),
+        text.starts_with("001_dump.sql:1:1: \\connect is a command of psql"),
         "{text}"
     );
     let later = plan(&bundle, &ledger(&[("001_dump.sql", None)]), None);
@@ -226,4 +234,90 @@ fn blocking_problems_come_first_and_say_what_to_do() {
             checksum(a).unwrap().get(..12).unwrap()
         )
     );
+}
+
+#[test]
+fn policies_decide_what_is_in_the_way() {
+    let files = [("001_a.sql", "SELECT 1;"), ("002_b.sql", "SELECT 2;")];
+    let bundle = bundle_of(&files);
+    let edited = "0".repeat(64);
+    let rows = ledger(&[("000_gone.sql", None), ("002_b.sql", Some(edited))]);
+    let told = |policies: &Policies| problems(&plan_by(policies, &bundle, &rows, None));
+    let mut policies = Policies::default();
+    assert_eq!(
+        told(&policies),
+        [
+            "001_a.sql OutOfOrder!",
+            "002_b.sql Drifted!",
+            "000_gone.sql Missing"
+        ]
+    );
+    policies.allow_out_of_order = true;
+    policies.warn_on_checksum_mismatch = true;
+    assert_eq!(
+        told(&policies),
+        [
+            "001_a.sql OutOfOrder",
+            "002_b.sql Drifted",
+            "000_gone.sql Missing"
+        ]
+    );
+    policies.warn_on_checksum_mismatch = false;
+    let now = bundle.file("002_b.sql").unwrap().sha256().to_owned();
+    policies.accept.insert("002_b.sql".into(), now);
+    assert_eq!(
+        told(&policies),
+        ["001_a.sql OutOfOrder", "000_gone.sql Missing"]
+    );
+    // accepted is this content, not whatever comes later
+    policies.accept.insert("002_b.sql".into(), "f".repeat(64));
+    assert!(told(&policies).contains(&"002_b.sql Drifted!".to_owned()));
+    policies.fail_on_missing_file = true;
+    assert!(told(&policies).contains(&"000_gone.sql Missing!".to_owned()));
+    // the same file under another name
+    policies
+        .aliases
+        .insert("000_gone.sql".into(), "001_a.sql".into());
+    let plan = plan_by(&policies, &bundle, &rows, None);
+    assert_eq!(plan.applied, ["001_a.sql", "002_b.sql"]);
+    assert_eq!(
+        problems(&plan),
+        ["002_b.sql Drifted!", "001_a.sql Unverified"]
+    );
+}
+
+#[test]
+fn an_order_that_somebody_chose_is_followed() {
+    let names = ["10_b.sql", "9_a.sql", "init.sql"];
+    let files = || {
+        names
+            .iter()
+            .map(|name| file(&(*name, "SELECT 1;")))
+            .collect()
+    };
+    assert!(Bundle::compile(files()).is_err());
+    let listed: Vec<String> = ["init.sql", "9_a.sql", "10_b.sql"]
+        .map(str::to_owned)
+        .into();
+    for (order, expected) in [
+        (Order::Lexicographic, names),
+        (Order::Numeric, ["9_a.sql", "10_b.sql", "init.sql"]),
+        (
+            Order::Explicit(listed.clone()),
+            ["init.sql", "9_a.sql", "10_b.sql"],
+        ),
+    ] {
+        let bundle = Bundle::in_order(files(), &order).unwrap();
+        let plan = plan(&bundle, &LedgerState::default(), None);
+        assert_eq!(pending(&plan), expected, "{order:?}");
+        // what comes later is told by that order, too
+        let done = ledger(&[(expected[1], None)]);
+        let plan = plan_by(&Policies::default(), &bundle, &done, Some(expected[1]));
+        assert_eq!(pending(&plan), [expected[0]], "{order:?}");
+        assert!(!plan.is_runnable());
+    }
+    for list in [&listed[1..], &[&listed[..], &["more.sql".into()]].concat()] {
+        let found = Bundle::in_order(files(), &Order::Explicit(list.to_vec())).unwrap_err();
+        assert_eq!(found.first().unwrap().code, Code::AmbiguousOrder);
+    }
 }

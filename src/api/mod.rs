@@ -23,7 +23,7 @@ pub use condition::{ConditionType, Reason, condition, set_condition};
 pub use crds::{CrdError, crd_files};
 pub use names::{
     Digest, FileName, IpRange, LabelValue, Lease, NamespaceName, ObjectName, PgName, RoleName,
-    SecretKey, SuspendAfter, TimeLimit, TimeSpan,
+    SecretKey, Sha256, Span, SuspendAfter, TimeLimit, TimeSpan,
 };
 pub use neon_database::{
     Access, BranchSpec, BranchStatus, ComputeSpec, ConnectionSecretSpec, ConnectionSecretStatus,
@@ -39,9 +39,11 @@ pub use neon_project::{
 };
 pub use refs::{DatabaseRef, MigrationRef, NamespacedSecretKeyRef, ProjectRef, SecretKeyRef};
 pub use sepulki_migration::{
-    AppliedStatus, AppliedTo, BundleStatus, ConfigMapSource, CurrentStatus, HistoryEntry,
-    InlineFile, LastError, LedgerSpec, MigrationSource, ObjectNameRef, PendingStatus,
-    SepulkiMigration, SepulkiMigrationSpec, SepulkiMigrationStatus, TargetSpec,
+    AcceptedFile, AdoptSpec, AppliedStatus, AppliedTo, BuildProgress, BundleStatus,
+    ChecksumMismatch, ConfigMapSource, CurrentStatus, ExecutionSpec, HistoryEntry, InlineFile,
+    LastError, LedgerSpec, MigrationSource, MissingFile, ObjectNameRef, OnAmbiguous, OrderMode,
+    OrderSpec, OutOfOrder, PendingStatus, PoliciesSpec, SepulkiMigration, SepulkiMigrationSpec,
+    SepulkiMigrationStatus, TargetSpec,
 };
 
 /// API group of every kind.

@@ -103,3 +103,11 @@ text!(
     /// A SHA-256, written `sha256:` and 64 hexadecimal digits.
     Digest, "^sha256:[0-9a-f]{64}$", 71
 );
+text!(
+    /// A length of time.
+    Span, "^[1-9][0-9]{0,8}(s|m|h|d)$", 10
+);
+text!(
+    /// A SHA-256, as 64 hexadecimal digits.
+    Sha256, "^[0-9a-f]{64}$", 64
+);

@@ -1,7 +1,11 @@
 //! The command line.
 
+mod connection;
 mod crds;
+mod migrate;
 mod operator;
+mod output;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -15,7 +19,7 @@ use crate::config::OperatorArgs;
     name = "sepulki",
     version,
     about,
-    after_help = "Examples:\n  sepulki crds | kubectl apply --server-side -f -\n  sepulki operator --namespace team-a"
+    after_help = "Examples:\n  sepulki crds | kubectl apply --server-side -f -\n  sepulki operator --namespace team-a\n  DATABASE_URL=postgresql://… sepulki migrate status"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -28,21 +32,55 @@ enum Command {
     Operator(Box<OperatorArgs>),
     /// Print the CustomResourceDefinitions
     Crds(crds::CrdsArgs),
+    /// Bring SQL files to a database, each exactly once
+    Migrate(Box<migrate::MigrateArgs>),
+    /// Look whether a database can be used, and migrated
+    Validate(validate::ValidateArgs),
+}
+
+/// The command was not used as it is meant to be.
+#[derive(Debug)]
+struct Usage(String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// How a command ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Fine,
+    /// It found what it was to look for: something that is wrong.
+    Failed,
+    /// There is work to do.
+    Pending,
 }
 
 impl Cli {
-    /// Runs the command of this process: 0 fine, 1 failed, 2 wrong use.
+    /// Runs the command of this process: 0 fine, 1 failed, 2 wrong use, 3 pending work.
     #[must_use]
     pub fn run() -> ExitCode {
         let result = match Self::parse().command {
-            Command::Operator(args) => operator::run(*args),
-            Command::Crds(args) => crds::run(&args),
+            Command::Operator(args) => operator::run(*args).map(|()| Ended::Fine),
+            Command::Crds(args) => crds::run(&args).map(|()| Ended::Fine),
+            Command::Migrate(args) => migrate::run(&args),
+            Command::Validate(args) => validate::run(&args),
         };
         match result {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(Ended::Fine) => ExitCode::SUCCESS,
+            Ok(Ended::Failed) => ExitCode::FAILURE,
+            Ok(Ended::Pending) => ExitCode::from(3),
             Err(error) => {
                 eprintln!("sepulki: {error:#}");
-                ExitCode::FAILURE
+                if error.is::<Usage>() {
+                    ExitCode::from(2)
+                } else {
+                    ExitCode::FAILURE
+                }
             }
         }
     }

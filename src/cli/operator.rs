@@ -36,7 +36,7 @@ async fn operate(config: Config) -> Result<()> {
 }
 
 /// Ends when the process gets SIGTERM or SIGINT.
-fn told_to_stop() -> Result<impl Future<Output = ()>> {
+pub(super) fn told_to_stop() -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     Ok(async move {

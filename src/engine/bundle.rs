@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use super::{
     checksum, order,
+    policy::Order,
     report::{Code, Diagnostic, Diagnostics},
     sql::{self, CommittingProcedures, Script, parse},
 };
@@ -35,6 +36,18 @@ pub struct Bundle {
     files: Vec<MigrationFile>,
 }
 
+/// A part of a file that is done or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Where its first statement is, from 1.
+    pub line: usize,
+    /// What PostgreSQL refuses inside a transaction, where it is one statement that runs alone;
+    /// none for a transaction.
+    pub alone: Option<&'static str>,
+    /// How many statements it has.
+    pub statements: usize,
+}
+
 /// One file of a bundle.
 #[derive(Debug, Clone)]
 pub struct MigrationFile {
@@ -52,10 +65,19 @@ impl Bundle {
     /// Everything that is wrong with the set: names that cannot be versions, duplicates, an
     /// order nobody can know. What is wrong inside a file is in [`MigrationFile::findings`].
     pub fn compile(files: Vec<SourceFile>) -> Result<Self, Diagnostics> {
+        Self::in_order(files, &Order::default())
+    }
+
+    /// The same in an order that somebody has chosen.
+    ///
+    /// # Errors
+    /// As [`Bundle::compile`]; and, with [`Order::Explicit`], files that are not listed and listed
+    /// ones that are not there.
+    pub fn in_order(mut files: Vec<SourceFile>, order: &Order) -> Result<Self, Diagnostics> {
         let digest = digest(&files);
-        let mut files = files;
         files.sort_by(|a, b| a.name.cmp(&b.name));
-        let findings = check_set(&files);
+        let mut findings = check_set(&files);
+        findings.extend(put_in_order(&mut files, order));
         if !findings.is_empty() {
             return Err(findings.into());
         }
@@ -119,6 +141,12 @@ impl MigrationFile {
         self.script.as_ref().err()
     }
 
+    /// How it runs: as one transaction, or in several parts. Empty where it cannot be run.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part> {
+        self.script.as_ref().map(Script::parts).unwrap_or_default()
+    }
+
     /// Whether a recorded checksum is this file's, see [`checksum`].
     pub(crate) fn matches(&self, recorded: &str) -> bool {
         checksum::matches(&self.bytes, recorded)
@@ -147,7 +175,7 @@ pub fn digest(files: &[SourceFile]) -> String {
     format!("sha256:{}", checksum::sha256(list.as_bytes()))
 }
 
-/// Names, duplicates and order of files that are sorted by name.
+/// Names and duplicates.
 fn check_set(files: &[SourceFile]) -> Vec<Diagnostic> {
     let mut findings: Vec<Diagnostic> = files
         .iter()
@@ -170,18 +198,54 @@ fn check_set(files: &[SourceFile]) -> Vec<Diagnostic> {
             );
         }
     }
-    let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
-    if let Some(pair) = order::ambiguous(&names) {
-        let message = format!(
-            "the order is ambiguous: by name {} runs before {}, by number after it",
-            pair.first, pair.second
-        );
-        findings.push(
-            Diagnostic::of_file(pair.first, Code::AmbiguousOrder, message)
-                .with_hint("give the numbers the same width, for example 009 and 010"),
-        );
-    }
     findings
+}
+
+/// Puts files that are sorted by name in order.
+fn put_in_order(files: &mut [SourceFile], order: &Order) -> Vec<Diagnostic> {
+    match order {
+        Order::Lexicographic => Vec::new(),
+        Order::Numeric => {
+            files.sort_by(|a, b| order::by_number(&a.name, &b.name));
+            Vec::new()
+        }
+        Order::Unambiguous => {
+            let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+            let pair = order::ambiguous(&names);
+            pair.map(|pair| ambiguous(&pair)).into_iter().collect()
+        }
+        Order::Explicit(listed) => {
+            let place = |name: &str| listed.iter().position(|other| other == name);
+            let unlisted = files.iter().filter(|file| place(&file.name).is_none());
+            let unlisted =
+                unlisted.map(|file| (&file.name, "this file is not in the explicit order"));
+            let absent = listed
+                .iter()
+                .filter(|name| files.iter().all(|file| file.name != **name));
+            let absent = absent.map(|name| {
+                (
+                    name,
+                    "the explicit order lists this file, but it is not there",
+                )
+            });
+            let findings = unlisted
+                .chain(absent)
+                .map(|(name, message)| Diagnostic::of_file(name, Code::AmbiguousOrder, message))
+                .collect();
+            files.sort_by_key(|file| place(&file.name));
+            findings
+        }
+    }
+}
+
+fn ambiguous(pair: &order::Ambiguous<'_>) -> Diagnostic {
+    let message = format!(
+        "the order is ambiguous: by name {} runs before {}, by number after it",
+        pair.first, pair.second
+    );
+    Diagnostic::of_file(pair.first, Code::AmbiguousOrder, message).with_hint(
+        "give the numbers the same width, for example 009 and 010, or choose an order: Lexicographic, Numeric or Explicit",
+    )
 }
 
 fn bad_name(name: &str) -> Option<Diagnostic> {

@@ -128,13 +128,37 @@ pub(crate) fn shape(ledger: &LedgerName, columns: &[(String, String)]) -> Result
         }
         other => {
             let found: Vec<String> = other.iter().map(|(n, t)| format!("{n} {t}")).collect();
+            let whose = tool(other).map_or("not a ledger of this tool".to_owned(), |tool| {
+                format!("that of {tool}")
+            });
             Err(format!(
-                "{ledger} exists but is not a ledger of this tool: it has ({}), expected are \
+                "{ledger} exists but is {whose}: it has ({}), expected are \
                  (applied_at timestamptz, checksum varchar, version varchar)",
                 found.join(", ")
             ))
         }
     }
+}
+
+/// The tools that keep their records in tables of these columns (sorted by name).
+fn tool(columns: &[(&str, &str)]) -> Option<&'static str> {
+    Some(match columns {
+        [("dirty", "boolean"), ("version", "bigint")] => "golang-migrate",
+        [("version", "character varying")] => "dbmate or Rails",
+        [("inserted_at", _), ("version", "bigint")] => "Ecto",
+        [("run_on", _), ("version", "character varying")] => "diesel",
+        columns if columns.iter().any(|(name, _)| *name == "installed_rank") => "Flyway",
+        columns
+            if columns
+                .iter()
+                .any(|(name, _)| *name == "applied_steps_count") =>
+        {
+            "Prisma"
+        }
+        columns if columns.iter().any(|(name, _)| *name == "execution_time") => "sqlx or Atlas",
+        columns if columns.iter().any(|(name, _)| *name == "is_applied") => "goose",
+        _ => return None,
+    })
 }
 
 /// Answers the rows: version, checksum, microseconds since 1970.
@@ -207,6 +231,7 @@ mod tests {
             ],
         ] {
             let refusal = shape(&ledger, &columns(foreign)).unwrap_err();
+            assert_eq!(refusal.contains("golang-migrate"), foreign[0].0 == "dirty");
             assert!(
                 refusal.contains("public.schema_migrations") && refusal.contains(foreign[0].0),
                 "{refusal}"

@@ -1,17 +1,18 @@
-//! The one message in which a file runs, and the way back from the server's answer to the file.
-//! Pure.
+//! The message in which a transaction of a file runs, and the way back from the server's answer
+//! to the file. Pure.
 //!
 //! The server runs a simple-protocol message to its end even when the client dies, and aborts it
 //! whole on an error. So everything that belongs together is sent together: cleaning up what the
 //! file before left in the session, the transaction, the file, its row. That is one round trip
-//! per file.
+//! per file. Only data for `COPY … FROM STDIN` part a message in two.
 
 use std::ops::Range;
 
 use super::{
     checksum,
-    ledger::{LedgerName, literal},
-    sql::{Script, classify::Class, position::byte_of_character, segment::Shape},
+    journal::Subject,
+    ledger::literal,
+    sql::{Script, classify::Class, position::byte_of_character, segment::Transaction},
 };
 use crate::postgres::lock::Key;
 
@@ -32,6 +33,12 @@ const RESET: [&str; 11] = [
     "COMMIT",
 ];
 
+/// The file may have changed role; what is recorded is written by the role that owns the ledger.
+const OWN_ROLE: [&str; 2] = [
+    "SET LOCAL SESSION AUTHORIZATION DEFAULT",
+    "SET LOCAL ROLE NONE",
+];
+
 /// What the server answers, one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -41,30 +48,69 @@ pub(crate) enum Step {
     Fence,
     /// Statement of the file, by index.
     Statement(usize),
-    /// Writing the ledger's row.
+    /// Writing the ledger's row, or a note in the journal.
     Record,
     /// The runner's COMMIT.
     Commit,
 }
 
-/// A message and its meaning.
+/// What is sent, in pieces, and its meaning.
 #[derive(Debug)]
 pub(crate) struct Message {
-    text: String,
+    pieces: Vec<Piece>,
     steps: Vec<Step>,
-    /// Parts of the file: bytes of the message, and the byte of the file at its start.
+}
+
+/// A part of a message that the server answers before the next one is sent.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// Statements.
+    Sql(Text),
+    /// A `COPY … FROM STDIN` and its data.
+    Copy { command: Text, data: String },
+}
+
+/// SQL and where in the file it comes from.
+#[derive(Debug, Default)]
+pub(crate) struct Text {
+    pub(crate) sql: String,
+    /// Index of its first answer.
+    first: usize,
+    /// Parts of the file: bytes of the text, and the byte of the file at its start.
     parts: Vec<(Range<usize>, usize)>,
 }
 
-/// What is recorded with the file and how the runner recognises its own transaction.
+/// How the runner recognises its own transaction, and what it writes there.
 pub(crate) struct Record<'a> {
-    pub(crate) ledger: &'a LedgerName,
-    pub(crate) version: &'a str,
-    pub(crate) sha256: &'a str,
+    pub(crate) subject: Subject<'a>,
+    pub(crate) entry: Entry<'a>,
     /// The worker's lock, which must still be ours.
     pub(crate) worker: Key,
     /// Fresh for every message.
     pub(crate) marker: Key,
+}
+
+/// What is written with the transaction.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Entry<'a> {
+    /// The ledger's row.
+    Row {
+        sha256: &'a str,
+        /// Whether notes of the file are in the journal.
+        journalled: bool,
+    },
+    /// That a segment is done.
+    Segment { index: usize, fingerprint: &'a str },
+}
+
+/// In which state the session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// Whatever an earlier file left in it is to be undone; settings that earlier segments of
+    /// this file made are made again.
+    Afresh,
+    /// As the segment before left it.
+    GoOn,
 }
 
 impl Record<'_> {
@@ -80,53 +126,89 @@ impl Record<'_> {
 
     /// Writes the row, or fails (23502) where the transaction is no longer the one that was
     /// marked: the file has ended it.
-    fn row(&self) -> String {
-        debug_assert!(checksum::is_checksum(self.sha256));
-        format!(
-            "INSERT INTO {} (version, applied_at, checksum) SELECT CASE WHEN EXISTS (\
+    fn statements(&self) -> Vec<String> {
+        let version = format!(
+            "(SELECT CASE WHEN EXISTS (\
                SELECT FROM pg_catalog.pg_locks l WHERE l.pid = pg_catalog.pg_backend_pid() \
-               AND l.granted AND {}) THEN {} END, pg_catalog.now(), {}",
-            self.ledger.quoted(),
+               AND l.granted AND {}) THEN {} END)",
             self.marker.in_pg_locks("l"),
-            literal(self.version),
-            literal(self.sha256)
-        )
+            literal(self.subject.version),
+        );
+        match self.entry {
+            Entry::Row { sha256, journalled } => {
+                debug_assert!(checksum::is_checksum(sha256));
+                let row = format!(
+                    "INSERT INTO {} (version, applied_at, checksum) VALUES ({version}, pg_catalog.now(), {})",
+                    self.subject.ledger.quoted(),
+                    literal(sha256)
+                );
+                let notes = journalled.then(|| self.subject.finished());
+                notes.into_iter().chain([row]).collect()
+            }
+            Entry::Segment { index, fingerprint } => {
+                vec![self.subject.done(&version, index, fingerprint)]
+            }
+        }
     }
 }
 
 impl Message {
-    /// Puts the message of a file together.
-    pub(crate) fn compose(script: &Script, record: &Record<'_>) -> Self {
-        let mut message = Self {
-            text: String::new(),
-            steps: Vec::new(),
-            parts: Vec::new(),
-        };
-        let length = script.text.len();
-        message.ours(&RESET, Step::Prepare);
-        match script.shape {
-            Shape::Runner { marker } => {
-                message.ours(&["BEGIN"], Step::Prepare);
-                message.file(script, 0..marker);
-                message.ours(&[&record.fence()], Step::Fence);
-                message.file(script, marker..length);
-                message.record(record);
-                message.ours(&["COMMIT"], Step::Commit);
-            }
-            Shape::OwnBlock { marker, row } => {
-                message.file(script, 0..marker);
-                message.ours(&[&record.fence()], Step::Fence);
-                message.file(script, marker..row);
-                message.record(record);
-                message.file(script, row..length);
-            }
+    /// Puts the message of a transaction together.
+    pub(crate) fn compose(
+        script: &Script,
+        transaction: &Transaction,
+        start: Start,
+        record: &Record<'_>,
+    ) -> Self {
+        let mut composer = Composer::begin(script, start, transaction.bytes.start);
+        let Range { start, end } = transaction.bytes;
+        if transaction.row.is_none() {
+            composer.ours(&["BEGIN"], Step::Prepare);
         }
-        message
+        composer.file(start..transaction.marker);
+        composer.ours(&[&record.fence()], Step::Fence);
+        composer.file(transaction.marker..transaction.row.unwrap_or(end));
+        composer.ours(&OWN_ROLE, Step::Record);
+        for statement in record.statements() {
+            composer.ours(&[&statement], Step::Record);
+        }
+        match transaction.row {
+            Some(row) => composer.file(row..end),
+            None => composer.ours(&["COMMIT"], Step::Commit),
+        }
+        composer.end()
+    }
+
+    /// Gets the session ready for a statement that runs alone and begins at `byte`.
+    pub(crate) fn prepare(script: &Script, start: Start, byte: usize, ours: &[&str]) -> Self {
+        let mut composer = Composer::begin(script, start, byte);
+        composer.ours(ours, Step::Fence);
+        composer.end()
+    }
+
+    /// One statement by itself.
+    pub(crate) fn alone(script: &Script, statement: usize) -> Self {
+        let mut composer = Composer::new(script);
+        let range = script.statements.get(statement).map(|s| s.range.clone());
+        composer.file(range.unwrap_or_default());
+        composer.end()
+    }
+
+    /// A statement of the runner.
+    pub(crate) fn own(sql: &str) -> Self {
+        let text = Text {
+            sql: sql.to_owned(),
+            ..Text::default()
+        };
+        Self {
+            pieces: vec![Piece::Sql(text)],
+            steps: vec![Step::Prepare],
+        }
     }
 
     /// What is sent.
-    pub(crate) fn text(&self) -> &str {
-        &self.text
+    pub(crate) fn pieces(&self) -> &[Piece] {
+        &self.pieces
     }
 
     /// How many answers a message that works gets.
@@ -139,77 +221,181 @@ impl Message {
         self.steps.get(completed).copied()
     }
 
-    /// The byte of the file that the server's character position means.
-    pub(crate) fn byte_of_file(&self, character: usize) -> Option<usize> {
-        let byte = byte_of_character(&self.text, character)?;
-        let (range, start) = self
+    /// The byte of the file that the server's character position means, in the piece that failed
+    /// after `completed` answers.
+    pub(crate) fn byte_of_file(&self, completed: usize, character: usize) -> Option<usize> {
+        let mut sent = self.pieces.iter().map(Piece::text);
+        let text = sent.rfind(|text| text.first <= completed)?;
+        let byte = byte_of_character(&text.sql, character)?;
+        let (range, start) = text
             .parts
             .iter()
             .find(|(range, _)| range.contains(&byte) || range.end == byte)?;
         Some(start + (byte - range.start))
     }
+}
+
+impl Piece {
+    fn text(&self) -> &Text {
+        match self {
+            Self::Sql(text) | Self::Copy { command: text, .. } => text,
+        }
+    }
+}
+
+struct Composer<'a> {
+    script: &'a Script,
+    pieces: Vec<Piece>,
+    steps: Vec<Step>,
+    open: Text,
+}
+
+impl<'a> Composer<'a> {
+    fn new(script: &'a Script) -> Self {
+        Self {
+            script,
+            pieces: Vec::new(),
+            steps: Vec::new(),
+            open: Text::default(),
+        }
+    }
+
+    /// Starts with a session as it is to be in front of `byte` of the file.
+    fn begin(script: &'a Script, start: Start, byte: usize) -> Self {
+        let mut composer = Self::new(script);
+        if start == Start::GoOn {
+            return composer;
+        }
+        composer.ours(&RESET, Step::Prepare);
+        let made = script.statements.iter().filter(|s| s.range.end <= byte);
+        for statement in made.filter(|s| s.class == Class::Session) {
+            let text = script.text.get(statement.range.clone()).unwrap_or_default();
+            // local ones ended with their transaction
+            if !is_local(text) {
+                let text = text.trim_end_matches(';');
+                composer.ours(&[text], Step::Prepare);
+            }
+        }
+        composer
+    }
 
     /// The semicolon ends a statement of the file that has none, the line break a comment.
     fn ours(&mut self, statements: &[&str], step: Step) {
-        if !self.text.is_empty() {
-            self.text.push_str("\n;");
+        if !self.open.sql.is_empty() {
+            self.open.sql.push_str("\n;");
         }
         for statement in statements {
-            self.text.push_str(statement);
-            self.text.push(';');
+            self.open.sql.push_str(statement);
+            self.open.sql.push(';');
             self.steps.push(step);
         }
     }
 
-    /// The file may have changed role; the row is written by the role that owns the ledger.
-    fn record(&mut self, record: &Record<'_>) {
-        self.ours(
-            &["RESET SESSION AUTHORIZATION", "RESET ROLE", &record.row()],
-            Step::Record,
-        );
+    fn file(&mut self, range: Range<usize>) {
+        let script = self.script;
+        let mut at = range.start;
+        for (index, data) in &script.data {
+            let Some(copy) = script.statements.get(*index).map(|s| s.range.clone()) else {
+                continue;
+            };
+            if range.start <= copy.start && copy.end <= range.end {
+                self.statements(at..copy.start);
+                self.flush();
+                self.statements(copy.clone());
+                let command = std::mem::take(&mut self.open);
+                self.pieces.push(Piece::Copy {
+                    command,
+                    data: data.clone(),
+                });
+                self.open.first = self.steps.len();
+                at = copy.end;
+            }
+        }
+        self.statements(at..range.end);
     }
 
-    fn file(&mut self, script: &Script, range: Range<usize>) {
-        let Some(part) = script
-            .text
-            .get(range.clone())
-            .filter(|part| !part.is_empty())
-        else {
+    fn statements(&mut self, range: Range<usize>) {
+        let part = self.script.text.get(range.clone()).unwrap_or_default();
+        if part.is_empty() {
             return;
-        };
-        let start = self.text.len();
-        self.text.push_str(part);
-        self.parts.push((start..self.text.len(), range.start));
-        let statements = script.statements.iter().enumerate();
+        }
+        let start = self.open.sql.len();
+        self.open.sql.push_str(part);
+        let end = self.open.sql.len();
+        self.open.parts.push((start..end, range.start));
+        let statements = self.script.statements.iter().enumerate();
         self.steps.extend(
             statements
                 .filter(|(_, s)| range.contains(&s.range.start) && s.class != Class::Empty)
                 .map(|(index, _)| Step::Statement(index)),
         );
     }
+
+    fn flush(&mut self) {
+        let text = std::mem::take(&mut self.open);
+        self.open.first = self.steps.len();
+        if !text.sql.trim().is_empty() {
+            self.pieces.push(Piece::Sql(text));
+        }
+    }
+
+    fn end(mut self) -> Message {
+        self.flush();
+        Message {
+            pieces: self.pieces,
+            steps: self.steps,
+        }
+    }
+}
+
+/// `SET LOCAL …`
+fn is_local(statement: &str) -> bool {
+    let second = statement.split_whitespace().nth(1);
+    second.is_some_and(|word| word.eq_ignore_ascii_case("local"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{bundle::Bundle, bundle::SourceFile};
+    use super::super::{
+        bundle::Bundle, bundle::SourceFile, ledger::LedgerName, sql::segment::Shape,
+    };
     use super::*;
 
-    fn compose(text: &str) -> (Script, Message) {
+    fn sql(message: &Message) -> &str {
+        let [Piece::Sql(text)] = message.pieces() else {
+            panic!("{message:?}");
+        };
+        &text.sql
+    }
+
+    fn script(text: &str) -> Script {
         let file = SourceFile {
             name: "1_a.sql".into(),
             bytes: text.into(),
         };
         let bundle = Bundle::compile(vec![file]).unwrap();
-        let script = bundle.files()[0].script().unwrap().clone();
+        bundle.files()[0].script().unwrap().clone()
+    }
+
+    fn compose(text: &str) -> (Script, Message) {
+        let script = script(text);
+        let Shape::Whole(transaction) = script.shape.clone() else {
+            panic!("{text}: {:?}", script.shape);
+        };
         let ledger = LedgerName::default();
         let record = Record {
-            ledger: &ledger,
-            version: "1_a.sql",
-            sha256: bundle.files()[0].sha256(),
+            subject: Subject {
+                ledger: &ledger,
+                version: "1_a.sql",
+            },
+            entry: Entry::Row {
+                sha256: &checksum::sha256(b""),
+                journalled: false,
+            },
             worker: Key::worker("d", "l"),
             marker: Key::marker(7),
         };
-        let message = Message::compose(&script, &record);
+        let message = Message::compose(&script, &transaction, Start::Afresh, &record);
         (script, message)
     }
 
@@ -234,11 +420,11 @@ mod tests {
             ]
         );
         assert!(
-            message.text.contains("SELECT 1 -- end\n;RESET"),
+            sql(&message).contains("SELECT 1 -- end\n;SET LOCAL"),
             "{}",
-            message.text
+            sql(&message)
         );
-        assert!(message.text.ends_with("COMMIT;"));
+        assert!(sql(&message).ends_with("COMMIT;"));
     }
 
     #[test]
@@ -258,10 +444,11 @@ mod tests {
                 Step::Statement(5)
             ]
         );
-        assert_eq!(message.text.matches("BEGIN").count(), 2);
-        let row = message.text.find("INSERT INTO").unwrap();
-        assert!(row > message.text.find("-- last").unwrap());
-        assert!(row < message.text.rfind("COMMIT").unwrap());
+        let sql = sql(&message);
+        assert_eq!(sql.matches("BEGIN").count(), 2);
+        let row = sql.find("INSERT INTO").unwrap();
+        assert!(row > sql.find("-- last").unwrap());
+        assert!(row < sql.rfind("COMMIT").unwrap());
     }
 
     #[test]
@@ -286,10 +473,45 @@ mod tests {
             "BEGIN;\nSELECT 'ü', HERE;\nCOMMIT;",
         ] {
             let (script, message) = compose(text);
-            let byte = message.text.find("HERE").unwrap();
-            let character = message.text[..byte].chars().count() + 1;
-            assert_eq!(message.byte_of_file(character), script.text.find("HERE"));
-            assert_eq!(message.byte_of_file(1), None);
+            let sql = sql(&message);
+            let byte = sql.find("HERE").unwrap();
+            let character = sql[..byte].chars().count() + 1;
+            assert_eq!(message.byte_of_file(0, character), script.text.find("HERE"));
+            assert_eq!(message.byte_of_file(0, 1), None);
         }
+    }
+
+    #[test]
+    fn data_of_copy_part_the_message() {
+        let text = "CREATE TABLE a (b text);\nCOPY a FROM stdin;\nü\n\\.\nSELECT HERE;";
+        let (script, message) = compose(text);
+        let [
+            Piece::Sql(first),
+            Piece::Copy { command, data },
+            Piece::Sql(last),
+        ] = message.pieces()
+        else {
+            panic!("{message:?}");
+        };
+        assert!(
+            first.sql.ends_with("CREATE TABLE a (b text);\n"),
+            "{}",
+            first.sql
+        );
+        assert_eq!(
+            (command.sql.as_str(), data.as_str()),
+            ("COPY a FROM stdin;", "ü\n")
+        );
+        let copied = (0..message.answers()).find(|n| message.step(*n) == Some(Step::Statement(1)));
+        assert_eq!(
+            message.byte_of_file(copied.unwrap(), 6),
+            text.find("a FROM")
+        );
+        let character = last.sql.find("HERE").unwrap() + 1;
+        let answered = copied.unwrap() + 1;
+        assert_eq!(
+            message.byte_of_file(answered, character),
+            script.text.find("HERE")
+        );
     }
 }

@@ -15,19 +15,25 @@
 //!
 //! The promise: when a file's row is in the ledger, the whole file is committed; when it is not,
 //! nothing of it is. Both are one transaction of the server, so no crash of the runner, the
-//! network or the server can separate them.
+//! network or the server can separate them. A file that cannot be one transaction is cut into
+//! segments, and what is committed of it is in the journal (`journal.rs`); what the journal cannot
+//! know is looked up in the database (`resume.rs`), and what nobody can know is asked.
 
 mod bundle;
 mod checksum;
+mod journal;
 mod ledger;
 mod message;
 mod order;
 mod plan;
+mod policy;
 mod report;
+mod resume;
 pub mod run;
 mod sql;
 
-pub use bundle::{Bundle, MAX_FILE_BYTES, MigrationFile, SourceFile, digest};
+pub use bundle::{Bundle, MAX_FILE_BYTES, MigrationFile, Part, SourceFile, digest};
 pub use ledger::{LedgerName, LedgerRow, LedgerState};
-pub use plan::{Pending, Plan, Problem, ProblemKind, plan};
+pub use plan::{Pending, Plan, Problem, ProblemKind, plan, plan_by};
+pub use policy::{Order, Policies};
 pub use report::{Code, Diagnostic, Diagnostics, Position, Snippet};

@@ -30,6 +30,15 @@ pub(crate) fn ambiguous<'a>(sorted: &[&'a str]) -> Option<Ambiguous<'a>> {
     })
 }
 
+/// Compares names by their numbers; equal or no numbers leave it to the bytes.
+pub(crate) fn by_number(a: &str, b: &str) -> Ordering {
+    let (of_a, of_b) = (numbers(a), numbers(b));
+    let without = of_a.is_empty().cmp(&of_b.is_empty());
+    without
+        .then_with(|| compare(&of_a, &of_b))
+        .then_with(|| a.cmp(b))
+}
+
 /// The sequence number of names like `007_add_robots.sql`, without leading zeros. Dates
 /// (8 digits and more) and dotted versions are no sequence numbers.
 pub(crate) fn sequence_number(name: &str) -> Option<&str> {
@@ -114,6 +123,30 @@ mod tests {
         ] {
             assert_eq!(first(names), Some(expected), "{names:?}");
         }
+    }
+
+    #[test]
+    fn by_number_ten_comes_after_nine() {
+        let mut names = [
+            "init.sql",
+            "10_b.sql",
+            "9_a.sql",
+            "V1_10.sql",
+            "V1_2.sql",
+            "2_z.sql",
+        ];
+        names.sort_unstable_by(|a, b| by_number(a, b));
+        assert_eq!(
+            names,
+            [
+                "V1_2.sql",
+                "V1_10.sql",
+                "2_z.sql",
+                "9_a.sql",
+                "10_b.sql",
+                "init.sql"
+            ]
+        );
     }
 
     #[test]

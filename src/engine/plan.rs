@@ -10,7 +10,8 @@
 //! | yes, pending | of a name that differs in case or `.sql` only | pending, [`ProblemKind::AlmostRecorded`] |
 //! | – | yes | [`ProblemKind::Missing`] (a notice: old files are pruned) |
 //!
-//! Nothing runs while a problem [blocks](Problem::blocks).
+//! Nothing runs while a problem [blocks](Problem::blocks); [`Policies`] can make notices of some
+//! of them, and the other way round.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,12 +21,15 @@ use super::{
     checksum,
     ledger::{LedgerRow, LedgerState},
     order,
+    policy::Policies,
     report::Diagnostics,
 };
 
 /// The plan of a bundle against a ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
+    /// All versions of the bundle, in order.
+    pub files: Vec<String>,
     /// Versions of the bundle that the ledger has, in order.
     pub applied: Vec<String>,
     /// What is to run, in order, up to the target.
@@ -50,6 +54,8 @@ pub struct Problem {
     pub version: String,
     /// What it is.
     pub kind: ProblemKind,
+    /// Whether it is only told, because of its kind or because a policy says so.
+    is_notice: bool,
 }
 
 /// The kinds of problems, see the table of this module.
@@ -91,19 +97,25 @@ impl Problem {
     /// Whether nothing may run because of it.
     #[must_use]
     pub fn blocks(&self) -> bool {
-        match self.kind {
-            ProblemKind::Unverified | ProblemKind::Missing => false,
-            ProblemKind::Drifted { .. }
-            | ProblemKind::OutOfOrder { .. }
-            | ProblemKind::AlmostRecorded { .. }
-            | ProblemKind::SameNumber { .. }
-            | ProblemKind::Unrunnable(_)
-            | ProblemKind::UnknownTarget => true,
-        }
+        !self.is_notice
     }
 }
 
 impl ProblemKind {
+    /// Whether it is only told, not in the way.
+    fn is_notice(&self, policies: &Policies) -> bool {
+        match self {
+            Self::Unverified => true,
+            Self::Missing => !policies.fail_on_missing_file,
+            Self::Drifted { .. } => policies.warn_on_checksum_mismatch,
+            Self::OutOfOrder { .. } => policies.allow_out_of_order,
+            Self::AlmostRecorded { .. }
+            | Self::SameNumber { .. }
+            | Self::Unrunnable(_)
+            | Self::UnknownTarget => false,
+        }
+    }
+
     /// The name in conditions and metrics.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -174,35 +186,49 @@ impl Plan {
 /// Plans `bundle` against what `ledger` says, up to and including `target` (all without one).
 #[must_use]
 pub fn plan(bundle: &Bundle, ledger: &LedgerState, target: Option<&str>) -> Plan {
+    plan_by(&Policies::default(), bundle, ledger, target)
+}
+
+/// The same by policies of one's own.
+#[must_use]
+pub fn plan_by(
+    policies: &Policies,
+    bundle: &Bundle,
+    ledger: &LedgerState,
+    target: Option<&str>,
+) -> Plan {
     let rows: BTreeMap<&str, &LedgerRow> = ledger
         .rows
         .iter()
-        .map(|row| (row.version.as_str(), row))
+        .map(|row| (policies.file_of(&row.version), row))
         .collect();
     let mut plan = Plan::default();
-    let mut problem = |version: &str, kind| {
+    let mut problem = |version: &str, kind: ProblemKind| {
         plan.problems.push(Problem {
             version: version.to_owned(),
+            is_notice: kind.is_notice(policies),
             kind,
         });
     };
-    if let Some(target) = target.filter(|target| bundle.file(target).is_none()) {
+    let place = |version: &str| bundle.files().iter().position(|f| f.version() == version);
+    let end = target.and_then(place);
+    if let Some(target) = target.filter(|_| end.is_none()) {
         problem(target, ProblemKind::UnknownTarget);
     }
-    let last_applied = bundle
-        .files()
-        .iter()
-        .rev()
-        .find(|file| rows.contains_key(file.version()));
-    for file in bundle.files() {
+    let is_applied = |file: &MigrationFile| rows.contains_key(file.version());
+    let last_applied = bundle.files().iter().rposition(is_applied);
+    for (at, file) in bundle.files().iter().enumerate() {
         let version = file.version();
+        plan.files.push(version.to_owned());
         if let Some(row) = rows.get(version) {
             plan.applied.push(version.to_owned());
-            if let Some(kind) = judge(file, row) {
+            if let Some(kind) = judge(file, row, policies) {
                 problem(version, kind);
             }
-        } else if target.is_none_or(|target| version <= target) {
-            for kind in obstacles(bundle, file, &rows, last_applied) {
+        } else if end.is_none_or(|end| at <= end) && (target.is_none() || end.is_some()) {
+            let last = last_applied.filter(|last| at < *last);
+            let last = last.and_then(|last| bundle.files().get(last));
+            for kind in obstacles(bundle, file, &rows, last) {
                 problem(version, kind);
             }
             plan.pending.push(Pending {
@@ -220,7 +246,7 @@ pub fn plan(bundle: &Bundle, ledger: &LedgerState, target: Option<&str>) -> Plan
 }
 
 /// What is to be said about an applied file.
-fn judge(file: &MigrationFile, row: &LedgerRow) -> Option<ProblemKind> {
+fn judge(file: &MigrationFile, row: &LedgerRow, policies: &Policies) -> Option<ProblemKind> {
     match row
         .checksum
         .as_deref()
@@ -228,6 +254,7 @@ fn judge(file: &MigrationFile, row: &LedgerRow) -> Option<ProblemKind> {
     {
         None => Some(ProblemKind::Unverified),
         Some(recorded) if file.matches(recorded) => None,
+        Some(_) if policies.accepts(file.version(), file.sha256()) => None,
         Some(recorded) => Some(ProblemKind::Drifted {
             recorded: recorded.to_owned(),
             actual: file.sha256().to_owned(),
@@ -235,7 +262,7 @@ fn judge(file: &MigrationFile, row: &LedgerRow) -> Option<ProblemKind> {
     }
 }
 
-/// What stands against running a file.
+/// What stands against running a file; `last_applied` comes later and is applied.
 fn obstacles(
     bundle: &Bundle,
     file: &MigrationFile,
@@ -246,7 +273,7 @@ fn obstacles(
     if let Some(findings) = file.findings() {
         kinds.push(ProblemKind::Unrunnable(findings.clone()));
     }
-    if let Some(last) = last_applied.filter(|last| file.version() < last.version()) {
+    if let Some(last) = last_applied {
         kinds.push(ProblemKind::OutOfOrder {
             after: last.version().to_owned(),
         });

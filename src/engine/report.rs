@@ -47,8 +47,8 @@ pub enum Code {
     UncertainBoundary,
     /// A command only psql understands.
     PsqlCommand,
-    /// `COPY … FROM STDIN`.
-    CopyFromStdin,
+    /// Data of a COPY that cannot be sent or taken.
+    CopyData,
     /// A statement that PostgreSQL refuses inside a transaction.
     NeedsAutocommit,
     /// BEGIN, COMMIT and their kin where the file cannot be recorded together with its effects.
@@ -59,6 +59,12 @@ pub enum Code {
     CommittedItself,
     /// The file worked, but its row could not be written; everything was rolled back.
     NotRecorded,
+    /// What is committed of a file that was interrupted is no longer what the file says.
+    ChangedMidway,
+    /// A statement was interrupted, and nobody can know whether it was carried out.
+    Ambiguous,
+    /// An index is there but cannot be used, because an earlier attempt to build it failed.
+    InvalidIndex,
 }
 
 impl Code {
@@ -75,13 +81,21 @@ impl Code {
             Self::Syntax => "Syntax",
             Self::UncertainBoundary => "UncertainBoundary",
             Self::PsqlCommand => "PsqlCommand",
-            Self::CopyFromStdin => "CopyFromStdin",
+            Self::CopyData => "CopyData",
             Self::NeedsAutocommit => "NeedsAutocommit",
             Self::TransactionControl => "TransactionControl",
             Self::Refused => "Refused",
             Self::CommittedItself => "CommittedItself",
             Self::NotRecorded => "NotRecorded",
+            Self::ChangedMidway => "ChangedMidway",
+            Self::Ambiguous => "Ambiguous",
+            Self::InvalidIndex => "InvalidIndex",
         }
+    }
+
+    /// Whether the message itself says what became of the file.
+    pub(crate) fn tells_outcome(self) -> bool {
+        matches!(self, Self::CommittedItself | Self::NotRecorded)
     }
 }
 
@@ -104,6 +118,8 @@ pub struct Diagnostic {
     pub hint: Option<String>,
     /// The line that is meant.
     pub snippet: Option<Snippet>,
+    /// For errors of a run: what became of the file.
+    pub outcome: Option<String>,
 }
 
 impl Diagnostic {
@@ -117,6 +133,7 @@ impl Diagnostic {
             detail: None,
             hint: None,
             snippet: None,
+            outcome: None,
         }
     }
 
@@ -139,7 +156,12 @@ impl Diagnostic {
                 snippet.text
             ));
         }
-        for (label, value) in [("detail", &self.detail), ("hint", &self.hint)] {
+        let told = [
+            ("detail", &self.detail),
+            ("hint", &self.hint),
+            ("outcome", &self.outcome),
+        ];
+        for (label, value) in told {
             if let Some(value) = value {
                 parts.push(format!("  {label}: {value}\n"));
             }

@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::action::Action;
-use super::desired::Desired;
+use super::desired::{Desired, Rest};
 use super::failure::{self, Circumstances, Failure};
 use super::observe::{Ledger, Observed};
 use super::place::{Database, Place};
@@ -104,6 +104,7 @@ async fn apply(
         let message = "the branch is just being changed";
         return Err(Error::new(Class::Transient, Reason::BranchBusy, message));
     };
+    let rest = parsed(desired)?;
     let access = access(kind, desired, observed).await?;
     let request = RunRequest {
         target: access.target.clone(),
@@ -111,7 +112,9 @@ async fn apply(
         bundle: bundle.clone(),
         until: desired.target.clone(),
         holder: holder(desired),
-        timeouts: Timeouts::default(),
+        timeouts: rest.timeouts,
+        execution: rest.execution.clone(),
+        policies: rest.policies.clone(),
         cancel: kind.world.stopping.child_token(),
     };
     let (tell, told) = unbounded_channel();
@@ -225,10 +228,7 @@ async fn access<'a>(
     let place = observed.place(desired).ok_or_else(unready)?;
     let owner = database.owners.get(&place.database).ok_or_else(unready)?;
     let host = database.host.clone().ok_or_else(unready)?;
-    let rest = desired
-        .rest
-        .as_ref()
-        .map_err(|block| Error::new(Class::Invalid, block.reason, &block.message))?;
+    let rest = parsed(desired)?;
     let password = password(kind, database, &place, owner).await?;
     let settings = &kind.world.settings;
     let authority = settings.certificate_authority.as_ref();
@@ -246,6 +246,11 @@ async fn access<'a>(
         ledger: &rest.ledger,
         target,
     })
+}
+
+fn parsed(desired: &Desired) -> Result<&Rest, Error> {
+    let rest = desired.rest.as_ref();
+    rest.map_err(|block| Error::new(Class::Invalid, block.reason, &block.message))
 }
 
 /// The owner's password, as Neon has it now. A refused key is read anew once: it may just have been corrected.

@@ -4,8 +4,10 @@
 
 use jiff::Timestamp;
 
+use super::execution;
 use crate::api::{LedgerSpec, MigrationSource, Reason, SepulkiMigration};
-use crate::engine::{LedgerName, SourceFile};
+use crate::engine::run::{Execution, Timeouts};
+use crate::engine::{LedgerName, Order, Policies, SourceFile};
 use crate::reconcile::Block;
 
 /// Longest name that PostgreSQL keeps whole, in bytes.
@@ -45,6 +47,14 @@ pub struct Rest {
     pub source: Source,
     /// The table that records what was applied.
     pub ledger: LedgerName,
+    /// In which order the files run.
+    pub order: Order,
+    /// What is put up with.
+    pub policies: Policies,
+    /// How long to wait for what.
+    pub timeouts: Timeouts,
+    /// How to go about a run.
+    pub execution: Execution,
 }
 
 /// Where the files are.
@@ -106,6 +116,10 @@ fn rest(object: &SepulkiMigration) -> Result<Rest, Block> {
     Ok(Rest {
         source: source(&spec.source)?,
         ledger: ledger(spec.ledger.as_ref())?,
+        order: execution::order(spec.order.as_ref()),
+        policies: execution::policies(spec),
+        timeouts: execution::timeouts(spec.execution.as_ref())?,
+        execution: execution::execution(spec.execution.as_ref()),
     })
 }
 

@@ -13,13 +13,11 @@
 
 use crate::api::{LastError, Reason};
 use crate::engine::run::RunError;
-use crate::engine::{Code, Diagnostic, Plan, Problem, ProblemKind};
+use crate::engine::{Diagnostic, Plan, Problem, ProblemKind};
 use crate::reconcile::{Class, Error};
 
 /// Room for a message in `lastError`, in characters.
 const LONGEST: usize = 4096;
-
-const ROLLED_BACK: &str = "The file was rolled back: nothing of it is left.";
 
 /// How a run that did not reach its end is dealt with.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,19 +44,10 @@ pub struct Circumstances {
 pub fn judge(error: RunError, of: Circumstances) -> Failure {
     let passing = |class, reason, text: String| Failure::Passing(Error::new(class, reason, text));
     match error {
-        RunError::Failed(diagnostic) => {
-            let failure = located(&diagnostic);
-            Failure::Recorded(LastError {
-                attempt: of.attempt,
-                // these two tell themselves what became of the file
-                message: if matches!(diagnostic.code, Code::CommittedItself | Code::NotRecorded) {
-                    failure.message
-                } else {
-                    format!("{}\n{ROLLED_BACK}", failure.message)
-                },
-                ..failure
-            })
-        }
+        RunError::Failed(diagnostic) => Failure::Recorded(LastError {
+            attempt: of.attempt,
+            ..located(&diagnostic)
+        }),
         RunError::DeadlineExceeded(text) if of.progressed => passing(
             Class::Transient,
             Reason::Applying,
@@ -68,7 +57,7 @@ pub fn judge(error: RunError, of: Circumstances) -> Failure {
             attempt: of.attempt,
             ..unlocated(
                 None,
-                &format!("{text}; the file that was running left nothing behind"),
+                &format!("{text}; what was running then was cancelled on the server"),
             )
         }),
         RunError::Busy(holder) => passing(
@@ -165,7 +154,7 @@ fn unlocated(version: Option<&str>, message: &str) -> LastError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Position, Snippet};
+    use crate::engine::{Code, Position, Snippet};
 
     fn passing(error: RunError, of: Circumstances) -> Error {
         match judge(error, of) {
@@ -263,6 +252,7 @@ mod tests {
                 caret: 0,
                 width: 6,
             }),
+            outcome: None,
         };
         let of = Circumstances {
             attempt: Some("sha256:1".into()),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! desired.rs   the spec, parsed                     pure
+//! execution.rs …and in the engine's types           pure
 //! source.rs    ConfigMaps or spec → files           pure
 //! place.rs     which ledger of which branch, rivals pure
 //! observe.rs   facts: files, NeonDatabase, record   reads the watches and ConfigMaps
@@ -23,6 +24,7 @@ mod act;
 pub mod action;
 mod cache;
 pub mod desired;
+mod execution;
 pub mod failure;
 pub mod observe;
 pub mod place;

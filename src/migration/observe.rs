@@ -11,7 +11,7 @@ use super::place::{self, Database, Place};
 use super::source::{Files, Listing, merge};
 use super::{Migrations, plan};
 use crate::api::{AppliedTo, LastError, NeonDatabase};
-use crate::engine::{self, Bundle, Diagnostics, LedgerState, Plan, SourceFile};
+use crate::engine::{self, Bundle, Diagnostics, LedgerState, Order, Plan, SourceFile};
 use crate::reconcile::{Error, Fact, Pass};
 use crate::world::at_cluster;
 
@@ -153,14 +153,14 @@ fn ledger(
     place: &Place,
     now: Timestamp,
 ) -> Ledger {
-    let (uid, target) = (&desired.uid, desired.target.as_deref());
+    let uid = &desired.uid;
     let annotations = &pass.object.metadata.annotations;
     let Some(attempt) = observed.attempt(desired) else {
         return Ledger::Unread;
     };
     let because = format!("{attempt} {annotations:?}");
     if let Some(read) = kind.cache.take_ledger(uid, place, now) {
-        let judged = judge(read.clone(), observed.compiled(), target);
+        let judged = judge(desired, read.clone(), observed.compiled());
         let blocks = match &judged {
             Ledger::Foreign(_) => true,
             Ledger::Read(_, plan) => !plan.is_runnable(),
@@ -172,7 +172,7 @@ fn ledger(
         return judged;
     }
     match kind.cache.blocked(uid, &because, now) {
-        Some(read) => judge(read, observed.compiled(), target),
+        Some(read) => judge(desired, read, observed.compiled()),
         None => Ledger::Unread,
     }
 }
@@ -248,9 +248,10 @@ async fn compile(
     content: Option<Vec<SourceFile>>,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let known = observed
-        .listing()
-        .and_then(|listing| kind.cache.bundle(&desired.uid, &listing.digest));
+    let known = observed.listing().and_then(|listing| {
+        kind.cache
+            .bundle(&desired.uid, &key(desired, &listing.digest))
+    });
     if known.is_some() {
         observed.bundle = known;
         return Ok(());
@@ -271,11 +272,13 @@ async fn compile(
     // what was read again may have changed, and may be wrong in a way that is told before the files are compiled
     let digest = match observed.listing() {
         Some(listing) if plan::before_compiling(desired, observed).is_none() => {
-            listing.digest.clone()
+            key(desired, &listing.digest)
         }
         Some(_) | None => return Ok(()),
     };
-    let work = tokio::task::spawn_blocking(move || Bundle::compile(content).map(Arc::new));
+    let order = order(desired);
+    let compile = move || Bundle::in_order(content, &order).map(Arc::new);
+    let work = tokio::task::spawn_blocking(compile);
     let bundle: Compiled = work
         .await
         .map_err(|error| Error::bug(format!("compiling the files failed: {error}")))?;
@@ -284,12 +287,25 @@ async fn compile(
     Ok(())
 }
 
+fn order(desired: &Desired) -> Order {
+    let rest = desired.rest.as_ref();
+    rest.map(|rest| rest.order.clone()).unwrap_or_default()
+}
+
+/// What a bundle depends on: the files and their order.
+fn key(desired: &Desired, digest: &str) -> String {
+    format!("{digest} {:?}", order(desired))
+}
+
 /// What a ledger that was read means for the bundle; nothing without one.
-fn judge(read: LedgerRead, bundle: Option<&Arc<Bundle>>, target: Option<&str>) -> Ledger {
+fn judge(desired: &Desired, read: LedgerRead, bundle: Option<&Arc<Bundle>>) -> Ledger {
+    let rest = desired.rest.as_ref();
+    let policies = rest.map(|rest| rest.policies.clone()).unwrap_or_default();
     match (read, bundle) {
         (Err(foreign), _) => Ledger::Foreign(foreign),
         (Ok(state), Some(bundle)) => {
-            let plan = engine::plan(bundle, &state, target);
+            let target = desired.target.as_deref();
+            let plan = engine::plan_by(&policies, bundle, &state, target);
             Ledger::Read(state, plan)
         }
         (Ok(_), None) => Ledger::Unread,

@@ -6,14 +6,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::place::Place;
 use crate::api::{
-    AppliedStatus, AppliedTo, BundleStatus, CurrentStatus, HistoryEntry, PendingStatus,
-    SepulkiMigrationStatus,
+    AppliedStatus, AppliedTo, BuildProgress, BundleStatus, CurrentStatus, HistoryEntry,
+    PendingStatus, SepulkiMigrationStatus,
 };
 use crate::engine::run::Progress;
 use crate::engine::{LedgerState, Plan};
 
 /// Versions that are listed one by one.
 const LISTED: usize = 20;
+
+/// Room for those who are waited for, in characters.
+const WAITING_FOR: usize = 256;
 
 /// Runs that are remembered.
 const REMEMBERED: usize = 10;
@@ -65,8 +68,9 @@ impl Found {
         now: Timestamp,
     ) -> Self {
         let before = Self::read(place, files, None, state, plan);
-        let mut applied = [before.applied.as_slice(), ran].concat();
-        applied.sort();
+        let is_applied =
+            |version: &&String| before.applied.contains(version) || ran.contains(version);
+        let applied = plan.files.iter().filter(is_applied).cloned().collect();
         let mut pending = before.pending;
         pending.retain(|version| !ran.contains(version));
         Self {
@@ -98,7 +102,10 @@ impl Found {
         let last = known.and_then(|applied| applied.last_version.as_ref());
         let since = created.max(Some(self.place.branch.created));
         let is_unwritten = |version: &&String| match &status.applied_to {
-            Some(to) if self.place.is(to) => last.is_none_or(|last| *version > last),
+            Some(to) if self.place.is(to) => last.is_none_or(|last| {
+                let place = |version| self.applied.iter().position(|other| other == version);
+                place(*version) > place(last)
+            }),
             Some(_) => false,
             None => state
                 .rows
@@ -184,14 +191,45 @@ impl Run {
                 self.doing = format!("applying {version} ({number} of {total}{again})");
                 if self.current.as_ref().is_none_or(|c| c.version != version) {
                     let start_time = whole_seconds(now);
-                    self.current = Some(CurrentStatus {
-                        version,
-                        start_time,
-                    });
+                    self.current = Some(CurrentStatus::of(version, start_time));
+                }
+                if let Some(current) = &mut self.current {
+                    current.attempt = i32::try_from(attempt).unwrap_or(i32::MAX);
+                    current.waiting_for = None;
+                    current.progress = None;
+                }
+            }
+            Progress::Statement {
+                version,
+                line,
+                text,
+            } => {
+                self.doing = format!("{version}:{line}: {text}");
+                if let Some(current) = &mut self.current {
+                    current.line = i32::try_from(line).ok();
+                    current.statement = Some(text);
+                }
+            }
+            Progress::Building {
+                version,
+                phase,
+                percent,
+            } => {
+                let building = BuildProgress {
+                    phase: phase.clone(),
+                    percent: percent.map(i32::from),
+                };
+                let percent = percent.map_or(String::new(), |percent| format!(" ({percent} %)"));
+                self.doing = format!("{version}: {phase}{percent}");
+                if let Some(current) = &mut self.current {
+                    current.progress = Some(building);
                 }
             }
             Progress::WaitingForLock { version, holder } => {
                 self.doing = format!("{version} waits for locks of {holder}");
+                if let Some(current) = &mut self.current {
+                    current.waiting_for = Some(holder.chars().take(WAITING_FOR).collect());
+                }
             }
             Progress::Retrying {
                 version,
@@ -240,4 +278,63 @@ fn count(number: usize) -> i32 {
 /// As the API server keeps times, so that what is read back compares equal.
 fn whole_seconds(time: Timestamp) -> Time {
     Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_run_shows_its_statement_attempt_progress_and_who_is_in_its_way() {
+        let version = || "002_b.sql".to_owned();
+        let started = |attempt| Progress::Started {
+            version: version(),
+            number: 1,
+            total: 1,
+            attempt,
+        };
+        let mut run = Run::of(&Plan::default(), 2);
+        let mut shown = |told: Progress| {
+            run.hear(told, Timestamp::UNIX_EPOCH);
+            let mut status = SepulkiMigrationStatus::default();
+            run.show(&mut status);
+            status.current
+        };
+        shown(started(1));
+        let statement = Progress::Statement {
+            version: version(),
+            line: 7,
+            text: "CREATE INDEX CONCURRENTLY i ON t (a)".to_owned(),
+        };
+        let current = shown(statement).unwrap();
+        assert_eq!((current.line, current.attempt), (Some(7), 1));
+        assert!(current.statement.unwrap().starts_with("CREATE INDEX"));
+        let waiting = Progress::WaitingForLock {
+            version: version(),
+            holder: "psql (pid 7, idle in transaction)".to_owned(),
+        };
+        let waited = shown(waiting).unwrap().waiting_for.unwrap();
+        assert!(waited.starts_with("psql (pid 7"), "{waited}");
+        let building = Progress::Building {
+            version: version(),
+            phase: "building index: scanning table".to_owned(),
+            percent: Some(40),
+        };
+        let progress = shown(building).unwrap().progress.unwrap();
+        assert_eq!(progress.percent, Some(40));
+        let pause = Duration::from_secs(1);
+        shown(Progress::Retrying {
+            version: version(),
+            reason: "locks".to_owned(),
+            pause,
+        });
+        let again = shown(started(2)).unwrap();
+        assert_eq!(
+            (again.attempt, again.waiting_for, again.progress),
+            (2, None, None)
+        );
+        assert!(shown(Progress::Applied { version: version() }).is_none());
+    }
 }

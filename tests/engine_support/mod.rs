@@ -18,8 +18,8 @@ use std::{
 use relay::Relay;
 use sepulki::{
     engine::{
-        Bundle, Diagnostic, LedgerName, SourceFile,
-        run::{Progress, RunError, RunReport, RunRequest, Timeouts, apply},
+        Bundle, Diagnostic, LedgerName, Policies, SourceFile,
+        run::{Execution, Progress, RunError, RunReport, RunRequest, Timeouts, apply},
     },
     postgres::{Target, Tls},
 };
@@ -78,6 +78,8 @@ impl World {
                 retries: 20,
                 ..Timeouts::default()
             },
+            execution: Execution::default(),
+            policies: Policies::default(),
             cancel: CancellationToken::new(),
         }
     }

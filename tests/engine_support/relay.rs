@@ -16,7 +16,9 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixStream},
+    sync::Notify,
 };
+use tokio_util::sync::CancellationToken;
 
 /// Listens on the loopback interface and forwards, without TLS, to the server's unix socket.
 pub(crate) struct Relay {
@@ -25,6 +27,43 @@ pub(crate) struct Relay {
     pub(crate) turns: Arc<AtomicUsize>,
     /// Answers are thrown away from now on.
     pub(crate) is_deaf: Arc<AtomicBool>,
+    /// Something that happens at a certain turn.
+    pub(crate) accident: Arc<Accident>,
+}
+
+/// Something that happens when a client speaks for the `turn`-th time, over all connections.
+#[derive(Default)]
+pub(crate) struct Accident {
+    /// From 1; 0 for never.
+    pub(crate) turn: AtomicUsize,
+    /// The network is gone from then on: before (otherwise after) the server has heard that turn.
+    pub(crate) cuts_before: AtomicBool,
+    pub(crate) cuts_after: AtomicBool,
+    /// That turn has come, and waits for `go`.
+    pub(crate) reached: Notify,
+    pub(crate) go: Notify,
+    is_cut: CancellationToken,
+}
+
+impl Accident {
+    /// Whether the network is gone.
+    async fn before(&self, turn: usize) -> bool {
+        if turn > 0 && turn == self.turn.load(Ordering::Relaxed) {
+            self.reached.notify_one();
+            self.go.notified().await;
+            if self.cuts_before.load(Ordering::Relaxed) {
+                self.is_cut.cancel();
+            }
+        }
+        self.is_cut.is_cancelled()
+    }
+
+    fn after(&self, turn: usize) {
+        let is_it = turn > 0 && turn == self.turn.load(Ordering::Relaxed);
+        if is_it && self.cuts_after.load(Ordering::Relaxed) {
+            self.is_cut.cancel();
+        }
+    }
 }
 
 /// What the relay does to the startup message.
@@ -44,18 +83,22 @@ impl Relay {
             port: listener.local_addr().unwrap().port(),
             turns: Arc::default(),
             is_deaf: Arc::default(),
+            accident: Arc::default(),
         };
         let (turns, is_deaf) = (relay.turns.clone(), relay.is_deaf.clone());
+        let accident = relay.accident.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let connection = serve(
+                let connection = Box::pin(serve(
                     client,
                     socket.clone(),
                     startup,
                     turns.clone(),
                     is_deaf.clone(),
-                );
-                tokio::spawn(connection);
+                    accident.clone(),
+                ));
+                let is_cut = accident.is_cut.clone();
+                tokio::spawn(async move { is_cut.run_until_cancelled(connection).await });
             }
         });
         relay
@@ -68,6 +111,7 @@ async fn serve(
     startup: Startup,
     turns: Arc<AtomicUsize>,
     is_deaf: Arc<AtomicBool>,
+    accident: Arc<Accident>,
 ) -> std::io::Result<()> {
     let length = client.read_u32().await?;
     let mut body = vec![0; usize::try_from(length).unwrap() - 4];
@@ -90,11 +134,16 @@ async fn serve(
             read = client.read(&mut from_client) => match read? {
                 0 => return Ok(()),
                 n => {
+                    let mut turn = 0;
                     if !client_spoke {
-                        turns.fetch_add(1, Ordering::Relaxed);
+                        turn = turns.fetch_add(1, Ordering::Relaxed) + 1;
                     }
                     client_spoke = true;
+                    if accident.before(turn).await {
+                        return Ok(());
+                    }
                     server.write_all(&from_client[..n]).await?;
+                    accident.after(turn);
                 }
             },
             read = server.read(&mut to_server) => match read? {

@@ -176,11 +176,11 @@ async fn a_file_that_commits_behind_the_runners_back_is_refused() -> anyhow::Res
         ),
         (
             "commits-in-a-block",
-            "CREATE TABLE t (id int);\nDO $$ BEGIN COMMIT; END $$;",
+            "BEGIN;\nCREATE TABLE t (id int);\nDO $$ BEGIN COMMIT; END $$;\nCOMMIT;",
             "InvalidMigration",
             &[
-                "001_c.sql:2:13: this commits or rolls back",
-                "hint: remove COMMIT and ROLLBACK",
+                "001_c.sql:3:13: this commits or rolls back",
+                "hint: move the statement",
             ],
         ),
         (
@@ -196,7 +196,7 @@ async fn a_file_that_commits_behind_the_runners_back_is_refused() -> anyhow::Res
         ),
         (
             "commits-in-its-procedure",
-            "CREATE TABLE t (id int);\nCREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$;\nCALL p();",
+            "BEGIN;\nCREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$;\nCALL p();\nCOMMIT;",
             "InvalidMigration",
             &[
                 "001_c.sql:3:1: this commits or rolls back",
@@ -210,7 +210,7 @@ async fn a_file_that_commits_behind_the_runners_back_is_refused() -> anyhow::Res
             &[
                 "001_c.sql:2:1: invalid transaction termination",
                 "one transaction",
-                "hint: remove",
+                "hint: remove COMMIT",
                 "rolled back",
             ],
         ),
@@ -319,20 +319,24 @@ async fn two_files_of_one_version_are_refused() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn what_cannot_run_in_a_transaction_is_refused_before_anything_runs() -> anyhow::Result<()> {
+async fn what_cannot_run_in_a_transaction_runs_alone_and_is_refused_inside_of_one()
+-> anyhow::Result<()> {
     let scene = Scene::new().await?;
     let before = scene.world().await?;
-    let files = [
+    let inside = [
         GOOD,
-        ("002_index.sql", "CREATE INDEX CONCURRENTLY i ON good (id);"),
+        (
+            "002_index.sql",
+            "BEGIN;\nCREATE INDEX CONCURRENTLY i ON good (id);\nCOMMIT;",
+        ),
     ];
     scene
-        .apply(&[migration("concurrently", inline(&files))])
+        .apply(&[migration("concurrently", inline(&inside))])
         .await?;
     let concurrently = scene.tenant.migration("concurrently");
     let parts = [
-        "002_index.sql:1:1: CREATE INDEX CONCURRENTLY",
-        "hint: use the form without",
+        "002_index.sql:2:1: CREATE INDEX CONCURRENTLY cannot run inside a transaction",
+        "hint: move it in front of BEGIN",
     ];
     stalled(&concurrently, "InvalidMigration", &parts).await?;
     ensure!(scene.world().await? == before, "something was changed");
@@ -341,5 +345,19 @@ async fn what_cannot_run_in_a_transaction_is_refused_before_anything_runs() -> a
         .patch(json!({ "spec": { "target": { "version": "001_good.sql" } } }))
         .await?;
     concurrently.ready().await?;
+
+    let alone = [
+        GOOD,
+        ("002_index.sql", "CREATE INDEX CONCURRENTLY i ON good (id);"),
+    ];
+    scene
+        .apply(&[migration("concurrently", inline(&alone))])
+        .await?;
+    concurrently
+        .patch(json!({ "spec": { "target": null } }))
+        .await?;
+    concurrently.ready().await?;
+    let valid = "SELECT indisvalid::text FROM pg_index WHERE indexrelid = 'i'::regclass";
+    ensure!(scene.ask(valid).await? == ["true"], "no index");
     Ok(())
 }

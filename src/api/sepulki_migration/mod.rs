@@ -1,5 +1,6 @@
 //! SepulkiMigration: an ordered bundle of `.sql` files brought to one NeonDatabase.
 
+mod execution;
 mod status;
 
 use kube::{CustomResource, KubeSchema};
@@ -8,9 +9,13 @@ use serde::{Deserialize, Serialize};
 use super::names::{Digest, FileName, ObjectName, PgName};
 use super::refs::DatabaseRef;
 
+pub use execution::{
+    AcceptedFile, AdoptSpec, ChecksumMismatch, ExecutionSpec, MissingFile, OnAmbiguous, OrderMode,
+    OrderSpec, OutOfOrder, PoliciesSpec,
+};
 pub use status::{
-    AppliedStatus, AppliedTo, BundleStatus, CurrentStatus, HistoryEntry, LastError, PendingStatus,
-    SepulkiMigrationStatus,
+    AppliedStatus, AppliedTo, BuildProgress, BundleStatus, CurrentStatus, HistoryEntry, LastError,
+    PendingStatus, SepulkiMigrationStatus,
 };
 
 /// Which files are to be applied to which database.
@@ -81,6 +86,18 @@ pub struct SepulkiMigrationSpec {
     /// Default: false.
     #[serde(default)]
     pub suspend: bool,
+    /// In which order the files run. Default: byte order of their names, as long as their numbers say the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<OrderSpec>,
+    /// What is put up with in the history. A migration that is complete is not looked at anew because of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policies: Option<PoliciesSpec>,
+    /// For a database that already has a history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<AdoptSpec>,
+    /// How files are run. A change counts from the next run on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<ExecutionSpec>,
     /// The table that records what was applied. Default: `public.schema_migrations`. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger: Option<LedgerSpec>,

@@ -138,8 +138,57 @@ pub struct CurrentStatus {
     /// File name.
     #[schemars(length(max = 255))]
     pub version: String,
-    /// When it was started.
+    /// Where in the file the statement stands that runs; only of statements that run alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<i32>,
+    /// That statement, shortened and without constants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 200))]
+    pub statement: Option<String>,
+    /// When the file was started.
     pub start_time: Time,
+    /// How often it was started, with those times that it gave way to others.
+    #[serde(default = "first")]
+    pub attempt: i32,
+    /// How far an index is that is being built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<BuildProgress>,
+    /// The sessions whose locks it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub waiting_for: Option<String>,
+}
+
+fn first() -> i32 {
+    1
+}
+
+impl CurrentStatus {
+    /// A file that has just been started.
+    #[must_use]
+    pub fn of(version: String, start_time: Time) -> Self {
+        Self {
+            version,
+            line: None,
+            statement: None,
+            start_time,
+            attempt: first(),
+            progress: None,
+            waiting_for: None,
+        }
+    }
+}
+
+/// How far an index is that is being built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildProgress {
+    /// PostgreSQL's name for what it does.
+    #[schemars(length(max = 128))]
+    pub phase: String,
+    /// Of this phase, where it can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<i32>,
 }
 
 /// The failure that stands in the way.

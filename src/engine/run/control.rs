@@ -10,13 +10,18 @@ use super::{
     session::{self, Session, get},
 };
 use crate::{
-    engine::ledger::{self, LedgerName, LedgerRow, LedgerState},
+    engine::{
+        journal::{self, Note, Subject},
+        ledger::{self, LedgerName, LedgerRow, LedgerState},
+    },
     postgres::{Class, Error, Target, lock::Key},
 };
 
 pub(super) struct Control {
-    session: Session,
+    pub(super) session: Session,
     ledger: LedgerName,
+    /// Whether the journal is known to exist.
+    knows_journal: bool,
     pub(super) keys: Keys,
 }
 
@@ -33,6 +38,15 @@ pub(super) struct Sight {
     pub(super) waits_for: Option<String>,
     /// Somebody waits for the worker.
     pub(super) is_in_the_way: bool,
+    /// How far the index is that it builds.
+    pub(super) phase: Option<Phase>,
+}
+
+/// How far the building of an index is.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Phase {
+    pub(super) name: String,
+    pub(super) percent: Option<u8>,
 }
 
 impl Control {
@@ -41,6 +55,7 @@ impl Control {
         Self {
             session,
             ledger: ledger.clone(),
+            knows_journal: false,
             keys: Keys {
                 control: Key::control(&target.database, &name),
                 worker: Key::worker(&target.database, &name),
@@ -50,6 +65,11 @@ impl Control {
 
     pub(super) fn server_version(&self) -> u32 {
         self.session.version
+    }
+
+    /// The first transaction that began after this session.
+    pub(super) fn since(&self) -> &str {
+        &self.session.since
     }
 
     /// Takes the control lock, waiting at most `patience` for another run to end.
@@ -110,6 +130,62 @@ impl Control {
         })
     }
 
+    /// Reads how far a file has come; makes the journal where there is none, since it is about to
+    /// be written.
+    pub(super) async fn notes(&mut self, subject: &Subject<'_>) -> Result<Vec<Note>, RunError> {
+        self.ensure_journal().await?;
+        let connection = &mut self.session.connection;
+        let mut notes = Vec::new();
+        for row in session::rows(connection, subject.notes()).await? {
+            let (segment, intent): (String, Option<String>) = (get(&row, 0)?, get(&row, 2)?);
+            let note = journal::note(&segment, get(&row, 1)?, intent.as_deref());
+            notes.push(note.map_err(RunError::Unsupported)?);
+        }
+        Ok(notes)
+    }
+
+    async fn ensure_journal(&mut self) -> Result<(), RunError> {
+        if !self.has_journal().await? {
+            let connection = &mut self.session.connection;
+            let created = session::rows(connection, journal::create_sql()).await;
+            if let Err(error) = created {
+                session::rows(connection, "ROLLBACK".to_owned()).await?;
+                // a run on another ledger was quicker
+                if !matches!(error.sqlstate(), Some("42P07" | "42P06" | "23505")) {
+                    let text = format!(
+                        "the schema {} for the journal cannot be created: {error}",
+                        journal::SCHEMA
+                    );
+                    return Err(match error.class {
+                        Class::Transient | Class::Conflict => RunError::Transient(text),
+                        Class::Denied | Class::Unsupported | Class::Invalid => {
+                            RunError::Denied(text)
+                        }
+                    });
+                }
+            }
+        }
+        self.knows_journal = true;
+        Ok(())
+    }
+
+    /// Whether there is a journal.
+    pub(super) async fn has_journal(&mut self) -> Result<bool, RunError> {
+        if !self.knows_journal {
+            let connection = &mut self.session.connection;
+            let rows = session::rows(connection, journal::exists_sql()).await?;
+            let exists: Option<bool> = rows.first().map(|row| get(row, 0)).transpose()?;
+            self.knows_journal = exists == Some(true);
+        }
+        Ok(self.knows_journal)
+    }
+
+    /// Writes to the journal.
+    pub(super) async fn write(&mut self, sql: String) -> Result<(), RunError> {
+        let written = session::rows(&mut self.session.connection, sql).await;
+        written.map(drop).map_err(RunError::from)
+    }
+
     /// Looks at the worker's locks; also proves that this session still lives.
     pub(super) async fn watch(&mut self, worker: i32) -> Result<Sight, Error> {
         let sql = format!(
@@ -118,15 +194,24 @@ impl Control {
                FROM pg_catalog.pg_stat_activity a \
                WHERE a.pid = ANY (pg_catalog.pg_blocking_pids({worker}))), \
              EXISTS (SELECT FROM pg_catalog.pg_locks w WHERE NOT w.granted AND w.pid <> {worker} \
-               AND {worker} = ANY (pg_catalog.pg_blocking_pids(w.pid)))"
+               AND {worker} = ANY (pg_catalog.pg_blocking_pids(w.pid))), \
+             p.phase, CASE WHEN p.blocks_total > 0 THEN p.blocks_done * 100 / p.blocks_total \
+               WHEN p.tuples_total > 0 THEN p.tuples_done * 100 / p.tuples_total END \
+             FROM (SELECT) one LEFT JOIN pg_catalog.pg_stat_progress_create_index p ON p.pid = {worker}"
         );
         let rows = session::rows(&mut self.session.connection, sql).await?;
         let row = rows
             .first()
             .ok_or_else(|| Error::new(Class::Transient, "the server gave no answer"))?;
+        let percent: Option<i64> = get(row, 3)?;
+        let phase: Option<String> = get(row, 2)?;
         Ok(Sight {
             waits_for: get(row, 0)?,
             is_in_the_way: get(row, 1)?,
+            phase: phase.map(|name| Phase {
+                name,
+                percent: percent.and_then(|percent| u8::try_from(percent).ok()),
+            }),
         })
     }
 

@@ -25,14 +25,14 @@ pub(super) fn locate(
 ) -> Diagnostic {
     let step = message.step(completed);
     let place = match step {
-        Some(Step::Statement(index)) => place(script, message, index, error),
+        Some(Step::Statement(index)) => place(script, message, completed, index, error),
         // a syntax error comes before any answer, with a position
         Some(Step::Prepare | Step::Fence | Step::Record | Step::Commit) | None => None,
     };
     let place = place.or_else(|| {
         error
             .position
-            .and_then(|p| message.byte_of_file(p))
+            .and_then(|p| message.byte_of_file(completed, p))
             .map(|b| word_at(&script.text, b))
     });
     let (code, text, hint) = judge(step, place.is_some(), error);
@@ -47,6 +47,21 @@ pub(super) fn locate(
         detail: error.detail.clone(),
         hint: hint.map(str::to_owned).or_else(|| error.hint.clone()),
         ..Diagnostic::of_file(version, code, text)
+    }
+}
+
+/// A finding of the runner itself about a part of the file.
+pub(super) fn at(
+    version: &str,
+    script: &Script,
+    range: &Range<usize>,
+    code: Code,
+    message: &str,
+) -> Diagnostic {
+    Diagnostic {
+        position: Some(position(&script.text, range.start)),
+        snippet: Some(snippet(&script.text, &tokens(&script.text), range)),
+        ..Diagnostic::of_file(version, code, message)
     }
 }
 
@@ -75,12 +90,17 @@ fn judge(
         (_, "2D000") => (
             Code::NeedsAutocommit,
             format!("{message}: this commits or rolls back, but a file and its row are one transaction"),
-            Some("remove COMMIT and ROLLBACK from what is called, or leave this statement out of the file and run it by hand"),
+            Some("remove COMMIT and ROLLBACK from what is called; or define the procedure in a file of the bundle, so that it is known to commit"),
         ),
         (_, "0A000") if message.contains("transaction commands") => (
             Code::TransactionControl,
             message,
             Some("remove what commits or rolls back: a file and its row are one transaction"),
+        ),
+        (_, "55P04") => (
+            Code::Refused,
+            message,
+            Some("a label is usable once the transaction that adds it is committed: add it in an earlier file"),
         ),
         (_, "25001") => (
             Code::NeedsAutocommit,
@@ -99,17 +119,43 @@ fn judge(
 fn place(
     script: &Script,
     message: &Message,
+    completed: usize,
     index: usize,
     error: &ServerError,
 ) -> Option<Range<usize>> {
     let statement = script.statements.get(index)?.range.clone();
-    if let Some(byte) = error.position.and_then(|p| message.byte_of_file(p)) {
+    if let Some(byte) = error
+        .position
+        .and_then(|p| message.byte_of_file(completed, p))
+    {
         return Some(word_at(&script.text, byte));
+    }
+    if let Some(line) = script.data.get(&index).and(error.context.as_deref()) {
+        return line_of_data(line)
+            .and_then(|line| nth_line_after(&script.text, statement.end, line))
+            .or(Some(statement));
     }
     let in_body = error.context.as_deref().and_then(line_in_block);
     in_body
         .and_then(|line| line_of_body(&script.text, &statement, line))
         .or(Some(statement))
+}
+
+/// The line of the data that PostgreSQL names: `COPY orders, line 3, column id: "x"`.
+fn line_of_data(context: &str) -> Option<usize> {
+    let after = context.strip_prefix("COPY ")?;
+    let (_, after) = after.split_once(", line ")?;
+    let end = after.find(|c: char| !c.is_ascii_digit());
+    after.get(..end.unwrap_or(after.len()))?.parse().ok()
+}
+
+/// The `number`-th line behind the one on which `byte` is.
+fn nth_line_after(text: &str, byte: usize, number: usize) -> Option<Range<usize>> {
+    let mut at = byte;
+    for _ in 0..number {
+        at += text.get(at..)?.find('\n')? + 1;
+    }
+    Some(at..at)
 }
 
 /// The token that begins at `byte`.

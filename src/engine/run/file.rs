@@ -1,35 +1,35 @@
-//! One file: send its message, watch it, start over where locks were in the way.
-
-use std::time::Duration;
+//! One file: in one transaction, or segment by segment; started over where locks were in the way.
 
 use rand::RngExt;
 use sqlx::postgres::PgConnection;
-use tokio::time::sleep;
 
 use super::{
     Progress, RunError, RunRequest,
     control::{self, Control},
+    crew::{Crew, Tries},
     failure,
     session::{self, Session},
-    stop::Stop,
-    watch::{Interruption, watch},
+    watch::{Interruption, Watched, watch},
 };
 use crate::{
     engine::{
-        message::{Message, Record, Step},
-        report::Diagnostic,
-        sql::Script,
+        bundle::MigrationFile,
+        journal::Subject,
+        message::{Entry, Message, Record, Start, Step},
+        sql::{
+            Script,
+            segment::{Shape, Transaction},
+        },
     },
     postgres::{Class, Error, lock::Key},
 };
 
-/// Pauses before starting over: from the first up to the longest, fully jittered.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+/// What became of a file that failed in its only transaction.
+const ROLLED_BACK: &str = "the file was rolled back: nothing of it is left";
+
 /// The session that runs files.
 pub(super) struct Worker {
-    session: Session,
+    pub(super) session: Session,
 }
 
 impl Worker {
@@ -39,7 +39,7 @@ impl Worker {
         control: &mut Control,
         progress: &mut (impl FnMut(Progress) + Send),
     ) -> Result<Self, RunError> {
-        let settings = session::worker_settings(&request.timeouts, control.server_version());
+        let settings = session::worker_settings(request, control.server_version());
         let patience = request.timeouts.connect;
         let mut session =
             session::open(&request.target, &request.holder, settings, patience).await?;
@@ -61,6 +61,7 @@ impl Worker {
 }
 
 /// A file in the course of a run.
+#[derive(Clone, Copy)]
 pub(super) struct FileRun<'a> {
     pub(super) request: &'a RunRequest,
     pub(super) version: &'a str,
@@ -69,123 +70,126 @@ pub(super) struct FileRun<'a> {
 }
 
 /// How one attempt ended.
-enum Attempt {
+pub(super) enum Attempt {
+    /// It is done.
     Committed,
-    /// Rolled back because of locks; worth another try.
+    /// Nothing is left of it, because of locks; worth another try.
     GaveWay(String),
 }
 
-impl FileRun<'_> {
+impl<'a> FileRun<'a> {
     /// Applies the file. `Ok` means committed, with its row.
-    pub(super) async fn apply(
+    pub(super) async fn apply<P: FnMut(Progress) + Send>(
         &self,
-        control: &mut Control,
-        worker: &mut Worker,
-        stop: &mut Stop,
-        progress: &mut (impl FnMut(Progress) + Send),
+        crew: &mut Crew<'_, P>,
     ) -> Result<(), RunError> {
-        let script = self.script()?;
-        let mut attempt = 1;
-        loop {
-            progress(Progress::Started {
-                version: self.version.to_owned(),
-                number: self.number,
-                total: self.total,
-                attempt,
-            });
-            let message = self.compose(script, control);
-            let reason = match self
-                .attempt(&message, script, control, worker, stop, progress)
-                .await?
-            {
-                Attempt::Committed => return Ok(()),
-                Attempt::GaveWay(reason) => reason,
-            };
-            if attempt > self.request.timeouts.retries {
-                return Err(RunError::Transient(format!(
-                    "{} gave way {attempt} times, at last because of: {reason}",
-                    self.version
-                )));
+        let file = self.file()?;
+        let script = file.script().map_err(|_| self.unrunnable())?;
+        match &script.shape {
+            Shape::Whole(transaction) => {
+                let entry = Entry::Row {
+                    sha256: file.sha256(),
+                    journalled: false,
+                };
+                let applied = self.transaction(script, transaction, Start::Afresh, entry, crew);
+                Box::pin(applied)
+                    .await
+                    .map_err(|error| with_outcome(error, || ROLLED_BACK.to_owned()))
             }
-            let pause = pause(attempt);
-            progress(Progress::Retrying {
-                version: self.version.to_owned(),
-                reason,
-                pause,
-            });
-            stop.or(async {
-                sleep(pause).await;
-                Ok(())
-            })
-            .await?;
-            attempt += 1;
+            Shape::Segments(segments) => {
+                Box::pin(self.segments(script, segments, file.sha256(), crew)).await
+            }
         }
     }
 
-    fn script(&self) -> Result<&Script, RunError> {
-        // the plan has neither unknown nor unrunnable files left
+    fn file(&self) -> Result<&'a MigrationFile, RunError> {
         let file = self.request.bundle.file(self.version);
-        let script = file.map(super::super::bundle::MigrationFile::script);
-        script.and_then(Result::ok).ok_or_else(|| {
-            RunError::Unsupported(format!(
-                "{} is not a runnable file of the bundle",
-                self.version
-            ))
-        })
+        file.ok_or_else(|| self.unrunnable())
     }
 
-    fn compose(&self, script: &Script, control: &Control) -> Message {
-        let sha256 = self
-            .request
-            .bundle
-            .file(self.version)
-            .map_or("", |file| file.sha256());
-        Message::compose(
-            script,
-            &Record {
-                ledger: &self.request.ledger,
-                version: self.version,
-                sha256,
-                worker: control.keys.worker,
+    /// The plan has neither unknown nor unrunnable files left.
+    fn unrunnable(&self) -> RunError {
+        RunError::Unsupported(format!(
+            "{} is not a runnable file of the bundle",
+            self.version
+        ))
+    }
+
+    pub(super) fn subject(&self) -> Subject<'a> {
+        Subject {
+            ledger: &self.request.ledger,
+            version: self.version,
+        }
+    }
+
+    /// Runs a transaction, and again where locks were in the way.
+    pub(super) async fn transaction<P: FnMut(Progress) + Send>(
+        &self,
+        script: &Script,
+        transaction: &Transaction,
+        mut start: Start,
+        entry: Entry<'_>,
+        crew: &mut Crew<'_, P>,
+    ) -> Result<(), RunError> {
+        let mut tries = Tries::new(self.request, self.version);
+        loop {
+            self.tell_start(tries.attempt, crew);
+            let record = Record {
+                subject: self.subject(),
+                entry,
+                worker: crew.control.keys.worker,
                 marker: Key::marker(rand::rng().random_range(1..i32::MAX)),
-            },
-        )
+            };
+            let message = Message::compose(script, transaction, start, &record);
+            match self.attempt(&message, script, crew).await? {
+                Attempt::Committed => return Ok(()),
+                Attempt::GaveWay(reason) => tries.again(reason, crew).await?,
+            }
+            start = Start::Afresh;
+        }
     }
 
-    async fn attempt(
+    pub(super) fn tell_start<P: FnMut(Progress) + Send>(
+        &self,
+        attempt: u32,
+        crew: &mut Crew<'_, P>,
+    ) {
+        crew.tell(Progress::Started {
+            version: self.version.to_owned(),
+            number: self.number,
+            total: self.total,
+            attempt,
+        });
+    }
+
+    async fn attempt<P: FnMut(Progress) + Send>(
         &self,
         message: &Message,
         script: &Script,
-        control: &mut Control,
-        worker: &mut Worker,
-        stop: &mut Stop,
-        progress: &mut (impl FnMut(Progress) + Send),
+        crew: &mut Crew<'_, P>,
     ) -> Result<Attempt, RunError> {
-        let session = &mut worker.session;
-        let watched = watch(
-            self.request,
-            self.version,
-            message.text(),
-            control,
-            session,
-            stop,
-            progress,
-        )
-        .await?;
-        let Some(error) = watched.error else {
-            if watched.completed != message.answers() {
-                tracing::warn!(
-                    version = self.version,
-                    expected = message.answers(),
-                    answered = watched.completed,
-                    "the server answered another number of statements than the file has"
-                );
-            }
+        let max_blocked = Some(self.request.timeouts.max_blocked);
+        let watched = watch(self.request, self.version, message, max_blocked, crew).await?;
+        let Some(error) = &watched.error else {
+            self.check_answers(message, &watched);
             return Ok(Attempt::Committed);
         };
         if error.class != Class::Transient {
-            rollback(&mut worker.session.connection).await?;
+            rollback(&mut crew.worker.session.connection).await?;
         }
+        self.judge(message, script, watched)
+    }
+
+    /// What a failed message means; `watched` holds an error.
+    pub(super) fn judge(
+        &self,
+        message: &Message,
+        script: &Script,
+        watched: Watched,
+    ) -> Result<Attempt, RunError> {
+        let Some(error) = watched.error else {
+            return Ok(Attempt::Committed);
+        };
         match (watched.interruption, error.class) {
             (Some(Interruption::Stop(reason)), _) => Err(reason),
             (Some(Interruption::InTheWay), Class::Conflict | Class::Invalid) => {
@@ -208,6 +212,17 @@ impl FileRun<'_> {
         }
     }
 
+    fn check_answers(&self, message: &Message, watched: &Watched) {
+        if watched.completed != message.answers() {
+            tracing::warn!(
+                version = self.version,
+                expected = message.answers(),
+                answered = watched.completed,
+                "the server answered another number of statements than the file has"
+            );
+        }
+    }
+
     fn failed(
         &self,
         script: &Script,
@@ -221,10 +236,20 @@ impl FileRun<'_> {
         if message.step(completed) == Some(Step::Fence) && server.sqlstate == "22012" {
             return RunError::Busy("the worker's lock was lost to another run".to_owned());
         }
-        let diagnostic: Diagnostic =
-            failure::locate(self.version, script, message, completed, server);
+        let diagnostic = failure::locate(self.version, script, message, completed, server);
         RunError::Failed(Box::new(diagnostic))
     }
+}
+
+/// Says what became of a file that failed, where the finding itself does not.
+pub(super) fn with_outcome(mut error: RunError, outcome: impl FnOnce() -> String) -> RunError {
+    if let RunError::Failed(finding) = &mut error
+        && finding.outcome.is_none()
+        && !finding.code.tells_outcome()
+    {
+        finding.outcome = Some(outcome());
+    }
+    error
 }
 
 /// A failed message can leave an aborted transaction open.
@@ -233,13 +258,4 @@ async fn rollback(connection: &mut PgConnection) -> Result<(), RunError> {
         .await
         .map(drop)
         .map_err(RunError::from)
-}
-
-fn pause(attempt: u32) -> Duration {
-    let limit = FIRST_PAUSE
-        .saturating_mul(2_u32.saturating_pow(attempt - 1))
-        .min(LONGEST_PAUSE);
-    limit
-        .mul_f64(rand::rng().random::<f64>())
-        .max(SHORTEST_PAUSE)
 }

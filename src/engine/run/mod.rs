@@ -8,15 +8,22 @@
 //! * A holds the control lock and does the bookkeeping; B holds the worker lock and runs files.
 //!   A run needs both, so a second runner can neither start while A lives nor while a statement
 //!   of a dead run is still executing in B.
-//! * Each file and its row are one message and one transaction (`engine/message.rs`).
+//! * Each file and its row are one message and one transaction (`engine/message.rs`). Files that
+//!   cannot be that are run in segments, each noted in the journal (`engine/journal.rs`); after a
+//!   crash the next run finds out how far they came (`engine/resume.rs`).
 //! * Losing A ends B. Losing B ends the run; whether its last file was committed is what the
 //!   ledger says to the next run.
 //! * Locks of others are waited for only shortly, then the file starts over after a pause.
 
+mod alone;
+mod analyze;
 mod control;
+mod crew;
 mod error;
 mod failure;
 mod file;
+mod mark;
+mod segments;
 mod session;
 mod stop;
 #[cfg(test)]
@@ -30,13 +37,16 @@ use tokio_util::sync::CancellationToken;
 use super::{
     bundle::Bundle,
     ledger::{LedgerName, LedgerState},
-    plan::{Plan, plan},
+    plan::{Plan, plan_by},
+    policy::Policies,
 };
 use crate::postgres::Target;
 
 pub use error::RunError;
+pub use mark::mark;
 
 use control::Control;
+use crew::Crew;
 use file::{FileRun, Worker};
 use stop::Stop;
 
@@ -56,8 +66,47 @@ pub struct RunRequest {
     pub holder: String,
     /// How long to wait for what.
     pub timeouts: Timeouts,
+    /// How to go about it.
+    pub execution: Execution,
+    /// What is put up with.
+    pub policies: Policies,
     /// Ends the run: a statement that is running is cancelled on the server.
     pub cancel: CancellationToken,
+}
+
+/// How to go about a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Execution {
+    /// The role that files run as; the one that logs in must be a member of it. None: the one
+    /// that logs in.
+    pub role: Option<String>,
+    /// What to do where nobody can know whether a statement was carried out.
+    pub on_ambiguous: OnAmbiguous,
+    /// Whether tables that got an index or were rewritten are analyzed at the end.
+    pub analyze: bool,
+}
+
+impl Default for Execution {
+    fn default() -> Self {
+        Self {
+            role: None,
+            on_ambiguous: OnAmbiguous::default(),
+            analyze: true,
+        }
+    }
+}
+
+/// What to do with a statement that was interrupted, where nobody can know whether it was carried
+/// out: a block that commits, for example.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnAmbiguous {
+    /// Ask: the run fails.
+    #[default]
+    Stop,
+    /// Run it again.
+    Rerun,
+    /// Take it as done.
+    Skip,
 }
 
 /// How long to wait for what.
@@ -70,7 +119,10 @@ pub struct Timeouts {
     /// For a lock inside the database, each time; PostgreSQL's `lock_timeout`.
     pub lock: Duration,
     /// Longest time others may wait for locks of one file before it gives way and starts over.
+    /// Neither this nor `lock` applies to statements that work concurrently.
     pub max_blocked: Duration,
+    /// For each statement, PostgreSQL's `statement_timeout`; none: without limit.
+    pub statement: Option<Duration>,
     /// For the whole run.
     pub deadline: Duration,
     /// How often one file starts over because of locks.
@@ -84,10 +136,27 @@ impl Default for Timeouts {
             other_run: Duration::from_secs(10),
             lock: Duration::from_secs(2),
             max_blocked: Duration::from_secs(5),
+            statement: None,
             deadline: Duration::from_mins(30),
             retries: 10,
         }
     }
+}
+
+/// Reads `90s`, `5m`, `72h` or `14d`.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let split = text.len().checked_sub(1)?;
+    let (number, unit) = text.split_at_checked(split)?;
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    let seconds = number.parse::<u64>().ok()?.checked_mul(unit)?;
+    Some(Duration::from_secs(seconds))
 }
 
 /// What happens during a run.
@@ -108,6 +177,24 @@ pub enum Progress {
         total: usize,
         /// From 1.
         attempt: u32,
+    },
+    /// A statement that runs alone begins.
+    Statement {
+        /// The file.
+        version: String,
+        /// Where in the file, from 1.
+        line: usize,
+        /// The statement, shortened and without constants.
+        text: String,
+    },
+    /// An index is being built.
+    Building {
+        /// The file.
+        version: String,
+        /// PostgreSQL's name for what it does.
+        phase: String,
+        /// Of this phase, where it can be told.
+        percent: Option<u8>,
     },
     /// The file waits for locks of other sessions.
     WaitingForLock {
@@ -205,18 +292,34 @@ pub async fn apply(
             number: index + 1,
             total,
         };
-        Box::pin(run.apply(&mut control, &mut worker, &mut stop, &mut progress)).await?;
+        let mut crew = Crew {
+            control: &mut control,
+            worker: &mut worker,
+            stop: &mut stop,
+            progress: &mut progress,
+        };
+        Box::pin(run.apply(&mut crew)).await?;
         progress(Progress::Applied {
             version: pending.version.clone(),
         });
         applied.push(pending.version);
+    }
+    if request.execution.analyze && !applied.is_empty() {
+        let since = control.since().to_owned();
+        let mut crew = Crew {
+            control: &mut control,
+            worker: &mut worker,
+            stop: &mut stop,
+            progress: &mut progress,
+        };
+        Box::pin(analyze::analyze(&request, &since, &mut crew)).await;
     }
     let ledger = control.ledger().await?;
     worker.close().await;
     control.close().await;
     Ok(RunReport {
         applied,
-        plan: plan(&request.bundle, &ledger, request.until.as_deref()),
+        plan: planned(&request, &ledger),
         ledger,
     })
 }
@@ -241,8 +344,13 @@ async fn lock(
     Ok(control)
 }
 
+fn planned(request: &RunRequest, state: &LedgerState) -> Plan {
+    let target = request.until.as_deref();
+    plan_by(&request.policies, &request.bundle, state, target)
+}
+
 fn runnable(request: &RunRequest, state: &LedgerState) -> Result<Plan, RunError> {
-    let plan = plan(&request.bundle, state, request.until.as_deref());
+    let plan = planned(request, state);
     if plan.is_runnable() {
         Ok(plan)
     } else {

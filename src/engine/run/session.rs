@@ -9,7 +9,7 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use super::{RunError, Timeouts};
+use super::{RunError, RunRequest};
 use crate::postgres::{Class, Error, Options, Target, connect};
 
 /// Longest wait for a statement of the bookkeeping, none of which can take long.
@@ -22,6 +22,8 @@ pub(super) struct Session {
     pub(super) pid: i32,
     /// `server_version_num`.
     pub(super) version: u32,
+    /// The first transaction that began after it, as `xid8`.
+    pub(super) since: String,
 }
 
 type Settings = Vec<(String, String)>;
@@ -48,10 +50,17 @@ pub(super) fn control_settings() -> Settings {
 
 /// The same with the caller's lock timeout. A session that runs files may only be ended by the
 /// run itself, so limits that a role or database may carry are lifted.
-pub(super) fn worker_settings(timeouts: &Timeouts, server_version: u32) -> Settings {
+pub(super) fn worker_settings(request: &RunRequest, server_version: u32) -> Settings {
     let mut settings = control_settings();
-    let milliseconds = timeouts.lock.as_millis();
-    settings.push(("lock_timeout".to_owned(), format!("{milliseconds}ms")));
+    let mut set = |name: &str, value: String| settings.push((name.to_owned(), value));
+    let timeouts = &request.timeouts;
+    set("lock_timeout", format!("{}ms", timeouts.lock.as_millis()));
+    if let Some(statement) = timeouts.statement {
+        set("statement_timeout", format!("{}ms", statement.as_millis()));
+    }
+    if let Some(role) = &request.execution.role {
+        set("role", role.clone());
+    }
     if server_version >= 170_000 {
         settings.push(("transaction_timeout".to_owned(), "0".to_owned()));
     }
@@ -79,7 +88,8 @@ pub(super) async fn open(
         })?;
     let facts = "SELECT coalesce(current_setting('sepulki.session', true), ''), \
          pg_catalog.pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', \
-         current_setting('server_version_num')::int4, pg_catalog.pg_backend_pid()";
+         current_setting('server_version_num')::int4, pg_catalog.pg_backend_pid(), \
+         pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text";
     let rows = rows(&mut connection, facts.to_owned()).await?;
     let row = rows
         .first()
@@ -100,6 +110,7 @@ pub(super) async fn open(
     Ok(Session {
         version: get::<i32>(row, 3)?.unsigned_abs(),
         pid: get(row, 4)?,
+        since: get(row, 5)?,
         connection,
     })
 }
@@ -159,21 +170,54 @@ mod tests {
 
     #[test]
     fn later_settings_win_and_new_ones_depend_on_the_server() {
-        let timeouts = Timeouts {
-            lock: Duration::from_millis(300),
-            ..Timeouts::default()
+        let bundle = crate::engine::Bundle::compile(Vec::new()).unwrap();
+        let mut request = RunRequest {
+            target: crate::postgres::Target {
+                host: String::new(),
+                port: 1,
+                user: String::new(),
+                password: "".into(),
+                database: String::new(),
+                tls: crate::postgres::Tls::Disable,
+            },
+            ledger: crate::engine::LedgerName::default(),
+            bundle: bundle.into(),
+            until: None,
+            holder: String::new(),
+            timeouts: super::super::Timeouts::default(),
+            execution: super::super::Execution::default(),
+            policies: crate::engine::Policies::default(),
+            cancel: tokio_util::sync::CancellationToken::new(),
         };
-        let old = worker_settings(&timeouts, 150_018);
-        let last = old
-            .iter()
-            .rfind(|(name, _)| name == "lock_timeout")
-            .unwrap();
-        assert_eq!(last.1, "300ms");
-        assert!(!old.iter().any(|(name, _)| name == "transaction_timeout"));
-        assert!(
-            worker_settings(&timeouts, 170_000)
-                .iter()
-                .any(|(name, _)| name == "transaction_timeout")
+        request.timeouts.lock = Duration::from_millis(300);
+        let last = |request: &RunRequest, version, wanted: &str| {
+            let settings = worker_settings(request, version);
+            let found = settings.into_iter().rfind(|(name, _)| name == wanted);
+            found.map(|(_, value)| value)
+        };
+        assert_eq!(
+            last(&request, 150_018, "lock_timeout").as_deref(),
+            Some("300ms")
+        );
+        assert_eq!(
+            last(&request, 150_018, "statement_timeout").as_deref(),
+            Some("0")
+        );
+        assert_eq!(last(&request, 150_018, "transaction_timeout"), None);
+        assert_eq!(
+            last(&request, 170_000, "transaction_timeout").as_deref(),
+            Some("0")
+        );
+        assert_eq!(last(&request, 150_018, "role"), None);
+        request.timeouts.statement = Some(Duration::from_secs(3));
+        request.execution.role = Some("app owner".into());
+        assert_eq!(
+            last(&request, 150_018, "statement_timeout").as_deref(),
+            Some("3000ms")
+        );
+        assert_eq!(
+            last(&request, 150_018, "role").as_deref(),
+            Some("app owner")
         );
     }
 }

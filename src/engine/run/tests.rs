@@ -1,20 +1,23 @@
 //! The guards against what the compiler lets through, on real PostgreSQL. Scripts are made by
 //! hand here, because the compiler refuses every known way to get there.
 
+use std::collections::BTreeMap;
+
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use testkit::Postgres;
 
 use super::{failure, watch::execute};
 use crate::{
     engine::{
+        journal::Subject,
         ledger::{LedgerName, create_sql},
-        message::{Message, Record, Step},
+        message::{Entry, Message, Record, Start, Step},
         report::Code,
         sql::{
             Script,
             classify::{Class, classify},
             lex::tokens,
-            segment::{Shape, Statement},
+            segment::{Shape, Statement, Transaction},
         },
     },
     postgres::{Error, lock::Key},
@@ -30,12 +33,21 @@ fn script(text: &str) -> Script {
         let range = start + (piece.len() - piece.trim_start().len())..start + piece.len();
         start = range.end;
         let class = classify(&text[range.clone()], &tokens(&text[range.clone()]));
-        statements.push(Statement { range, class });
+        statements.push(Statement::new(range, class));
     }
     Script {
         text: text.to_owned(),
         statements,
-        shape: Shape::Runner { marker: 0 },
+        data: BTreeMap::new(),
+        shape: Shape::Whole(whole(text)),
+    }
+}
+
+fn whole(text: &str) -> Transaction {
+    Transaction {
+        bytes: 0..text.len(),
+        marker: 0,
+        row: None,
     }
 }
 
@@ -67,17 +79,21 @@ impl World {
     }
 
     async fn run(&mut self, script: &Script) -> (Message, usize, Option<Error>) {
-        let message = Message::compose(
-            script,
-            &Record {
+        let record = Record {
+            subject: Subject {
                 ledger: &self.ledger,
                 version: "001_a.sql",
-                sha256: SHA,
-                worker: Key::worker("d", "l"),
-                marker: Key::marker(4711),
             },
-        );
-        let (completed, error) = execute(&mut self.connection, message.text().to_owned()).await;
+            entry: Entry::Row {
+                sha256: SHA,
+                journalled: false,
+            },
+            worker: Key::worker("d", "l"),
+            marker: Key::marker(4711),
+        };
+        let transaction = whole(&script.text);
+        let message = Message::compose(script, &transaction, Start::Afresh, &record);
+        let (completed, error) = execute(&mut self.connection, &message).await;
         (message, completed, error)
     }
 

@@ -9,16 +9,22 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
     Progress, RunError, RunRequest,
-    control::{self, Control},
-    session::{self, Session},
-    stop::Stop,
+    control::{self, Control, Phase},
+    crew::Crew,
+    session,
 };
-use crate::postgres::Error;
+use crate::{
+    engine::message::{Message, Piece, Text},
+    postgres::Error,
+};
 
 /// How often the control session looks at the worker.
 const TICK: Duration = Duration::from_millis(500);
 /// Looks after which a worker that does not heed a cancellation is ended.
 const LOOKS_BEFORE_TERMINATION: u32 = 10;
+
+/// Bytes of data that are sent at once.
+const DATA_PART: usize = 1 << 18;
 
 /// What became of a message.
 pub(super) struct Watched {
@@ -40,22 +46,27 @@ pub(super) enum Interruption {
     InTheWay,
 }
 
-/// Sends `text` through `worker` and looks after it until the server has answered.
+/// Sends a message through the worker and looks after it until the server has answered. Without
+/// `max_blocked` it is nobody else's trouble if they wait for it.
 ///
 /// # Errors
 /// The control session was lost; the worker's session has been ended then.
-pub(super) async fn watch(
+pub(super) async fn watch<P: FnMut(Progress) + Send>(
     request: &RunRequest,
     version: &str,
-    text: &str,
-    control: &mut Control,
-    worker: &mut Session,
-    stop: &mut Stop,
-    progress: &mut (impl FnMut(Progress) + Send),
+    message: &Message,
+    max_blocked: Option<Duration>,
+    crew: &mut Crew<'_, P>,
 ) -> Result<Watched, RunError> {
-    let pid = worker.pid;
-    let mut work = Box::pin(execute(&mut worker.connection, text.to_owned()));
-    let mut guard = Guard::new(version, pid, request.timeouts.max_blocked);
+    let Crew {
+        control,
+        worker,
+        stop,
+        progress,
+    } = crew;
+    let pid = worker.session.pid;
+    let mut work = Box::pin(execute(&mut worker.session.connection, message));
+    let mut guard = Guard::new(version, pid, max_blocked);
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.reset();
@@ -87,15 +98,16 @@ pub(super) async fn watch(
 struct Guard<'a> {
     version: &'a str,
     worker: i32,
-    max_blocked: Duration,
+    max_blocked: Option<Duration>,
     interruption: Option<Interruption>,
     looks_since_interruption: u32,
     held_others_up: Duration,
     waited_for: Option<String>,
+    building: Option<Phase>,
 }
 
 impl<'a> Guard<'a> {
-    fn new(version: &'a str, worker: i32, max_blocked: Duration) -> Self {
+    fn new(version: &'a str, worker: i32, max_blocked: Option<Duration>) -> Self {
         Self {
             version,
             worker,
@@ -104,6 +116,7 @@ impl<'a> Guard<'a> {
             looks_since_interruption: 0,
             held_others_up: Duration::ZERO,
             waited_for: None,
+            building: None,
         }
     }
 
@@ -133,6 +146,17 @@ impl<'a> Guard<'a> {
             });
             self.waited_for = Some(holder);
         }
+        if let Some(phase) = sight
+            .phase
+            .filter(|phase| self.building.as_ref() != Some(phase))
+        {
+            progress(Progress::Building {
+                version: self.version.to_owned(),
+                phase: phase.name.clone(),
+                percent: phase.percent,
+            });
+            self.building = Some(phase);
+        }
         if self.interruption.is_some() {
             self.looks_since_interruption += 1;
             // a statement may catch a cancellation
@@ -145,7 +169,10 @@ impl<'a> Guard<'a> {
         if sight.is_in_the_way {
             self.held_others_up += TICK;
         }
-        if self.held_others_up > self.max_blocked {
+        if self
+            .max_blocked
+            .is_some_and(|most| self.held_others_up > most)
+        {
             self.interruption = Some(Interruption::InTheWay);
             return control.cancel(self.worker).await;
         }
@@ -173,8 +200,29 @@ async fn fence(request: &RunRequest, pid: i32) {
 }
 
 /// Sends a message and counts the answers.
-pub(super) async fn execute(connection: &mut PgConnection, text: String) -> (usize, Option<Error>) {
-    let mut answers = sqlx::raw_sql(AssertSqlSafe(text)).fetch_many(connection);
+pub(super) async fn execute(
+    connection: &mut PgConnection,
+    message: &Message,
+) -> (usize, Option<Error>) {
+    let mut completed = 0;
+    for piece in message.pieces() {
+        let (answered, error) = match piece {
+            Piece::Sql(text) => statements(connection, text).await,
+            Piece::Copy { command, data } => match copy(connection, command, data).await {
+                Ok(()) => (1, None),
+                Err(error) => (0, Some(Error::from(error))),
+            },
+        };
+        completed += answered;
+        if error.is_some() {
+            return (completed, error);
+        }
+    }
+    (completed, None)
+}
+
+async fn statements(connection: &mut PgConnection, text: &Text) -> (usize, Option<Error>) {
+    let mut answers = sqlx::raw_sql(AssertSqlSafe(text.sql.clone())).fetch_many(connection);
     let mut completed = 0;
     loop {
         match answers.try_next().await {
@@ -184,4 +232,17 @@ pub(super) async fn execute(connection: &mut PgConnection, text: String) -> (usi
             Err(error) => return (completed, Some(Error::from(error))),
         }
     }
+}
+
+/// The server takes data only from a client that offers them.
+async fn copy(
+    connection: &mut PgConnection,
+    command: &Text,
+    data: &str,
+) -> Result<(), sqlx::Error> {
+    let mut copy = connection.copy_in_raw(&command.sql).await?;
+    for part in data.as_bytes().chunks(DATA_PART) {
+        copy.send(part).await?;
+    }
+    copy.finish().await.map(drop)
 }

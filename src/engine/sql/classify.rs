@@ -6,7 +6,11 @@
 
 use std::ops::Range;
 
-use super::lex::{Token, TokenKind};
+use super::{
+    alone::{Alone, recognise},
+    lex::{Token, TokenKind},
+    occurs,
+};
 
 /// The classes the compiler tells apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +36,14 @@ pub(crate) enum Class {
     SetTransaction,
     /// `SET`, `RESET`, `SHOW`: changes the session at most.
     Session,
-    /// Refused inside a transaction; the words name it.
-    Autocommit(&'static str),
-    /// `COPY … FROM STDIN`, `COPY … TO STDOUT`: needs a client that speaks COPY.
-    CopyStream,
+    /// Refused inside a transaction.
+    Autocommit(Alone),
+    /// `DISCARD ALL`: would also give the runner's locks away.
+    DiscardAll,
+    /// `COPY … FROM STDIN`: its data follow in the file.
+    CopyIn,
+    /// `COPY … TO STDOUT`: nobody is there to take the data.
+    CopyOut,
     /// A body that commits or rolls back, at this place of the file.
     ControlsTransaction(Range<usize>),
     /// `CALL` of this procedure.
@@ -65,17 +73,19 @@ pub(crate) fn classify(text: &str, tokens: &[Token]) -> Class {
         .map(String::as_str)
         .filter(|w| *w != ";")
         .collect();
-    control(&words)
-        .or_else(|| autocommit(&words).map(Class::Autocommit))
+    recognise(&words)
+        .map(Class::Autocommit)
+        .or_else(|| control(&words))
         .unwrap_or_else(|| match words.as_slice() {
             [] => Class::Empty,
             ["SET", "TRANSACTION", ..] | ["SET", "LOCAL", "TRANSACTION", ..] => {
                 Class::SetTransaction
             }
             ["SET" | "RESET" | "SHOW", ..] => Class::Session,
-            ["COPY", ..] if has(&words, &["STDIN"]) || has(&words, &["STDOUT"]) => {
-                Class::CopyStream
-            }
+            ["SELECT", rest @ ..] if sets_session(rest) => Class::Session,
+            ["DISCARD", "ALL"] => Class::DiscardAll,
+            ["COPY", ..] if occurs(&words, &["FROM", "STDIN"]) => Class::CopyIn,
+            ["COPY", ..] if occurs(&words, &["TO", "STDOUT"]) => Class::CopyOut,
             ["CALL", name @ ..] => Class::Call(called(name)),
             _ => Class::Transactional,
         })
@@ -84,13 +94,11 @@ pub(crate) fn classify(text: &str, tokens: &[Token]) -> Class {
 fn control(words: &[&str]) -> Option<Class> {
     Some(match words {
         ["BEGIN", ..] | ["START", "TRANSACTION", ..] => Class::Begin {
-            read_only: has(words, &["READ", "ONLY"]),
+            read_only: occurs(words, &["READ", "ONLY"]),
         },
-        ["COMMIT", "PREPARED", ..] => Class::Autocommit("COMMIT PREPARED"),
-        ["ROLLBACK", "PREPARED", ..] => Class::Autocommit("ROLLBACK PREPARED"),
-        ["COMMIT" | "END", ..] if has(words, &["AND", "CHAIN"]) => Class::CommitAndChain,
+        ["COMMIT" | "END", ..] if occurs(words, &["AND", "CHAIN"]) => Class::CommitAndChain,
         ["COMMIT" | "END", ..] => Class::Commit,
-        ["ROLLBACK" | "ABORT", ..] if has(words, &["TO"]) => Class::Savepoint,
+        ["ROLLBACK" | "ABORT", ..] if occurs(words, &["TO"]) => Class::Savepoint,
         ["ROLLBACK" | "ABORT", ..] => Class::Rollback,
         ["SAVEPOINT" | "RELEASE", ..] => Class::Savepoint,
         ["PREPARE", "TRANSACTION", ..] => Class::PrepareTransaction,
@@ -98,79 +106,11 @@ fn control(words: &[&str]) -> Option<Class> {
     })
 }
 
-fn autocommit(words: &[&str]) -> Option<&'static str> {
-    match words {
-        ["VACUUM", ..] => Some("VACUUM"),
-        ["REPACK", ..] => Some("REPACK"),
-        ["CREATE", "DATABASE", ..] => Some("CREATE DATABASE"),
-        ["DROP", "DATABASE", ..] => Some("DROP DATABASE"),
-        ["CREATE", "TABLESPACE", ..] => Some("CREATE TABLESPACE"),
-        ["DROP", "TABLESPACE", ..] => Some("DROP TABLESPACE"),
-        ["ALTER", "SYSTEM", ..] => Some("ALTER SYSTEM"),
-        ["DISCARD", "ALL"] => Some("DISCARD ALL"),
-        ["ALTER", "DATABASE", ..] if has(words, &["SET", "TABLESPACE"]) => {
-            Some("ALTER DATABASE … SET TABLESPACE")
-        }
-        ["CREATE", "INDEX", "CONCURRENTLY", ..]
-        | ["CREATE", "UNIQUE", "INDEX", "CONCURRENTLY", ..] => Some("CREATE INDEX CONCURRENTLY"),
-        ["DROP", "INDEX", "CONCURRENTLY", ..] => Some("DROP INDEX CONCURRENTLY"),
-        ["REINDEX", rest @ ..] => reindex(rest),
-        ["ALTER", "TABLE", .., "CONCURRENTLY"] if has(words, &["DETACH", "PARTITION"]) => {
-            Some("DETACH PARTITION … CONCURRENTLY")
-        }
-        ["CLUSTER"] | ["CLUSTER", "VERBOSE"] | ["CLUSTER", "(", .., ")"] => {
-            Some("CLUSTER without a table")
-        }
-        ["CREATE", "SUBSCRIPTION", ..] if !off(words, "CONNECT") && !off(words, "CREATE_SLOT") => {
-            Some("CREATE SUBSCRIPTION")
-        }
-        ["ALTER", "SUBSCRIPTION", _, "REFRESH", ..] => Some("ALTER SUBSCRIPTION … REFRESH"),
-        [
-            "ALTER",
-            "SUBSCRIPTION",
-            _,
-            "SET" | "ADD" | "DROP",
-            "PUBLICATION",
-            ..,
-        ] if !off(words, "REFRESH") => Some("ALTER SUBSCRIPTION … PUBLICATION with refresh"),
-        _ => None,
-    }
-}
-
-/// `REINDEX [(options)] {INDEX | TABLE | …} [CONCURRENTLY] name`
-fn reindex(words: &[&str]) -> Option<&'static str> {
-    let (options, target) = match words {
-        ["(", rest @ ..] => rest
-            .iter()
-            .position(|word| *word == ")")
-            .and_then(|end| rest.split_at_checked(end))
-            .unwrap_or((&[], rest)),
-        _ => (&[][..], words),
-    };
-    let target = target.strip_prefix(&[")"]).unwrap_or(target);
-    match target {
-        [_, "CONCURRENTLY", ..] => Some("REINDEX CONCURRENTLY"),
-        _ if has(options, &["CONCURRENTLY"]) && !off(options, "CONCURRENTLY") => {
-            Some("REINDEX CONCURRENTLY")
-        }
-        ["SCHEMA" | "DATABASE" | "SYSTEM", ..] => Some("REINDEX of a schema, database or system"),
-        _ => None,
-    }
-}
-
-/// Whether `sequence` occurs.
-fn has(words: &[&str], sequence: &[&str]) -> bool {
-    words
-        .windows(sequence.len())
-        .any(|window| window == sequence)
-}
-
-/// Whether an option is switched off: `option false`, `option = off`. What a quoted value says is
-/// left to the server.
-fn off(words: &[&str], option: &str) -> bool {
-    let mut rest = words.iter().skip_while(|word| **word != option).skip(1);
-    let value = rest.find(|word| **word != "=");
-    matches!(value, Some(&("FALSE" | "OFF" | "0" | "'")))
+/// What follows SELECT is `[pg_catalog.]set_config(name, value, false)` and nothing more, as
+/// pg_dump writes it.
+fn sets_session(words: &[&str]) -> bool {
+    let call = words.strip_prefix(&["PG_CATALOG", "."]).unwrap_or(words);
+    matches!(call, ["SET_CONFIG", "(", "'", ",", "'", ",", "FALSE", ")"])
 }
 
 /// The last part of a possibly qualified procedure name, as the catalog would hold it.
@@ -191,7 +131,7 @@ pub(crate) fn catalog_name(written: &str) -> String {
         .and_then(|rest| rest.strip_suffix('"'))
     {
         Some(quoted) => quoted.replace("\"\"", "\""),
-        None => written.to_lowercase(),
+        None => written.to_ascii_lowercase(),
     }
 }
 
@@ -231,11 +171,6 @@ mod tests {
             ("RELEASE a;", Class::Savepoint),
             ("PREPARE TRANSACTION 'x';", Class::PrepareTransaction),
             ("PREPARE q AS SELECT 1;", Class::Transactional),
-            ("COMMIT PREPARED 'x';", Class::Autocommit("COMMIT PREPARED")),
-            (
-                "ROLLBACK PREPARED 'x';",
-                Class::Autocommit("ROLLBACK PREPARED"),
-            ),
             (
                 "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE;",
                 Class::SetTransaction,
@@ -247,12 +182,18 @@ mod tests {
                 Class::Call("refill".into()),
             ),
             ("CALL \"Re\"\"fill\"();", Class::Call("Re\"fill".into())),
-            ("COPY a FROM stdin;", Class::CopyStream),
             (
-                "COPY a (x) FROM STDIN WITH (FORMAT csv);",
-                Class::CopyStream,
+                "SELECT pg_catalog.set_config('search_path', '', false);",
+                Class::Session,
             ),
-            ("COPY a TO STDOUT;", Class::CopyStream),
+            (
+                "SELECT set_config('a.b', x, false) FROM t;",
+                Class::Transactional,
+            ),
+            ("DISCARD ALL;", Class::DiscardAll),
+            ("COPY a FROM stdin;", Class::CopyIn),
+            ("COPY a (x) FROM STDIN WITH (FORMAT csv);", Class::CopyIn),
+            ("COPY a TO STDOUT;", Class::CopyOut),
             ("COPY a FROM '/tmp/stdin';", Class::Transactional),
             ("SELECT 1;", Class::Transactional),
             ("DO $$ BEGIN NULL; END $$;", Class::Transactional),
@@ -273,7 +214,8 @@ mod tests {
             "DROP TABLESPACE t;",
             "ALTER SYSTEM SET work_mem = '1MB';",
             "ALTER SYSTEM RESET ALL;",
-            "DISCARD ALL;",
+            "COMMIT PREPARED 'x';",
+            "ROLLBACK PREPARED 'x';",
             "CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON a (b);",
             "create unique index concurrently on a (b)",
             "DROP INDEX CONCURRENTLY i;",

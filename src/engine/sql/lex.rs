@@ -70,7 +70,7 @@ impl Token {
 
 /// All tokens of `text`; their ranges tile it.
 pub(crate) fn tokens(text: &str) -> Vec<Token> {
-    let mut lexer = Lexer { text, at: 0 };
+    let mut lexer = Lexer::new(text);
     let mut tokens = Vec::new();
     while let Some(token) = lexer.next_token() {
         tokens.push(token);
@@ -78,12 +78,24 @@ pub(crate) fn tokens(text: &str) -> Vec<Token> {
     tokens
 }
 
-struct Lexer<'a> {
+/// Reads a text token by token.
+pub(crate) struct Lexer<'a> {
     text: &'a str,
     at: usize,
 }
 
+impl<'a> Lexer<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+}
+
 impl Lexer<'_> {
+    /// Leaves out what is in front of this byte.
+    pub(crate) fn skip_to(&mut self, byte: usize) {
+        self.at = byte;
+    }
+
     fn peek(&self, ahead: usize) -> Option<u8> {
         self.text.as_bytes().get(self.at + ahead).copied()
     }
@@ -94,7 +106,8 @@ impl Lexer<'_> {
         }
     }
 
-    fn next_token(&mut self) -> Option<Token> {
+    /// The next token; none at the end.
+    pub(crate) fn next_token(&mut self) -> Option<Token> {
         let start = self.at;
         let (kind, terminated) = self.scan(self.peek(0)?);
         Some(Token {

@@ -1,44 +1,91 @@
 //! Reading SQL files: split, classify, find the one transaction a file runs in. Pure.
 //!
 //! ```text
-//! text ─▶ lex ─▶ split ──┐
-//!                        ├─ same boundaries? ─▶ classify ─▶ segment ─▶ Script
-//! text ─▶ depth ─▶ parse ┘
+//! text ─▶ read (lex, split, classify) ──┐
+//!                                       ├─ same boundaries? ─▶ segment ─▶ Script
+//!          └─ without data ─▶ parse ────┘
 //! ```
 //!
 //! Two independent readings must agree on where statements end. The parser alone is not
 //! trusted with that: squawk 2.68 swallows the statements that follow
 //! `CREATE SCHEMA s CREATE TABLE …;` without an error.
 
+pub(crate) mod alone;
 pub(crate) mod classify;
 mod depth;
+mod labels;
 pub(crate) mod lex;
 pub(crate) mod parse;
 pub(crate) mod position;
+mod psql;
+mod read;
 pub(crate) mod segment;
 mod split;
 mod syntax;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
-use classify::{Class, classify};
-use lex::{Token, TokenKind};
+use classify::Class;
+use lex::TokenKind;
 use parse::ParsedStatement;
-use segment::{Shape, Statement};
+use segment::{Finding, Segment, Shape, Statement};
 
-use super::report::{Code, Diagnostic};
+use super::{
+    bundle::Part,
+    checksum,
+    report::{Code, Diagnostic},
+};
 
 /// A file that can be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Script {
-    /// The file without a byte order mark.
+    /// The file without a byte order mark, and with spaces in place of data and psql's commands.
     pub(crate) text: String,
     /// Its statements; the ranges are bytes of `text`.
     pub(crate) statements: Vec<Statement>,
+    /// Data of `COPY … FROM STDIN`, by index of the statement.
+    pub(crate) data: BTreeMap<usize, String>,
     /// Where the runner's own statements go.
     pub(crate) shape: Shape,
+}
+
+impl Script {
+    /// How it runs; see [`Part`].
+    pub(crate) fn parts(&self) -> Vec<Part> {
+        let whole;
+        let segments = match &self.shape {
+            Shape::Segments(segments) => segments,
+            Shape::Whole(transaction) => {
+                whole = [Segment::Transaction(transaction.clone())];
+                &whole[..]
+            }
+        };
+        let line = |byte: usize| position::position(&self.text, byte).line;
+        let part = |segment: &Segment| match segment {
+            Segment::Transaction(transaction) => {
+                let bytes = &transaction.bytes;
+                let inside =
+                    |s: &&Statement| bytes.contains(&s.range.start) && s.class != Class::Empty;
+                let first = self.statements.iter().find(inside)?;
+                Some(Part {
+                    line: line(first.range.start),
+                    alone: None,
+                    statements: self.statements.iter().filter(inside).count(),
+                })
+            }
+            Segment::Alone(index, alone) => Some(Part {
+                line: line(self.statements.get(*index)?.range.start),
+                alone: Some(alone.what),
+                statements: 1,
+            }),
+        };
+        segments.iter().filter_map(part).collect()
+    }
 }
 
 /// Procedures whose bodies end transactions, by name, as the files define them one after another.
@@ -47,100 +94,68 @@ pub(crate) type CommittingProcedures = BTreeSet<String>;
 /// Compiles one file; call on [`parse::on_parser_thread`].
 pub(crate) fn compile(
     file: &str,
-    text: &str,
+    original: &str,
     procedures: &mut CommittingProcedures,
 ) -> Result<Script, Vec<Diagnostic>> {
-    let tokens = lex::tokens(text);
+    let read::Reading {
+        text,
+        tokens,
+        statements,
+        data,
+        findings,
+    } = read::read(original);
     let at = |code, range: &Range<usize>, message: String| Diagnostic {
-        position: Some(position::position(text, range.start)),
-        snippet: Some(position::snippet(text, &tokens, range)),
+        position: Some(position::position(original, range.start)),
+        snippet: Some(position::snippet(original, &tokens, range)),
         ..Diagnostic::of_file(file, code, message)
     };
-    let fragments = split::split(text, &tokens);
-    let classified: Vec<Statement> = fragments
-        .iter()
-        .map(|fragment| Statement {
-            range: fragment.range.clone(),
-            class: classify(
-                text,
-                tokens.get(fragment.tokens.clone()).unwrap_or_default(),
-            ),
-        })
-        .collect();
-    let foreign = only_psql(text, &tokens, &classified);
-    if !foreign.is_empty() {
-        return Err(foreign
-            .into_iter()
-            .map(|f| at(f.code, &f.range, f.message).with_hint(f.hint))
-            .collect());
+    let found = |findings: Vec<Finding>| -> Vec<Diagnostic> {
+        let told = findings.into_iter();
+        told.map(|f| at(f.code, &f.range, f.message).with_hint(f.hint))
+            .collect()
+    };
+    // what follows a command of psql need not be SQL, so nothing else is said
+    if !findings.is_empty() {
+        return Err(found(findings));
     }
     if let Some(unfinished) = tokens.iter().find(|t| !t.terminated) {
         let message = format!("unterminated {}", name_of(unfinished.kind));
         let start = unfinished.range.start;
         return Err(vec![at(Code::Syntax, &(start..start + 1), message)]);
     }
-    if let Some(range) = depth::too_deep(text, &tokens) {
+    if let Some(range) = depth::too_deep(&text, &tokens) {
         let message = "nested too deeply to be parsed safely".to_owned();
         return Err(vec![
             at(Code::TooDeep, &range, message).with_hint("split the expression"),
         ]);
     }
-    let parsed = parse::parse(text);
+    let parsed = parse::parse(&text);
     if !parsed.errors.is_empty() {
-        return Err(syntax::errors(text, &tokens, &classified, &parsed)
+        return Err(syntax::errors(&text, &tokens, &statements, &parsed)
             .into_iter()
             .map(|(range, message)| at(Code::Syntax, &range, message))
             .collect());
     }
-    if let Some(range) = disagreement(&classified, &parsed.statements) {
+    if let Some(range) = disagreement(&statements, &parsed.statements) {
         let message = "the end of this statement is uncertain: two readings of the file find different boundaries".to_owned();
         return Err(vec![
             at(Code::UncertainBoundary, &range, message)
                 .with_hint("write it as separate statements, each with its own semicolon"),
         ]);
     }
-    let statements = with_bodies(classified, parsed.statements, procedures);
-    match segment::shape(&statements) {
-        Ok(shape) => Ok(Script {
-            text: text.to_owned(),
-            statements,
-            shape,
-        }),
-        Err(findings) => Err(findings
+    let mut statements = with_bodies(statements, parsed.statements, procedures);
+    labels::mark_uses(&text, &tokens, &mut statements);
+    let shape = segment::shape(&statements, text.len()).map_err(found)?;
+    let lines = |range: Range<usize>| original.get(range).unwrap_or_default().to_owned();
+    Ok(Script {
+        data: data
             .into_iter()
-            .map(|f| at(f.code, &f.range, f.message).with_hint(f.hint))
-            .collect()),
-    }
-}
-
-/// Commands of psql and COPY data: from there on the text is not SQL, so nothing else is said.
-fn only_psql(text: &str, tokens: &[Token], statements: &[Statement]) -> Vec<segment::Finding> {
-    let copy = statements.iter().find(|s| s.class == Class::CopyStream);
-    let command = tokens.iter().find(|t| t.kind == TokenKind::Backslash);
-    match (copy, command) {
-        (Some(copy), command) if command.is_none_or(|c| copy.range.start < c.range.start) => {
-            segment::shape(std::slice::from_ref(copy))
-                .err()
-                .unwrap_or_default()
-        }
-        (_, Some(_)) => tokens
-            .iter()
-            .filter(|t| t.kind == TokenKind::Backslash)
-            .map(|t| {
-                let line = text.get(t.range.start..).unwrap_or_default();
-                let line = line.split(['\n', '\r']).next().unwrap_or_default();
-                let command = line.split_whitespace().next().unwrap_or_default();
-                segment::Finding {
-                    code: Code::PsqlCommand,
-                    range: t.range.start..t.range.start + command.len(),
-                    message: format!("{command} is a command of psql, not SQL"),
-                    hint: "remove it: files are sent to the server as they are",
-                }
-            })
-            .take(20)
+            .map(|(at, range)| (at, lines(range)))
             .collect(),
-        (_, None) => Vec::new(),
-    }
+        text,
+        statements,
+        shape,
+    })
 }
 
 /// The first place where the lexer's statements and the parser's differ.
@@ -198,6 +213,60 @@ fn with_bodies(
         statements.push(statement);
     }
     statements
+}
+
+/// Whether `sequence` occurs in `words`.
+fn occurs(words: &[&str], sequence: &[&str]) -> bool {
+    words
+        .windows(sequence.len())
+        .any(|window| window == sequence)
+}
+
+/// What remains the same when comments and white space change: SHA-256 over the tokens.
+pub(crate) fn fingerprint(text: &str) -> String {
+    let tokens = lex::tokens(text);
+    let significant = tokens.iter().filter(|token| token.is_significant());
+    let words: Vec<&str> = significant.map(|token| token.text(text)).collect();
+    checksum::sha256(words.join("\0").as_bytes())
+}
+
+/// A statement as it may be shown: on one line, without comments and without what its constants
+/// say, cut to `longest` characters.
+pub(crate) fn outline(text: &str, longest: usize) -> String {
+    let tokens = lex::tokens(text);
+    let mut shown = String::new();
+    for token in &tokens {
+        match token.kind {
+            TokenKind::Space | TokenKind::Comment => {
+                if !shown.is_empty() && !shown.ends_with(' ') {
+                    shown.push(' ');
+                }
+            }
+            TokenKind::Text | TokenKind::DollarText => shown.push_str("'…'"),
+            TokenKind::Number => shown.push('…'),
+            TokenKind::Word
+            | TokenKind::QuotedName
+            | TokenKind::Semicolon
+            | TokenKind::Open
+            | TokenKind::Close
+            | TokenKind::Comma
+            | TokenKind::Backslash
+            | TokenKind::Other => shown.push_str(token.text(text)),
+        }
+    }
+    let shown = shown.trim_end().trim_end_matches(';');
+    match shown.char_indices().nth(longest) {
+        Some((end, _)) => {
+            let head: String = shown
+                .get(..end)
+                .unwrap_or_default()
+                .chars()
+                .take(longest - 1)
+                .collect();
+            format!("{head}…")
+        }
+        None => shown.to_owned(),
+    }
 }
 
 fn is_blank(text: &str) -> bool {

@@ -18,9 +18,10 @@ pub(crate) struct Fragment {
 }
 
 /// Cuts `tokens` of `text` into statements.
+#[cfg(test)]
 pub(crate) fn split(text: &str, tokens: &[Token]) -> Vec<Fragment> {
     let mut fragments = Vec::new();
-    let mut open = Open::default();
+    let mut open = Splitter::default();
     for (index, token) in tokens
         .iter()
         .enumerate()
@@ -36,7 +37,7 @@ pub(crate) fn split(text: &str, tokens: &[Token]) -> Vec<Fragment> {
 
 /// The statement that is being read.
 #[derive(Default)]
-struct Open {
+pub(super) struct Splitter {
     bytes: Option<Range<usize>>,
     tokens: Range<usize>,
     /// Progress of `CREATE [OR REPLACE] FUNCTION | PROCEDURE`.
@@ -56,9 +57,9 @@ enum Header {
     Other,
 }
 
-impl Open {
+impl Splitter {
     /// Adds a token; true where it ends the statement.
-    fn take(&mut self, text: &str, index: usize, token: &Token) -> bool {
+    pub(super) fn take(&mut self, text: &str, index: usize, token: &Token) -> bool {
         let bytes = self.bytes.get_or_insert_with(|| token.range.clone());
         bytes.end = token.range.end;
         if self.tokens.is_empty() {
@@ -108,7 +109,13 @@ impl Open {
         }
     }
 
-    fn finish(&mut self) -> Option<Fragment> {
+    /// Whether no statement has begun.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    /// The statement so far; the next token begins another one.
+    pub(super) fn finish(&mut self) -> Option<Fragment> {
         let done = std::mem::take(self);
         Some(Fragment {
             range: done.bytes?,

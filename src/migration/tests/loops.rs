@@ -49,6 +49,7 @@ fn refused(version: &str) -> RunError {
         detail: None,
         hint: None,
         snippet: None,
+        outcome: None,
     }))
 }
 

@@ -300,6 +300,7 @@ fn failure(version: &str) -> Diagnostic {
         detail: None,
         hint: None,
         snippet: None,
+        outcome: None,
     }
 }
 

@@ -1,0 +1,153 @@
+//! How files are run, and what is put up with.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::api::names::{FileName, Lease, PgName, Sha256, Span};
+
+/// How files are run.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutionSpec {
+    /// The role that files run as; the owner of the database must be a member of it. Default: the owner of the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<PgName>,
+    /// How long a statement waits for a lock before the file gives way and starts over; each wait counts by itself.
+    /// Never applied to CONCURRENTLY statements. Default: 2s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_timeout: Option<Span>,
+    /// How long a file may hold others up in total before it gives way and starts over. Never applied to CONCURRENTLY
+    /// statements. Default: 5s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_blocked: Option<Span>,
+    /// How long one statement may take, or `never`. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statement_timeout: Option<Lease>,
+    /// How long the whole run may take; then the statement that is running is cancelled on the server. Default: 30m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Span>,
+    /// How often a file starts over after giving way. Default: 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub retries: Option<i32>,
+    /// Whether tables that got an index or were rewritten are analyzed at the end of the run. Default: true.
+    #[serde(default = "yes")]
+    pub analyze: bool,
+    /// What to do with a statement that was interrupted where nobody can know whether it was carried out, such as a
+    /// block that commits. Stop: the migration is Stalled until this says something else. Rerun: it is run again.
+    /// Skip: it counts as done. Default: Stop.
+    #[serde(default)]
+    pub on_ambiguous: OnAmbiguous,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What to do where nobody can know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnAmbiguous {
+    /// Ask.
+    #[default]
+    Stop,
+    /// Run it again.
+    Rerun,
+    /// Take it as done.
+    Skip,
+}
+
+/// In which order files run.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.files) == (self.mode == 'Explicit')", "files is given with mode Explicit, and only then"))]
+pub struct OrderSpec {
+    /// Lexicographic: byte order of the names. Numeric: by the numbers in front of the names. Explicit: as `files`
+    /// lists them. Without `order` it is Lexicographic, and names whose numbers say something else are refused.
+    pub mode: OrderMode,
+    /// All files, in order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 5000))]
+    pub files: Option<Vec<FileName>>,
+}
+
+/// In which order files run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OrderMode {
+    /// Byte order of the names.
+    Lexicographic,
+    /// By the numbers in front of the names.
+    Numeric,
+    /// As listed.
+    Explicit,
+}
+
+/// What is put up with.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PoliciesSpec {
+    /// A file that is not applied although a later one is: Reject or Allow (it is run). Default: Reject.
+    #[serde(default)]
+    pub out_of_order: OutOfOrder,
+    /// An applied version whose file is not in the bundle: Warn or Fail (nothing runs). Default: Warn.
+    #[serde(default)]
+    pub missing_file: MissingFile,
+    /// An applied file that was edited since: Fail (nothing runs) or Warn. Default: Fail.
+    #[serde(default)]
+    pub checksum_mismatch: ChecksumMismatch,
+    /// Edited files whose present content is accepted; the ledger keeps what it recorded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["version".into()]))]
+    pub accept: Vec<AcceptedFile>,
+}
+
+/// A file that is not applied although a later one is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OutOfOrder {
+    /// Nothing runs.
+    #[default]
+    Reject,
+    /// It runs.
+    Allow,
+}
+
+/// An applied version whose file is missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MissingFile {
+    /// It is told.
+    #[default]
+    Warn,
+    /// Nothing runs.
+    Fail,
+}
+
+/// An applied file that was edited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ChecksumMismatch {
+    /// Nothing runs.
+    #[default]
+    Fail,
+    /// It is told.
+    Warn,
+}
+
+/// An edited file whose present content is accepted.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AcceptedFile {
+    /// The file.
+    pub version: FileName,
+    /// SHA-256 of its present content.
+    pub sha256: Sha256,
+}
+
+/// A database that already has a history.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AdoptSpec {
+    /// Versions that the ledger has under another name than the file: recorded version to file name.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 256))]
+    pub aliases: std::collections::BTreeMap<String, FileName>,
+}

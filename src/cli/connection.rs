@@ -1,0 +1,196 @@
+//! `DATABASE_URL`: where to connect. Pure but for reading the certificate file.
+
+use std::{collections::BTreeMap, fs};
+
+use anyhow::{Context, Result};
+use percent_encoding::percent_decode_str;
+
+use super::Usage;
+use crate::postgres::{Target, Tls};
+
+/// The environment variable that says where to connect.
+pub(super) const VARIABLE: &str = "DATABASE_URL";
+
+/// Parameters that change nothing about where and how safely we connect.
+const IGNORED: [&str; 7] = [
+    "application_name",
+    "channel_binding",
+    "client_encoding",
+    "connect_timeout",
+    "fallback_application_name",
+    "gssencmode",
+    "target_session_attrs",
+];
+
+/// The target that `DATABASE_URL` names, with what libpq's variables add.
+pub(super) fn from_environment() -> Result<Target> {
+    let url = variable(VARIABLE).ok_or_else(|| {
+        Usage(format!(
+            "{VARIABLE} is not set: it says where to connect, for example postgresql://owner:…@ep-x.eu-central-1.aws.neon.tech/app?sslmode=require"
+        ))
+    })?;
+    parse(&url)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command line may read the environment"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The target that a URL names.
+pub(super) fn parse(url: &str) -> Result<Target> {
+    let parts = Parts::of(url)?;
+    let get = |name: &str| parts.parameters.get(name).cloned();
+    let ca = get("sslrootcert").or_else(|| variable("PGSSLROOTCERT"));
+    let ca = ca
+        .filter(|path| path != "system")
+        .map(|path| fs::read_to_string(&path).with_context(|| format!("cannot read {path}")))
+        .transpose()?;
+    let host = get("host").or(parts.host);
+    let host = host.ok_or_else(|| bad("it names no host"))?;
+    let mode = get("sslmode").or_else(|| variable("PGSSLMODE"));
+    let user = get("user").or(parts.user);
+    let user = user.ok_or_else(|| bad("it names no user"))?;
+    let port = get("port").or(parts.port).unwrap_or("5432".to_owned());
+    Ok(Target {
+        tls: tls(&host, mode.as_deref(), ca)?,
+        host,
+        port: port.parse().map_err(|_| bad("its port is not a number"))?,
+        database: parts.database.unwrap_or_else(|| user.clone()),
+        user,
+        password: get("password")
+            .or(parts.password)
+            .or_else(|| variable("PGPASSWORD"))
+            .unwrap_or_default()
+            .into(),
+    })
+}
+
+/// Certificates are verified unless the server is on this machine, whatever `sslmode=require`
+/// means elsewhere.
+fn tls(host: &str, mode: Option<&str>, ca: Option<String>) -> Result<Tls> {
+    let local = host.starts_with('/') || ["localhost", "127.0.0.1", "::1"].contains(&host);
+    match (mode, ca) {
+        (Some("disable"), _) if !local => {
+            Err(bad("sslmode=disable would send the password in the clear").into())
+        }
+        (Some("disable"), _) => Ok(Tls::Disable),
+        (None | Some("allow" | "prefer"), None) if local => Ok(Tls::Disable),
+        (None | Some("allow" | "prefer" | "require" | "verify-ca" | "verify-full"), ca) => {
+            Ok(ca.map_or(Tls::WebPki, Tls::Ca))
+        }
+        (Some(_), _) => Err(bad("its sslmode is unknown").into()),
+    }
+}
+
+/// A URL taken apart, decoded.
+#[derive(Debug, Default)]
+struct Parts {
+    user: Option<String>,
+    password: Option<String>,
+    host: Option<String>,
+    port: Option<String>,
+    database: Option<String>,
+    parameters: BTreeMap<String, String>,
+}
+
+impl Parts {
+    fn of(url: &str) -> Result<Self> {
+        let rest = url
+            .strip_prefix("postgresql://")
+            .or_else(|| url.strip_prefix("postgres://"))
+            .ok_or_else(|| bad("it does not begin with postgresql://"))?;
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+        let (login, place) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let (user, password) = match login.split_once(':') {
+            Some((user, password)) => (user, Some(password)),
+            None => (login, None),
+        };
+        let (host, port) = match place.rsplit_once(':') {
+            // the colons of an IPv6 address are in brackets
+            Some((host, port)) if !port.ends_with(']') => (host, port),
+            Some(_) | None => (place, ""),
+        };
+        let mut parameters = BTreeMap::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match name {
+                "sslmode" | "sslrootcert" | "host" | "port" | "user" | "password" => {
+                    parameters.extend(decoded(value)?.map(|value| (name.to_owned(), value)));
+                }
+                other if IGNORED.contains(&other) => {}
+                other => {
+                    return Err(bad(&format!("its parameter {other} is not understood")).into());
+                }
+            }
+        }
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        Ok(Self {
+            user: decoded(user)?,
+            password: password.map(decoded).transpose()?.flatten(),
+            host: decoded(host)?,
+            port: decoded(port)?,
+            database: decoded(database)?,
+            parameters,
+        })
+    }
+}
+
+fn decoded(text: &str) -> Result<Option<String>> {
+    let text = percent_decode_str(text).decode_utf8();
+    let text = text.map_err(|_| bad("it is not UTF-8"))?;
+    Ok(Some(text.into_owned()).filter(|text| !text.is_empty()))
+}
+
+/// Says what is wrong, never what the URL is: it holds a password.
+fn bad(why: &str) -> Usage {
+    Usage(format!("the database's URL cannot be used: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn urls_as_neon_and_people_write_them() {
+        let target = parse("postgresql://own%40er:p%2Fw%3A@ep-x.eu.aws.neon.tech/my%20app?sslmode=require&channel_binding=require").unwrap();
+        assert_eq!(
+            (target.user.as_str(), target.password.expose_secret()),
+            ("own@er", "p/w:")
+        );
+        assert_eq!(
+            (target.host.as_str(), target.port, target.database.as_str()),
+            ("ep-x.eu.aws.neon.tech", 5432, "my app")
+        );
+        assert!(target.tls == Tls::WebPki);
+        let local = parse("postgres://me@localhost:5433/").unwrap();
+        assert_eq!((local.port, local.database.as_str()), (5433, "me"));
+        assert!(local.tls == Tls::Disable);
+        let socket = parse("postgresql://me@/app?host=/run/postgresql").unwrap();
+        assert_eq!(socket.host, "/run/postgresql");
+        let six = parse("postgresql://me@[::1]:5433/app").unwrap();
+        assert_eq!((six.host.as_str(), six.port), ("::1", 5433));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_without_the_password() {
+        for url in [
+            "mysql://u:hunter2@h/d",
+            "postgresql://u:hunter2@h:port/d",
+            "postgresql://u:hunter2@h/d?sslmode=disable",
+            "postgresql://u:hunter2@h/d?options=hunter2",
+            "postgresql://u:hunter2@/d",
+            "postgresql://h/d",
+        ] {
+            let error = parse(url).unwrap_err();
+            assert!(error.is::<Usage>(), "{url}");
+            assert!(!format!("{error:#}").contains("hunter2"), "{error:#}");
+        }
+    }
+}

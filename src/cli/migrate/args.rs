@@ -1,0 +1,213 @@
+//! What all commands of `sepulki migrate` can be told; the names are those of the fields of a
+//! SepulkiMigration.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use super::super::{Usage, output::Format};
+use crate::engine::{
+    LedgerName, Order, Policies,
+    run::{self, Execution, Timeouts},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Folder of the files
+    #[arg(
+        long,
+        global = true,
+        default_value = "migrations",
+        value_name = "FOLDER"
+    )]
+    pub(super) dir: PathBuf,
+    /// The last file to look at; all without it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) target: Option<String>,
+    /// The table that records what was applied
+    #[arg(
+        long,
+        global = true,
+        default_value = "public.schema_migrations",
+        value_name = "SCHEMA.TABLE"
+    )]
+    ledger: String,
+    /// What to print
+    #[arg(
+        short,
+        long,
+        global = true,
+        default_value = "table",
+        value_name = "FORMAT"
+    )]
+    pub(super) output: Format,
+    /// Order of the files; without it byte order, as long as the numbers in the names say the same
+    #[arg(long, global = true, ignore_case = true, value_name = "ORDER")]
+    order: Option<OrderMode>,
+    /// A file that is not applied although a later one is
+    #[arg(
+        long,
+        global = true,
+        ignore_case = true,
+        default_value = "Reject",
+        value_name = "POLICY"
+    )]
+    out_of_order: OutOfOrder,
+    /// An applied version whose file is missing
+    #[arg(
+        long,
+        global = true,
+        ignore_case = true,
+        default_value = "Warn",
+        value_name = "POLICY"
+    )]
+    missing_file: Severity,
+    /// An applied file that was edited since
+    #[arg(
+        long,
+        global = true,
+        ignore_case = true,
+        default_value = "Fail",
+        value_name = "POLICY"
+    )]
+    checksum_mismatch: Severity,
+    /// Accept the present content of an edited file; may be repeated
+    #[arg(long, global = true, value_name = "FILE=SHA256")]
+    accept: Vec<String>,
+    /// Name under which the ledger has a file; may be repeated
+    #[arg(long, global = true, value_name = "RECORDED=FILE")]
+    alias: Vec<String>,
+    /// The role that files run as; without it the one that logs in
+    #[arg(long, global = true, value_name = "ROLE")]
+    role: Option<String>,
+    /// How long a statement waits for a lock before its file starts over
+    #[arg(long, global = true, default_value = "2s", value_name = "TIME")]
+    lock_timeout: String,
+    /// How long a file may hold others up before it starts over
+    #[arg(long, global = true, default_value = "5s", value_name = "TIME")]
+    max_blocked: String,
+    /// How long one statement may take
+    #[arg(long, global = true, default_value = "never", value_name = "TIME")]
+    statement_timeout: String,
+    /// How long the whole run may take
+    #[arg(long, global = true, default_value = "30m", value_name = "TIME")]
+    deadline: String,
+    /// How often a file starts over
+    #[arg(long, global = true, default_value_t = 10, value_name = "NUMBER")]
+    retries: u32,
+    /// Whether tables that got an index or were rewritten are analyzed at the end
+    #[arg(long, global = true, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    analyze: bool,
+    /// What to do where nobody can know whether an interrupted statement was carried out
+    #[arg(
+        long,
+        global = true,
+        ignore_case = true,
+        default_value = "Stop",
+        value_name = "POLICY"
+    )]
+    on_ambiguous: OnAmbiguous,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+enum OrderMode {
+    Lexicographic,
+    Numeric,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+enum OutOfOrder {
+    Reject,
+    Allow,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+enum Severity {
+    Warn,
+    Fail,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+enum OnAmbiguous {
+    Stop,
+    Rerun,
+    Skip,
+}
+
+impl Options {
+    pub(super) fn order(&self) -> Order {
+        match self.order {
+            None => Order::Unambiguous,
+            Some(OrderMode::Lexicographic) => Order::Lexicographic,
+            Some(OrderMode::Numeric) => Order::Numeric,
+        }
+    }
+
+    pub(super) fn ledger(&self) -> Result<LedgerName> {
+        let named = self.ledger.split_once('.');
+        let (schema, table) = named.unwrap_or(("public", &self.ledger));
+        LedgerName::new(schema, table).map_err(|why| Usage(format!("--ledger: {why}")).into())
+    }
+
+    pub(super) fn policies(&self) -> Result<Policies> {
+        let pairs = |flag: &str, list: &[String]| -> Result<Vec<(String, String)>> {
+            list.iter()
+                .map(|text| {
+                    let pair = text.rsplit_once('=');
+                    let (name, value) = pair.ok_or_else(|| {
+                        Usage(format!(
+                            "--{flag} {text}: expected two parts with = between them"
+                        ))
+                    })?;
+                    Ok((name.to_owned(), value.to_owned()))
+                })
+                .collect()
+        };
+        Ok(Policies {
+            allow_out_of_order: self.out_of_order == OutOfOrder::Allow,
+            fail_on_missing_file: self.missing_file == Severity::Fail,
+            warn_on_checksum_mismatch: self.checksum_mismatch == Severity::Warn,
+            accept: pairs("accept", &self.accept)?.into_iter().collect(),
+            aliases: pairs("alias", &self.alias)?.into_iter().collect(),
+        })
+    }
+
+    pub(super) fn timeouts(&self) -> Result<Timeouts> {
+        let time = |flag: &str, text: &str| -> Result<Duration> {
+            run::parse_duration(text).ok_or_else(|| {
+                let message =
+                    format!("--{flag} {text}: not a length of time such as 90s, 5m or 72h");
+                Usage(message).into()
+            })
+        };
+        let statement = self.statement_timeout.as_str();
+        Ok(Timeouts {
+            lock: time("lock-timeout", &self.lock_timeout)?,
+            max_blocked: time("max-blocked", &self.max_blocked)?,
+            statement: match statement {
+                "never" => None,
+                text => Some(time("statement-timeout", text)?),
+            },
+            deadline: time("deadline", &self.deadline)?,
+            retries: self.retries,
+            ..Timeouts::default()
+        })
+    }
+
+    pub(super) fn execution(&self) -> Execution {
+        Execution {
+            role: self.role.clone(),
+            on_ambiguous: match self.on_ambiguous {
+                OnAmbiguous::Stop => run::OnAmbiguous::Stop,
+                OnAmbiguous::Rerun => run::OnAmbiguous::Rerun,
+                OnAmbiguous::Skip => run::OnAmbiguous::Skip,
+            },
+            analyze: self.analyze,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! `sepulki migrate`: the operator's own engine against the database of `DATABASE_URL`.
+
+mod args;
+mod new;
+mod record;
+mod show;
+mod up;
+
+use std::{future::Future, path::Path, sync::Arc};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+use super::{Ended, Usage, connection};
+use crate::engine::{
+    Bundle, LedgerState, SourceFile,
+    run::{self, RunRequest},
+};
+use args::Options;
+
+/// What to do with the files of a folder.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The database is that of DATABASE_URL, by its direct host; files are those of --dir that end in .sql.\nExit codes: 0 fine, 1 failed, 2 wrong use, 3 files are pending (status, plan).\n\nExamples:\n  sepulki migrate status\n  sepulki migrate up\n  sepulki migrate up 003_add_telemetry_tables.sql --dir migrations\n  sepulki migrate plan -o json --out-of-order Allow\n  sepulki migrate new add robots"
+)]
+pub(super) struct MigrateArgs {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the files and what the ledger says of them
+    #[command(
+        after_help = "Exits with 3 while files are pending, with 1 where something is in their way.\n\nExample:\n  sepulki migrate status -o json"
+    )]
+    Status,
+    /// Apply what is pending, or exactly one file
+    #[command(
+        after_help = "Examples:\n  sepulki migrate up\n  sepulki migrate up --target 002_add_performance_indexes.sql\n  sepulki migrate up 003_add_telemetry_tables.sql"
+    )]
+    Up {
+        /// Apply this file and no other; refused while an earlier one is pending
+        file: Option<String>,
+    },
+    /// Tell what would be applied, and how
+    #[command(
+        after_help = "Changes nothing. Exits with 3 if files are pending, with 1 where something is in their way.\n\nExample:\n  sepulki migrate plan --target 002_b.sql"
+    )]
+    Plan,
+    /// Make an empty file with the next number
+    #[command(
+        after_help = "Needs no database.\n\nExample:\n  sepulki migrate new add robots       # migrations/004_add_robots.sql"
+    )]
+    New {
+        /// What the migration does, in a few words
+        #[arg(required = true)]
+        name: Vec<String>,
+    },
+    /// Record a file as applied without running it
+    #[command(
+        after_help = "For a file that was run by hand.\n\nExample:\n  sepulki migrate mark 001_initial_schema.sql"
+    )]
+    Mark {
+        /// The file
+        file: String,
+    },
+    /// Record all files up to one as applied without running them
+    #[command(
+        after_help = "For a database that was there before its first migration.\n\nExample:\n  sepulki migrate baseline 002_add_performance_indexes.sql"
+    )]
+    Baseline {
+        /// The last file that the database already has
+        file: String,
+    },
+}
+
+pub(super) fn run(args: &MigrateArgs) -> Result<Ended> {
+    let options = &args.options;
+    match &args.command {
+        Command::Status => on_runtime(show::status(options)),
+        Command::Plan => on_runtime(show::plan(options)),
+        Command::Up { file } => on_runtime(up::up(options, file.as_deref())),
+        Command::New { name } => new::new(options, &name.join(" ")),
+        Command::Mark { file } => on_runtime(record::mark(options, file)),
+        Command::Baseline { file } => on_runtime(record::baseline(options, file)),
+    }
+}
+
+fn on_runtime(work: impl Future<Output = Result<Ended>>) -> Result<Ended> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(Box::pin(work))
+}
+
+/// The `.sql` files of a folder.
+fn read_files(folder: &Path) -> Result<Vec<SourceFile>> {
+    let entries = std::fs::read_dir(folder).map_err(|error| {
+        Usage(format!(
+            "cannot read the folder {}: {error}; name another with --dir",
+            folder.display()
+        ))
+    })?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.context("cannot read the folder")?.path();
+        let is_sql = path.extension().is_some_and(|end| end == "sql");
+        let Some(name) = path.file_name().filter(|_| is_sql && path.is_file()) else {
+            continue;
+        };
+        let bytes =
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let name = name.to_string_lossy().into_owned();
+        files.push(SourceFile { name, bytes });
+    }
+    Ok(files)
+}
+
+/// Compiles the files; what is wrong with the set is told in full.
+fn compile(options: &Options) -> Result<Arc<Bundle>> {
+    let files = read_files(&options.dir)?;
+    match Bundle::in_order(files, &options.order()) {
+        Ok(bundle) => Ok(Arc::new(bundle)),
+        Err(findings) => bail!("{}", findings.render().trim_end()),
+    }
+}
+
+/// Everything that a run needs, with `until` as its last file.
+fn request(options: &Options, until: Option<&str>) -> Result<RunRequest> {
+    let bundle = compile(options)?;
+    if let Some(unknown) = until.filter(|file| bundle.file(file).is_none()) {
+        let folder = options.dir.display();
+        return Err(Usage(format!("{unknown} is not one of the files in {folder}")).into());
+    }
+    Ok(RunRequest {
+        target: connection::from_environment()?,
+        ledger: options.ledger()?,
+        bundle,
+        until: until.map(str::to_owned),
+        holder: "migrate".to_owned(),
+        timeouts: options.timeouts()?,
+        execution: options.execution(),
+        policies: options.policies()?,
+        cancel: CancellationToken::new(),
+    })
+}
+
+/// Reads the ledger.
+async fn inspect(request: &RunRequest) -> Result<LedgerState> {
+    let (target, ledger) = (&request.target, &request.ledger);
+    let patience = request.timeouts.connect;
+    Ok(run::inspect(target, ledger, &request.holder, patience).await?)
+}

@@ -1,0 +1,127 @@
+//! `sepulki migrate up`: applies what is pending.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+use super::{
+    super::{
+        Ended, Usage,
+        operator::told_to_stop,
+        output::{self},
+    },
+    args::Options,
+    inspect, request, show,
+};
+use crate::engine::{
+    Plan, plan_by,
+    run::{Progress, RunError, RunRequest, apply},
+};
+
+/// What `up` prints.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    applied: Vec<String>,
+    pending: usize,
+    problems: Vec<show::Told>,
+}
+
+pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
+    if let (Some(_), Some(_)) = (only, &options.target) {
+        return Err(Usage("FILE and --target exclude each other".to_owned()).into());
+    }
+    let request = request(options, only.or(options.target.as_deref()))?;
+    if let Some(only) = only {
+        nothing_before(&request, only).await?;
+    }
+    let stop = told_to_stop()?;
+    let cancel = request.cancel.clone();
+    tokio::spawn(async move {
+        stop.await;
+        eprintln!("stopping: cancelling what is under way");
+        cancel.cancel();
+    });
+    match Box::pin(apply(request, |progress| eprintln!("{}", line(&progress)))).await {
+        Ok(report) => {
+            let report = Report {
+                applied: report.applied,
+                pending: report.plan.pending.len(),
+                problems: show::told(&report.plan),
+            };
+            output::print(options.output, &report, table)?;
+            Ok(Ended::Fine)
+        }
+        Err(RunError::Failed(finding)) => bail!("{}", finding.render().trim_end()),
+        Err(RunError::Blocked(plan)) => Err(blocked(&plan)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Exactly one file can only be applied once those before it are.
+async fn nothing_before(request: &RunRequest, only: &str) -> Result<()> {
+    let state = inspect(request).await?;
+    let plan = plan_by(&request.policies, &request.bundle, &state, Some(only));
+    let before = plan.pending.iter().find(|pending| pending.version != only);
+    if let Some(before) = before {
+        bail!(
+            "{} is pending and comes before {only}; `sepulki migrate up --target {only}` applies both",
+            before.version
+        );
+    }
+    Ok(())
+}
+
+fn blocked(plan: &Plan) -> anyhow::Error {
+    let problems = show::lines(&show::told(plan));
+    anyhow::anyhow!("nothing was applied:\n{}", problems.trim_end())
+}
+
+/// What happens, as a line.
+pub(super) fn line(progress: &Progress) -> String {
+    match progress {
+        Progress::WaitingForRun { holder } => {
+            format!("waiting for another run on the same ledger: {holder}")
+        }
+        Progress::Started {
+            version,
+            number,
+            total,
+            attempt: 1,
+        } => format!("applying {version} ({number} of {total})"),
+        Progress::Started {
+            version, attempt, ..
+        } => format!("applying {version}, attempt {attempt}"),
+        Progress::Statement {
+            version,
+            line,
+            text,
+        } => format!("  {version}:{line}: {text}"),
+        Progress::Building { phase, percent, .. } => match percent {
+            Some(percent) => format!("  {phase}: {percent} %"),
+            None => format!("  {phase}"),
+        },
+        Progress::WaitingForLock { version, holder } => {
+            format!("  {version} waits for {holder}")
+        }
+        Progress::Retrying {
+            version,
+            reason,
+            pause,
+        } => {
+            let pause = Duration::from_millis(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
+            format!("  {version} gives way and starts over in {pause:?}: {reason}")
+        }
+        Progress::Applied { version } => format!("applied {version}"),
+    }
+}
+
+fn table(report: &Report) -> String {
+    let head = match (report.applied.len(), report.pending) {
+        (0, 0) => "nothing to do\n".to_owned(),
+        (count, 0) => format!("{count} applied\n"),
+        (count, pending) => format!("{count} applied, {pending} left\n"),
+    };
+    head + &show::lines(&report.problems)
+}

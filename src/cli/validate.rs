@@ -1,0 +1,225 @@
+//! `sepulki validate`: whether a database can be used and migrated, one line per question.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde::Serialize;
+use sqlx::{Connection, PgConnection};
+
+use super::{
+    Ended, connection,
+    output::{self, Format},
+};
+use crate::{
+    clock::{Clock, SystemClock},
+    postgres::{Options, Target, Tls, connect},
+};
+
+/// Oldest server that is supported, as `server_version_num`.
+const OLDEST: i32 = 150_000;
+/// Seconds that the clocks may differ.
+const CLOCKS: i64 = 5;
+
+/// Where to look.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without URL the database is that of DATABASE_URL. Passwords are never printed.\nExit codes: 0 fine, 1 something is wrong, 2 wrong use.\n\nExamples:\n  sepulki validate\n  sepulki validate -o json\n  sepulki validate 'postgresql://me@localhost/app'"
+)]
+pub(super) struct ValidateArgs {
+    /// The database; its password may also come from PGPASSWORD
+    url: Option<String>,
+    /// What to print
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
+    output: Format,
+}
+
+/// One question and its answer.
+#[derive(Debug, Serialize)]
+struct Check {
+    name: &'static str,
+    /// Whether it is as it should be; none where it is worth a word, but no fault.
+    good: Option<bool>,
+    message: String,
+}
+
+impl Check {
+    fn of(name: &'static str, good: impl Into<Option<bool>>, message: impl Into<String>) -> Self {
+        Self {
+            name,
+            good: good.into(),
+            message: message.into(),
+        }
+    }
+}
+
+pub(super) fn run(args: &ValidateArgs) -> Result<Ended> {
+    let target = match &args.url {
+        Some(url) => connection::parse(url)?,
+        None => connection::from_environment()?,
+    };
+    let checks = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(Box::pin(validate(&target)));
+    let failed = checks.iter().any(|check| check.good == Some(false));
+    output::print(args.output, &checks, |checks| {
+        let line = |check: &Check| {
+            let mark = output::mark(check.good);
+            format!("{mark} {}: {}\n", check.name, check.message)
+        };
+        checks.iter().map(line).collect()
+    })?;
+    Ok(if failed { Ended::Failed } else { Ended::Fine })
+}
+
+async fn validate(target: &Target) -> Vec<Check> {
+    let mut checks = vec![format(target), endpoint(target), tls(target)];
+    let options = Options {
+        patience: Duration::from_secs(20),
+        ..Options::default()
+    };
+    match connect(target, "sepulki validate", &options).await {
+        Ok(mut session) => {
+            checks.push(Check::of("login", true, format!("as {}", target.user)));
+            match inside(&mut session).await {
+                Ok(inside) => checks.extend(inside),
+                Err(error) => checks.push(Check::of("server", false, error.to_string())),
+            }
+            let _ = session.close().await;
+        }
+        Err(error) => checks.push(Check::of("login", false, error.to_string())),
+    }
+    checks
+}
+
+fn format(target: &Target) -> Check {
+    let Target {
+        host,
+        port,
+        database,
+        ..
+    } = target;
+    Check::of("url", true, format!("database {database} at {host}:{port}"))
+}
+
+fn endpoint(target: &Target) -> Check {
+    let label = target.host.split('.').next().unwrap_or_default();
+    if label.ends_with("-pooler") {
+        Check::of(
+            "endpoint",
+            None,
+            "pooled: right for applications; migrations need the host without -pooler",
+        )
+    } else {
+        Check::of("endpoint", true, "direct")
+    }
+}
+
+fn tls(target: &Target) -> Check {
+    match &target.tls {
+        Tls::WebPki => Check::of("tls", true, "verified by public authorities"),
+        Tls::Ca(_) => Check::of("tls", true, "verified by the authority of sslrootcert"),
+        Tls::Disable => Check::of("tls", None, "none, on this machine"),
+    }
+}
+
+/// What only the server can tell.
+async fn inside(session: &mut PgConnection) -> Result<Vec<Check>, sqlx::Error> {
+    let (version, number): (String, i32) = sqlx::query_as(
+        "SELECT current_setting('server_version'), current_setting('server_version_num')::int4",
+    )
+    .fetch_one(&mut *session)
+    .await?;
+    let (standby, read_only): (bool, bool) = sqlx::query_as(
+        "SELECT pg_catalog.pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'",
+    )
+    .fetch_one(&mut *session)
+    .await?;
+    let (connects, creates, schema, writes): (bool, bool, bool, bool) = sqlx::query_as(
+        "SELECT has_database_privilege(current_database(), 'CONNECT'), \
+           has_database_privilege(current_database(), 'CREATE'), \
+           coalesce(has_schema_privilege(to_regnamespace('public'), 'CREATE'), false), \
+           coalesce(has_table_privilege(to_regclass('public.schema_migrations'), 'INSERT'), true)",
+    )
+    .fetch_one(&mut *session)
+    .await?;
+    let extensions: Vec<String> = sqlx::query_scalar(
+        "SELECT extname || ' ' || extversion FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY extname",
+    )
+    .fetch_all(&mut *session)
+    .await?;
+    let seconds: i64 = sqlx::query_scalar("SELECT extract(epoch FROM clock_timestamp())::bigint")
+        .fetch_one(&mut *session)
+        .await?;
+    let apart = (SystemClock.now().as_second() - seconds).abs();
+    let writable = !standby && !read_only;
+    Ok(vec![
+        Check::of(
+            "version",
+            number >= OLDEST,
+            format!(
+                "PostgreSQL {version}{}",
+                if number >= OLDEST {
+                    ""
+                } else {
+                    "; 15 or later is needed"
+                }
+            ),
+        ),
+        Check::of(
+            "writable",
+            writable,
+            match (standby, read_only) {
+                (true, _) => "no: this is a standby or read replica",
+                (false, true) => "no: transactions of this role or database are read-only",
+                (false, false) => "yes",
+            },
+        ),
+        Check::of(
+            "privileges",
+            if connects && creates && schema && writes {
+                Some(true)
+            } else {
+                None
+            },
+            privileges(creates, schema, writes),
+        ),
+        Check::of(
+            "extensions",
+            true,
+            if extensions.is_empty() {
+                "none installed".to_owned()
+            } else {
+                extensions.join(", ")
+            },
+        ),
+        Check::of(
+            "clock",
+            apart <= CLOCKS,
+            format!("{apart} s apart from this machine's"),
+        ),
+    ])
+}
+
+/// What this role can do, for people who want to migrate.
+fn privileges(creates: bool, schema: bool, writes: bool) -> String {
+    let lacks: Vec<&str> = [
+        (creates, "create schemas"),
+        (schema, "create tables in public"),
+        (writes, "write the ledger"),
+    ]
+    .into_iter()
+    .filter(|(may, _)| !may)
+    .map(|(_, what)| what)
+    .collect();
+    if lacks.is_empty() {
+        "enough to migrate".to_owned()
+    } else {
+        format!(
+            "enough to connect; to migrate, this role would have to {}",
+            lacks.join(", ")
+        )
+    }
+}

@@ -1,0 +1,178 @@
+//! The journal: how far a file has come that does not fit into one transaction. Pure: SQL texts
+//! and the meaning of what they answer; [`super::run`] sends them.
+//!
+//! It is a table of the engine's own, because every row of the ledger means "applied". A segment
+//! that is a transaction is noted in that transaction. A statement that runs alone is noted
+//! before (an intent, with what was there at the time) and after it. The notes of a file go in
+//! the transaction that writes its row, so the table is empty but for files that are unfinished.
+
+use serde::{Deserialize, Serialize};
+
+use super::ledger::{LedgerName, literal};
+
+/// The schema of the engine's own tables.
+pub(super) const SCHEMA: &str = "sepulki_engine";
+
+const TABLE: &str = "sepulki_engine.journal";
+
+/// What is noted of one segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Note {
+    /// Index of the segment in its file.
+    pub(crate) segment: usize,
+    /// Fingerprint of its text, see [`super::sql::fingerprint`].
+    pub(crate) fingerprint: String,
+    /// None: it is done. Otherwise it was begun, and this was there before.
+    pub(crate) intent: Option<Trace>,
+}
+
+/// What was there before a statement that runs alone: what is there afterwards besides is its
+/// doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Trace {
+    /// Indexes of a table (quoted for SQL), by oid.
+    Index {
+        table: String,
+        name: Option<String>,
+        known: Vec<i64>,
+    },
+    /// Remains of rebuilt indexes, by oid.
+    Remains { known: Vec<i64> },
+    /// Whether the object was there.
+    Object { existed: bool },
+    /// The statement may be run again.
+    Repeatable,
+    /// Nobody can tell what the statement did.
+    Unknowable,
+}
+
+/// Which file of which ledger.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) ledger: &'a LedgerName,
+    pub(crate) version: &'a str,
+}
+
+impl Subject<'_> {
+    fn condition(&self) -> String {
+        format!(
+            "ledger = {} AND version = {}",
+            literal(&self.ledger.quoted()),
+            literal(self.version)
+        )
+    }
+
+    /// Notes that a segment is done. `version` is an expression: null where the transaction is
+    /// not the one that it should be, which the table refuses (23502).
+    pub(crate) fn done(&self, version: &str, segment: usize, fingerprint: &str) -> String {
+        self.note(version, segment, fingerprint, "NULL")
+    }
+
+    /// Notes that a segment is begun.
+    pub(crate) fn intent(&self, segment: usize, fingerprint: &str, trace: &Trace) -> String {
+        // plain data without maps: it has a JSON form
+        let trace = serde_json::to_string(trace).unwrap_or_default();
+        let version = literal(self.version);
+        self.note(&version, segment, fingerprint, &literal(&trace))
+    }
+
+    fn note(&self, version: &str, segment: usize, fingerprint: &str, trace: &str) -> String {
+        format!(
+            "INSERT INTO {TABLE} AS j (ledger, version, segment, fingerprint, intent) \
+             VALUES ({}, {version}, {segment}, {}, {trace}) \
+             ON CONFLICT (ledger, version, segment) DO UPDATE SET fingerprint = excluded.fingerprint, \
+               intent = excluded.intent, attempts = j.attempts + 1, noted_at = pg_catalog.now()",
+            literal(&self.ledger.quoted()),
+            literal(fingerprint),
+        )
+    }
+
+    /// Takes the note of a segment back: nothing of it is there.
+    pub(crate) fn undone(&self, segment: usize) -> String {
+        format!(
+            "DELETE FROM {TABLE} WHERE {} AND segment = {segment}",
+            self.condition()
+        )
+    }
+
+    /// Takes all notes of the file back.
+    pub(crate) fn finished(&self) -> String {
+        format!("DELETE FROM {TABLE} WHERE {}", self.condition())
+    }
+
+    /// Answers the notes, in order: segment, fingerprint, intent.
+    pub(crate) fn notes(&self) -> String {
+        format!(
+            "SELECT segment::text, fingerprint, intent FROM {TABLE} WHERE {} ORDER BY segment",
+            self.condition()
+        )
+    }
+}
+
+/// Reads one answer of [`Subject::notes`].
+pub(crate) fn note(
+    segment: &str,
+    fingerprint: String,
+    intent: Option<&str>,
+) -> Result<Note, String> {
+    let unreadable = |what: &str| format!("{TABLE} holds {what} that this version cannot read");
+    Ok(Note {
+        segment: segment.parse().map_err(|_| unreadable("a segment"))?,
+        fingerprint,
+        intent: intent
+            .map(|text| serde_json::from_str(text).map_err(|_| unreadable("an intent")))
+            .transpose()?,
+    })
+}
+
+/// Answers whether the journal exists.
+pub(crate) fn exists_sql() -> String {
+    format!("SELECT pg_catalog.to_regclass('{TABLE}') IS NOT NULL")
+}
+
+/// Creates schema and table where they are missing; only while the lock of some ledger of the
+/// database is held, so two runs of different ledgers can meet here: the second one fails and is
+/// repeated.
+pub(crate) fn create_sql() -> String {
+    format!(
+        "BEGIN; CREATE SCHEMA IF NOT EXISTS {SCHEMA}; \
+         CREATE TABLE IF NOT EXISTS {TABLE} (ledger text NOT NULL, version text NOT NULL, \
+           segment integer NOT NULL, fingerprint text NOT NULL, intent text, \
+           attempts integer NOT NULL DEFAULT 1, noted_at timestamptz NOT NULL DEFAULT pg_catalog.now(), \
+           PRIMARY KEY (ledger, version, segment)); COMMIT"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intents_are_read_back_as_they_were_noted() {
+        let ledger = LedgerName::default();
+        let subject = Subject {
+            ledger: &ledger,
+            version: "it's.sql",
+        };
+        for trace in [
+            Trace::Index {
+                table: "\"t\"".into(),
+                name: Some("I'\\x".into()),
+                known: vec![1, 4_294_967_295],
+            },
+            Trace::Remains { known: Vec::new() },
+            Trace::Object { existed: true },
+            Trace::Repeatable,
+            Trace::Unknowable,
+        ] {
+            let text = serde_json::to_string(&trace).unwrap();
+            let read = note("3", "f".into(), Some(&text)).unwrap();
+            assert_eq!(read.intent, Some(trace.clone()));
+            let sql = subject.intent(3, "f", &trace);
+            assert!(sql.contains(&literal(&text)), "{sql}");
+            assert!(sql.contains("E'it''s.sql'"), "{sql}");
+        }
+        assert!(note("3", "f".into(), Some("{\"newer\": {}}")).is_err());
+    }
+}

@@ -1,0 +1,45 @@
+//! What somebody may decide about a history that is not as it should be. Pure.
+
+use std::collections::BTreeMap;
+
+/// In which order files run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Order {
+    /// In byte order of the names, as long as the numbers in them say the same.
+    #[default]
+    Unambiguous,
+    /// In byte order of the names, whatever their numbers say.
+    Lexicographic,
+    /// By the numbers in front of the names, then by name; files without a number come last.
+    Numeric,
+    /// As listed; every file must be.
+    Explicit(Vec<String>),
+}
+
+/// What is put up with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Policies {
+    /// Whether a file may run after one that comes later.
+    pub allow_out_of_order: bool,
+    /// Whether nothing runs while the file of an applied version is missing.
+    pub fail_on_missing_file: bool,
+    /// Whether files run although an applied one was edited.
+    pub warn_on_checksum_mismatch: bool,
+    /// Files whose present content (hex SHA-256) is accepted in place of what was applied.
+    pub accept: BTreeMap<String, String>,
+    /// Versions that the ledger has under another name: recorded version to file.
+    pub aliases: BTreeMap<String, String>,
+}
+
+impl Policies {
+    /// The file that a recorded version means.
+    pub(crate) fn file_of<'a>(&'a self, recorded: &'a str) -> &'a str {
+        self.aliases.get(recorded).map_or(recorded, String::as_str)
+    }
+
+    /// Whether this content of an edited file is accepted.
+    pub(crate) fn accepts(&self, version: &str, sha256: &str) -> bool {
+        let accepted = self.accept.get(version);
+        accepted.is_some_and(|sum| sum.eq_ignore_ascii_case(sha256))
+    }
+}

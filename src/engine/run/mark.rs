@@ -1,0 +1,60 @@
+//! Recording files as applied without running them.
+
+use super::{Progress, RunError, RunRequest, lock, planned};
+use crate::engine::{
+    journal::Subject,
+    ledger::{LedgerState, literal},
+};
+
+/// Records these files of the bundle as applied, with their checksums, in one transaction;
+/// what the ledger has already stays as it is. Returns the ledger afterwards.
+///
+/// # Errors
+/// See [`RunError`]. Nothing is recorded then.
+pub async fn mark(
+    request: RunRequest,
+    versions: &[String],
+    mut progress: impl FnMut(Progress) + Send,
+) -> Result<LedgerState, RunError> {
+    let mut control = Box::pin(lock(&request, &mut progress)).await?;
+    let state = control.ledger().await?;
+    let plan = planned(&request, &state);
+    if !state.exists {
+        control.create_ledger().await?;
+    }
+    let mut rows = Vec::new();
+    let mut notes = Vec::new();
+    for version in versions
+        .iter()
+        .filter(|version| !plan.applied.contains(version))
+    {
+        let file = request
+            .bundle
+            .file(version)
+            .ok_or_else(|| RunError::Unsupported(format!("{version} is not one of the files")))?;
+        let (version, sum) = (literal(file.version()), literal(file.sha256()));
+        rows.push(format!("({version}, pg_catalog.now(), {sum})"));
+        let subject = Subject {
+            ledger: &request.ledger,
+            version: file.version(),
+        };
+        notes.push(subject.finished());
+    }
+    if !rows.is_empty() {
+        // whoever is told that a file is applied need not know how far it had come
+        let notes = if control.has_journal().await? {
+            notes.join("; ") + "; "
+        } else {
+            String::new()
+        };
+        let ledger = request.ledger.quoted();
+        let rows = rows.join(", ");
+        let sql = format!(
+            "BEGIN; {notes}INSERT INTO {ledger} (version, applied_at, checksum) VALUES {rows}; COMMIT"
+        );
+        control.write(sql).await?;
+    }
+    let state = control.ledger().await?;
+    control.close().await;
+    Ok(state)
+}

@@ -1,0 +1,413 @@
+//! `sepulki migrate` and `sepulki validate` as people and scripts use them: the program itself
+//! against real PostgreSQL.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says what it expects by failing"
+)]
+
+mod engine_support;
+
+use std::{
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+
+use engine_support::World;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A database and a folder of migrations.
+struct Checkout {
+    world: World,
+    folder: TempDir,
+}
+
+impl Checkout {
+    async fn new(files: &[(&str, &str)]) -> Self {
+        let checkout = Self {
+            world: World::new().await,
+            folder: tempfile::tempdir().unwrap(),
+        };
+        std::fs::create_dir(checkout.migrations()).unwrap();
+        for (name, text) in files {
+            checkout.write(name, text);
+        }
+        checkout
+    }
+
+    fn migrations(&self) -> std::path::PathBuf {
+        self.folder.path().join("migrations")
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.migrations().join(name), text).unwrap();
+    }
+
+    fn url(&self) -> String {
+        let (server, database) = (self.world.server, &self.world.database);
+        format!(
+            "postgresql://{}:{}@{}:{}/{}?sslmode=verify-full&sslrootcert={}",
+            database.owner,
+            database.owner_password,
+            server.host,
+            server.port,
+            database.name,
+            server.ca_file.display()
+        )
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sepulki"));
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("DATABASE_URL", self.url())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the program; the password is in nothing that it prints.
+    fn run(&self, arguments: &[&str]) -> Ran {
+        let ran = Ran::of(self.command(arguments).output().unwrap());
+        let password = &self.world.database.owner_password;
+        assert!(
+            !ran.out.contains(password) && !ran.err.contains(password),
+            "{ran:?}"
+        );
+        ran
+    }
+}
+
+#[derive(Debug)]
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+const A: (&str, &str) = ("001_a.sql", "CREATE TABLE a (id int);\n");
+const B: (&str, &str) = (
+    "002_b.sql",
+    "ALTER TABLE a ADD COLUMN b text;\nCREATE INDEX CONCURRENTLY a_b ON a (b);\n",
+);
+const C: (&str, &str) = ("003_c.sql", "CREATE TABLE c (id int);\n");
+
+#[tokio::test]
+async fn from_an_empty_database_to_nothing_pending() {
+    let checkout = Checkout::new(&[A, B, C]).await;
+    let status = checkout.run(&["migrate", "status"]);
+    assert_eq!(status.code, 3, "{status:?}");
+    let lines: Vec<&str> = status.out.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "VERSION    STATE    APPLIED AT  CHECKSUM",
+            "001_a.sql  pending",
+            "002_b.sql  pending",
+            "003_c.sql  pending"
+        ]
+    );
+    let plan = checkout.run(&["migrate", "plan"]);
+    assert_eq!(plan.code, 3);
+    let lines: Vec<&str> = plan.out.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "VERSION    LINE  STATEMENTS  RUNS AS",
+            "001_a.sql  1     1           transaction",
+            "002_b.sql  1     1           transaction",
+            "           2     1           CREATE INDEX CONCURRENTLY",
+            "003_c.sql  1     1           transaction"
+        ]
+    );
+    assert_eq!(checkout.world.tables().await, "");
+
+    let up = checkout.run(&["migrate", "up", "--target", "002_b.sql"]);
+    assert_eq!((up.code, up.out.as_str()), (0, "2 applied\n"), "{up:?}");
+    assert!(
+        up.err
+            .contains("applying 001_a.sql (1 of 2)\napplied 001_a.sql\n"),
+        "{up:?}"
+    );
+    assert!(
+        up.err.contains("002_b.sql:2: CREATE INDEX CONCURRENTLY"),
+        "{up:?}"
+    );
+    let up = checkout.run(&["migrate", "up", "-o", "json"]);
+    assert_eq!(up.json()["applied"], serde_json::json!(["003_c.sql"]));
+    let up = checkout.run(&["migrate", "up"]);
+    assert_eq!((up.code, up.out.as_str()), (0, "nothing to do\n"));
+
+    let status = checkout.run(&["migrate", "status", "--output", "json"]);
+    assert_eq!(status.code, 0);
+    let report = status.json();
+    assert_eq!(report["ledger"], "public.schema_migrations");
+    for file in report["files"].as_array().unwrap() {
+        assert_eq!(file["state"], "applied");
+        assert_eq!(file["checksum"], "matches");
+        assert!(file["appliedAt"].as_str().unwrap().ends_with('Z'));
+    }
+    let yaml = checkout.run(&["migrate", "status", "-o", "yaml"]);
+    assert!(yaml.out.contains("version: 001_a.sql"), "{yaml:?}");
+}
+
+#[tokio::test]
+async fn a_broken_file_is_shown_as_a_compiler_would() {
+    let checkout = Checkout::new(&[A, ("002_b.sql", "SELECT 1;\nSELEC 2;\n")]).await;
+    for command in ["status", "plan"] {
+        let ran = checkout.run(&["migrate", command]);
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(ran.out.contains("002_b.sql:2:1: "), "{ran:?}");
+    }
+    let up = checkout.run(&["migrate", "up"]);
+    assert_eq!(up.code, 1);
+    for part in [
+        "nothing was applied",
+        "002_b.sql:2:1: ",
+        " 2 | SELEC 2;",
+        "^^^^^",
+    ] {
+        assert!(up.err.contains(part), "{part}: {up:?}");
+    }
+    assert_eq!(checkout.world.tables().await, "");
+
+    checkout.write("002_b.sql", "SELECT 1;\nSELECT nope FROM a;\n");
+    let up = checkout.run(&["migrate", "up"]);
+    assert_eq!(up.code, 1);
+    for part in [
+        "002_b.sql:2:8: ",
+        "(SQLSTATE 42703)",
+        "outcome: the file was rolled back",
+    ] {
+        assert!(up.err.contains(part), "{part}: {up:?}");
+    }
+    assert_eq!(checkout.world.versions().await, ["001_a.sql"]);
+}
+
+#[tokio::test]
+async fn exactly_one_file_and_files_that_are_recorded_only() {
+    let checkout = Checkout::new(&[A, C]).await;
+    let up = checkout.run(&["migrate", "up", "003_c.sql"]);
+    assert_eq!(up.code, 1);
+    assert!(
+        up.err
+            .contains("001_a.sql is pending and comes before 003_c.sql"),
+        "{up:?}"
+    );
+    assert_eq!(checkout.run(&["migrate", "up", "nowhere.sql"]).code, 2);
+
+    let baseline = checkout.run(&["migrate", "baseline", "001_a.sql"]);
+    assert_eq!(
+        (baseline.code, baseline.out.as_str()),
+        (0, "recorded as applied: 001_a.sql\n"),
+        "{baseline:?}"
+    );
+    assert_eq!(checkout.world.tables().await, "");
+    assert_eq!(checkout.run(&["migrate", "up", "003_c.sql"]).code, 0);
+    assert_eq!(checkout.world.tables().await, "c");
+    let again = checkout.run(&["migrate", "baseline", "003_c.sql"]);
+    assert_eq!(again.out, "recorded already\n");
+
+    checkout.write(
+        "004_d.sql",
+        "CREATE TABLE a (id int);\nVACUUM a;\nSELECT 1/0;\n",
+    );
+    // half of it is applied, then somebody does the rest by hand
+    assert_eq!(checkout.run(&["migrate", "up"]).code, 1);
+    let mark = checkout.run(&["migrate", "mark", "004_d.sql", "-o", "json"]);
+    assert_eq!(mark.json()["recorded"], serde_json::json!(["004_d.sql"]));
+    let notes = "SELECT count(*) FROM sepulki_engine.journal";
+    assert_eq!(checkout.world.one(notes).await, "0");
+    assert_eq!(checkout.run(&["migrate", "status"]).code, 0);
+}
+
+#[tokio::test]
+async fn policies_are_flags_with_the_names_of_the_fields() {
+    let checkout = Checkout::new(&[A, C]).await;
+    assert_eq!(checkout.run(&["migrate", "up"]).code, 0);
+    checkout.write(B.0, B.1);
+    checkout.write(C.0, "CREATE TABLE c (id bigint);\n");
+    let status = checkout.run(&["migrate", "status"]);
+    assert_eq!(status.code, 1);
+    assert!(
+        status
+            .out
+            .contains("✗ 002_b.sql is not applied, but 003_c.sql"),
+        "{status:?}"
+    );
+    assert!(status.out.contains("✗ 003_c.sql was edited"), "{status:?}");
+    let allowed = [
+        "migrate",
+        "status",
+        "--out-of-order",
+        "Allow",
+        "--checksum-mismatch",
+        "warn",
+    ];
+    let status = checkout.run(&allowed);
+    assert_eq!(status.code, 3, "{status:?}");
+    assert!(status.out.contains("! 003_c.sql was edited"), "{status:?}");
+
+    let plan = checkout.run(&["migrate", "status", "-o", "json"]).json();
+    let sum = plan["problems"].to_string();
+    assert!(sum.contains("Drifted"), "{sum}");
+    let content = std::fs::read(checkout.migrations().join(C.0)).unwrap();
+    let accepted = format!("{}={}", C.0, sha256(&content));
+    let up = checkout.run(&[
+        "migrate",
+        "up",
+        "--out-of-order=Allow",
+        "--accept",
+        &accepted,
+    ]);
+    assert_eq!(up.code, 0, "{up:?}");
+    assert_eq!(
+        checkout.world.versions().await,
+        ["001_a.sql", "002_b.sql", "003_c.sql"]
+    );
+
+    std::fs::rename(
+        checkout.migrations().join(A.0),
+        checkout.migrations().join("000_a.sql"),
+    )
+    .unwrap();
+    let alias = ["--alias", "001_a.sql=000_a.sql", "--accept", &accepted];
+    let status = checkout.run(&[&["migrate", "status"][..], &alias[..]].concat());
+    assert_eq!(status.code, 0, "{status:?}");
+}
+
+/// What the ledger would record, by way of the bundle.
+fn sha256(content: &[u8]) -> String {
+    let file = sepulki::engine::SourceFile {
+        name: "x.sql".into(),
+        bytes: content.to_vec(),
+    };
+    let bundle = sepulki::engine::Bundle::compile(vec![file]).unwrap();
+    bundle.files()[0].sha256().to_owned()
+}
+
+#[tokio::test]
+async fn wrong_use_is_told_apart_from_failure() {
+    let checkout = Checkout::new(&[A]).await;
+    for arguments in [
+        &["migrate", "up", "--deadline", "soon"][..],
+        &["migrate", "status", "--dir", "nowhere"],
+        &["migrate", "status", "--out-of-order", "Perhaps"],
+        &["migrate", "status", "--accept", "001_a.sql"],
+        &["migrate", "fly"],
+        &["migrate", "up", "001_a.sql", "--target", "001_a.sql"],
+        &["validate", "mysql://x"],
+    ] {
+        let ran = checkout.run(arguments);
+        assert_eq!(ran.code, 2, "{arguments:?}: {ran:?}");
+        assert!(!ran.err.is_empty(), "{arguments:?}");
+    }
+    let mut command = checkout.command(&["migrate", "status"]);
+    let ran = Ran::of(command.env_remove("DATABASE_URL").output().unwrap());
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("DATABASE_URL is not set"), "{ran:?}");
+    // nobody there, a wrong password: failures
+    let wrong = checkout
+        .url()
+        .replace(&checkout.world.database.owner_password, "hunter2");
+    let mut command = checkout.command(&["migrate", "status"]);
+    let ran = Ran::of(command.env("DATABASE_URL", wrong).output().unwrap());
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.err.contains("28P01") && !ran.err.contains("hunter2"),
+        "{ran:?}"
+    );
+    for command in [&["migrate"][..], &["migrate", "up"], &["validate"]] {
+        let help = checkout.run(&[command, &["--help"]].concat());
+        assert_eq!(help.code, 0);
+        assert!(help.out.contains("Example"), "{command:?}: {help:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_interrupt_cancels_on_the_server_and_the_next_run_goes_on() {
+    let checkout = Checkout::new(&[A, ("002_b.sql", "SELECT pg_sleep(30);\n")]).await;
+    let mut child = checkout
+        .command(&["migrate", "up"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    checkout.world.until(sleeping, "1").await;
+    let pid = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let ended = tokio::task::spawn_blocking(move || child.wait().unwrap());
+    let status = tokio::time::timeout(Duration::from_secs(30), ended).await;
+    assert_eq!(status.unwrap().unwrap().code(), Some(1));
+    checkout.world.until(sleeping, "0").await;
+    checkout.write("002_b.sql", "SELECT 1;\n");
+    assert_eq!(checkout.run(&["migrate", "up"]).code, 0);
+}
+
+#[tokio::test]
+async fn the_next_file_is_made() {
+    let checkout = Checkout::new(&[A, B]).await;
+    let new = checkout.run(&["migrate", "new", "Add", "robots"]);
+    assert_eq!(
+        (new.code, new.out.as_str()),
+        (0, "migrations/003_add_robots.sql\n"),
+        "{new:?}"
+    );
+    let path = Path::new("migrations/003_add_robots.sql");
+    let text = std::fs::read_to_string(checkout.folder.path().join(path)).unwrap();
+    assert_eq!(text, "-- Add robots\n");
+    assert_eq!(checkout.run(&["migrate", "up"]).code, 0);
+}
+
+#[tokio::test]
+async fn a_database_is_validated() {
+    let checkout = Checkout::new(&[]).await;
+    let ran = checkout.run(&["validate"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for line in [
+        "✓ endpoint: direct",
+        "✓ tls: verified by the authority of sslrootcert",
+        "✓ version: PostgreSQL ",
+        "✓ writable: yes",
+        "✓ privileges: ",
+        "✓ clock: ",
+    ] {
+        assert!(ran.out.contains(line), "{line}: {ran:?}");
+    }
+    let wrong = checkout
+        .url()
+        .replace(&checkout.world.database.name, "nowhere");
+    let ran = checkout.run(&["validate", &wrong, "-o", "json"]);
+    assert_eq!(ran.code, 1);
+    let login = &ran.json()[3];
+    assert_eq!(
+        (login["name"].as_str(), login["good"].as_bool()),
+        (Some("login"), Some(false)),
+        "{ran:?}"
+    );
+}
