@@ -163,6 +163,25 @@ fn statements_that_refuse_a_transaction_are_named_where_they_stand_in_one() {
 }
 
 #[test]
+fn settings_with_which_the_server_would_read_files_otherwise_are_refused() {
+    let found = findings(
+        "CREATE TABLE a (b text);\nSET client_encoding = 'LATIN1';\nSET standard_conforming_strings = off;",
+    );
+    let texts: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    assert!(texts[0].starts_with("001_a.sql:2:1: files are read as UTF-8"));
+    assert!(texts[1].starts_with("001_a.sql:3:1: files are read as UTF-8"));
+    assert!(
+        found
+            .iter()
+            .all(|d| d.code == Code::ReadsOtherwise && d.hint.is_some())
+    );
+    // as pg_dump writes them
+    let dump = "SET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\nCREATE TABLE a (b text);";
+    assert!(findings(dump).is_empty());
+}
+
+#[test]
 fn what_only_psql_understands() {
     use Code::{CopyData, PsqlCommand, Syntax};
     for (text, expected) in [

@@ -39,6 +39,8 @@ pub enum Code {
     TooLarge,
     /// Not UTF-8, or it contains a NUL byte.
     NotText,
+    /// A setting with which the server would read the files otherwise than they were read here.
+    ReadsOtherwise,
     /// Nested deeper than can be parsed safely.
     TooDeep,
     /// Not SQL.
@@ -74,6 +76,7 @@ impl Code {
         match self {
             Self::InvalidName => "InvalidName",
             Self::Duplicate => "Duplicate",
+            Self::ReadsOtherwise => "ReadsOtherwise",
             Self::AmbiguousOrder => "AmbiguousOrder",
             Self::TooLarge => "TooLarge",
             Self::NotText => "NotText",

@@ -10,6 +10,7 @@ use super::{
     alone::{Alone, recognise},
     lex::{Token, TokenKind},
     occurs,
+    reading::reads_otherwise,
 };
 
 /// The classes the compiler tells apart.
@@ -36,6 +37,8 @@ pub(crate) enum Class {
     SetTransaction,
     /// `SET`, `RESET`, `SHOW`: changes the session at most.
     Session,
+    /// Gives this setting a value with which the server would read files otherwise than we do.
+    ReadsOtherwise(&'static str),
     /// Refused inside a transaction.
     Autocommit(Alone),
     /// `DISCARD ALL`: would also give the runner's locks away.
@@ -75,6 +78,7 @@ pub(crate) fn classify(text: &str, tokens: &[Token]) -> Class {
         .collect();
     recognise(&words)
         .map(Class::Autocommit)
+        .or_else(|| reads_otherwise(text, tokens).map(Class::ReadsOtherwise))
         .or_else(|| control(&words))
         .unwrap_or_else(|| match words.as_slice() {
             [] => Class::Empty,

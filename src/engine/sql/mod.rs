@@ -19,6 +19,7 @@ pub(crate) mod parse;
 pub(crate) mod position;
 mod psql;
 mod read;
+mod reading;
 pub(crate) mod segment;
 mod split;
 mod syntax;

@@ -218,6 +218,7 @@ impl Statement {
             | Class::SetTransaction
             | Class::Session
             | Class::DiscardAll
+            | Class::ReadsOtherwise(_)
             | Class::CopyIn
             | Class::CopyOut
             | Class::Call(_)
@@ -248,6 +249,11 @@ fn never_runs(statement: &Statement) -> Option<Finding> {
             Code::CopyData,
             "COPY … TO STDOUT: nobody is there to take the data",
             "remove it, or write the rows into a table",
+        ),
+        Class::ReadsOtherwise(_) => (
+            Code::ReadsOtherwise,
+            "files are read as UTF-8 with standard strings, and this would have the server read them otherwise",
+            "remove it; write text in UTF-8, and backslash escapes as E'…'",
         ),
         Class::DiscardAll => (
             Code::NeedsAutocommit,
