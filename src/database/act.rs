@@ -138,6 +138,7 @@ impl Context<'_> {
             endpoint.requested = None;
         }
         kind.checked.forget(&desired.uid);
+        kind.refusals.forget(&desired.uid);
         let Some(source) = &self.observed.source else {
             return Ok(());
         };

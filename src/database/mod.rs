@@ -3,7 +3,7 @@
 //! | file | question |
 //! |---|---|
 //! | `desired` (with `asked`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
-//! | `observe` (with `checked`, `given`) | what is? |
+//! | `observe` (with `checked`, `given`, `refusals`) | what is? |
 //! | `plan` (with `rotation`, `deletion`, `reset`, `action`, and `rules`) | what next? pure; opens with the decision table |
 //! | `act` (with `on_neon`, `contents`, `logins`, `secrets`, and `credentials`, `template`) | do it |
 //! | `status` | how does it stand? pure |
@@ -27,6 +27,7 @@ pub mod plan;
 pub mod profile;
 #[cfg(test)]
 mod properties;
+mod refusals;
 pub mod reset;
 mod room;
 pub mod rotation;
@@ -47,6 +48,7 @@ use checked::Checked;
 use credentials::Form;
 use desired::{Desired, WantedSecret};
 use observe::Observed;
+use refusals::Refusals;
 use room::Room;
 
 type Pass = reconcile::Pass<Databases>;
@@ -55,6 +57,7 @@ type Pass = reconcile::Pass<Databases>;
 pub struct Databases {
     world: World,
     checked: Checked,
+    refusals: Refusals,
     room: Room,
 }
 
@@ -65,6 +68,7 @@ impl Databases {
         Self {
             world,
             checked: Checked::default(),
+            refusals: Refusals::default(),
             room: Room::default(),
         }
     }

@@ -23,7 +23,7 @@ use super::{Databases, Pass, max_age};
 use crate::api::NeonDatabaseStatus;
 use crate::cluster::NamespaceState;
 use crate::neon::{Branch, BranchId, Database, Endpoint};
-use crate::reconcile::{Error, Fact};
+use crate::reconcile::{Block, Error, Fact};
 use crate::world::{Source, at_cluster};
 
 /// What is known.
@@ -77,6 +77,8 @@ pub struct Observed {
     pub current_secrets: BTreeSet<String>,
     /// What is wrong with passwords that users give, by role.
     pub password_problems: BTreeMap<String, Problem>,
+    /// Why Neon refused to make the branch a short while ago.
+    pub refused: Option<Block>,
     /// What Secrets that are not out yet are held back for, in words.
     pub held_back_for: Vec<String>,
 }
@@ -158,6 +160,7 @@ impl Observed {
             secrets: BTreeMap::new(),
             current_secrets: BTreeSet::new(),
             password_problems: BTreeMap::new(),
+            refused: None,
             held_back_for: Vec::new(),
         }
     }
@@ -250,6 +253,7 @@ pub(super) async fn observe(
     observed.terms = terms::terms(kind, desired, &others, &listing, &observed, now);
     if !desired.deleting {
         observed.applied_files = kind.applied_files(desired);
+        observed.refused = kind.refusals.of(desired, now);
         observed.held_back_for = migrations::missing(kind, desired, &observed);
         contents::contents(api, project, desired, &listing, &mut observed).await?;
         let as_asked = |rest: &Rest| observed.contents_are_as_asked(rest);

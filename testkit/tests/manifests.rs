@@ -291,22 +291,34 @@ async fn the_examples_are_accepted_with_every_field_known() {
     );
 }
 
+/// A manifest as it stands, or the part of a NeonDatabase's spec that it is, with what it needs around it.
+fn whole(manifest: &str) -> String {
+    const AROUND: &str = "apiVersion: sepulki.dev/v1alpha1\nkind: NeonDatabase\n\
+        metadata: {name: part}\nspec:\n  projectId: shiny-wind-12345678\n  \
+        environment: staging\n  databases: [{name: sepulki}]\n";
+    if manifest.starts_with("apiVersion:") {
+        manifest.to_owned()
+    } else {
+        format!("{AROUND}{manifest}")
+    }
+}
+
 #[tokio::test]
 async fn the_manifests_of_the_readme_are_accepted() {
     let control_plane = installed().await;
     let readme = std::fs::read_to_string(deploy("../README.md")).unwrap();
-    let manifests: Vec<&str> = readme
+    let manifests: Vec<String> = readme
         .split("```yaml\n")
         .skip(1)
-        .map(|rest| rest.split_once("```").unwrap().0)
+        .map(|rest| whole(rest.split_once("```").unwrap().0))
         .collect();
-    let objects = [2, 2];
+    let objects = [2, 2, 1, 1];
     assert_eq!(manifests.len(), objects.len());
     let dir = tempfile::tempdir().unwrap();
     for (manifest, objects) in manifests.into_iter().zip(objects) {
         let file = dir.path().join("manifest.yaml");
         // the namespaces are made by hand
-        let mut text = manifest.to_owned();
+        let mut text = manifest;
         for namespace in ["sepulki", "preview-42"] {
             let line = format!("  namespace: {namespace}\n");
             text = text.replace(&line, "  namespace: default\n");

@@ -33,7 +33,9 @@ impl Context<'_> {
                     // an answer that says that nothing was made
                     pass.status.branch_request_time = None;
                 }
-                self.refused(&format!("the branch {}", body.name), error)
+                let error = self.refused(&format!("the branch {}", body.name), error);
+                self.kind.refusals.remember(self.desired, &error, self.now);
+                error
             })?;
         self.record_branch(&mut pass.status, &created.branch);
         record_operations(&mut pass.status, &created.operations);

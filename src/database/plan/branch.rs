@@ -199,13 +199,16 @@ fn first_branch(desired: &Desired, observed: &Observed, now: Timestamp) -> Next 
                 parent.name
             ),
         ),
-        Fact::Known(parent) => match &parent.branch {
-            Some(id) if parent.ready => Decision::Act(if was_asked_for(observed, ANNOUNCED, now) {
-                Action::CreateBranch(id.clone())
-            } else {
-                Action::AnnounceBranch
-            }),
-            Some(_) | None => wait(
+        Fact::Known(parent) => match (&parent.branch, &observed.refused) {
+            (Some(_), Some(refused)) if parent.ready => Decision::Blocked(refused.clone()),
+            (Some(id), _) if parent.ready => {
+                Decision::Act(if was_asked_for(observed, ANNOUNCED, now) {
+                    Action::CreateBranch(id.clone())
+                } else {
+                    Action::AnnounceBranch
+                })
+            }
+            (Some(_) | None, _) => wait(
                 Reason::ParentNotReady,
                 format!("the parent {} is not ready", parent.name),
                 if parent.being_made { SOON } else { LATER },

@@ -181,6 +181,17 @@ pub(super) fn rows() -> Vec<Row> {
         )
         .row(
             10,
+            "Neon has refused it a short while ago",
+            |_, o| {
+                o.refused = Some(Block {
+                    reason: Reason::NeonRejected,
+                    message: "no".into(),
+                });
+            },
+            Blocked(Reason::NeonRejected),
+        )
+        .row(
+            10,
             "the branch was announced long ago",
             |_, o| o.recorded.branch_request_time = Some(Time(now() - ANNOUNCED_LONG_AGO)),
             Act(Action::AnnounceBranch),
