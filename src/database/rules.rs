@@ -23,7 +23,7 @@ pub struct Terms {
     pub rules: Vec<Rule>,
     /// Name of the branch that the resolved parent is.
     pub parent_branch: Option<String>,
-    /// What the taking of places stood at when these were counted; see [`super::room::Room`].
+    /// What the taking of places stood at when these were counted; see `room`.
     pub room_seen: u64,
 }
 
