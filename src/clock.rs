@@ -76,6 +76,12 @@ pub fn time_span(text: &str) -> Option<SignedDuration> {
     Some(SignedDuration::from_secs(seconds))
 }
 
+/// The same, for waiting.
+#[must_use]
+pub fn wait_span(text: &str) -> Option<std::time::Duration> {
+    time_span(text)?.try_into().ok()
+}
+
 /// A number of seconds as specs write a length of time, in the largest unit that divides it.
 #[must_use]
 pub fn in_words(seconds: i64) -> String {

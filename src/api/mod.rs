@@ -12,6 +12,7 @@
 mod annotations;
 mod condition;
 mod crds;
+mod default;
 mod names;
 mod neon_database;
 mod neon_project;
@@ -23,7 +24,7 @@ pub use condition::{ConditionType, Reason, condition, set_condition};
 pub use crds::{CrdError, crd_files};
 pub use names::{
     Digest, FileName, IpRange, LabelValue, Lease, NamespaceName, ObjectName, PgName, RoleName,
-    SecretKey, Sha256, Span, SuspendAfter, TimeLimit, TimeSpan,
+    SecretKey, Sha256, SuspendAfter, TimeLimit, TimeSpan,
 };
 pub use neon_database::{
     Access, BranchSpec, BranchStatus, ComputeSpec, ConnectionSecretSpec, ConnectionSecretStatus,

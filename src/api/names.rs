@@ -104,10 +104,6 @@ text!(
     Digest, "^sha256:[0-9a-f]{64}$", 71
 );
 text!(
-    /// A length of time.
-    Span, "^[1-9][0-9]{0,8}(s|m|h|d)$", 10
-);
-text!(
     /// A SHA-256, as 64 hexadecimal digits.
     Sha256, "^[0-9a-f]{64}$", 64
 );

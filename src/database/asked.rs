@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::api::{ABANDON, EXTEND, Handled, LONGEST_ANNOTATION, RECONCILE, RESET, RETRY};
+use crate::api::{ABANDON, EXTEND, Handled, RECONCILE, RESET, RETRY};
+use crate::reconcile::{asked, not_handled};
 
 /// The annotations' values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,10 +26,7 @@ impl Asked {
     /// Reads the annotations of an object.
     #[must_use]
     pub fn of(annotations: Option<&BTreeMap<String, String>>) -> Self {
-        let value = |key: &str| {
-            let text = annotations?.get(key)?.trim();
-            Some(text.chars().take(LONGEST_ANNOTATION).collect())
-        };
+        let value = |key| asked(annotations, key);
         Self {
             reconcile: value(RECONCILE),
             retry: value(RETRY),
@@ -41,25 +39,26 @@ impl Asked {
     /// Whether somebody wants everything to be looked at anew.
     #[must_use]
     pub fn looks_again(&self, handled: &Handled) -> bool {
-        new(self.reconcile.as_ref(), handled.reconcile.as_ref()).is_some() || self.retries(handled)
+        not_handled(self.reconcile.as_ref(), handled.reconcile.as_ref()).is_some()
+            || self.retries(handled)
     }
 
     /// Whether somebody wants what was refused to be tried again.
     #[must_use]
     pub fn retries(&self, handled: &Handled) -> bool {
-        new(self.retry.as_ref(), handled.retry.as_ref()).is_some()
+        not_handled(self.retry.as_ref(), handled.retry.as_ref()).is_some()
     }
 
     /// A time to live until that was not taken up yet.
     #[must_use]
     pub fn extension(&self, handled: &Handled) -> Option<&String> {
-        new(self.extend.as_ref(), handled.extend.as_ref())
+        not_handled(self.extend.as_ref(), handled.extend.as_ref())
     }
 
     /// A request to reset the branch that was not taken up yet.
     #[must_use]
     pub fn reset(&self, handled: &Handled) -> Option<&String> {
-        new(self.reset.as_ref(), handled.reset.as_ref())
+        not_handled(self.reset.as_ref(), handled.reset.as_ref())
     }
 }
 
@@ -69,13 +68,10 @@ pub fn until(extend: &str) -> Option<Timestamp> {
     extend.parse().ok()
 }
 
-fn new<'a>(asked: Option<&'a String>, handled: Option<&String>) -> Option<&'a String> {
-    asked.filter(|_| asked != handled)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::LONGEST_ANNOTATION;
 
     #[test]
     fn a_value_is_new_until_it_was_taken_up() {

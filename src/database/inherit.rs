@@ -40,6 +40,14 @@ pub fn inherit(object: &NeonDatabase, all: &[Arc<NeonDatabase>]) -> (NeonDatabas
     }
 }
 
+/// Whether others have a say in what the object asks: it has no branch yet, or lists no databases.
+#[must_use]
+pub fn depends_on_others(object: &NeonDatabase) -> bool {
+    let status = object.status.as_ref();
+    let has_branch = status.is_some_and(|status| status.branch.is_some());
+    parent_of(object).is_some() && (!has_branch || object.spec.databases.is_empty())
+}
+
 /// Whether the object's databases and roles are those of an object further up.
 #[must_use]
 pub fn inherits(object: &NeonDatabase) -> bool {
@@ -57,11 +65,7 @@ fn ancestor<'a>(
         let Some(name) = parent else {
             return Ok(None);
         };
-        let found = all.iter().find(|other| {
-            other.metadata.name.as_deref() == Some(name)
-                && other.metadata.namespace.as_ref() == namespace
-        });
-        let found = found.ok_or_else(|| name.to_owned())?;
+        let found = named(all, namespace, name).ok_or_else(|| name.to_owned())?;
         if !found.spec.databases.is_empty() {
             return Ok(Some(&found.spec));
         }
@@ -74,7 +78,10 @@ fn ancestor<'a>(
 /// on the way round.
 #[must_use]
 pub fn circle(object: &NeonDatabase, all: &[Arc<NeonDatabase>]) -> Option<Vec<String>> {
-    let (name, namespace) = (object.metadata.name.as_deref(), &object.metadata.namespace);
+    let (name, namespace) = (
+        object.metadata.name.as_deref(),
+        object.metadata.namespace.as_ref(),
+    );
     let mut way = vec![name?.to_owned()];
     let mut parent = parent_of(object);
     for _ in 0..LONGEST_CHAIN {
@@ -83,12 +90,20 @@ pub fn circle(object: &NeonDatabase, all: &[Arc<NeonDatabase>]) -> Option<Vec<St
         if Some(next) == name {
             return Some(way);
         }
-        let found = all.iter().find(|other| {
-            other.metadata.name.as_deref() == Some(next) && other.metadata.namespace == *namespace
-        });
-        parent = parent_of(found?);
+        parent = parent_of(named(all, namespace, next)?);
     }
     None
+}
+
+fn named<'a>(
+    all: &'a [Arc<NeonDatabase>],
+    namespace: Option<&String>,
+    name: &str,
+) -> Option<&'a Arc<NeonDatabase>> {
+    all.iter().find(|other| {
+        other.metadata.name.as_deref() == Some(name)
+            && other.metadata.namespace.as_ref() == namespace
+    })
 }
 
 /// The object it was forked from or is to be: the one that was resolved, otherwise the one that the spec names.

@@ -40,9 +40,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::api::{NeonDatabase, NeonDatabaseStatus, SepulkiMigration};
-use crate::cluster::ObjectId;
 use crate::reconcile::{self, Decision, Error, Subject, Verdict};
-use crate::world::{World, at_cluster};
+use crate::world::World;
 use action::Action;
 use checked::Checked;
 use credentials::Form;
@@ -138,6 +137,10 @@ impl Subject for Databases {
     }
 
     fn desired(&self, object: &NeonDatabase) -> Desired {
+        // nobody else is asked where nothing depends on them: this is done at every step
+        if !inherit::depends_on_others(object) {
+            return Desired::of(object, &self.world.settings.installation);
+        }
         let all = self.world.cluster.databases();
         let circle = inherit::circle(object, &all);
         let (object, heritage) = inherit::inherit(object, &all);
@@ -187,19 +190,6 @@ impl Subject for Databases {
         object: &NeonDatabase,
         status: &NeonDatabaseStatus,
     ) -> Result<NeonDatabase, Error> {
-        let version = object.metadata.resource_version.clone().unwrap_or_default();
-        let value = serde_json::to_value(status)
-            .map_err(|e| Error::bug(format!("status has no JSON: {e}")))?;
-        let id = ObjectId::of(object);
-        let written = self
-            .world
-            .cluster
-            .write_status(&id, &version, &value)
-            .await
-            .map_err(at_cluster)?;
-        let mut object = object.clone();
-        object.metadata.resource_version = Some(written);
-        object.status = Some(status.clone());
-        Ok(object)
+        self.world.write_status(object, status).await
     }
 }

@@ -24,7 +24,7 @@ use crate::api::NeonDatabaseStatus;
 use crate::cluster::NamespaceState;
 use crate::neon::{Branch, BranchId, Database, Endpoint};
 use crate::reconcile::{Block, Error, Fact};
-use crate::world::{Source, at_cluster};
+use crate::world::{Operation, Source, at_cluster, operations};
 
 /// What is known.
 #[derive(Clone, Debug)]
@@ -96,15 +96,6 @@ pub enum Key {
     Refused(String),
     /// The key works, but there is no such project for it.
     NoProject(String),
-}
-
-/// An operation that is waited for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operation {
-    /// What is done, in Neon's words.
-    pub action: String,
-    /// Whether it has ended, well or not; what it should have brought about is looked at anyhow.
-    pub ended: bool,
 }
 
 /// The parent to fork from.
@@ -248,7 +239,8 @@ pub(super) async fn observe(
     };
     let (api, project) = (account.api.as_ref(), &source.project);
     let others = branches::others(kind, desired, &source);
-    access::operations(api, project, &mut observed).await?;
+    let running = &observed.recorded.operations;
+    observed.operations = operations(api, project, running).await?;
     branches::branches(kind, desired, &others, &listing, &mut observed);
     observed.terms = terms::terms(kind, desired, &others, &listing, &observed, now);
     if !desired.deleting {

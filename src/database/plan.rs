@@ -62,6 +62,7 @@ use super::observe::{Key, Observed};
 use super::{deletion, max_age, rotation};
 use crate::api::Reason;
 use crate::reconcile::{Block, Decision, Wait};
+use crate::world::Operation;
 
 pub use branch::{UNANSWERED, may_be_unlisted, may_still_come};
 pub use inside::requested;
@@ -174,20 +175,10 @@ fn operations(observed: &Observed) -> Stage {
     if observed.operations.is_empty() {
         return None;
     }
-    let running: Vec<&str> = observed
-        .operations
-        .iter()
-        .filter(|o| !o.ended)
-        .map(|o| o.action.as_str())
-        .collect();
-    if running.is_empty() {
-        return Some(Decision::Act(Action::ForgetOperations));
-    }
-    Some(wait(
-        Reason::OperationsRunning,
-        format!("Neon is at work: {}", running.join(", ")),
-        SOON,
-    ))
+    Some(match Operation::at_work(&observed.operations) {
+        Some(message) => wait(Reason::OperationsRunning, message, SOON),
+        None => Decision::Act(Action::ForgetOperations),
+    })
 }
 
 pub(super) fn wait(reason: Reason, message: impl Into<String>, after: Duration) -> Next {

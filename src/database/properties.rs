@@ -14,11 +14,12 @@ use super::fixtures::{
     settled,
 };
 use super::inherit::Heritage;
-use super::observe::{Existing, Key, Observed, Operation};
+use super::observe::{Existing, Key, Observed};
 use super::{max_age, plan, status};
 use crate::api::{Credentials, DeletionPolicy, Environment};
 use crate::neon::{Branch, BranchState, EndpointState};
 use crate::reconcile::{Class, Decision, Error, Fact, Verdict};
+use crate::world::Operation;
 
 /// A fact of any kind about one value.
 fn fact<T: Clone + std::fmt::Debug>(

@@ -19,9 +19,6 @@ const GOOD_FOR: SignedDuration = SignedDuration::from_mins(15);
 /// Clocks of people and of the operator differ by no more than this.
 const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
-/// After a request without an answer: when what came of it has to show.
-pub const UNANSWERED: SignedDuration = SignedDuration::from_mins(2);
-
 /// Why a request is not taken up, in words; nothing where it is.
 #[must_use]
 pub fn problem(
@@ -101,6 +98,7 @@ mod tests {
 
     use super::*;
     use crate::database::fixtures::{desired, now, recorded, seen, settled};
+    use crate::database::plan::UNANSWERED;
 
     fn ago(minutes: i64) -> String {
         format!("br-it@{}", now() - SignedDuration::from_mins(minutes))

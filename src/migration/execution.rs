@@ -7,6 +7,7 @@ use crate::api::{
     ChecksumMismatch, ExecutionSpec, MissingFile, OnAmbiguous, OrderMode, OrderSpec, OutOfOrder,
     SepulkiMigrationSpec,
 };
+use crate::clock::wait_span;
 use crate::engine::run::{self, Execution, Timeouts};
 use crate::engine::{Order, Policies};
 use crate::reconcile::Block;
@@ -51,7 +52,7 @@ pub(super) fn timeouts(spec: Option<&ExecutionSpec>) -> Result<Timeouts, Block> 
     let length = |field: &str, text: Option<&str>| -> Result<Option<Duration>, Block> {
         text.map(|text| duration(field, text)).transpose()
     };
-    let text = |span: &Option<crate::api::Span>| span.as_ref().map(|span| span.0.clone());
+    let text = |span: &Option<crate::api::TimeSpan>| span.as_ref().map(|span| span.0.clone());
     if let Some(lock) = length("lockTimeout", text(&spec.lock_timeout).as_deref())? {
         timeouts.lock = lock;
     }
@@ -92,7 +93,7 @@ pub(super) fn execution(spec: Option<&ExecutionSpec>) -> Execution {
 const LONGEST: u64 = 2_147_483_647;
 
 fn duration(field: &str, text: &str) -> Result<Duration, Block> {
-    let parsed = run::parse_duration(text).filter(|d| d.as_millis() <= u128::from(LONGEST));
+    let parsed = wait_span(text).filter(|d| d.as_millis() <= u128::from(LONGEST));
     parsed.ok_or_else(|| {
         invalid(format!(
             "spec.execution.{field}: {text} is not a length of time of at most 24 days, such as 90s, 5m or 72h"

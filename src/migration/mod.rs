@@ -38,9 +38,8 @@ mod tests;
 use jiff::Timestamp;
 
 use crate::api::{SepulkiMigration, SepulkiMigrationStatus};
-use crate::cluster::ObjectId;
 use crate::reconcile::{Decision, Error, Pass, Subject, Verdict};
-use crate::world::{World, at_cluster};
+use crate::world::World;
 
 use cache::Cache;
 
@@ -135,19 +134,6 @@ impl Subject for Migrations {
         object: &SepulkiMigration,
         status: &SepulkiMigrationStatus,
     ) -> Result<SepulkiMigration, Error> {
-        let value = serde_json::to_value(status)
-            .map_err(|error| Error::bug(format!("the status has no JSON form: {error}")))?;
-        let id = ObjectId::of(object);
-        let version = object.metadata.resource_version.as_deref();
-        let written = self
-            .world
-            .cluster
-            .write_status(&id, version.unwrap_or_default(), &value)
-            .await
-            .map_err(at_cluster)?;
-        let mut object = object.clone();
-        object.metadata.resource_version = Some(written);
-        object.status = Some(status.clone());
-        Ok(object)
+        self.world.write_status(object, status).await
     }
 }

@@ -9,11 +9,11 @@ use super::desired::Desired;
 use super::observe::Observed;
 use super::settings::Settings;
 use super::{Pass, Projects};
-use crate::api::{AppliedSettings, OperationStatus, PROJECT_FINALIZER, Reason};
+use crate::api::{AppliedSettings, PROJECT_FINALIZER, Reason};
 use crate::cluster::{KeyRead, ObjectId};
 use crate::neon::{self, Account, ErrorKind};
 use crate::reconcile::{Class, Error};
-use crate::world::{at_cluster, at_neon};
+use crate::world::{at_cluster, at_neon, record_operations};
 
 /// Takes the action.
 pub(super) async fn act(
@@ -109,16 +109,7 @@ async fn apply(
         requested: ours.digest(),
         stored: ours.as_in(&Settings::of(&updated.project)).digest(),
     });
-    let running = updated
-        .operations
-        .iter()
-        .filter(|operation| !operation.status.is_terminal());
-    pass.status
-        .operations
-        .extend(running.map(|operation| OperationStatus {
-            id: operation.id.to_string(),
-            action: operation.action.clone(),
-        }));
+    record_operations(&mut pass.status.operations, &updated.operations);
     kind.details.remember(
         &desired.uid,
         desired.generation,

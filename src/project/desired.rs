@@ -2,17 +2,13 @@
 //!
 //! Base branch and access rules are no business of this kind: who wants to use the project asks them.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 
 use super::settings::Settings;
-use crate::api::{
-    LONGEST_ANNOTATION, NeonProject, PROJECT_FINALIZER, ProjectHandled, RECONCILE, RETRY,
-};
+use crate::api::{NeonProject, PROJECT_FINALIZER, ProjectHandled, RECONCILE, RETRY};
 use crate::cluster::KeyRef;
 use crate::neon::ProjectId;
-use crate::reconcile::Block;
+use crate::reconcile::{Block, asked, not_handled};
 use crate::world::key_of;
 
 /// What is asked.
@@ -53,7 +49,10 @@ impl Desired {
             created: meta.creation_timestamp.as_ref().map(|time| time.0),
             deleting: meta.deletion_timestamp.is_some(),
             has_finalizer: finalizers.into_iter().any(|f| f == PROJECT_FINALIZER),
-            asked: asked(meta.annotations.as_ref()),
+            asked: ProjectHandled {
+                reconcile: asked(meta.annotations.as_ref(), RECONCILE),
+                retry: asked(meta.annotations.as_ref(), RETRY),
+            },
             project: ProjectId::from(object.spec.project_id.as_str()),
             key: key_of(object),
             settings: Settings::asked(object.spec.settings.as_ref()),
@@ -63,25 +62,14 @@ impl Desired {
     /// Whether an annotation asks for something that was not taken up yet.
     #[must_use]
     pub fn looks_again(&self, handled: &ProjectHandled) -> bool {
-        let is_new = |asked: &Option<String>, handled| asked.is_some() && asked != handled;
-        is_new(&self.asked.reconcile, &handled.reconcile)
-            || is_new(&self.asked.retry, &handled.retry)
+        let is_new = |asked, handled| not_handled(asked, handled).is_some();
+        is_new(self.asked.reconcile.as_ref(), handled.reconcile.as_ref())
+            || is_new(self.asked.retry.as_ref(), handled.retry.as_ref())
     }
 
     /// Who was there first; the uid decides between objects of the same second.
     #[must_use]
     pub fn age(&self) -> (Timestamp, &str) {
         (self.created.unwrap_or(Timestamp::MAX), &self.uid)
-    }
-}
-
-fn asked(annotations: Option<&BTreeMap<String, String>>) -> ProjectHandled {
-    let value = |key: &str| {
-        let text = annotations?.get(key)?.trim();
-        Some(text.chars().take(LONGEST_ANNOTATION).collect())
-    };
-    ProjectHandled {
-        reconcile: value(RECONCILE),
-        retry: value(RETRY),
     }
 }

@@ -22,9 +22,8 @@ pub mod status;
 use jiff::Timestamp;
 
 use crate::api::{NeonProject, NeonProjectStatus};
-use crate::cluster::ObjectId;
 use crate::reconcile::{self, Decision, Error, Subject, Verdict};
-use crate::world::{World, at_cluster};
+use crate::world::World;
 use action::Action;
 use desired::Desired;
 use details::Details;
@@ -107,19 +106,6 @@ impl Subject for Projects {
         object: &NeonProject,
         status: &NeonProjectStatus,
     ) -> Result<NeonProject, Error> {
-        let version = object.metadata.resource_version.clone().unwrap_or_default();
-        let value = serde_json::to_value(status)
-            .map_err(|e| Error::bug(format!("status has no JSON: {e}")))?;
-        let id = ObjectId::of(object);
-        let written = self
-            .world
-            .cluster
-            .write_status(&id, &version, &value)
-            .await
-            .map_err(at_cluster)?;
-        let mut object = object.clone();
-        object.metadata.resource_version = Some(written);
-        object.status = Some(status.clone());
-        Ok(object)
+        self.world.write_status(object, status).await
     }
 }

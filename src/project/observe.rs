@@ -12,9 +12,9 @@ use super::desired::Desired;
 use super::settings::Settings;
 use super::{Pass, Projects};
 use crate::api::{KeyKind, NeonDatabase, NeonProjectStatus};
-use crate::neon::{Account, AuthMethod, ErrorKind, OperationId, Project};
+use crate::neon::{Account, AuthMethod, Project};
 use crate::reconcile::{Error, Fact};
-use crate::world::{Reached, Way, at_neon};
+use crate::world::{Operation, Reached, Way, at_neon, operations};
 
 /// What is known.
 #[derive(Clone, Debug)]
@@ -48,15 +48,6 @@ pub enum Key {
     Refused(String),
     /// The key works, but there is no such project for it.
     NoProject(String),
-}
-
-/// An operation that is waited for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operation {
-    /// What is done, in Neon's words.
-    pub action: String,
-    /// Whether it has ended, well or not.
-    pub ended: bool,
 }
 
 /// What another object asks for.
@@ -111,7 +102,8 @@ pub(super) async fn observe(
         Reached::Refused(message) => return Ok(unreached(observed, Key::Refused(message))),
         Reached::NoProject(message) => return Ok(unreached(observed, Key::NoProject(message))),
     };
-    operations(&account, desired, &mut observed).await?;
+    let running = &observed.recorded.operations;
+    observed.operations = operations(account.api.as_ref(), &desired.project, running).await?;
     observed.project = Fact::Known(details(kind, &account, desired, now).await?);
     observed.key_kind = key_kind(&account).await?;
     Ok(observed)
@@ -119,27 +111,6 @@ pub(super) async fn observe(
 
 fn unreached(observed: Observed, key: Key) -> Observed {
     Observed { key, ..observed }
-}
-
-async fn operations(
-    account: &Account,
-    desired: &Desired,
-    observed: &mut Observed,
-) -> Result<(), Error> {
-    for recorded in &observed.recorded.operations {
-        let id = OperationId::from(recorded.id.as_str());
-        let ended = match account.api.operation(&desired.project, &id).await {
-            Ok(operation) => operation.status.is_terminal(),
-            // Neon forgets operations; what they should have brought about is looked at anyhow
-            Err(error) if error.kind == ErrorKind::NotFound => true,
-            Err(error) => return Err(at_neon(error)),
-        };
-        observed.operations.push(Operation {
-            action: recorded.action.clone(),
-            ended,
-        });
-    }
-    Ok(())
 }
 
 async fn details(

@@ -27,6 +27,7 @@ use super::settings::{Setting, Settings};
 use crate::api::Reason;
 use crate::neon;
 use crate::reconcile::{Block, Decision, Fact, Wait};
+use crate::world::Operation;
 
 /// How soon to look again at something Neon is busy with.
 const SOON: Duration = Duration::from_millis(500);
@@ -123,13 +124,10 @@ fn operations(observed: &Observed) -> Option<Next> {
     if observed.operations.is_empty() {
         return None;
     }
-    let running = observed.operations.iter().filter(|o| !o.ended);
-    let running: Vec<&str> = running.map(|o| o.action.as_str()).collect();
-    if running.is_empty() {
-        return Some(Decision::Act(Action::ForgetOperations));
-    }
-    let message = format!("Neon is at work: {}", running.join(", "));
-    Some(wait(Reason::OperationsRunning, message, SOON))
+    Some(match Operation::at_work(&observed.operations) {
+        Some(message) => wait(Reason::OperationsRunning, message, SOON),
+        None => Decision::Act(Action::ForgetOperations),
+    })
 }
 
 /// The settings that have to be sent to Neon; none where Neon has them, or has made of them what it wanted.

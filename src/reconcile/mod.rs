@@ -14,6 +14,7 @@
 //! each, so a crash anywhere only restarts the loop, and the list of a kind's actions is its list of fault points.
 
 mod admission;
+mod annotations;
 mod conditions;
 mod drive;
 mod error;
@@ -31,6 +32,7 @@ use jiff::Timestamp;
 use crate::api::Reason;
 
 pub use admission::Admission;
+pub use annotations::{asked, not_handled};
 pub use conditions::Conditions;
 pub use drive::drive;
 pub use error::{Class, Error};

@@ -9,7 +9,9 @@ mod databases;
 mod errors;
 pub mod live;
 mod migrations;
+mod operations;
 mod reach;
+mod record;
 mod source;
 
 use std::sync::Arc;
@@ -28,6 +30,7 @@ pub use databases::{
 };
 pub use errors::{at_cluster, at_neon, at_postgres};
 pub use migrations::Migrations;
+pub use operations::{Operation, operations, record_operations};
 pub use reach::{Reached, Way};
 pub use source::{Source, key_of};
 

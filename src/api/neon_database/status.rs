@@ -7,6 +7,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::api::default::{is_default, unobserved};
+
 use super::role::RoleStatus;
 use super::secret::ConnectionSecretStatus;
 use super::{DeletionPolicy, ExistingBranch, ParentBranch};
@@ -74,15 +76,6 @@ pub struct NeonDatabaseStatus {
     /// What was taken up of the annotations that ask for something.
     #[serde(default, skip_serializing_if = "is_default")]
     pub handled: Handled,
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
-/// The generation that no spec has, so that an object nobody looked at does not count as current.
-fn unobserved() -> i64 {
-    -1
 }
 
 impl Default for NeonDatabaseStatus {

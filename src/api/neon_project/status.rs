@@ -5,6 +5,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::api::default::{is_default, unobserved};
+
 use super::ProjectSettings;
 use crate::api::neon_database::OperationStatus;
 
@@ -47,11 +49,6 @@ pub struct NeonProjectStatus {
     pub operations: Vec<OperationStatus>,
 }
 
-/// The generation that no spec has, so that an object nobody looked at does not count as current.
-fn unobserved() -> i64 {
-    -1
-}
-
 impl Default for NeonProjectStatus {
     fn default() -> Self {
         Self {
@@ -66,10 +63,6 @@ impl Default for NeonProjectStatus {
             operations: Vec::new(),
         }
     }
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 /// The annotations' values that were taken up. An annotation with the same value does nothing any more.

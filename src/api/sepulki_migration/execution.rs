@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::names::{FileName, Lease, PgName, Sha256, Span};
+use crate::api::names::{FileName, Lease, PgName, Sha256, TimeSpan};
 
 /// How files are run.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,17 +16,17 @@ pub struct ExecutionSpec {
     /// How long a statement waits for a lock before the file gives way and starts over; each wait counts by itself.
     /// Never applied to CONCURRENTLY statements. Default: 2s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lock_timeout: Option<Span>,
+    pub lock_timeout: Option<TimeSpan>,
     /// How long a file may hold others up in total before it gives way and starts over. Never applied to CONCURRENTLY
     /// statements. Default: 5s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_blocked: Option<Span>,
+    pub max_blocked: Option<TimeSpan>,
     /// How long one statement may take, or `never`. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statement_timeout: Option<Lease>,
     /// How long the whole run may take; then the statement that is running is cancelled on the server. Default: 30m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deadline: Option<Span>,
+    pub deadline: Option<TimeSpan>,
     /// How often a file starts over after giving way. Default: 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]

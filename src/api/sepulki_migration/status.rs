@@ -6,6 +6,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::api::default::unobserved;
+
 /// What was found and done.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -45,11 +47,6 @@ pub struct SepulkiMigrationStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub history: Vec<HistoryEntry>,
-}
-
-/// The generation that no spec has, so that an object nobody looked at does not count as current.
-fn unobserved() -> i64 {
-    -1
 }
 
 impl Default for SepulkiMigrationStatus {

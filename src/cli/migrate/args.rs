@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use super::super::{Usage, output::Format};
+use crate::clock::wait_span;
 use crate::engine::{
     LedgerName, Order, Policies,
     run::{self, Execution, Timeouts},
@@ -179,7 +180,7 @@ impl Options {
 
     pub(super) fn timeouts(&self) -> Result<Timeouts> {
         let time = |flag: &str, text: &str| -> Result<Duration> {
-            run::parse_duration(text).ok_or_else(|| {
+            wait_span(text).ok_or_else(|| {
                 let message =
                     format!("--{flag} {text}: not a length of time such as 90s, 5m or 72h");
                 Usage(message).into()

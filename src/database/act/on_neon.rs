@@ -4,17 +4,16 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Context, Pass};
-use crate::api::{BranchStatus, Credentials, NeonDatabaseStatus, OperationStatus, Reason};
+use crate::api::{BranchStatus, Credentials, NeonDatabaseStatus, Reason};
 use crate::database::desired::Rest;
 use crate::database::observe::incarnation;
-use crate::database::plan;
-use crate::database::reset::UNANSWERED;
+use crate::database::plan::{self, UNANSWERED};
 use crate::neon::{
-    self, Branch, BranchId, CreateBranch, CreateEndpoint, ErrorKind, NewEndpoint, Operation,
-    UpdateBranch, UpdateEndpoint,
+    self, Branch, BranchId, CreateBranch, CreateEndpoint, ErrorKind, NewEndpoint, UpdateBranch,
+    UpdateEndpoint,
 };
 use crate::reconcile::{Class, Error};
-use crate::world::at_neon;
+use crate::world::{at_neon, record_operations};
 
 impl Context<'_> {
     pub(super) async fn create_branch(
@@ -38,7 +37,7 @@ impl Context<'_> {
                 error
             })?;
         self.record_branch(&mut pass.status, &created.branch);
-        record_operations(&mut pass.status, &created.operations);
+        record_operations(&mut pass.status.operations, &created.operations);
         Ok(())
     }
 
@@ -88,7 +87,7 @@ impl Context<'_> {
         match reset {
             Ok(operations) => {
                 pass.status.reset_time = None;
-                record_operations(&mut pass.status, &operations);
+                record_operations(&mut pass.status.operations, &operations);
                 Ok(())
             }
             Err(error) if matches!(error.kind, ErrorKind::Server | ErrorKind::Lost) => {
@@ -136,7 +135,7 @@ impl Context<'_> {
             .update_branch(self.project()?, &branch, update)
             .await
             .map_err(at_neon)?;
-        record_operations(&mut pass.status, &operations);
+        record_operations(&mut pass.status.operations, &operations);
         Ok(())
     }
 
@@ -153,7 +152,7 @@ impl Context<'_> {
             .create_endpoint(self.project()?, &body)
             .await
             .map_err(|error| self.refused("an endpoint", error))?;
-        record_operations(&mut pass.status, &operations);
+        record_operations(&mut pass.status.operations, &operations);
         Ok(())
     }
 
@@ -179,7 +178,7 @@ impl Context<'_> {
         if let Some(endpoint) = &mut pass.status.endpoint {
             endpoint.requested = Some(plan::requested(rest.compute_units, rest.suspend_after));
         }
-        record_operations(&mut pass.status, &operations);
+        record_operations(&mut pass.status.operations, &operations);
         Ok(())
     }
 
@@ -192,7 +191,7 @@ impl Context<'_> {
             .create_role(self.project()?, &branch, name)
             .await
             .map_err(at_neon)?;
-        record_operations(&mut pass.status, &operations);
+        record_operations(&mut pass.status.operations, &operations);
         Ok(())
     }
 
@@ -211,7 +210,7 @@ impl Context<'_> {
             .create_database(project, &branch, name, owner)
             .await
             .map_err(at_neon)?;
-        record_operations(&mut pass.status, &operations);
+        record_operations(&mut pass.status.operations, &operations);
         Ok(())
     }
 
@@ -224,7 +223,7 @@ impl Context<'_> {
             .reset_password(self.project()?, &branch, role)
             .await
             .map_err(at_neon)?;
-        record_operations(&mut pass.status, &operations);
+        record_operations(&mut pass.status.operations, &operations);
         Ok(())
     }
 
@@ -296,16 +295,4 @@ fn new_endpoint(rest: &Rest) -> NewEndpoint {
         compute_units: Some(rest.compute_units),
         suspend_timeout_seconds: Some(rest.suspend_after.seconds()),
     }
-}
-
-fn record_operations(status: &mut NeonDatabaseStatus, operations: &[Operation]) {
-    let running = operations
-        .iter()
-        .filter(|operation| !operation.status.is_terminal());
-    status
-        .operations
-        .extend(running.map(|operation| OperationStatus {
-            id: operation.id.to_string(),
-            action: operation.action.clone(),
-        }));
 }

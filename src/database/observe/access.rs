@@ -5,12 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Key, Observed, Operation, branches};
+use super::{Key, Observed, branches};
 use crate::database::Databases;
-use crate::neon::{
-    Account, Branch, BranchId, BranchState, EndpointState, ErrorKind, NeonApi, OperationId,
-    ProjectId, ProjectSnapshot,
-};
+use crate::neon::{Account, Branch, BranchId, BranchState, EndpointState, ProjectSnapshot};
 use crate::reconcile::Error;
 use crate::world::{Reached, Source, Way, at_neon};
 
@@ -82,25 +79,4 @@ fn is_in_motion(observed: &Observed, listing: &ProjectSnapshot) -> bool {
         .read_write_endpoint(&id)
         .is_some_and(|endpoint| matches!(endpoint.current_state, EndpointState::Init));
     branch || endpoint
-}
-
-pub(super) async fn operations(
-    api: &dyn NeonApi,
-    project: &ProjectId,
-    observed: &mut Observed,
-) -> Result<(), Error> {
-    for recorded in &observed.recorded.operations {
-        let id = OperationId::from(recorded.id.as_str());
-        let ended = match api.operation(project, &id).await {
-            Ok(operation) => operation.status.is_terminal(),
-            // Neon forgets operations; what they should have brought about is looked at anyhow
-            Err(error) if error.kind == ErrorKind::NotFound => true,
-            Err(error) => return Err(at_neon(error)),
-        };
-        observed.operations.push(Operation {
-            action: recorded.action.clone(),
-            ended,
-        });
-    }
-    Ok(())
 }

@@ -104,16 +104,13 @@ pub(super) async fn secrets(
         .as_ref()
         .map(|rest| rest.secrets.clone())
         .unwrap_or_default();
-    let recorded = observed
-        .recorded
-        .connection_secrets
-        .iter()
-        .map(|secret| secret.name.clone())
-        .collect::<Vec<_>>()
-        .into_iter();
     // in the order in which they are published
     let mut names: Vec<String> = wanted.iter().map(|secret| secret.name.clone()).collect();
-    names.extend(recorded.filter(|name| !wanted.iter().any(|secret| secret.name == *name)));
+    for recorded in &observed.recorded.connection_secrets {
+        if !names.contains(&recorded.name) {
+            names.push(recorded.name.clone());
+        }
+    }
     for name in names {
         let form = wanted
             .iter()

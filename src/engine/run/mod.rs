@@ -143,22 +143,6 @@ impl Default for Timeouts {
     }
 }
 
-/// Reads `90s`, `5m`, `72h` or `14d`.
-#[must_use]
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    let split = text.len().checked_sub(1)?;
-    let (number, unit) = text.split_at_checked(split)?;
-    let unit = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    let seconds = number.parse::<u64>().ok()?.checked_mul(unit)?;
-    Some(Duration::from_secs(seconds))
-}
-
 /// What happens during a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {

@@ -10,9 +10,10 @@ use super::*;
 use crate::api::{
     AppliedSettings, ConditionType, NeonProject, NeonProjectStatus, PROJECT_FINALIZER,
 };
-use crate::project::observe::{Claim, Operation};
+use crate::project::observe::Claim;
 use crate::project::status;
 use crate::reconcile::Verdict;
+use crate::world::Operation;
 
 const INTERVAL: Duration = Duration::from_mins(1);
 

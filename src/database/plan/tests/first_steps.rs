@@ -15,8 +15,8 @@ use crate::database::desired::invalid;
 use crate::database::fixtures::{
     a_branch, desired, effective_takeover, fresh, object, parent_ref, terms,
 };
-use crate::database::observe::Operation;
 use crate::database::rules::Terms;
+use crate::world::Operation;
 
 pub(super) fn rows() -> Vec<Row> {
     let resolved = |d: &Desired| Effective {
