@@ -84,19 +84,17 @@ impl Context<'_> {
             .api
             .reset_branch(self.project()?, &branch, parent)
             .await;
-        match reset {
-            Ok(operations) => {
-                pass.status.reset_time = None;
-                record_operations(&mut pass.status.operations, &operations);
-                Ok(())
-            }
-            Err(error) if matches!(error.kind, ErrorKind::Server | ErrorKind::Lost) => {
-                // another incarnation will tell that it was done; asked twice it would lose what came in between
-                pass.status.reset_time = self.now.checked_add(UNANSWERED).ok().map(Time);
-                Err(at_neon(error))
-            }
-            Err(error) => Err(at_neon(error)),
+        let may_be_done = match &reset {
+            Ok(_) => true,
+            Err(error) => matches!(error.kind, ErrorKind::Server | ErrorKind::Lost),
+        };
+        if may_be_done {
+            // another incarnation will tell that it was done, for an operation that Neon has taken on may fail; asked
+            // twice it would lose what came in between
+            pass.status.reset_time = self.now.checked_add(UNANSWERED).ok().map(Time);
         }
+        record_operations(&mut pass.status.operations, &reset.map_err(at_neon)?);
+        Ok(())
     }
 
     pub(super) async fn renew_lease(
