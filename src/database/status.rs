@@ -31,6 +31,11 @@ pub fn project(
     status
 }
 
+/// A moment as the API server keeps it: a part of a second would look like a change at every look.
+fn whole_seconds(time: Timestamp) -> Time {
+    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
+}
+
 /// What Neon says of the branch and endpoint that are recorded.
 fn bring_up_to_date(status: &mut NeonDatabaseStatus, observed: &Observed) {
     if let (Some(recorded), Fact::Known(branch)) = (&mut status.branch, &observed.branch)
@@ -40,7 +45,7 @@ fn bring_up_to_date(status: &mut NeonDatabaseStatus, observed: &Observed) {
         recorded.parent_id = branch.parent_id.as_ref().map(ToString::to_string);
         recorded.is_default = branch.default;
         recorded.protected = branch.protected;
-        recorded.expiry_time = branch.expires_at.map(Time);
+        recorded.expiry_time = branch.expires_at.map(whole_seconds);
     }
     if status.branch.is_none() {
         status.endpoint = None;
