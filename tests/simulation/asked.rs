@@ -1,5 +1,7 @@
 //! What annotations ask for, and what limits a branch's life: each acts once.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 use sepulki::api::{ABANDON, EXTEND, RECONCILE, RESET, RETRY, Reason};
 use serde_json::json;
@@ -7,6 +9,7 @@ use serde_json::json;
 use crate::database::{reconciling, says, stalled};
 use crate::invariants::check;
 use crate::scene::{FILES, child_of, production_and_preview, settled, simple, with};
+use crate::world::faults::Fault;
 use crate::world::operator::Operator;
 use crate::world::{NAMESPACE, Sim};
 
@@ -165,4 +168,19 @@ async fn a_reset_brings_back_the_parents_data_once_and_the_secret_works_again() 
     operator.settle().await;
     assert_eq!((resets(), events(&operator, "AnnotationIgnored")), (1, 1));
     check(&sim, &FILES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_that_neon_took_on_and_did_not_do_is_asked_for_again() {
+    let mut operator = settled(production_and_preview).await;
+    let sim = Arc::clone(&operator.sim);
+    sim.faults.restart();
+    // the first effect is that the request is taken up
+    sim.faults.plan(2, Fault::OperationUndone);
+    let id = sim.at_neon(|project, _| project.branches[1].branch.id.clone());
+    sim.annotate_database("pr-7", RESET, &format!("{id}@{}", sim.now()));
+    operator.settle().await;
+    check(&sim, &FILES);
+    let reset = sim.at_neon(|project, _| project.branches[1].branch.last_reset_at);
+    assert!(reset.is_some(), "{}", operator.story(20));
 }

@@ -1,8 +1,10 @@
-//! A fault at every effect: whatever fails, is not answered, kills the operator or holds it up until another one has done
-//! its work, the end is the same.
+//! A fault at every effect: whatever fails, is not answered, is told late, kills the operator or holds it up until another
+//! one has done its work, the end is the same.
 
+use std::num::NonZero;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use jiff::SignedDuration;
 use rand::rngs::StdRng;
@@ -11,11 +13,14 @@ use rand::{RngExt, SeedableRng};
 use crate::scene::settled;
 use crate::stories::{EVERYTHING, STORIES, Story};
 use crate::world::Sim;
-use crate::world::faults::{FAULTS, Fault};
+use crate::world::faults::{Effect, Fault};
 use crate::world::operator::Operator;
 
-/// Pairs of faults that are tried at random.
-const PAIRS: u64 = 60;
+/// Pairs of faults that are tried at random, if `PAIRS` does not say otherwise.
+const PAIRS: u64 = 300;
+
+/// After so many pairs a long run says that it goes on.
+const PROGRESS: u64 = 1000;
 
 /// A story up to its change.
 struct Told {
@@ -101,20 +106,32 @@ impl Drop for Panicking {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn every_effect_fails_is_not_answered_or_is_the_last() {
-    for story in STORIES {
-        let told = Told::of(story).await;
-        let effects = told.with("undisturbed", |_| ()).await.sim.faults.effects();
-        for (index, effect) in effects.iter().enumerate() {
-            for fault in FAULTS {
-                let number = index + 1;
-                let what = format!("{fault:?} at effect {number}: {effect}");
-                told.with(&what, |sim| sim.faults.plan(number, fault)).await;
+#[test]
+fn every_effect_goes_wrong_in_every_way() {
+    let cases = AtomicUsize::new(0);
+    let next = AtomicUsize::new(0);
+    in_parallel(async || {
+        while let Some(story) = STORIES.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let told = Told::of(*story).await;
+            let effects = told
+                .with("undisturbed", |_| ())
+                .await
+                .sim
+                .faults
+                .boundaries();
+            let mut of_this = 0;
+            for (number, effect) in (1..).zip(&effects) {
+                for fault in effect.faults() {
+                    let what = format!("{fault:?} at effect {number}: {}", effect.what);
+                    told.with(&what, |sim| sim.faults.plan(number, fault)).await;
+                    of_this += 1;
+                }
             }
+            println!("{}: {} effects, {of_this} cases", story.name, effects.len());
+            cases.fetch_add(of_this, Ordering::Relaxed);
         }
-        println!("{}: {} effects", story.name, effects.len());
-    }
+    });
+    println!("{} cases", cases.into_inner());
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,27 +172,66 @@ async fn every_pass_is_dropped_at_every_poll() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn pairs_of_faults_at_random() {
-    let mut stories = Vec::new();
-    for story in STORIES.into_iter().chain([EVERYTHING]) {
-        let told = Told::of(story).await;
-        let undisturbed = told.with("undisturbed", |_| ()).await;
-        stories.push((told, undisturbed.sim.faults.effects().len()));
-    }
-    for seed in 0..PAIRS {
-        let mut random = StdRng::seed_from_u64(seed);
-        let (told, effects) = &stories[random.random_range(0..stories.len())];
-        let mut pick = || {
-            let fault = FAULTS[random.random_range(0..FAULTS.len())];
-            (random.random_range(1..=*effects), fault)
-        };
-        let pair: [(usize, Fault); 2] = [pick(), pick()];
-        let plan = |sim: &Sim| {
-            for (number, fault) in pair {
-                sim.faults.plan(number, fault);
+/// `PAIRS` in the environment says how many, and `SEED` with which to begin: that of a failure tells it again.
+#[test]
+fn pairs_of_faults_at_random() {
+    let first = number_from("SEED", 0);
+    let pairs = number_from("PAIRS", PAIRS);
+    let next = AtomicU64::new(0);
+    in_parallel(async || {
+        let mut stories = Vec::new();
+        for story in STORIES.into_iter().chain([EVERYTHING]) {
+            let told = Told::of(story).await;
+            let undisturbed = told.with("undisturbed", |_| ()).await;
+            stories.push((told, undisturbed.sim.faults.boundaries()));
+        }
+        loop {
+            let done = next.fetch_add(1, Ordering::Relaxed);
+            if done >= pairs {
+                break;
             }
-        };
-        told.with(&format!("seed {seed}: {pair:?}"), plan).await;
-    }
+            if done > 0 && done.is_multiple_of(PROGRESS) {
+                println!("{done} of {pairs} pairs");
+            }
+            pair_of_faults(&stories, first + done).await;
+        }
+    });
+    println!("{pairs} pairs, the first with seed {first}");
+}
+
+async fn pair_of_faults(stories: &[(Told, Vec<Effect>)], seed: u64) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let (told, effects) = &stories[random.random_range(0..stories.len())];
+    let mut pick = || {
+        let index = random.random_range(0..effects.len());
+        let faults: Vec<Fault> = effects[index].faults().collect();
+        (index + 1, faults[random.random_range(0..faults.len())])
+    };
+    let pair: [(usize, Fault); 2] = [pick(), pick()];
+    let plan = |sim: &Sim| {
+        for (number, fault) in pair {
+            sim.faults.plan(number, fault);
+        }
+    };
+    told.with(&format!("seed {seed}: {pair:?}"), plan).await;
+}
+
+fn number_from(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).map_or(otherwise, |text| {
+        let number = text.parse();
+        number.unwrap_or_else(|error| panic!("{variable}={text}: {error}"))
+    })
+}
+
+/// Runs this once on every core, in a time of its own.
+fn in_parallel(work: impl AsyncFn() + Sync) {
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(|| {
+                let mut runtime = tokio::runtime::Builder::new_current_thread();
+                let runtime = runtime.enable_all().start_paused(true).build();
+                runtime.unwrap().block_on(work());
+            });
+        }
+    });
 }

@@ -356,7 +356,7 @@ async fn a_neonproject_that_leads_elsewhere_moves_nobody() {
             .get_mut(API_KEY)
             .unwrap()
             .insert(lake.clone());
-        let made = crate::world::neon::Project::new(now);
+        let made = crate::world::neon::Project::new(1_000, now);
         state.neon.projects.insert(lake, made);
         state.kubernetes.projects.clear();
     }
@@ -384,7 +384,7 @@ async fn nobody_sees_or_changes_anything_through_anothers_key() {
         sim.namespace("grey", &[]);
         let mut state = sim.lock();
         let project = sepulki::neon::ProjectId::from("red-rock-3");
-        let made = crate::world::neon::Project::new(sim.now());
+        let made = crate::world::neon::Project::new(1_000, sim.now());
         state.neon.projects.insert(project.clone(), made);
         // two keys of one account, each for a project of its own, and one that is none
         state.neon.keys.insert(

@@ -20,9 +20,64 @@ pub enum Fault {
     Crash,
     /// The effect happens, but not before [`Faults::go_on`]: to its operator no time has passed.
     HeldUp,
+    /// The effect happens, and the next listing of Neon, or what the watch tells next, is that of before.
+    StaleRead,
+    /// Neon has had too many requests and says how long to wait.
+    TooMany,
+    /// Neon refuses changes of the project for a minute, for it is busy with something else.
+    Locked,
+    /// Neon takes the work on and has done it, but says that its operation failed.
+    OperationFails,
+    /// Neon takes the work on, its operation fails, and nothing has been done.
+    OperationUndone,
 }
 
-pub const FAULTS: [Fault; 3] = [Fault::Fails, Fault::AnswerLost, Fault::Crash];
+/// Those that need nobody to end them.
+pub const FAULTS: [Fault; 8] = [
+    Fault::Fails,
+    Fault::AnswerLost,
+    Fault::Crash,
+    Fault::StaleRead,
+    Fault::TooMany,
+    Fault::Locked,
+    Fault::OperationFails,
+    Fault::OperationUndone,
+];
+
+/// What an effect changes, and so how it can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// An object that the operator watches.
+    Watched,
+    /// Something that is read anew whenever it matters: a Secret, a database.
+    Read,
+    /// A project of Neon's.
+    Neon {
+        /// Whether Neon goes on working on it after it has answered.
+        operations: bool,
+    },
+}
+
+/// A boundary that was passed.
+#[derive(Clone, Debug)]
+pub struct Effect {
+    pub what: String,
+    pub on: On,
+}
+
+impl Effect {
+    /// The faults that can befall it.
+    pub fn faults(&self) -> impl Iterator<Item = Fault> {
+        let on = self.on;
+        FAULTS.into_iter().filter(move |fault| match fault {
+            Fault::Fails | Fault::AnswerLost | Fault::Crash => true,
+            Fault::StaleRead => on != On::Read,
+            Fault::TooMany | Fault::Locked => matches!(on, On::Neon { .. }),
+            Fault::OperationFails | Fault::OperationUndone => on == On::Neon { operations: true },
+            Fault::HeldUp => false,
+        })
+    }
+}
 
 /// The boundaries passed so far, and what is to happen at which.
 #[derive(Default)]
@@ -34,7 +89,7 @@ pub struct Faults {
 
 #[derive(Default)]
 struct State {
-    effects: Vec<String>,
+    effects: Vec<Effect>,
     looks: usize,
     at: BTreeMap<usize, Fault>,
     look_fails: Option<usize>,
@@ -86,9 +141,22 @@ impl Faults {
         self.lock().drop_at = Some(n);
     }
 
-    /// The effects so far, in order.
+    /// The effects so far in words, in order.
     pub fn effects(&self) -> Vec<String> {
+        let effects = self.boundaries().into_iter();
+        effects.map(|effect| effect.what).collect()
+    }
+
+    /// The effects so far, in order.
+    pub fn boundaries(&self) -> Vec<Effect> {
         self.lock().effects.clone()
+    }
+
+    /// Notes that Neon goes on working on this effect.
+    pub fn goes_on_working(&self, number: usize) {
+        if let Some(effect) = self.lock().effects.get_mut(number - 1) {
+            effect.on = On::Neon { operations: true };
+        }
     }
 
     /// How many looks there were.
@@ -118,15 +186,25 @@ impl Faults {
         state.drop_at == Some(state.polls)
     }
 
-    /// Passes the boundary of an effect.
+    /// Passes the boundary of an effect on what is read anew whenever it matters.
     pub async fn effect<T, E: Broken>(
         &self,
         what: String,
         work: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
+        self.effect_on(On::Read, what, |_, _| work()).await
+    }
+
+    /// Passes the boundary of an effect. The work is told its number and the fault that befalls it.
+    pub async fn effect_on<T, E: Broken>(
+        &self,
+        on: On,
+        what: String,
+        work: impl FnOnce(usize, Option<Fault>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let (number, fault) = {
             let mut state = self.lock();
-            state.effects.push(what);
+            state.effects.push(Effect { what, on });
             let number = state.effects.len();
             (number, state.at.get(&number).copied())
         };
@@ -138,7 +216,7 @@ impl Faults {
             self.held_up.notify_one();
             self.goes_on.notified().await;
         }
-        let result = work();
+        let result = work(number, fault);
         match fault {
             Some(Fault::Crash) => {
                 self.lock().crashed = true;
@@ -148,7 +226,16 @@ impl Faults {
                 result?;
                 Err(E::lost())
             }
-            Some(Fault::Fails | Fault::HeldUp) | None => {
+            Some(
+                Fault::Fails
+                | Fault::HeldUp
+                | Fault::StaleRead
+                | Fault::TooMany
+                | Fault::Locked
+                | Fault::OperationFails
+                | Fault::OperationUndone,
+            )
+            | None => {
                 yield_now().await;
                 result
             }

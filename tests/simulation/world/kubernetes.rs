@@ -32,6 +32,7 @@ pub struct Kubernetes {
     pub namespaces: BTreeMap<String, NamespaceState>,
     pub labels: BTreeMap<String, BTreeMap<String, String>>,
     pub watched: Watched,
+    held_back: bool,
     /// Writes of the operator that changed something.
     pub writes: Vec<String>,
 }
@@ -127,8 +128,16 @@ impl Kubernetes {
         object.meta_mut().resource_version = Some(self.next_version());
     }
 
+    /// The watches tell nothing the next time.
+    pub fn hold_back_watch(&mut self) {
+        self.held_back = true;
+    }
+
     /// The watches catch up.
     pub fn deliver(&mut self) {
+        if std::mem::take(&mut self.held_back) {
+            return;
+        }
         self.watched = Watched {
             projects: self.projects.values().cloned().map(Arc::new).collect(),
             labels: self.labels.clone(),

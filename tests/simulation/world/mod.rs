@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `kubernetes`, `neon`, `postgres` | the three systems, as they behave |
 //! | `ports`, `inside` | the operator's ports onto them |
-//! | `faults` | effect boundaries |
+//! | `faults`, `trouble` | effect boundaries, and how Neon goes wrong at them |
 //! | `operator` | one process of the operator: passes, memory, when to look again |
 //!
 //! Nothing sleeps and nothing is random: the same test does the same every time.
@@ -16,6 +16,7 @@ pub mod neon;
 pub mod operator;
 mod ports;
 pub mod postgres;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,6 +42,9 @@ use ports::{AccountsPort, ClusterPort};
 pub const NAMESPACE: &str = "team";
 pub const PROJECT: &str = "quiet-sea-1";
 pub const API_KEY: &str = "napi-very-secret";
+
+/// More ids than any project hands out.
+const IDS_OF_ONE: usize = 1_000_000;
 
 /// How often settled objects are looked at.
 const INTERVAL: Duration = Duration::from_mins(1);
@@ -86,7 +90,6 @@ impl Sim {
             faults: Faults::default(),
             state: Mutex::default(),
         };
-        let project = ProjectId::from(PROJECT);
         {
             let mut state = sim.lock();
             let namespaces = &mut state.kubernetes.namespaces;
@@ -97,12 +100,19 @@ impl Sim {
             state
                 .kubernetes
                 .foreign_secret(NAMESPACE, "neon-api-key", &key);
-            let seen = [project.clone()].into();
-            state.neon.keys.insert(API_KEY.to_owned(), seen);
-            let made = now - SignedDuration::from_hours(1);
-            state.neon.projects.insert(project, Project::new(made));
         }
+        sim.neon_project(PROJECT);
         Arc::new(sim)
+    }
+
+    /// Another project on Neon for the good key, with its default branch.
+    pub fn neon_project(&self, id: &str) {
+        let made = self.now() - SignedDuration::from_hours(1);
+        let mut state = self.lock();
+        let seen = state.neon.keys.entry(API_KEY.to_owned()).or_default();
+        seen.insert(ProjectId::from(id));
+        let project = Project::new(state.neon.projects.len() * IDS_OF_ONE, made);
+        state.neon.projects.insert(ProjectId::from(id), project);
     }
 
     /// A world of its own that is just like this one.

@@ -38,6 +38,8 @@ pub struct Calls {
     pub mutations: Vec<String>,
     /// Listings of branches and of endpoints, which all objects share.
     pub listings: usize,
+    /// When each project was listed.
+    pub listed: BTreeMap<ProjectId, Vec<Timestamp>>,
     /// Every other look.
     pub looks: usize,
 }
@@ -48,8 +50,12 @@ pub struct Project {
     pub history_retention_seconds: i64,
     pub settings: ProjectSettings,
     pub branches: Vec<SimBranch>,
-    operations: Vec<(Operation, Timestamp)>,
-    ids: usize,
+    /// How operations end, and when.
+    pub(super) operations: Vec<(Operation, Timestamp)>,
+    pub(super) ids: usize,
+    /// What the next listings tell instead of what is.
+    pub(super) stale_branches: Option<Vec<Branch>>,
+    pub(super) stale_endpoints: Option<Vec<Endpoint>>,
 }
 
 /// A branch with everything in it.
@@ -192,9 +198,11 @@ impl Project {
         Ok(())
     }
 
-    /// A project with its default branch, which has one role and one database, as Neon makes them.
-    pub fn new(now: Timestamp) -> Self {
+    /// A project with its default branch, which has one role and one database, as Neon makes them. Ids in it are
+    /// numbered from `ids` on: no two projects share one.
+    pub fn new(ids: usize, now: Timestamp) -> Self {
         let mut project = Self {
+            ids,
             history_retention_seconds: 86_400,
             ..Self::default()
         };
@@ -284,7 +292,11 @@ impl Project {
             status: OperationStatus::Running,
             error: None,
         };
-        self.operations.push((operation.clone(), now + OPERATION));
+        let end = Operation {
+            status: OperationStatus::Finished,
+            ..operation.clone()
+        };
+        self.operations.push((end, now + OPERATION));
         vec![operation]
     }
 
@@ -293,7 +305,7 @@ impl Project {
         let operation = Operation {
             id: OperationId::from(self.next("op")),
             action: "check_availability".to_owned(),
-            status: OperationStatus::Running,
+            status: OperationStatus::Finished,
             error: None,
         };
         self.operations.push((operation, over));
@@ -305,13 +317,12 @@ impl Project {
             .iter()
             .find(|(o, _)| o.id == *id)
             .ok_or_else(|| not_found("operation"))?;
-        let status = if *over > now {
-            OperationStatus::Running
-        } else {
-            OperationStatus::Finished
-        };
+        if *over <= now {
+            return Ok(operation.clone());
+        }
         Ok(Operation {
-            status,
+            status: OperationStatus::Running,
+            error: None,
             ..operation.clone()
         })
     }

@@ -32,8 +32,11 @@ const HICCUPS: u32 = 3;
 /// How soon a blocked object is looked at again, as in the runtime.
 const BLOCKED: Duration = Duration::from_mins(1);
 
-/// More passes than any of these worlds needs.
+/// More passes than any of the small worlds needs.
 const ENOUGH: usize = 2_000;
+
+/// More passes than an object of the big ones needs.
+const ENOUGH_FOR_ONE: usize = 100;
 
 /// Which object, by uid.
 type Uid = String;
@@ -132,6 +135,7 @@ impl Operator {
         let before = self.passes.len();
         loop {
             let due = self.look_around();
+            let enough = ENOUGH.max(self.process.told.len() * ENOUGH_FOR_ONE);
             if due.is_empty() {
                 if self.rests() {
                     return self.passes.len() - before;
@@ -141,7 +145,7 @@ impl Operator {
             self.round(due).await;
             let passes = self.passes.len() - before;
             assert!(
-                passes < ENOUGH,
+                passes < enough,
                 "no rest after {passes} passes:\n{}",
                 self.story(40)
             );

@@ -20,9 +20,10 @@ use sepulki::neon::{
 use sepulki::world::Cluster;
 use serde_json::Value;
 
-use super::Sim;
+use super::faults::{Fault, On};
 use super::kubernetes::key;
 use super::neon::{self, not_found};
+use super::{Sim, State};
 
 /// Reads of Secrets go through the operator's own rationing.
 #[derive(Clone)]
@@ -55,6 +56,22 @@ impl ClusterPort {
             sim: Arc::clone(sim),
             secrets: SecretReads::new(Source(Arc::clone(sim))),
         }
+    }
+
+    /// A change of an object that the operator watches.
+    async fn watched<T>(
+        &self,
+        what: String,
+        work: impl FnOnce(&mut State) -> sepulki::cluster::Result<T>,
+    ) -> sepulki::cluster::Result<T> {
+        let call = |_, fault| {
+            let mut state = self.sim.lock();
+            if fault == Some(Fault::StaleRead) {
+                state.kubernetes.hold_back_watch();
+            }
+            work(&mut state)
+        };
+        self.sim.faults.effect_on(On::Watched, what, call).await
     }
 }
 
@@ -150,14 +167,8 @@ impl Cluster for ClusterPort {
         present: &[String],
         finalizer: &str,
     ) -> sepulki::cluster::Result<ObjectMeta> {
-        let work = || {
-            let mut state = self.sim.lock();
-            state.kubernetes.add_finalizer(id, present, finalizer)
-        };
-        self.sim
-            .faults
-            .effect(format!("add finalizer to {id}"), work)
-            .await
+        let work = |state: &mut State| state.kubernetes.add_finalizer(id, present, finalizer);
+        self.watched(format!("add finalizer to {id}"), work).await
     }
 
     async fn release_finalizer(
@@ -166,14 +177,11 @@ impl Cluster for ClusterPort {
         present: &[String],
         finalizer: &str,
     ) -> sepulki::cluster::Result<()> {
-        let work = || {
-            let mut state = self.sim.lock();
+        let work = |state: &mut State| {
             state.witness_release(id);
             state.kubernetes.release_finalizer(id, present, finalizer)
         };
-        self.sim
-            .faults
-            .effect(format!("release finalizer of {id}"), work)
+        self.watched(format!("release finalizer of {id}"), work)
             .await
     }
 
@@ -183,15 +191,11 @@ impl Cluster for ClusterPort {
         resource_version: &str,
         status: &Value,
     ) -> sepulki::cluster::Result<String> {
-        let work = || {
-            let mut state = self.sim.lock();
+        let work = |state: &mut State| {
             state.say(&status.to_string());
             state.kubernetes.write_status(id, resource_version, status)
         };
-        self.sim
-            .faults
-            .effect(format!("write status of {id}"), work)
-            .await
+        self.watched(format!("write status of {id}"), work).await
     }
 }
 
@@ -236,19 +240,25 @@ impl NeonPort {
         what: String,
         work: impl FnOnce(&mut neon::Project, Timestamp) -> sepulki::neon::Result<T>,
     ) -> sepulki::neon::Result<T> {
-        let call = || {
+        let call = |number, fault| {
             let now = self.sim.now();
             let mut state = self.sim.lock();
             state.neon.tick(now);
             let project = state.neon.project(&self.key, project)?;
+            project.before(fault, now)?;
             project.unlocked(now)?;
+            let before = project.clone();
             let result = work(project, now);
             if result.is_ok() {
+                if project.after(fault, before, now) {
+                    self.sim.faults.goes_on_working(number);
+                }
                 state.neon.calls.mutations.push(what.clone());
             }
             result
         };
-        self.sim.faults.effect(what.clone(), call).await
+        let on = On::Neon { operations: false };
+        self.sim.faults.effect_on(on, what.clone(), call).await
     }
 
     async fn look<T>(
@@ -264,6 +274,7 @@ impl NeonPort {
             let calls = &mut state.neon.calls;
             if listing {
                 calls.listings += 1;
+                calls.listed.entry(project.clone()).or_default().push(now);
             } else {
                 calls.looks += 1;
             }
@@ -305,11 +316,12 @@ impl NeonApi for NeonPort {
     }
 
     async fn branches(&self, project: &ProjectId) -> sepulki::neon::Result<Vec<Branch>> {
-        self.look(project, true, |p, now| Ok(p.branches(now))).await
+        self.look(project, true, |p, now| Ok(p.list_branches(now)))
+            .await
     }
 
     async fn endpoints(&self, project: &ProjectId) -> sepulki::neon::Result<Vec<Endpoint>> {
-        self.look(project, true, |p, now| Ok(p.endpoints(now)))
+        self.look(project, true, |p, now| Ok(p.list_endpoints(now)))
             .await
     }
 

@@ -1,0 +1,73 @@
+//! How Neon goes wrong at a change of a project, beyond not doing it or not answering.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use sepulki::neon::{Branch, Endpoint, ErrorKind, OperationStatus, Result};
+
+use super::faults::Fault;
+use super::neon::{Project, error};
+
+/// How long Neon asks to wait after too many requests.
+const RETRY_AFTER: Duration = Duration::from_secs(20);
+
+/// How long Neon is busy with something else.
+const LOCKED: SignedDuration = SignedDuration::from_mins(1);
+
+impl Project {
+    /// What happens before a change is looked at.
+    pub fn before(&mut self, fault: Option<Fault>, now: Timestamp) -> Result<()> {
+        match fault {
+            Some(Fault::TooMany) => Err(sepulki::neon::Error {
+                retry_after: Some(RETRY_AFTER),
+                ..error(ErrorKind::RateLimited, Some(429), "too many requests")
+            }),
+            Some(Fault::Locked) => {
+                self.busy_until(now + LOCKED);
+                Ok(())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What becomes of a change that was accepted when the project was as `before`; true where Neon goes on working on it.
+    pub fn after(&mut self, fault: Option<Fault>, before: Self, now: Timestamp) -> bool {
+        let works = self.operations.len() > before.operations.len();
+        match fault {
+            Some(Fault::StaleRead) => {
+                self.stale_branches = Some(before.branches(now));
+                self.stale_endpoints = Some(before.endpoints(now));
+            }
+            Some(Fault::OperationFails) => self.fail_operations(before.operations.len()),
+            Some(Fault::OperationUndone) if works => {
+                self.fail_operations(before.operations.len());
+                *self = Self {
+                    ids: self.ids,
+                    operations: std::mem::take(&mut self.operations),
+                    ..before
+                };
+            }
+            Some(_) | None => {}
+        }
+        works
+    }
+
+    fn fail_operations(&mut self, from: usize) {
+        for (operation, _) in self.operations.iter_mut().skip(from) {
+            operation.status = OperationStatus::Failed;
+            operation.error = Some("the compute did not start".to_owned());
+        }
+    }
+
+    /// Branches as Neon lists them, which may be late by one listing.
+    pub fn list_branches(&mut self, now: Timestamp) -> Vec<Branch> {
+        let stale = self.stale_branches.take();
+        stale.unwrap_or_else(|| self.branches(now))
+    }
+
+    /// Endpoints as Neon lists them, which may be late by one listing.
+    pub fn list_endpoints(&mut self, now: Timestamp) -> Vec<Endpoint> {
+        let stale = self.stale_endpoints.take();
+        stale.unwrap_or_else(|| self.endpoints(now))
+    }
+}
