@@ -216,6 +216,7 @@ async fn pair_of_faults(stories: &[(Told, Vec<Effect>)], seed: u64) {
     told.with(&format!("seed {seed}: {pair:?}"), plan).await;
 }
 
+#[allow(clippy::disallowed_methods, reason = "whoever runs this says how long")]
 fn number_from(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).map_or(otherwise, |text| {
         let number = text.parse();
