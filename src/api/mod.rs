@@ -19,7 +19,9 @@ mod neon_project;
 mod refs;
 mod sepulki_migration;
 
-pub use annotations::{ABANDON, EXTEND, Handled, LONGEST_ANNOTATION, RECONCILE, RESET, RETRY};
+pub use annotations::{
+    ABANDON, EXTEND, Handled, LONGEST_ANNOTATION, Looks, RECONCILE, RESET, RETRY,
+};
 pub use condition::{ConditionType, Reason, condition, set_condition};
 pub use crds::{CrdError, crd_files};
 pub use names::{
@@ -36,7 +38,7 @@ pub use neon_database::{
 };
 pub use neon_project::{
     AccessRule, AppliedSettings, KeyKind, NamespaceSelector, NeonProject, NeonProjectSpec,
-    NeonProjectStatus, ProjectHandled, ProjectLimits, ProjectQuota, ProjectSettings,
+    NeonProjectStatus, ProjectLimits, ProjectQuota, ProjectSettings,
 };
 pub use refs::{DatabaseRef, MigrationRef, NamespacedSecretKeyRef, ProjectRef, SecretKeyRef};
 pub use sepulki_migration::{

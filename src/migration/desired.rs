@@ -5,10 +5,10 @@
 use jiff::Timestamp;
 
 use super::execution;
-use crate::api::{LedgerSpec, MigrationSource, Reason, SepulkiMigration};
+use crate::api::{LedgerSpec, Looks, MigrationSource, Reason, SepulkiMigration};
 use crate::engine::run::{Execution, Timeouts};
 use crate::engine::{LedgerName, Order, Policies, SourceFile};
-use crate::reconcile::Block;
+use crate::reconcile::{Block, looks};
 
 /// Longest name that PostgreSQL keeps whole, in bytes.
 const MAX_NAME_BYTES: usize = 63;
@@ -30,6 +30,8 @@ pub struct Desired {
     pub deleting: bool,
     /// Whether nothing may be applied.
     pub suspend: bool,
+    /// What annotations ask: to look now, and to try again what has failed.
+    pub asked: Looks,
     /// The NeonDatabase to migrate.
     pub database_ref: String,
     /// The database inside the branch; none for the only one that the NeonDatabase lists.
@@ -96,6 +98,7 @@ impl Desired {
             created: meta.creation_timestamp.as_ref().map(|time| time.0),
             deleting: meta.deletion_timestamp.is_some(),
             suspend: spec.suspend,
+            asked: looks(meta.annotations.as_ref()),
             database_ref: spec.database_ref.name.0.clone(),
             database: spec.database.as_ref().map(|name| name.0.clone()),
             target: spec.target.as_ref().map(|target| target.version.0.clone()),

@@ -7,7 +7,7 @@
 //! place.rs     which ledger of which branch, rivals pure
 //! observe.rs   facts: files, NeonDatabase, record   reads the watches and ConfigMaps
 //! plan.rs      what to do next, the decision table  pure
-//! action.rs    the two effects                      types
+//! action.rs    the three effects                    types
 //! act.rs       reads the ledger, runs the engine    Neon, PostgreSQL
 //! failure.rs   what the engine's errors mean        pure
 //! record.rs    what is written down of the ledger   pure

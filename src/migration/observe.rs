@@ -10,7 +10,7 @@ use super::desired::{Desired, Source};
 use super::place::{self, Database, Place};
 use super::source::{Files, Listing, merge};
 use super::{Migrations, plan};
-use crate::api::{AppliedTo, LastError, NeonDatabase};
+use crate::api::{AppliedTo, LastError, Looks, NeonDatabase};
 use crate::engine::{self, Bundle, Diagnostics, LedgerState, Order, Plan, SourceFile};
 use crate::reconcile::{Error, Fact, Pass};
 use crate::world::at_cluster;
@@ -34,6 +34,8 @@ pub struct Observed {
     pub applied_to: Option<AppliedTo>,
     /// The failure that the status remembers.
     pub last_error: Option<LastError>,
+    /// What was taken up of annotations.
+    pub handled: Looks,
 }
 
 /// What is known of the ledger.
@@ -111,9 +113,10 @@ pub(super) async fn observe(
     let mut observed = Observed {
         applied_to: pass.status.applied_to.clone(),
         last_error: pass.status.last_error.clone(),
+        handled: pass.status.handled.clone(),
         ..Observed::default()
     };
-    if plan::at_rest(desired).is_some() {
+    if plan::at_rest(desired, &observed).is_some() {
         return Ok(observed);
     }
     observed.database = database(kind, desired).into();
@@ -139,26 +142,23 @@ pub(super) async fn observe(
         return Ok(observed);
     };
     observed.branch_free = kind.world.locks.shared(&place.branch.id).is_some();
-    observed.ledger = ledger(kind, pass, desired, &observed, &place, now);
+    observed.ledger = ledger(kind, desired, &observed, &place, now);
     Ok(observed)
 }
 
-/// The ledger that was just read. One that stands in the way is not read again before something changes, be it an
-/// annotation: each look would wake a compute that is asleep.
+/// The ledger that was just read. One that stands in the way is not read again before something changes or an annotation
+/// asks for it: each look would wake a compute that is asleep.
 fn ledger(
     kind: &Migrations,
-    pass: &Pass<Migrations>,
     desired: &Desired,
     observed: &Observed,
     place: &Place,
     now: Timestamp,
 ) -> Ledger {
     let uid = &desired.uid;
-    let annotations = &pass.object.metadata.annotations;
     let Some(attempt) = observed.attempt(desired) else {
         return Ledger::Unread;
     };
-    let because = format!("{attempt} {annotations:?}");
     if let Some(read) = kind.cache.take_ledger(uid, place, now) {
         let judged = judge(desired, read.clone(), observed.compiled());
         let blocks = match &judged {
@@ -167,11 +167,11 @@ fn ledger(
             Ledger::Unread => false,
         };
         if blocks {
-            kind.cache.keep_blocked(uid, because, read, now);
+            kind.cache.keep_blocked(uid, attempt, read, now);
         }
         return judged;
     }
-    match kind.cache.blocked(uid, &because, now) {
+    match kind.cache.blocked(uid, &attempt, now) {
         Some(read) => judge(desired, read, observed.compiled()),
         None => Ledger::Unread,
     }

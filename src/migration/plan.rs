@@ -8,6 +8,7 @@
 //! | 1 | being deleted (a run that is under way ends by itself) | Gone |
 //! | 2 | suspended | Suspended |
 //! | 3 | the spec cannot be carried out | Blocked InvalidSpec |
+//! |   | an annotation asks to look again | LookAgain |
 //! | 4 | an older object writes the same ledger | Blocked LedgerClaimed |
 //! | 5 | a ConfigMap is missing | Wait ConfigMapNotFound |
 //! | 6 | the files make no set | Blocked InvalidMigration |
@@ -40,7 +41,7 @@ use super::observe::{Ledger, Observed};
 use super::source::Files;
 use crate::api::Reason;
 use crate::engine::{Diagnostic, Diagnostics, Plan, Problem, ProblemKind};
-use crate::reconcile::{Block, Decision, Fact, Wait};
+use crate::reconcile::{Block, Decision, Fact, Wait, looks_again};
 
 /// How soon to look again at something that is over in a moment.
 const SOON: Duration = Duration::from_secs(1);
@@ -68,23 +69,25 @@ pub fn decide(desired: &Desired, observed: &Observed, _now: Timestamp) -> Next {
         .unwrap_or_else(|| ledger(observed))
 }
 
-/// Rows 1 to 3: nothing has to be known of the world.
+/// Rows 1 to 3 and what annotations ask: nothing has to be known of the world.
 #[must_use]
-pub fn at_rest(desired: &Desired) -> Stage {
+pub fn at_rest(desired: &Desired, observed: &Observed) -> Stage {
     if desired.deleting {
         return Some(Decision::Gone);
     }
     if desired.suspend {
         return Some(Decision::Suspended(RECHECK));
     }
-    let invalid = desired.rest.as_ref().err()?;
-    Some(Decision::Blocked(invalid.clone()))
+    if let Err(invalid) = &desired.rest {
+        return Some(Decision::Blocked(invalid.clone()));
+    }
+    looks_again(&desired.asked, &observed.handled).then_some(Decision::Act(Action::LookAgain))
 }
 
 /// Rows 1 to 9: the files need not be compiled.
 #[must_use]
 pub fn before_compiling(desired: &Desired, observed: &Observed) -> Stage {
-    at_rest(desired)
+    at_rest(desired, observed)
         .or_else(|| rival(desired, observed))
         .or_else(|| files(desired, observed))
         .or_else(|| {

@@ -270,6 +270,55 @@ async fn a_stalled_migration_does_not_wake_the_compute_to_look() {
 }
 
 #[tokio::test]
+async fn retry_runs_what_has_failed_once_more_for_each_new_value() {
+    let world = Fake::new();
+    let operator = world.operator();
+    world.state().faults = [(2, refused("002_b.sql")), (1, refused("002_b.sql"))].into();
+    assert_eq!(
+        blocked(&world.pass(&operator).await).0,
+        Reason::MigrationFailed
+    );
+    // to look again is not to try again
+    world.annotate("sepulki.dev/reconcile", "1");
+    assert_eq!(
+        blocked(&world.pass(&operator).await).0,
+        Reason::MigrationFailed
+    );
+    assert_eq!(world.effort()[2], 1);
+    world.annotate("sepulki.dev/retry", "1");
+    for _ in 0..3 {
+        let report = world.pass(&operator).await;
+        assert_eq!(blocked(&report).0, Reason::MigrationFailed);
+    }
+    assert_eq!(world.effort()[2], 2, "one run for one value");
+    world.annotate("sepulki.dev/retry", "2");
+    settles(&world.pass(&operator).await);
+    assert_eq!(world.applied(), ALL);
+    let handled = world.status().handled;
+    assert_eq!(
+        (handled.reconcile.as_deref(), handled.retry.as_deref()),
+        (Some("1"), Some("2"))
+    );
+}
+
+#[tokio::test]
+async fn reconcile_reads_files_and_ledger_anew() {
+    let world = Fake::new();
+    let operator = world.operator();
+    settles(&world.pass(&operator).await);
+    // somebody has put an older state of the database back, which no watch tells
+    world.state().ledger.rows.truncate(2);
+    settles(&world.pass(&operator).await);
+    assert_eq!(world.applied().len(), 2);
+    world.annotate("sepulki.dev/reconcile", "now");
+    settles(&world.pass(&operator).await);
+    assert_eq!(world.applied(), ALL);
+    let before = world.effort();
+    settles(&world.pass(&operator).await);
+    assert_eq!(world.effort(), before);
+}
+
+#[tokio::test]
 async fn a_broken_connection_passes_and_the_next_run_goes_on() {
     let world = Fake::new();
     let operator = world.operator();

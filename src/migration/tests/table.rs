@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::api::{AppliedTo, LastError, Reason};
+use crate::api::{AppliedTo, LastError, Looks, Reason};
 use crate::migration::Action;
 use crate::migration::plan::{before_compiling, decide};
 use crate::reconcile::Decision;
@@ -81,6 +81,33 @@ fn suspended_wins_over_everything_but_deletion() {
 fn a_spec_that_cannot_be_carried_out_names_the_field() {
     let next = decide(&desired(&json!({"source": {}})), &ready(), now());
     names(&blocks(next, Reason::InvalidSpec), &["spec.source"]);
+}
+
+#[test]
+fn each_new_value_of_an_annotation_makes_it_look_again_once() {
+    let ask = |reconcile: Option<&str>, retry: Option<&str>| Looks {
+        reconcile: reconcile.map(str::to_owned),
+        retry: retry.map(str::to_owned),
+    };
+    let complete = Observed {
+        applied_to: Some(complete()),
+        handled: ask(Some("1"), None),
+        ..ready()
+    };
+    for (asked, looks) in [
+        (ask(Some("1"), None), false),
+        (ask(None, None), false),
+        (ask(Some("2"), None), true),
+        (ask(Some("1"), Some("1")), true),
+    ] {
+        let desired = Desired {
+            asked: asked.clone(),
+            ..plain()
+        };
+        let next = decide(&desired, &complete, now());
+        let is_look = next == Decision::Act(Action::LookAgain);
+        assert_eq!(is_look, looks, "{asked:?}: {next:?}");
+    }
 }
 
 #[test]
