@@ -145,7 +145,7 @@ words!(
         PasswordRejected,
         /// Credentials are published and work.
         Published,
-        /// Credentials are held back until migrations are applied.
+        /// Migrations have to be applied first.
         WaitingForMigration,
         /// Credentials are not out yet.
         NotPublished,

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::cache::{Compiled, LedgerRead};
 use super::desired::{Desired, Source};
 use super::place::{self, Database, Place};
+use super::required::{self, Unmet};
 use super::source::{Files, Listing, merge};
 use super::{Migrations, plan};
 use crate::api::{AppliedTo, LastError, Looks, NeonDatabase};
@@ -26,6 +27,8 @@ pub struct Observed {
     pub files: Files,
     /// The files, compiled, or what is wrong with the set; none where nothing had to be compiled.
     pub bundle: Option<Result<Arc<Bundle>, Diagnostics>>,
+    /// What has to be waited for before these files are applied.
+    pub unmet: Option<Unmet>,
     /// Whether only migrations are at work on the branch.
     pub branch_free: bool,
     /// The ledger.
@@ -121,8 +124,8 @@ pub(super) async fn observe(
     }
     observed.database = database(kind, desired).into();
     let others = kind.world.cluster.migrations();
-    let others = others.iter().map(AsRef::as_ref);
-    observed.rival = place::rival(&pass.object, others, observed.database.known());
+    let rivals = others.iter().map(AsRef::as_ref);
+    observed.rival = place::rival(&pass.object, rivals, observed.database.known());
     if observed.rival.is_some() {
         return Ok(observed);
     }
@@ -135,6 +138,8 @@ pub(super) async fn observe(
         kind.cache.drop_bundle(&desired.uid);
         return Ok(observed);
     }
+    let digest = observed.listing().map(|listing| listing.digest.as_str());
+    observed.unmet = digest.and_then(|digest| required::unmet(&pass.object, &others, digest));
     if observed.compiled().is_none() {
         return Ok(observed);
     }

@@ -16,6 +16,7 @@
 //! | 8 | the target is not among them | Blocked TargetNotFound |
 //! | 9 | all of them were found applied at this place | Settled |
 //! | 10 | names, duplicates or order are wrong | Blocked InvalidMigration |
+//! |   | a required migration is missing or has not applied these files; they wait for each other | Wait WaitingForMigration; Blocked InvalidSpec |
 //! | 11 | no NeonDatabase | Wait DatabaseNotFound |
 //! | 12 | which of its databases cannot be told | Blocked InvalidSpec |
 //! | 13 | the same run has failed before | Blocked MigrationFailed |
@@ -38,6 +39,7 @@ use jiff::Timestamp;
 use super::action::Action;
 use super::desired::{Desired, Rest};
 use super::observe::{Ledger, Observed};
+use super::required::Unmet;
 use super::source::Files;
 use crate::api::Reason;
 use crate::engine::{Diagnostic, Diagnostics, Plan, Problem, ProblemKind};
@@ -65,6 +67,7 @@ type Stage = Option<Next>;
 pub fn decide(desired: &Desired, observed: &Observed, _now: Timestamp) -> Next {
     before_compiling(desired, observed)
         .or_else(|| set(observed))
+        .or_else(|| required(observed))
         .or_else(|| database(desired, observed))
         .unwrap_or_else(|| ledger(observed))
 }
@@ -163,6 +166,23 @@ pub fn set(observed: &Observed) -> Stage {
         Some(Ok(_)) => None,
         Some(Err(findings)) => Some(block(Reason::InvalidMigration, told(findings))),
     }
+}
+
+/// What has to come first.
+fn required(observed: &Observed) -> Stage {
+    let waiting = |message| wait(Reason::WaitingForMigration, message, LATER);
+    Some(match observed.unmet.as_ref()? {
+        Unmet::Missing(name) => waiting(format!(
+            "spec.requires: SepulkiMigration {name} does not exist in this namespace yet"
+        )),
+        Unmet::Pending(name) => waiting(format!(
+            "spec.requires: SepulkiMigration {name} has not applied the same files yet"
+        )),
+        Unmet::Circle(way) => {
+            let way = way.join(" requires ");
+            block(Reason::InvalidSpec, format!("spec.requires: {way}"))
+        }
+    })
 }
 
 /// Rows 11 to 15.

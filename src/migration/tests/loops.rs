@@ -319,6 +319,32 @@ async fn reconcile_reads_files_and_ledger_anew() {
 }
 
 #[tokio::test]
+async fn files_reach_production_only_after_staging() {
+    let world = Fake::new();
+    let operator = world.operator();
+    let requires = json!({"requires": [{"migrationRef": {"name": "first"}}]});
+    world.state().object.spec = object(&requires).spec;
+    let mut first = object(&json!({"databaseRef": {"name": "elsewhere"}}));
+    first.metadata.name = Some("first".into());
+    first.metadata.uid = Some("uid-first".into());
+    for others in [vec![], vec![first.clone()]] {
+        world.state().others = others;
+        let report = world.pass(&operator).await;
+        let Verdict::Waiting(wait) = &report.verdict else {
+            panic!("{report:?}");
+        };
+        assert_eq!(wait.reason, Reason::WaitingForMigration);
+        assert_eq!(world.effort()[1..4], [0, 0, 0], "the compute sleeps on");
+    }
+    let digest = Listing::of(&three_files()).digest;
+    let to = json!({"branchId": "br-9", "incarnation": "i", "database": "app", "digest": digest});
+    first.status = serde_json::from_value(json!({"appliedTo": to})).unwrap();
+    world.state().others = vec![first];
+    settles(&world.pass(&operator).await);
+    assert_eq!(world.applied(), ALL);
+}
+
+#[tokio::test]
 async fn a_broken_connection_passes_and_the_next_run_goes_on() {
     let world = Fake::new();
     let operator = world.operator();

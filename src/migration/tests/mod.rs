@@ -134,6 +134,7 @@ fn observed(files: Vec<SourceFile>, ledger: LedgerState, target: Option<&str>) -
         database: Fact::Known(database()),
         files: Files::Listed(listing),
         bundle: Some(bundle),
+        unmet: None,
         branch_free: true,
         ledger,
         applied_to: None,

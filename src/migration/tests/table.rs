@@ -6,6 +6,7 @@ use super::*;
 use crate::api::{AppliedTo, LastError, Looks, Reason};
 use crate::migration::Action;
 use crate::migration::plan::{before_compiling, decide};
+use crate::migration::required::Unmet;
 use crate::reconcile::Decision;
 
 type Next = Decision<Action>;
@@ -227,6 +228,29 @@ fn an_order_that_nobody_knows_names_both_files() {
     let bad = observed(files, LedgerState::default(), None);
     let message = blocks(answer(&bad), Reason::InvalidMigration);
     names(&message, &["9_a.sql", "10_b.sql"]);
+}
+
+#[test]
+fn what_has_to_come_first_is_waited_for_but_not_where_all_is_applied() {
+    let with = |unmet: Unmet| Observed {
+        unmet: Some(unmet),
+        ..ready()
+    };
+    for unmet in [
+        Unmet::Missing("staging".into()),
+        Unmet::Pending("staging".into()),
+    ] {
+        let message = waits(answer(&with(unmet)), Reason::WaitingForMigration);
+        names(&message, &["spec.requires", "SepulkiMigration staging"]);
+    }
+    let circle = Unmet::Circle(vec!["m".into(), "n".into(), "m".into()]);
+    let message = blocks(answer(&with(circle)), Reason::InvalidSpec);
+    names(&message, &["m requires n requires m"]);
+    let settled = Observed {
+        applied_to: Some(complete()),
+        ..with(Unmet::Pending("staging".into()))
+    };
+    assert!(matches!(answer(&settled), Decision::Settled(_)));
 }
 
 #[test]
