@@ -161,6 +161,8 @@ words!(
         InvalidMigration,
         /// The version to stop at is not in the bundle.
         TargetNotFound,
+        /// Pending files may do harm.
+        LintFailed,
         /// An applied file was changed.
         ChecksumMismatch,
         /// A file sorts before one that is already applied.

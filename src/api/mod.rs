@@ -43,10 +43,10 @@ pub use neon_project::{
 pub use refs::{DatabaseRef, MigrationRef, NamespacedSecretKeyRef, ProjectRef, SecretKeyRef};
 pub use sepulki_migration::{
     AcceptedFile, AdoptSpec, AppliedStatus, AppliedTo, BuildProgress, BundleStatus,
-    ChecksumMismatch, ConfigMapSource, CurrentStatus, ExecutionSpec, HistoryEntry, InlineFile,
-    LastError, LedgerSpec, MigrationSource, MissingFile, ObjectNameRef, OnAmbiguous, OrderMode,
-    OrderSpec, OutOfOrder, PendingStatus, PoliciesSpec, SepulkiMigration, SepulkiMigrationSpec,
-    SepulkiMigrationStatus, TargetSpec,
+    ChecksumMismatch, ConfigMapSource, CurrentStatus, ExecutionSpec, FailOnLint, HistoryEntry,
+    InlineFile, LastError, LedgerSpec, MigrationSource, MissingFile, ObjectNameRef, OnAmbiguous,
+    OrderMode, OrderSpec, OutOfOrder, PendingStatus, PoliciesSpec, SepulkiMigration,
+    SepulkiMigrationSpec, SepulkiMigrationStatus, TargetSpec,
 };
 
 /// API group of every kind.

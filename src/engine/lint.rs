@@ -11,6 +11,7 @@ mod rules;
 use std::io;
 use std::ops::Range;
 
+use serde::Serialize;
 use squawk_linter::Linter;
 use squawk_syntax::SourceFile;
 
@@ -21,7 +22,8 @@ use super::sql::segment::Shape;
 use super::sql::{Script, parse, position};
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Depends on how large a table is and who is using it.
     Warning,
@@ -40,6 +42,61 @@ pub struct Lint {
     pub suppressed: bool,
     /// Where, what, and what to do.
     pub diagnostic: Diagnostic,
+}
+
+/// Which findings are put up with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LintPolicy {
+    /// From how bad a finding on nothing runs; none for never.
+    pub fail_on: Option<Severity>,
+    /// Rules that do not count, each in one file or in all.
+    pub ignore: Vec<(String, Option<String>)>,
+}
+
+impl Default for LintPolicy {
+    fn default() -> Self {
+        Self {
+            fail_on: Some(Severity::Error),
+            ignore: Vec::new(),
+        }
+    }
+}
+
+impl LintPolicy {
+    /// Whether findings of this rule in this file do not count.
+    #[must_use]
+    pub fn ignores(&self, rule: &str, file: &str) -> bool {
+        let applies = |of: &Option<String>| of.as_ref().is_none_or(|of| of == file);
+        let mut ignored = self.ignore.iter();
+        ignored.any(|(ignored, of)| ignored == rule && applies(of))
+    }
+
+    /// Whether nothing runs because of this finding.
+    #[must_use]
+    pub fn stops(&self, lint: &Lint) -> bool {
+        let bad = self.fail_on.is_some_and(|from| lint.severity >= from);
+        bad && !lint.suppressed && !self.ignores(lint.rule, &lint.diagnostic.file)
+    }
+}
+
+impl Severity {
+    /// As reports write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl Lint {
+    /// The full text: how bad it is, the rule, and what [`Diagnostic::render`] says.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let severity = self.severity.as_str();
+        format!("{severity}[{}] {}", self.rule, self.diagnostic.render())
+    }
 }
 
 /// What a rule has found in a text.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::execution;
 use crate::api::{LedgerSpec, Looks, MigrationSource, Reason, SepulkiMigration};
 use crate::engine::run::{Execution, Timeouts};
-use crate::engine::{LedgerName, Order, Policies, SourceFile};
+use crate::engine::{LedgerName, LintPolicy, Order, Policies, SourceFile};
 use crate::reconcile::{Block, looks};
 
 /// Longest name that PostgreSQL keeps whole, in bytes.
@@ -53,6 +53,8 @@ pub struct Rest {
     pub order: Order,
     /// What is put up with.
     pub policies: Policies,
+    /// What pending files may do to others.
+    pub lint: LintPolicy,
     /// How long to wait for what.
     pub timeouts: Timeouts,
     /// How to go about a run.
@@ -121,6 +123,7 @@ fn rest(object: &SepulkiMigration) -> Result<Rest, Block> {
         ledger: ledger(spec.ledger.as_ref())?,
         order: execution::order(spec.order.as_ref()),
         policies: execution::policies(spec),
+        lint: execution::lint(spec)?,
         timeouts: execution::timeouts(spec.execution.as_ref())?,
         execution: execution::execution(spec.execution.as_ref()),
     })
@@ -235,6 +238,11 @@ mod tests {
             (
                 json!({"databaseRef": {"name": "d"}, "source": inline(), "ledger": {"table": umlauts}}),
                 "spec.ledger",
+            ),
+            (
+                json!({"databaseRef": {"name": "d"}, "source": inline(),
+                       "policies": {"ignoreLint": [{"rule": "no-such", "reason": "r"}]}}),
+                "spec.policies.ignoreLint[0].rule",
             ),
         ] {
             let block = parse(&spec).rest.unwrap_err();

@@ -25,6 +25,7 @@
 //! | 16 | the ledger was not read | ReadLedger |
 //! | 17 | the table of that name is no ledger | Blocked LedgerConflict |
 //! | 18 | the plan has problems | Blocked ChecksumMismatch, OutOfOrder, InvalidMigration |
+//! |   | … they may do harm, and no policy puts up with it | Blocked LintFailed |
 //! | 19 | files are pending | Apply |
 //! | 20 | else | Settled |
 //!
@@ -42,7 +43,7 @@ use super::observe::{Ledger, Observed};
 use super::required::Unmet;
 use super::source::Files;
 use crate::api::Reason;
-use crate::engine::{Diagnostic, Diagnostics, Plan, Problem, ProblemKind};
+use crate::engine::{Diagnostic, Diagnostics, Lint, Plan, Problem, ProblemKind};
 use crate::reconcile::{Block, Decision, Fact, Wait, looks_again};
 
 /// How soon to look again at something that is over in a moment.
@@ -250,6 +251,15 @@ fn ledger(observed: &Observed) -> Next {
     };
     if let Some(block) = problems(plan) {
         return Decision::Blocked(block);
+    }
+    if !observed.lints.is_empty() {
+        let texts: String = observed.lints.iter().take(TOLD).map(Lint::render).collect();
+        let more = observed.lints.len().saturating_sub(TOLD);
+        let told = and_more(texts.trim_end().to_owned(), more);
+        let message = format!(
+            "{told}\nNothing runs before the files are changed, or spec.policies.ignoreLint or failOnLint says otherwise."
+        );
+        return block(Reason::LintFailed, message);
     }
     let versions: Vec<String> = plan.pending.iter().map(|p| p.version.clone()).collect();
     if versions.is_empty() {

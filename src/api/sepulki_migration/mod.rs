@@ -10,8 +10,8 @@ use super::names::{Digest, FileName, ObjectName, PgName};
 use super::refs::DatabaseRef;
 
 pub use execution::{
-    AcceptedFile, AdoptSpec, ChecksumMismatch, ExecutionSpec, MissingFile, OnAmbiguous, OrderMode,
-    OrderSpec, OutOfOrder, PoliciesSpec,
+    AcceptedFile, AdoptSpec, ChecksumMismatch, ExecutionSpec, FailOnLint, MissingFile, OnAmbiguous,
+    OrderMode, OrderSpec, OutOfOrder, PoliciesSpec,
 };
 pub use status::{
     AppliedStatus, AppliedTo, BuildProgress, BundleStatus, CurrentStatus, HistoryEntry, LastError,

@@ -12,7 +12,7 @@ use super::{
     args::Options,
     read_files,
 };
-use crate::engine::{self, Bundle, Diagnostic, Severity};
+use crate::engine::{self, Bundle, Diagnostic, LintPolicy, Severity};
 
 #[derive(Debug, Args)]
 pub(super) struct LintArgs {
@@ -66,7 +66,7 @@ struct Finding {
     line: usize,
     column: usize,
     rule: &'static str,
-    severity: &'static str,
+    severity: Severity,
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
@@ -75,11 +75,11 @@ struct Finding {
 }
 
 pub(super) fn lint(options: &Options, args: &LintArgs) -> Result<Ended> {
-    let ignored = ignored(&args.ignore_lint)?;
+    let policy = policy(args)?;
     let files = read_files(&options.dir)?;
     let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
     let mentioned = args.files.iter().map(String::as_str);
-    let mentioned = mentioned.chain(ignored.iter().filter_map(|(_, file)| *file));
+    let mentioned = mentioned.chain(policy.ignore.iter().filter_map(|(_, file)| file.as_deref()));
     for file in mentioned {
         if !names.contains(&file) {
             let folder = options.dir.display();
@@ -95,10 +95,7 @@ pub(super) fn lint(options: &Options, args: &LintArgs) -> Result<Ended> {
     };
     let is_asked = |finding: &Finding| {
         let is_meant = args.files.is_empty() || args.files.contains(&finding.file);
-        let is_ignored = ignored.iter().any(|(rule, file)| {
-            *rule == finding.rule && file.is_none_or(|file| file == finding.file)
-        });
-        is_meant && !is_ignored
+        is_meant && !policy.ignores(finding.rule, &finding.file)
     };
     linted.findings.retain(is_asked);
     linted.suppressed.retain(is_asked);
@@ -108,50 +105,41 @@ pub(super) fn lint(options: &Options, args: &LintArgs) -> Result<Ended> {
         Some(Report::Github) => output::print_text(&github(&folder, &linted))?,
         Some(Report::Sarif) => output::print_text(&sarif(&folder, &linted)?)?,
     }
-    let fails = linted
-        .findings
-        .iter()
-        .any(|finding| match args.fail_on_lint {
-            FailOn::Never => false,
-            FailOn::Warning => true,
-            FailOn::Error => finding.severity == ERROR,
-        });
+    let mut severities = linted.findings.iter().map(|finding| finding.severity);
+    let fails = severities.any(|severity| policy.fail_on.is_some_and(|from| severity >= from));
     Ok(if fails { Ended::Failed } else { Ended::Fine })
 }
 
-const ERROR: &str = "error";
-const WARNING: &str = "warning";
-
-/// Rules with the files for which they are ignored.
-fn ignored(list: &[String]) -> Result<Vec<(&str, Option<&str>)>> {
+fn policy(args: &LintArgs) -> Result<LintPolicy> {
     let known = engine::rule_names();
-    list.iter()
-        .map(|text| {
-            let (rule, file) = match text.split_once('=') {
-                Some((rule, file)) => (rule, Some(file)),
-                None => (text.as_str(), None),
-            };
-            if known.contains(&rule) {
-                return Ok((rule, file));
-            }
-            let message = format!(
-                "--ignore-lint {text}: no such rule; there are {}",
-                known.join(", ")
-            );
-            Err(Usage(message).into())
-        })
-        .collect()
+    let mut ignore = Vec::new();
+    for text in &args.ignore_lint {
+        let (rule, file) = match text.split_once('=') {
+            Some((rule, file)) => (rule, Some(file.to_owned())),
+            None => (text.as_str(), None),
+        };
+        if !known.contains(&rule) {
+            let known = known.join(", ");
+            let message = format!("--ignore-lint {text}: no such rule; there are {known}");
+            return Err(Usage(message).into());
+        }
+        ignore.push((rule.to_owned(), file));
+    }
+    Ok(LintPolicy {
+        fail_on: match args.fail_on_lint {
+            FailOn::Error => Some(Severity::Error),
+            FailOn::Warning => Some(Severity::Warning),
+            FailOn::Never => None,
+        },
+        ignore,
+    })
 }
 
 fn look_through(bundle: &Bundle) -> Result<Linted> {
     let mut findings: Vec<Finding> = bundle.findings().iter().map(broken).collect();
     let mut suppressed = Vec::new();
     for lint in engine::lint(bundle).context("the files cannot be looked through")? {
-        let severity = match lint.severity {
-            Severity::Error => ERROR,
-            Severity::Warning => WARNING,
-        };
-        let told = finding(lint.rule, severity, &lint.diagnostic);
+        let told = finding(lint.rule, lint.severity, &lint.diagnostic);
         if lint.suppressed {
             suppressed.push(told);
         } else {
@@ -167,10 +155,10 @@ fn look_through(bundle: &Bundle) -> Result<Linted> {
 
 /// What keeps a file from being run at all.
 fn broken(diagnostic: &Diagnostic) -> Finding {
-    finding(diagnostic.code.as_str(), ERROR, diagnostic)
+    finding(diagnostic.code.as_str(), Severity::Error, diagnostic)
 }
 
-fn finding(rule: &'static str, severity: &'static str, diagnostic: &Diagnostic) -> Finding {
+fn finding(rule: &'static str, severity: Severity, diagnostic: &Diagnostic) -> Finding {
     let (line, column) = diagnostic
         .position
         .map_or((1, 1), |position| (position.line, position.column));
@@ -195,16 +183,21 @@ fn table(linted: &Linted) -> String {
         ..
     } in &linted.findings
     {
-        let _ = writeln!(text, "{severity}[{rule}] {rendered}");
+        let _ = writeln!(text, "{}[{rule}] {rendered}", severity.as_str());
     }
-    let count = |severity| {
+    let count = |severity: Severity| {
         let all = linted.findings.iter();
         match all.filter(|finding| finding.severity == severity).count() {
-            1 => format!("1 {severity}"),
-            many => format!("{many} {severity}s"),
+            1 => format!("1 {}", severity.as_str()),
+            many => format!("{many} {}s", severity.as_str()),
         }
     };
-    let _ = write!(text, "{}, {}", count(ERROR), count(WARNING));
+    let _ = write!(
+        text,
+        "{}, {}",
+        count(Severity::Error),
+        count(Severity::Warning)
+    );
     if !linted.suppressed.is_empty() {
         let hidden: Vec<String> = linted
             .suppressed
@@ -235,7 +228,7 @@ fn github(folder: &str, linted: &Linted) -> String {
         let _ = writeln!(
             text,
             "::{} file={path},line={},col={},title={}::{}",
-            finding.severity,
+            finding.severity.as_str(),
             finding.line,
             finding.column,
             property(finding.rule),
@@ -263,7 +256,7 @@ fn sarif(folder: &str, linted: &Linted) -> Result<String> {
             json!([])
         };
         json!({
-            "ruleId": finding.rule, "level": finding.severity, "message": {"text": text}, "locations": [place],
+            "ruleId": finding.rule, "level": finding.severity.as_str(), "message": {"text": text}, "locations": [place],
             "suppressions": suppressions,
         })
     };

@@ -319,6 +319,43 @@ async fn reconcile_reads_files_and_ledger_anew() {
 }
 
 #[tokio::test]
+async fn files_that_may_do_harm_do_not_run_before_somebody_says_so() {
+    let world = Fake::new();
+    let operator = world.operator();
+    world.edit("002_b.sql", "CREATE TABLE b (id int);\nTRUNCATE a CASCADE;");
+    let report = world.pass(&operator).await;
+    let (reason, message) = blocked(&report);
+    assert_eq!(reason, Reason::LintFailed);
+    for part in [
+        "error[ban-truncate-cascade] 002_b.sql:2:",
+        "spec.policies.ignoreLint",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(world.applied().is_empty(), "the file before it waits, too");
+    for _ in 0..5 {
+        world.clock.advance(SignedDuration::from_mins(1));
+        blocked(&world.pass(&operator).await);
+    }
+    assert_eq!(world.effort()[1..3], [1, 0], "one look, no run");
+    assert_eq!(
+        says(&world.status(), "Stalled"),
+        (true, "LintFailed".into())
+    );
+
+    let ignored =
+        json!([{"rule": "ban-truncate-cascade", "version": "002_b.sql", "reason": "a is small"}]);
+    world.state().object.spec = object(&json!({"policies": {"ignoreLint": ignored}})).spec;
+    world.state().object.metadata.generation = Some(2);
+    settles(&world.pass(&operator).await);
+    assert_eq!(world.applied(), ALL);
+    // and what is applied is nobody's trouble any more
+    world.state().object.spec = object(&json!({})).spec;
+    world.annotate("sepulki.dev/reconcile", "1");
+    settles(&world.pass(&operator).await);
+}
+
+#[tokio::test]
 async fn files_reach_production_only_after_staging() {
     let world = Fake::new();
     let operator = world.operator();

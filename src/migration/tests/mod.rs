@@ -137,6 +137,7 @@ fn observed(files: Vec<SourceFile>, ledger: LedgerState, target: Option<&str>) -
         unmet: None,
         branch_free: true,
         ledger,
+        lints: Vec::new(),
         applied_to: None,
         last_error: None,
         handled: Looks::default(),
