@@ -23,6 +23,7 @@ mod roles;
 mod rotation;
 mod scene;
 mod settings;
+mod shut_out;
 mod stories;
 mod together;
 mod world;
