@@ -8,6 +8,7 @@ use crate::api::{
 };
 use crate::database::desired::{Database, Rest, Role};
 use crate::postgres::Target;
+use crate::postgres::extensions::Installed;
 use crate::reconcile::Error;
 use crate::world::{
     DatabaseReport, GroupRights, PrepareDatabase, PrepareRole, PrepareRoles, at_neon, at_postgres,
@@ -159,8 +160,12 @@ fn missing_schemas(report: &DatabaseReport, applied_files: i64) -> Option<Missin
     })
 }
 
-fn extension((name, version): (String, String)) -> ExtensionStatus {
-    ExtensionStatus { name, version }
+fn extension(found: Installed) -> ExtensionStatus {
+    ExtensionStatus {
+        name: found.name,
+        version: found.version,
+        schema: Some(found.schema),
+    }
 }
 
 fn record(
