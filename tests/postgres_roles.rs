@@ -9,9 +9,7 @@
 
 mod postgres_support;
 
-use postgres_support::{
-    Branch, MARK, grant, nothing_left, refused, unique, wanted, works,
-};
+use postgres_support::{Branch, MARK, grant, nothing_left, refused, unique, wanted, works};
 use proptest::prelude::*;
 use sepulki::postgres::{
     Class,

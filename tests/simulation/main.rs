@@ -9,6 +9,7 @@
 )]
 
 mod asked;
+mod bad_input;
 mod convergence;
 mod database;
 mod deletion;
