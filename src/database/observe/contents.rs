@@ -9,9 +9,7 @@ use crate::database::Databases;
 use crate::database::credentials::{Found, password_in};
 use crate::database::desired::{Desired, Rest};
 use crate::database::given::Given;
-use crate::neon::{
-    BranchId, BranchState, EndpointState, ErrorKind, NeonApi, ProjectId, ProjectSnapshot,
-};
+use crate::neon::{BranchId, BranchState, ErrorKind, NeonApi, ProjectId, ProjectSnapshot};
 use crate::postgres::{self, Target};
 use crate::reconcile::{Error, Fact};
 use crate::world::{at_cluster, at_neon, at_postgres};
@@ -107,7 +105,7 @@ async fn shared_passwords(
     let (Some(endpoint), Some(database)) = (endpoint, rest.databases.first()) else {
         return Ok(Fact::Unknown);
     };
-    if matches!(endpoint.current_state, EndpointState::Init) {
+    if endpoint.is_being_made() {
         return Ok(Fact::Unknown);
     }
     if shared.is_empty() {
