@@ -342,6 +342,7 @@ impl Project {
             } else {
                 EndpointState::Idle
             },
+            pending_state: (e.made > now).then_some(EndpointState::Active),
             ..e.endpoint.clone()
         };
         let endpoints = self.branches.iter().filter_map(|b| b.endpoint.as_ref());
@@ -448,6 +449,7 @@ impl Project {
             host: format!("{id}.local.localhost"),
             endpoint_type: EndpointType::ReadWrite,
             current_state: EndpointState::Idle,
+            pending_state: None,
             autoscaling_limit_min_cu: min,
             autoscaling_limit_max_cu: max,
             suspend_timeout_seconds: compute.suspend_timeout_seconds.unwrap_or(0),
