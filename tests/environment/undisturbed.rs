@@ -1,6 +1,7 @@
 //! Nobody's session is ended by the operator: not at rest, and not while a migration is at work on the branch.
 
 use anyhow::ensure;
+use sepulki::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 use sqlx::{Executor, PgConnection, Row};
 use testkit::operator::{
@@ -61,7 +62,7 @@ async fn sessions_outlive_looks_and_what_has_to_wait_for_a_migration() -> anyhow
     .await?;
     let as_it_was = json!({"spec": {"databases": [{"name": "shop"}]}});
     preview.patch(as_it_was).await?;
-    let request = format!("{}@{}", at_first.branch_id(), jiff::Timestamp::now());
+    let request = format!("{}@{}", at_first.branch_id(), SystemClock.now());
     let asked = json!({"metadata": {"annotations": {"sepulki.dev/reset": request}}});
     preview.patch(asked).await?;
     preview
