@@ -82,6 +82,7 @@ pub(super) fn an_endpoint(desired: &Desired) -> Endpoint {
         host: "ep-it.local.localhost".into(),
         endpoint_type: EndpointType::ReadWrite,
         current_state: EndpointState::Idle,
+        pending_state: None,
         autoscaling_limit_min_cu: rest.compute_units.0,
         autoscaling_limit_max_cu: rest.compute_units.1,
         suspend_timeout_seconds: rest.suspend_after.seconds(),

@@ -226,6 +226,9 @@ pub struct Endpoint {
     pub endpoint_type: EndpointType,
     /// What it is doing.
     pub current_state: EndpointState,
+    /// What it is about to become.
+    #[serde(default)]
+    pub pending_state: Option<EndpointState>,
     /// Smallest compute size, in CU.
     #[serde(default)]
     pub autoscaling_limit_min_cu: f64,
@@ -235,6 +238,15 @@ pub struct Endpoint {
     /// Seconds of idleness before it is suspended; 0 is Neon's default, −1 never.
     #[serde(default)]
     pub suspend_timeout_seconds: i64,
+}
+
+impl Endpoint {
+    /// Whether Neon is at work on its first start. One that never started and that nobody is starting any more, because
+    /// that start failed or was not due, is woken by the first connection like one that sleeps.
+    #[must_use]
+    pub fn is_being_made(&self) -> bool {
+        self.current_state == EndpointState::Init && self.pending_state.is_some()
+    }
 }
 
 /// A role of a branch.

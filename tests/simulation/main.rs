@@ -9,6 +9,7 @@
 )]
 
 mod asked;
+mod bad_input;
 mod convergence;
 mod database;
 mod deletion;
@@ -23,6 +24,7 @@ mod roles;
 mod rotation;
 mod scene;
 mod settings;
+mod shut_out;
 mod stories;
 mod together;
 mod world;

@@ -11,7 +11,7 @@ use crate::database::inherit::Heritage;
 use crate::database::observe::Observed;
 use crate::database::password::Problem;
 use crate::database::rotation::{self, Step};
-use crate::neon::{Endpoint, EndpointState};
+use crate::neon::Endpoint;
 use crate::reconcile::{Decision, Fact};
 
 /// How soon to look again for a password: its Secret is read once a minute and no more.
@@ -47,7 +47,7 @@ fn compute(rest: &Rest, observed: &Observed) -> Stage {
         Fact::Absent => return Some(Decision::Act(Action::CreateEndpoint)),
         Fact::Known(endpoint) => endpoint,
     };
-    if matches!(endpoint.current_state, EndpointState::Init) {
+    if endpoint.is_being_made() {
         return Some(wait(
             Reason::OperationsRunning,
             format!("the endpoint {} is being made", endpoint.id),
