@@ -132,10 +132,11 @@ impl Context<'_> {
         if !desired.suspend {
             pass.status.content_digest = None;
         }
-        if let Some(endpoint) = &mut pass.status.endpoint
-            && retries
-        {
-            endpoint.requested = None;
+        if retries {
+            pass.status.plan_limit = None;
+            if let Some(endpoint) = &mut pass.status.endpoint {
+                (endpoint.requested, endpoint.stored) = (None, None);
+            }
         }
         kind.checked.forget(&desired.uid);
         kind.refusals.forget(&desired.uid);
@@ -310,6 +311,7 @@ fn record_database(status: &mut NeonDatabaseStatus, name: &str, owner: &str) {
 fn forget_branch(status: &mut NeonDatabaseStatus) {
     status.branch = None;
     status.endpoint = None;
+    status.plan_limit = None;
     status.databases.clear();
     status.roles.clear();
     status.content_digest = None;

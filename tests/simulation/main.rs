@@ -9,6 +9,7 @@
 )]
 
 mod asked;
+mod compute;
 mod convergence;
 mod database;
 mod deletion;

@@ -1,8 +1,11 @@
 //! NeonDatabase: one environment's database on hosted Neon.
 
+mod compute;
 mod role;
 mod secret;
 mod status;
+
+use std::collections::BTreeMap;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -11,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::names::{Lease, PgName, SuspendAfter};
 use super::refs::{DatabaseRef, MigrationRef, ProjectRef, SecretKeyRef};
 
+pub use compute::{ComputeValues, PlanLimit};
 pub use role::{Access, PasswordSecretRef, RoleSpec, RoleStatus, RotationSpec};
 pub use secret::{ConnectionSecretSpec, ConnectionSecretStatus, SecretTemplate, TemplateMetadata};
 pub use status::{
@@ -246,7 +250,9 @@ pub struct ParentBranch {
     pub branch_name: Option<String>,
 }
 
-/// The read-write compute of the branch.
+/// The read-write compute of the branch. What is set here is kept as it is set. What the environment's profile sets is given to
+/// the compute once and may then be changed on Neon; where the plan refuses it, Neon's own default is used, and `ComputeReady`
+/// says `PlanLimited`.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -266,6 +272,11 @@ pub struct ComputeSpec {
     /// Idle time before the compute is scaled to zero: `never`, `default` (Neon's own) or a length of time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend_after: Option<SuspendAfter>,
+    /// Settings that the servers of the compute start with, such as `work_mem: 64MB`. A change restarts the compute; one
+    /// that leaves the list is taken away. Others that the endpoint has are left alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "role::settings")]
+    pub settings: BTreeMap<String, String>,
 }
 
 /// A database of the branch.
