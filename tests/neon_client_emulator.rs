@@ -105,6 +105,7 @@ fn child(name: &str, parent: &Branch) -> CreateBranch {
     CreateBranch {
         name: name.to_owned(),
         parent_id: parent.id.clone(),
+        at: None,
         protected: false,
         expires_at: None,
         annotations: BTreeMap::from([("sepulki-name".to_owned(), name.to_owned())]),

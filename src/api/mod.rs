@@ -31,8 +31,8 @@ pub use neon_database::{
     ConnectionSecretStatus, Credentials, DatabaseSpec, DatabaseStatus, DeletionPolicy, Effective,
     EndpointStatus, Environment, ExistingBranch, ExtensionSpec, ExtensionStatus, ExternalDeletion,
     ExternalDeletionAction, MissingSchemas, NeonDatabase, NeonDatabaseSpec, NeonDatabaseStatus,
-    OperationStatus, ParentBranch, PasswordSecretRef, PlanLimit, PublishAfter, PublishSpec,
-    RoleSpec, RoleStatus, RotationSpec, SecretTemplate, TemplateMetadata,
+    OperationStatus, ParentBranch, ParentMoment, PasswordSecretRef, PlanLimit, PublishAfter,
+    PublishSpec, RoleSpec, RoleStatus, RotationSpec, SecretTemplate, TemplateMetadata,
 };
 pub use neon_project::{
     AccessRule, AppliedSettings, KeyKind, NamespaceSelector, NeonProject, NeonProjectSpec,

@@ -272,6 +272,7 @@ impl Context<'_> {
     fn record_incarnation(&self, status: &mut NeonDatabaseStatus) {
         if let (Some(branch), Some(recorded)) = (self.observed.branch.known(), &mut status.branch) {
             recorded.incarnation = incarnation(branch);
+            recorded.own_passwords.clear();
             if !recorded.taken_over {
                 recorded.credentials = Credentials::Inherited;
             }

@@ -19,9 +19,10 @@ use super::profile::{Profile, profile};
 use super::template::Template;
 use crate::api::{
     BRANCH_FINALIZER, BranchSpec, DatabaseSpec, DeletionPolicy, Environment, ExistingBranch,
-    ExternalDeletionAction, NeonDatabase, NeonDatabaseSpec, ParentBranch, Reason,
+    ExternalDeletionAction, NeonDatabase, NeonDatabaseSpec, ParentBranch, ParentMoment, Reason,
 };
 use crate::clock::time_span;
+use crate::neon::Moment;
 use crate::reconcile::Block;
 
 /// What is asked.
@@ -252,6 +253,9 @@ fn rest(
     let databases = spec.databases.iter().map(database).collect::<Vec<_>>();
     let roles = roles::roles(spec, profile)?;
     max_age(spec, branch, profile)?;
+    if let Some(at) = branch.parent.as_ref().and_then(|parent| parent.at.as_ref()) {
+        moment(at)?;
+    }
     let protected = Setting::of(branch.protected, profile.protected);
     Ok(Rest {
         lease: lease(spec, branch, profile, protected.value)?,
@@ -380,6 +384,20 @@ fn compute(spec: &NeonDatabaseSpec, profile: &Profile) -> Result<Compute, Block>
         suspend_after: Setting::of(suspend_after, profile.suspend_after),
         settings: asked.settings,
     })
+}
+
+/// The moment of the parent's past to fork from. The schema has checked the form, but not whether there is such a day.
+pub fn moment(at: &ParentMoment) -> Result<Moment, Block> {
+    match (&at.time, &at.lsn) {
+        (Some(time), _) => time
+            .parse()
+            .map(Moment::Time)
+            .map_err(|_| invalid(format!("spec.branch.parent.at.time: {time} is not a time"))),
+        (None, Some(lsn)) => Ok(Moment::Lsn(lsn.clone())),
+        (None, None) => Err(invalid(
+            "spec.branch.parent.at: neither time nor lsn is set",
+        )),
+    }
 }
 
 /// `90s`, `5m`, `72h`, `14d`: the schema has checked the form, so only what is too long for arithmetic is left.

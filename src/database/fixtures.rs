@@ -94,6 +94,7 @@ pub(super) fn parent_ref(name: &str) -> ParentBranch {
     ParentBranch {
         database_ref: Some(DatabaseRef { name: name.into() }),
         branch_name: None,
+        at: None,
     }
 }
 
@@ -189,6 +190,7 @@ pub(super) fn settled(desired: &Desired) -> Observed {
             taken_over: false,
             incarnation: incarnation.clone(),
             credentials: Credentials::Own,
+            own_passwords: Vec::new(),
             created_time: Time(branch.created_at),
             expiry_time: branch.expires_at.map(Time),
         }),

@@ -33,6 +33,7 @@
 //! | 18 | a migration is at work and something is left to do | Wait MigrationRunning |
 //! | 19 | endpoint missing; being made | CreateEndpoint; Wait |
 //! |   | endpoint not as asked: not asked for yet; changed since Neon answered, and set by the spec | ResizeCompute |
+//! |   | … Neon has refused that a short while ago | Blocked, as it was refused |
 //! | 20 | databases and roles are a parent's that does not exist | Wait ParentNotFound |
 //! |   | contents not as asked: owner, database missing | CreateRole; RecordDatabase, CreateDatabase |
 //! | 21 | … a database owned by another role than asked, or by an application role | Blocked DatabaseRejected |

@@ -43,7 +43,7 @@ pub use transport::{ClientSettings, SetupError};
 pub use types::{
     AllowedIps, AuthMethod, Branch, BranchId, BranchState, ChangedEndpoint, CreateBranch,
     CreateEndpoint, CreatedBranch, Database, Endpoint, EndpointId, EndpointSettings, EndpointState,
-    EndpointType, Identity, NewEndpoint, Operation, OperationId, OperationStatus, Project,
+    EndpointType, Identity, Moment, NewEndpoint, Operation, OperationId, OperationStatus, Project,
     ProjectId, ProjectOwner, ProjectSettings, Quota, Role, UpdateBranch, UpdateEndpoint,
     UpdateProject, UpdatedProject,
 };

@@ -313,6 +313,8 @@ pub struct CreateBranch {
     pub name: String,
     /// The branch to fork from.
     pub parent_id: BranchId,
+    /// As it was then; none for as it is.
+    pub at: Option<Moment>,
     /// Whether Neon refuses to delete or reset it.
     pub protected: bool,
     /// When Neon deletes it by itself.
@@ -321,6 +323,15 @@ pub struct CreateBranch {
     pub annotations: BTreeMap<String, String>,
     /// Its read-write endpoint.
     pub endpoint: NewEndpoint,
+}
+
+/// A moment of a branch's past.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// By the clock.
+    Time(Timestamp),
+    /// By the position in the write-ahead log, such as `0/1A2B3C8`.
+    Lsn(String),
 }
 
 /// Compute of an endpoint to be made.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Branch, BranchId, ChangedEndpoint, CreateBranch, CreateEndpoint, Database, Endpoint,
+    Branch, BranchId, ChangedEndpoint, CreateBranch, CreateEndpoint, Database, Endpoint, Moment,
     NewEndpoint, Operation, Project, ProjectSettings, Role, UpdateBranch, UpdateEndpoint,
     UpdateProject,
 };
@@ -157,6 +157,7 @@ pub(super) fn create_branch(create: &CreateBranch) -> Value {
     let CreateBranch {
         name,
         parent_id,
+        at,
         protected,
         expires_at,
         annotations,
@@ -165,6 +166,15 @@ pub(super) fn create_branch(create: &CreateBranch) -> Value {
     let mut branch = Map::new();
     branch.insert("name".to_owned(), json!(name));
     branch.insert("parent_id".to_owned(), json!(parent_id));
+    match at {
+        Some(Moment::Time(time)) => {
+            branch.insert("parent_timestamp".to_owned(), json!(time));
+        }
+        Some(Moment::Lsn(lsn)) => {
+            branch.insert("parent_lsn".to_owned(), json!(lsn));
+        }
+        None => {}
+    }
     // Neither is sent where not wanted: plans without the feature refuse the mere field.
     if *protected {
         branch.insert("protected".to_owned(), json!(true));

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use secrecy::ExposeSecret;
 use sepulki::neon::{
-    BranchState, CreateBranch, CreateEndpoint, EndpointState, EndpointType, NewEndpoint,
-    OperationStatus, UpdateBranch, UpdateEndpoint,
+    BranchState, CreateBranch, CreateEndpoint, EndpointState, EndpointType, ErrorKind, Moment,
+    NewEndpoint, OperationStatus, UpdateBranch, UpdateEndpoint,
 };
 use serde_json::{Value, json};
 
@@ -31,6 +31,7 @@ fn create_branch() -> CreateBranch {
     CreateBranch {
         name: "preview/pr-1".to_owned(),
         parent_id: "br-main".into(),
+        at: None,
         protected: false,
         expires_at: Some("2026-07-04T10:00:00.987654Z".parse().unwrap()),
         annotations: BTreeMap::from([("sepulki-name".to_owned(), "app".to_owned())]),
@@ -316,6 +317,34 @@ async fn a_branch_is_reset_by_restoring_it_to_its_parent() {
         "POST /api/v2/projects/p/branches/br-a/restore"
     );
     assert_eq!(seen[0].body, json!({"source_branch_id": "br-main"}));
+}
+
+#[tokio::test]
+async fn a_branch_is_forked_from_a_time_or_a_position() {
+    let time = "2026-07-01T10:00:00.123456Z";
+    let rows = [
+        (
+            Moment::Time(time.parse().unwrap()),
+            "parent_timestamp",
+            time,
+        ),
+        (
+            Moment::Lsn("0/1A2B3C8".to_owned()),
+            "parent_lsn",
+            "0/1A2B3C8",
+        ),
+    ];
+    for (at, field, value) in rows {
+        let stub =
+            Stub::start([answer(400, &json!({"code": "", "message": "too long ago"}))]).await;
+        let create = CreateBranch {
+            at: Some(at),
+            ..create_branch()
+        };
+        let created = stub.account.api.create_branch(&"p".into(), &create).await;
+        assert_eq!(created.unwrap_err().kind, ErrorKind::Rejected);
+        assert_eq!(stub.seen()[0].body["branch"][field], value);
+    }
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ mod heritage;
 mod invariants;
 mod matrix;
 mod migration;
+mod past;
 mod project;
 mod roles;
 mod rotation;

@@ -154,6 +154,10 @@ pub struct BranchStatus {
     pub incarnation: String,
     /// Whose passwords open it.
     pub credentials: Credentials,
+    /// Roles of Neon's that have got passwords of their own while the others still have the parent's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 63)))]
+    pub own_passwords: Vec<String>,
     /// When it was made.
     pub created_time: Time,
     /// When Neon deletes it unless the lease is renewed.

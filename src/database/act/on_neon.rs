@@ -6,11 +6,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{Context, Pass};
 use crate::api::{BranchStatus, Credentials, NeonDatabaseStatus, Reason};
 use crate::database::compute;
+use crate::database::desired::moment;
 use crate::database::observe::incarnation;
 use crate::database::plan::UNANSWERED;
 use crate::neon::{
     self, Branch, BranchId, ChangedEndpoint, CreateBranch, CreateEndpoint, Endpoint, ErrorKind,
-    UpdateBranch,
+    Moment, UpdateBranch,
 };
 use crate::reconcile::{Class, Error};
 use crate::world::{at_neon, record_operations};
@@ -30,10 +31,8 @@ impl Context<'_> {
                     // an answer that says that nothing was made
                     pass.status.branch_request_time = None;
                 }
-                let refused = self.refused(pass, &format!("the branch {}", body.name), error);
-                return refused.inspect_err(|error| {
-                    self.kind.refusals.remember(self.desired, error, self.now);
-                });
+                let from = parent_moment(body.at.as_ref());
+                return self.refused(pass, &format!("the branch {}{from}", body.name), error);
             }
         };
         self.record_branch(&mut pass.status, &created.branch);
@@ -54,13 +53,15 @@ impl Context<'_> {
             return Ok(());
         }
         let asked = compute::in_words(&rest.compute.asked(tried.as_ref()));
-        Err(Error {
+        let error = Error {
             message: format!(
                 "Neon refuses {what} with {asked} (spec.compute): {}",
                 error.message
             ),
             ..at_neon(error)
-        })
+        };
+        self.kind.refusals.remember(self.desired, &error, self.now);
+        Err(error)
     }
 
     /// What was asked of the endpoint and what Neon made of it.
@@ -220,6 +221,7 @@ impl Context<'_> {
             .create_role(self.project()?, &branch, name)
             .await
             .map_err(at_neon)?;
+        record_own_password(&mut pass.status, name);
         record_operations(&mut pass.status.operations, &operations);
         Ok(())
     }
@@ -252,6 +254,7 @@ impl Context<'_> {
             .reset_password(self.project()?, &branch, role)
             .await
             .map_err(at_neon)?;
+        record_own_password(&mut pass.status, role);
         record_operations(&mut pass.status.operations, &operations);
         Ok(())
     }
@@ -267,11 +270,23 @@ impl Context<'_> {
         Ok(CreateBranch {
             name: name.unwrap_or_else(|| self.desired.branch_name.clone()),
             parent_id: parent.clone(),
+            at: self.moment()?,
             protected: rest.protected.value,
             expires_at: rest.lease.map(|lease| self.expiry(lease)).transpose()?,
             annotations: self.desired.mark.annotations(),
             endpoint: rest.compute.new_endpoint(limit),
         })
+    }
+
+    /// The moment of the parent's past that the branch is forked from; none for its present.
+    fn moment(&self) -> Result<Option<Moment>, Error> {
+        let effective = self.observed.recorded.effective.as_ref();
+        let parent = effective.and_then(|effective| effective.parent.as_ref());
+        let Some(at) = parent.and_then(|parent| parent.at.as_ref()) else {
+            return Ok(None);
+        };
+        let moment = moment(at).map_err(|block| Error::bug(block.message))?;
+        Ok(Some(moment))
     }
 
     /// The moment when a lease that is renewed now runs out.
@@ -313,8 +328,27 @@ impl Context<'_> {
             taken_over,
             incarnation: incarnation(branch),
             credentials,
+            own_passwords: Vec::new(),
             created_time: Time(branch.created_at),
             expiry_time: branch.expires_at.map(Time),
         }
+    }
+}
+
+fn record_own_password(status: &mut NeonDatabaseStatus, role: &str) {
+    if let Some(branch) = &mut status.branch
+        && branch.credentials == Credentials::Inherited
+        && !branch.own_passwords.iter().any(|known| known == role)
+    {
+        branch.own_passwords.push(role.to_owned());
+    }
+}
+
+/// In words: where in the parent's past.
+fn parent_moment(at: Option<&Moment>) -> String {
+    match at {
+        None => String::new(),
+        Some(Moment::Time(time)) => format!(" of {time} (spec.branch.parent.at.time)"),
+        Some(Moment::Lsn(lsn)) => format!(" of {lsn} (spec.branch.parent.at.lsn)"),
     }
 }

@@ -45,6 +45,10 @@ pub(super) async fn contents(
     observed.api_roles = Fact::Known(roles.into_iter().map(|role| role.name).collect());
     if inherited && !observed.lacks_databases(rest) {
         observed.shared_passwords = match parent {
+            _ if of_the_past(observed) => {
+                let own = &recorded.own_passwords;
+                Fact::Known(old_passwords(api, project, &id, own).await?)
+            }
             Some(parent) => Fact::Known(shared_passwords(api, project, &id, &parent).await?),
             None => Fact::Absent,
         };
@@ -74,6 +78,31 @@ async fn shared_passwords(
         }
     }
     Ok(shared)
+}
+
+/// Whether the branch was forked from a moment of its parent's past.
+fn of_the_past(observed: &Observed) -> bool {
+    let effective = observed.recorded.effective.as_ref();
+    let parent = effective.and_then(|effective| effective.parent.as_ref());
+    parent.is_some_and(|parent| parent.at.is_some())
+}
+
+/// Roles that still have the password they had when the branch was forked. What the parent had then may have been replaced
+/// there since, so that asking the parent would not tell: the record does.
+async fn old_passwords(
+    api: &dyn NeonApi,
+    project: &ProjectId,
+    branch: &BranchId,
+    own: &[String],
+) -> Result<Vec<String>, Error> {
+    let mut old = Vec::new();
+    for role in api.roles(project, branch).await.map_err(at_neon)? {
+        let is_own = own.contains(&role.name);
+        if !is_own && password(api, project, branch, &role.name).await?.is_some() {
+            old.push(role.name);
+        }
+    }
+    Ok(old)
 }
 
 /// A role's password; none for a role that has none at Neon, such as one made by SQL.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Action, LATER, SOON, Stage, block, wait};
+use super::{Action, LATER, Next, SOON, Stage, block, wait};
 use crate::api::{BranchStatus, Credentials, Reason};
 use crate::database::compute;
 use crate::database::desired::{Desired, Rest, WantedSecret};
@@ -45,7 +45,7 @@ fn endpoint(rest: &Rest, observed: &Observed) -> Stage {
                 LATER,
             ));
         }
-        Fact::Absent => return Some(Decision::Act(Action::CreateEndpoint)),
+        Fact::Absent => return Some(unless_refused(observed, Action::CreateEndpoint)),
         Fact::Known(endpoint) => endpoint,
     };
     if matches!(endpoint.current_state, EndpointState::Init) {
@@ -58,7 +58,15 @@ fn endpoint(rest: &Rest, observed: &Observed) -> Stage {
     let recorded = &observed.recorded;
     let (limit, known) = (recorded.plan_limit.as_ref(), recorded.endpoint.as_ref());
     compute::is_due(&rest.compute, limit, known, endpoint)
-        .then_some(Decision::Act(Action::ResizeCompute))
+        .then(|| unless_refused(observed, Action::ResizeCompute))
+}
+
+/// What Neon has refused a short while ago is not asked again at every look.
+fn unless_refused(observed: &Observed, action: Action) -> Next {
+    match &observed.refused {
+        Some(refused) => Decision::Blocked(refused.clone()),
+        None => Decision::Act(action),
+    }
 }
 
 /// Row 20: what is inside stays as it is while nobody can say what it should be.

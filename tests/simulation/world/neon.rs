@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use sepulki::neon::{
     AuthMethod, Branch, BranchId, BranchState, Endpoint, EndpointSettings, EndpointState,
-    EndpointType, Error, ErrorKind, Identity, NewEndpoint, Operation, OperationId, OperationStatus,
-    ProjectId, ProjectOwner, ProjectSettings, Result, UpdateBranch, UpdateEndpoint, UpdateProject,
+    EndpointType, Error, ErrorKind, Identity, Moment, NewEndpoint, Operation, OperationId,
+    OperationStatus, ProjectId, ProjectOwner, ProjectSettings, Result, UpdateBranch,
+    UpdateEndpoint, UpdateProject,
 };
 
 use super::postgres::{PgRole, Server};
@@ -22,6 +23,9 @@ const MOST_HISTORY: i64 = 7 * 86_400;
 
 /// A part of every password that Neon makes up.
 pub const NEON_SECRET: &str = "npg-secret";
+
+/// What passwords of a past end with.
+pub const OF_THEN: &str = "-then";
 
 /// Neon itself.
 #[derive(Clone, Default)]
@@ -436,6 +440,33 @@ impl Project {
         }
         child.roles = fresh;
         Ok(id)
+    }
+
+    /// Whether this moment of the past is kept.
+    pub fn has_past(&self, at: Option<&Moment>, now: Timestamp) -> Result<()> {
+        let outside = match at {
+            Some(Moment::Time(time)) => {
+                let age = now.duration_since(*time).as_secs();
+                age < 0 || age > self.history_retention_seconds
+            }
+            Some(Moment::Lsn(lsn)) => lsn.starts_with("F/"),
+            None => false,
+        };
+        if outside {
+            let message = "outside of the history retention window of the project";
+            return Err(error(ErrorKind::Rejected, Some(400), message));
+        }
+        Ok(())
+    }
+
+    /// Neon's roles of a branch have passwords that their parent has no longer.
+    pub fn with_passwords_of_then(&mut self, id: &BranchId) {
+        let branch = self.find(id).unwrap();
+        for (role, password) in &mut branch.roles {
+            *password = format!("{password}{OF_THEN}");
+            let known = branch.server.roles.get_mut(role).unwrap();
+            known.password = Some(password.clone());
+        }
     }
 
     fn add_branch(

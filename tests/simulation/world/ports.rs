@@ -319,6 +319,7 @@ impl NeonApi for NeonPort {
         body: &CreateBranch,
     ) -> sepulki::neon::Result<CreatedBranch> {
         self.mutate(project, format!("create branch {}", body.name), |p, now| {
+            p.has_past(body.at.as_ref(), now)?;
             let annotations = body.annotations.clone();
             let id = p.create_branch(&body.name, &body.parent_id, annotations, now)?;
             let update = UpdateBranch {
@@ -330,6 +331,9 @@ impl NeonApi for NeonPort {
             if let Err(refused) = set {
                 p.branches.retain(|b| b.branch.id != id);
                 return Err(refused);
+            }
+            if body.at.is_some() {
+                p.with_passwords_of_then(&id);
             }
             if let Err(refused) = p.create_endpoint(&id, &body.endpoint, now) {
                 p.branches.retain(|b| b.branch.id != id);

@@ -134,6 +134,18 @@ fn compute_rows(rows: Rows) -> Rows {
     )
     .row(
         19,
+        "another size that Neon has just refused",
+        |_, o| {
+            change(o, |e| e.autoscaling_limit_max_cu = 2.0);
+            o.refused = Some(Block {
+                reason: Reason::NeonRejected,
+                message: "no".into(),
+            });
+        },
+        Blocked(Reason::NeonRejected),
+    )
+    .row(
+        19,
         "a setting is missing",
         |d, _| {
             let spec = json!({"compute": {"settings": {"work_mem": "8MB"}}});
