@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::database::{condition, says, stalled};
 use crate::scene::{simple, with};
 use crate::world::Sim;
-use crate::world::neon::Project;
+use crate::world::neon::{Plan, Project};
 use crate::world::operator::Operator;
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
@@ -84,7 +84,7 @@ async fn what_the_plan_refuses_of_the_profile_is_left_out_and_told() {
     // the plan is another one now, and somebody says so
     operator
         .sim
-        .at_neon(|project, _| project.plan = Default::default());
+        .at_neon(|project, _| project.plan = Plan::default());
     operator.sim.annotate_database("staging", RETRY, "1");
     operator.run_for(MINUTE).await;
     assert!((endpoint(&operator).autoscaling_limit_max_cu - 1.0).abs() < 0.01);

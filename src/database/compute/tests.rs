@@ -8,12 +8,13 @@ use crate::database::desired::Desired;
 use crate::database::fixtures::{an_endpoint, desired, object, rest};
 
 fn asked_by(spec: Value) -> Desired {
-    let spec = json!({"compute": spec});
+    let spec = Value::Object([("compute".to_owned(), spec)].into_iter().collect());
     Desired::of(&object(Environment::Staging, spec), "default")
 }
 
 fn with_settings(endpoint: &mut Endpoint, settings: Value) {
-    let settings = json!({"pg_settings": settings});
+    let settings = [("pg_settings".to_owned(), settings)];
+    let settings = Value::Object(settings.into_iter().collect());
     endpoint.settings = serde_json::from_value(settings).unwrap();
 }
 

@@ -44,7 +44,7 @@ fn compute_rows(rows: Rows) -> Rows {
         let spec = json!({"compute": {"suspendAfter": "5m"}});
         *d = Desired::of(&object(Environment::Staging, spec), "default");
     };
-    let (profile, set, changed) = (
+    let (by_profile, by_spec, changed) = (
         (usual.clone(), usual.clone()),
         (usual.clone(), usual.clone()),
         (usual.clone(), shorter),
@@ -107,7 +107,7 @@ fn compute_rows(rows: Rows) -> Rows {
         move |d, o| {
             explicit(d);
             change(o, |e| e.suspend_timeout_seconds = 60);
-            sent(o, set.0, set.1);
+            sent(o, by_spec.0, by_spec.1);
         },
         Act(Action::ResizeCompute),
     )
@@ -116,7 +116,7 @@ fn compute_rows(rows: Rows) -> Rows {
         "what the profile sets was changed since",
         move |_, o| {
             change(o, |e| e.suspend_timeout_seconds = 60);
-            sent(o, profile.0, profile.1);
+            sent(o, by_profile.0, by_profile.1);
         },
         Settled,
     )
