@@ -147,7 +147,7 @@ words!(
         PasswordRejected,
         /// Credentials are published and work.
         Published,
-        /// Credentials are held back until migrations are applied.
+        /// Migrations have to be applied first.
         WaitingForMigration,
         /// Credentials are not out yet.
         NotPublished,
@@ -163,6 +163,8 @@ words!(
         InvalidMigration,
         /// The version to stop at is not in the bundle.
         TargetNotFound,
+        /// Pending files may do harm.
+        LintFailed,
         /// An applied file was changed.
         ChecksumMismatch,
         /// A file sorts before one that is already applied.

@@ -14,7 +14,7 @@ use super::action::Action;
 use super::desired::{Desired, Rest};
 use super::observe::{Observed, incarnation};
 use super::room::Place;
-use super::{Databases, Pass, asked, reset};
+use super::{Databases, Pass, asked, reset, rotation};
 use crate::api::{
     BRANCH_FINALIZER, BranchStatus, Credentials, DatabaseStatus, EXTEND, NeonDatabaseStatus, Reason,
 };
@@ -277,6 +277,11 @@ impl Context<'_> {
                 recorded.credentials = Credentials::Inherited;
             }
         }
+        // nobody waits for a login that another life of the branch gave a while to
+        for role in &mut status.roles {
+            role.previous_login = None;
+        }
+        rotation::tell_secrets(status);
         status.content_digest = None;
         status.reset_time = None;
     }

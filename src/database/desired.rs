@@ -19,10 +19,12 @@ use super::profile::{Profile, profile};
 use super::template::Template;
 use crate::api::{
     BRANCH_FINALIZER, BranchSpec, DatabaseSpec, DeletionPolicy, Environment, ExistingBranch,
-    ExternalDeletionAction, NeonDatabase, NeonDatabaseSpec, ParentBranch, ParentMoment, Reason,
+    ExtensionSpec, ExternalDeletionAction, NeonDatabase, NeonDatabaseSpec, ParentBranch,
+    ParentMoment, Reason,
 };
 use crate::clock::time_span;
 use crate::neon::Moment;
+use crate::postgres::extensions;
 use crate::reconcile::Block;
 
 /// What is asked.
@@ -119,7 +121,7 @@ pub struct Database {
     /// Owner, where the spec names one.
     pub owner: Option<String>,
     /// Extensions to be installed.
-    pub extensions: Vec<String>,
+    pub extensions: Vec<extensions::Wanted>,
 }
 
 impl Database {
@@ -281,7 +283,15 @@ fn database(spec: &DatabaseSpec) -> Database {
     Database {
         name: spec.name.0.clone(),
         owner: spec.owner.as_ref().map(|owner| owner.0.clone()),
-        extensions: spec.extensions.iter().map(|e| e.name.0.clone()).collect(),
+        extensions: spec.extensions.iter().map(extension).collect(),
+    }
+}
+
+fn extension(spec: &ExtensionSpec) -> extensions::Wanted {
+    extensions::Wanted {
+        name: spec.name.0.clone(),
+        schema: spec.schema.as_ref().map(|schema| schema.0.clone()),
+        version: spec.version.clone(),
     }
 }
 

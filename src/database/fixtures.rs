@@ -83,6 +83,7 @@ pub(super) fn an_endpoint(desired: &Desired) -> Endpoint {
         host: "ep-it.local.localhost".into(),
         endpoint_type: EndpointType::ReadWrite,
         current_state: EndpointState::Idle,
+        pending_state: None,
         autoscaling_limit_min_cu: rest.compute.units.value.0,
         autoscaling_limit_max_cu: rest.compute.units.value.1,
         suspend_timeout_seconds: rest.compute.suspend_after.value.seconds(),

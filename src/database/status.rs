@@ -5,13 +5,14 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::compute;
-use super::desired::{Desired, Rest};
+use super::desired::{Database, Desired, Rest};
 use super::inherit::Heritage;
 use super::observe::Observed;
 use crate::api::{
     ConditionType, EndpointStatus, NeonDatabaseStatus, Reason, condition, set_condition,
 };
 use crate::neon::{BranchState, Endpoint};
+use crate::postgres::extensions;
 use crate::reconcile::{Fact, Verdict, summarize};
 
 /// The status as it should stand.
@@ -220,7 +221,7 @@ fn parts(
         Some(rest) if rest.databases.is_empty() => {
             yes(Reason::NotRequired, "no database is listed".to_owned())
         }
-        Some(_) if ready && as_asked => yes(Reason::Succeeded, contents_message(status)),
+        Some(rest) if ready && as_asked => yes(Reason::Succeeded, contents_message(status, rest)),
         Some(_) | None => no(),
     };
     let credentials = match rest {
@@ -287,8 +288,8 @@ fn held_back(rest: &Rest, observed: &Observed) -> Option<Part> {
     Some((false, Reason::WaitingForMigration, message))
 }
 
-/// What could not be granted is told here, because it hinders nothing else.
-fn contents_message(status: &NeonDatabaseStatus) -> String {
+/// What could not be granted, and what is in another place than was asked, is told here, because it hinders nothing else.
+fn contents_message(status: &NeonDatabaseStatus, rest: &Rest) -> String {
     let lacking: Vec<String> = status
         .roles
         .iter()
@@ -298,10 +299,31 @@ fn contents_message(status: &NeonDatabaseStatus) -> String {
                 .map(|what| format!("{}: {what}", role.name))
         })
         .collect();
-    if lacking.is_empty() {
-        return String::new();
-    }
-    format!("not granted: {}", lacking.join("; "))
+    let lacking = (!lacking.is_empty()).then(|| format!("not granted: {}", lacking.join("; ")));
+    let elsewhere = rest
+        .databases
+        .iter()
+        .flat_map(|database| elsewhere(status, database));
+    let told: Vec<String> = lacking.into_iter().chain(elsewhere).collect();
+    told.join("; ")
+}
+
+/// Extensions that were installed in another schema than is asked for.
+fn elsewhere(status: &NeonDatabaseStatus, wanted: &Database) -> Vec<String> {
+    let recorded = status.databases.iter().find(|d| d.name == wanted.name);
+    let Some(recorded) = recorded else {
+        return Vec::new();
+    };
+    let told = |asked: &extensions::Wanted| {
+        let schema = asked.schema.as_ref()?;
+        let found = recorded.extensions.iter().find(|e| e.name == asked.name)?;
+        let is_in = found.schema.as_ref().filter(|is_in| *is_in != schema)?;
+        let (name, database) = (&asked.name, &wanted.name);
+        Some(format!(
+            "the extension {name} of the database {database} stays in the schema {is_in}, not in {schema}"
+        ))
+    };
+    wanted.extensions.iter().filter_map(told).collect()
 }
 
 fn summary(status: &NeonDatabaseStatus) -> String {

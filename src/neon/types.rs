@@ -227,6 +227,9 @@ pub struct Endpoint {
     pub endpoint_type: EndpointType,
     /// What it is doing.
     pub current_state: EndpointState,
+    /// What it is about to become.
+    #[serde(default)]
+    pub pending_state: Option<EndpointState>,
     /// Smallest compute size, in CU.
     #[serde(default)]
     pub autoscaling_limit_min_cu: f64,
@@ -266,6 +269,15 @@ impl Endpoint {
         settings
             .map(|(name, value)| (name.clone(), text(value)))
             .collect()
+    }
+}
+
+impl Endpoint {
+    /// Whether Neon is at work on its first start. One that never started and that nobody is starting any more, because
+    /// that start failed or was not due, is woken by the first connection like one that sleeps.
+    #[must_use]
+    pub fn is_being_made(&self) -> bool {
+        self.current_state == EndpointState::Init && self.pending_state.is_some()
     }
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod asked;
+mod bad_input;
 mod compute;
 mod convergence;
 mod database;
@@ -25,6 +26,7 @@ mod roles;
 mod rotation;
 mod scene;
 mod settings;
+mod shut_out;
 mod stories;
 mod together;
 mod world;

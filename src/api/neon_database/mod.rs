@@ -330,6 +330,18 @@ pub struct DatabaseSpec {
 pub struct ExtensionSpec {
     /// Name, as in `CREATE EXTENSION`.
     pub name: PgName,
+    /// The schema that a new one is installed in, made where it does not exist. Default: `public`, or the only one that the
+    /// extension can be in. One that is installed stays where it is; `DatabasesReady` tells where that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<PgName>,
+    /// Version. Default: the server's for a new one; one that is installed keeps its own. Where it differs, the extension is
+    /// updated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 64),
+        regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]*$")
+    )]
+    pub version: Option<String>,
 }
 
 /// When connection Secrets come out.

@@ -248,6 +248,10 @@ pub struct ExtensionStatus {
     /// Installed version.
     #[schemars(length(max = 64))]
     pub version: String,
+    /// The schema that its objects are in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub schema: Option<String>,
 }
 
 /// An operation on Neon that is waited for.

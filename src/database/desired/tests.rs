@@ -504,6 +504,16 @@ fn what_is_inside_is_known_by_its_digest() {
             "a",
         ),
         digest(
+            json!({"databases": [{"name": "app", "extensions": [{"name": "pg_trgm", "schema": "tools"}]}]}),
+            "br-1",
+            "a",
+        ),
+        digest(
+            json!({"databases": [{"name": "app", "extensions": [{"name": "pg_trgm", "version": "1.5"}]}]}),
+            "br-1",
+            "a",
+        ),
+        digest(
             json!({"databases": [{"name": "app", "owner": "boss"}]}),
             "br-1",
             "a",

@@ -12,7 +12,6 @@ use crate::database::inherit::Heritage;
 use crate::database::observe::Observed;
 use crate::database::password::Problem;
 use crate::database::rotation::{self, Step};
-use crate::neon::EndpointState;
 use crate::reconcile::{Decision, Fact};
 
 /// How soon to look again for a password: its Secret is read once a minute and no more.
@@ -48,7 +47,7 @@ fn endpoint(rest: &Rest, observed: &Observed) -> Stage {
         Fact::Absent => return Some(unless_refused(observed, Action::CreateEndpoint)),
         Fact::Known(endpoint) => endpoint,
     };
-    if matches!(endpoint.current_state, EndpointState::Init) {
+    if endpoint.is_being_made() {
         return Some(wait(
             Reason::OperationsRunning,
             format!("the endpoint {} is being made", endpoint.id),

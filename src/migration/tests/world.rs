@@ -133,6 +133,13 @@ impl Fake {
             .collect()
     }
 
+    /// A person annotates the object.
+    pub(super) fn annotate(&self, annotation: &str, value: &str) {
+        let mut state = self.state();
+        let annotations = state.object.metadata.annotations.get_or_insert_default();
+        annotations.insert(annotation.to_owned(), value.to_owned());
+    }
+
     /// A person edits the file of a ConfigMap.
     pub(super) fn edit(&self, file: &str, sql: &str) {
         let mut state = self.state();

@@ -52,6 +52,8 @@ pub struct Project {
     pub history_retention_seconds: i64,
     pub settings: ProjectSettings,
     pub plan: Plan,
+    /// As many branches may be protected; none for any number.
+    pub most_protected: Option<usize>,
     pub branches: Vec<SimBranch>,
     operations: Vec<(Operation, Timestamp)>,
     ids: usize,
@@ -391,6 +393,7 @@ impl Project {
             } else {
                 EndpointState::Idle
             },
+            pending_state: (e.made > now).then_some(EndpointState::Active),
             ..e.endpoint.clone()
         };
         let endpoints = self.branches.iter().filter_map(|b| b.endpoint.as_ref());
@@ -522,6 +525,7 @@ impl Project {
             host: format!("{id}.local.localhost"),
             endpoint_type: EndpointType::ReadWrite,
             current_state: EndpointState::Idle,
+            pending_state: None,
             autoscaling_limit_min_cu: 0.25,
             autoscaling_limit_max_cu: 0.25,
             suspend_timeout_seconds: 0,
@@ -575,7 +579,14 @@ impl Project {
         now: Timestamp,
     ) -> Result<()> {
         let has_children = self.parents().contains(id);
+        let others = self.branches.iter().filter(|b| b.branch.id != *id);
+        let others = others.filter(|b| b.branch.protected).count();
+        let full = self.most_protected.is_some_and(|most| others >= most);
         let branch = &mut self.find(id)?.branch;
+        if full && update.protected == Some(true) && !branch.protected {
+            let message = "protected branches limit exceeded";
+            return Err(error(ErrorKind::Limit, Some(422), message));
+        }
         let protected = update.protected.unwrap_or(branch.protected);
         let expires = update.expires_at.unwrap_or(branch.expires_at);
         if let Some(at) = expires {

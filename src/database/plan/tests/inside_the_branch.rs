@@ -64,8 +64,19 @@ fn compute_rows(rows: Rows) -> Rows {
     .row(
         19,
         "endpoint being made",
-        |_, o| change(o, |e| e.current_state = EndpointState::Init),
+        |_, o| {
+            change(o, |e| {
+                e.current_state = EndpointState::Init;
+                e.pending_state = Some(EndpointState::Active);
+            });
+        },
         Wait(Reason::OperationsRunning),
+    )
+    .row(
+        19,
+        "endpoint whose first start failed: a connection wakes it",
+        |_, o| change(o, |e| e.current_state = EndpointState::Init),
+        Settled,
     )
     .row(
         19,
