@@ -29,12 +29,12 @@ pub use names::{
     SecretKey, Sha256, SuspendAfter, TimeLimit, TimeSpan,
 };
 pub use neon_database::{
-    Access, BranchSpec, BranchStatus, ComputeSpec, ConnectionSecretSpec, ConnectionSecretStatus,
-    Credentials, DatabaseSpec, DatabaseStatus, DeletionPolicy, Effective, EndpointStatus,
-    Environment, ExistingBranch, ExtensionSpec, ExtensionStatus, ExternalDeletion,
+    Access, BranchSpec, BranchStatus, ComputeSpec, ComputeValues, ConnectionSecretSpec,
+    ConnectionSecretStatus, Credentials, DatabaseSpec, DatabaseStatus, DeletionPolicy, Effective,
+    EndpointStatus, Environment, ExistingBranch, ExtensionSpec, ExtensionStatus, ExternalDeletion,
     ExternalDeletionAction, MissingSchemas, NeonDatabase, NeonDatabaseSpec, NeonDatabaseStatus,
-    OperationStatus, ParentBranch, PasswordSecretRef, PublishAfter, PublishSpec, RoleSpec,
-    RoleStatus, RotationSpec, SecretTemplate, TemplateMetadata,
+    OperationStatus, ParentBranch, ParentMoment, PasswordSecretRef, PlanLimit, PublishAfter,
+    PublishSpec, RoleSpec, RoleStatus, RotationSpec, SecretTemplate, TemplateMetadata,
 };
 pub use neon_project::{
     AccessRule, AppliedSettings, KeyKind, NamespaceSelector, NeonProject, NeonProjectSpec,

@@ -132,10 +132,11 @@ impl Context<'_> {
         if !desired.suspend {
             pass.status.content_digest = None;
         }
-        if let Some(endpoint) = &mut pass.status.endpoint
-            && retries
-        {
-            endpoint.requested = None;
+        if retries {
+            pass.status.plan_limit = None;
+            if let Some(endpoint) = &mut pass.status.endpoint {
+                (endpoint.requested, endpoint.stored) = (None, None);
+            }
         }
         kind.checked.forget(&desired.uid);
         kind.refusals.forget(&desired.uid);
@@ -271,6 +272,7 @@ impl Context<'_> {
     fn record_incarnation(&self, status: &mut NeonDatabaseStatus) {
         if let (Some(branch), Some(recorded)) = (self.observed.branch.known(), &mut status.branch) {
             recorded.incarnation = incarnation(branch);
+            recorded.own_passwords.clear();
             if !recorded.taken_over {
                 recorded.credentials = Credentials::Inherited;
             }
@@ -315,6 +317,7 @@ fn record_database(status: &mut NeonDatabaseStatus, name: &str, owner: &str) {
 fn forget_branch(status: &mut NeonDatabaseStatus) {
     status.branch = None;
     status.endpoint = None;
+    status.plan_limit = None;
     status.databases.clear();
     status.roles.clear();
     status.content_digest = None;

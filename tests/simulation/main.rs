@@ -10,6 +10,7 @@
 
 mod asked;
 mod bad_input;
+mod compute;
 mod convergence;
 mod database;
 mod deletion;
@@ -19,6 +20,7 @@ mod heritage;
 mod invariants;
 mod matrix;
 mod migration;
+mod past;
 mod project;
 mod roles;
 mod rotation;

@@ -46,6 +46,12 @@ pub(super) async fn contents(
     observed.databases = Fact::Known(api.databases(project, &id).await.map_err(at_neon)?);
     observed.api_roles = Fact::Known(roles.into_iter().map(|role| role.name).collect());
     if inherited && !observed.lacks_databases(rest) {
+        if of_the_past(observed) {
+            let own = &recorded.own_passwords;
+            let old = old_passwords(api, project, &id, own).await?;
+            observed.shared_passwords = Fact::Known(old);
+            return Ok(());
+        }
         let Some(parent) = parent else {
             observed.shared_passwords = Fact::Absent;
             return Ok(());
@@ -128,6 +134,31 @@ async fn opens(kind: &Databases, target: &Target) -> Result<bool, Error> {
         Err(error) if error.class == postgres::Class::Denied => Ok(true),
         Err(error) => Err(at_postgres(error)),
     }
+}
+
+/// Whether the branch was forked from a moment of its parent's past.
+fn of_the_past(observed: &Observed) -> bool {
+    let effective = observed.recorded.effective.as_ref();
+    let parent = effective.and_then(|effective| effective.parent.as_ref());
+    parent.is_some_and(|parent| parent.at.is_some())
+}
+
+/// Roles that still have the password they had when the branch was forked. What the parent had then may have been replaced
+/// there since, so that asking the parent would not tell: the record does.
+async fn old_passwords(
+    api: &dyn NeonApi,
+    project: &ProjectId,
+    branch: &BranchId,
+    own: &[String],
+) -> Result<Vec<String>, Error> {
+    let mut old = Vec::new();
+    for role in api.roles(project, branch).await.map_err(at_neon)? {
+        let is_own = own.contains(&role.name);
+        if !is_own && password(api, project, branch, &role.name).await?.is_some() {
+            old.push(role.name);
+        }
+    }
+    Ok(old)
 }
 
 /// A role's password; none for a role that has none at Neon, such as one made by SQL.

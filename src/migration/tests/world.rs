@@ -436,7 +436,7 @@ impl NeonApi for Revealing {
         &self,
         _: &neon::ProjectId,
         _: &neon::CreateEndpoint,
-    ) -> Answer<Vec<neon::Operation>> {
+    ) -> Answer<neon::ChangedEndpoint> {
         unimplemented!()
     }
     async fn update_endpoint(
@@ -444,7 +444,7 @@ impl NeonApi for Revealing {
         _: &neon::ProjectId,
         _: &neon::EndpointId,
         _: &neon::UpdateEndpoint,
-    ) -> Answer<Vec<neon::Operation>> {
+    ) -> Answer<neon::ChangedEndpoint> {
         unimplemented!()
     }
     async fn roles(&self, _: &neon::ProjectId, _: &neon::BranchId) -> Answer<Vec<neon::Role>> {
