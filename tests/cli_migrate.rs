@@ -370,6 +370,72 @@ async fn an_interrupt_cancels_on_the_server_and_the_next_run_goes_on() {
 }
 
 #[tokio::test]
+async fn files_are_looked_through_without_a_database() {
+    let risky = (
+        "003_c.sql",
+        "-- squawk-ignore ban-drop-table\nDROP TABLE b;\nTRUNCATE a CASCADE;\nALTER TABLE a RENAME TO c;\n",
+    );
+    let checkout = Checkout::new(&[A, B, risky]).await;
+    let lint = |arguments: &[&str]| {
+        let mut command = checkout.command(&[&["migrate", "lint"], arguments].concat());
+        Ran::of(command.env_remove("DATABASE_URL").output().unwrap())
+    };
+    let ran = lint(&[]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    for part in [
+        "error[ban-truncate-cascade] 003_c.sql:3:12: ",
+        "3 | TRUNCATE a CASCADE;",
+        "warning[renaming-table] 003_c.sql:4:",
+        "1 error, 1 warning; hidden by comments: 003_c.sql:2 ban-drop-table",
+    ] {
+        assert!(ran.out.contains(part), "{part}: {ran:?}");
+    }
+    assert_eq!(lint(&[A.0, B.0, "--fail-on-lint", "warning"]).code, 0);
+    let ignore = "--ignore-lint=ban-truncate-cascade=003_c.sql";
+    assert_eq!(lint(&[ignore]).code, 0);
+    assert_eq!(lint(&[ignore, "--fail-on-lint", "Warning"]).code, 1);
+    assert_eq!(lint(&["--ignore-lint", "no-such-rule"]).code, 2);
+    assert_eq!(lint(&["009_z.sql"]).code, 2);
+
+    let github = lint(&["--report", "github"]).out;
+    let annotation = "::error file=migrations/003_c.sql,line=3,col=12,title=ban-truncate-cascade::";
+    assert!(github.contains(annotation), "{github}");
+    let sarif = lint(&["--report", "sarif"]).json();
+    let results = sarif["runs"][0]["results"].as_array().unwrap();
+    assert_eq!(results.len(), 3, "{sarif}");
+    let place = &results[0]["locations"][0]["physicalLocation"];
+    assert_eq!(place["artifactLocation"]["uri"], "migrations/003_c.sql");
+    assert!(
+        results[2]["suppressions"][0]["kind"] == "inSource",
+        "{sarif}"
+    );
+    let json = lint(&["-o", "json"]).json();
+    assert_eq!(json["suppressed"][0]["rule"], "ban-drop-table");
+
+    // what cannot be run at all is told with the rest
+    checkout.write("004_d.sql", "CREATE TABEL d ();");
+    let broken = lint(&["004_d.sql"]);
+    assert_eq!(broken.code, 1);
+    assert!(
+        broken.out.contains("error[Syntax] 004_d.sql:1:"),
+        "{broken:?}"
+    );
+}
+
+#[tokio::test]
+async fn shells_complete_commands() {
+    let checkout = Checkout::new(&[]).await;
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = checkout.run(&["completion", shell]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert!(
+            ran.out.contains("baseline") && ran.out.contains("fail-on-lint"),
+            "{shell}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn the_next_file_is_made() {
     let checkout = Checkout::new(&[A, B]).await;
     let new = checkout.run(&["migrate", "new", "Add", "robots"]);

@@ -105,12 +105,14 @@ fn child(name: &str, parent: &Branch) -> CreateBranch {
     CreateBranch {
         name: name.to_owned(),
         parent_id: parent.id.clone(),
+        at: None,
         protected: false,
         expires_at: None,
         annotations: BTreeMap::from([("sepulki-name".to_owned(), name.to_owned())]),
         endpoint: NewEndpoint {
             compute_units: Some((0.25, 1.0)),
             suspend_timeout_seconds: Some(300),
+            pg_settings: BTreeMap::new(),
         },
     }
 }
@@ -162,9 +164,13 @@ async fn a_branch_comes_to_be_is_used_and_goes() {
     let bigger = UpdateEndpoint {
         compute_units: Some((0.5, 2.0)),
         suspend_timeout_seconds: None,
+        pg_settings: None,
     };
-    let operations = api.update_endpoint(project, &endpoint.id, &bigger).await;
-    world.finished(&operations.unwrap()).await;
+    let changed = api.update_endpoint(project, &endpoint.id, &bigger).await;
+    let changed = changed.unwrap();
+    world.finished(&changed.operations).await;
+    let answered = changed.endpoint.unwrap();
+    assert!((answered.autoscaling_limit_max_cu - 2.0).abs() < f64::EPSILON);
     let endpoints = api.endpoints(project).await.unwrap();
     let changed = endpoints.iter().find(|it| it.id == endpoint.id).unwrap();
     assert!((changed.autoscaling_limit_max_cu - 2.0).abs() < f64::EPSILON);

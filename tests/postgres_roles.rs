@@ -1,4 +1,4 @@
-//! Groups, logins and extensions, on a real server.
+//! Groups and logins, on a real server.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,12 +9,10 @@
 
 mod postgres_support;
 
-use postgres_support::{
-    Branch, MARK, grant, nothing_left, refused, sqlstate, unique, wanted, works,
-};
+use postgres_support::{Branch, MARK, grant, nothing_left, refused, unique, wanted, works};
 use proptest::prelude::*;
 use sepulki::postgres::{
-    Class, extensions,
+    Class,
     grants::{self, Access},
     proof::{self, Proof},
     retire::{self, Kept},
@@ -397,6 +395,9 @@ fn the_recorded_login_is_used_unless_it_is_somebody_elses() {
         logins: logins.iter().map(ToString::to_string).collect(),
     };
     let left = |kept: &[Kept]| retire::leftovers(&facts, MARK, kept);
+    let restored = |kept: &[Kept]| retire::leftovers(&facts, &format!("{MARK}-restored"), kept);
+    assert_eq!(restored(&[kept(&[])]), ["app_g1", "app_g2"]);
+    assert_eq!(restored(&[kept(&["app_g1"])]), ["app_g2"]);
     assert_eq!(left(&[]), ["app_g1", "app_g2"]);
     assert_eq!(left(&[kept(&[])]), ["app_g1"]);
     assert_eq!(left(&[kept(&["app_g1", "app_g2"])]), [""; 0]);
@@ -496,50 +497,6 @@ async fn a_login_of_somebody_else_is_left_alone() {
     assert_eq!(error.class, Class::Conflict, "{error}");
     assert_eq!(fact(&mut owner, &theirs).await, before);
     assert_eq!(fact(&mut owner, &group).await, None, "nothing was made");
-}
-
-#[tokio::test]
-async fn extensions_are_installed_once_and_wrong_names_explained() {
-    let branch = Branch::shared().await;
-    let mut owner = branch.owner().await;
-    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let error = extensions::ensure(&mut owner, &names(&["pg_trgm", "pgcripto"]))
-        .await
-        .unwrap_err();
-    assert_eq!(error.class, Class::Invalid);
-    assert_eq!(
-        error.to_string(),
-        "the server has no extension \"pgcripto\"; similar names it has: pgcrypto"
-    );
-    let error = extensions::ensure(&mut owner, &names(&["uuid_ossp"]))
-        .await
-        .unwrap_err();
-    assert!(error.to_string().ends_with("has: uuid-ossp"), "{error}");
-    let error = extensions::ensure(&mut owner, &names(&["x; DROP TABLE t"]))
-        .await
-        .unwrap_err();
-    assert!(
-        error.to_string().contains("pg_available_extensions"),
-        "{error}"
-    );
-    assert_eq!(
-        sqlstate(&mut owner, "SELECT similarity('a', 'b')").await,
-        "42883",
-        "nothing was installed beside a wrong name"
-    );
-
-    let wanted = names(&["uuid-ossp", "pgcrypto"]);
-    let first = extensions::ensure(&mut owner, &wanted).await.unwrap();
-    assert_eq!(first.len(), 2);
-    assert_eq!(first[0].0, "uuid-ossp");
-    assert!(first.iter().all(|(_, version)| !version.is_empty()));
-    assert_eq!(extensions::ensure(&mut owner, &wanted).await, Ok(first));
-    works(&mut owner, &["SELECT public.uuid_generate_v4()"]).await;
-
-    let error = extensions::ensure(&mut owner, &names(&["pg_buffercache"]))
-        .await
-        .unwrap_err();
-    assert_eq!(error.class, Class::Denied, "{error}");
 }
 
 #[test]

@@ -43,3 +43,17 @@ pub struct Handled {
     #[schemars(length(max = 128))]
     pub reset: Option<String>,
 }
+
+/// The values of the two annotations that every kind understands, as they are on an object or as they were taken up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Looks {
+    /// Of `sepulki.dev/reconcile`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub reconcile: Option<String>,
+    /// Of `sepulki.dev/retry`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub retry: Option<String>,
+}

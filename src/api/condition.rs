@@ -117,6 +117,8 @@ words!(
         BranchProtected,
         /// Neon refuses a value of the spec.
         NeonRejected,
+        /// The compute is ready, with what the Neon plan allows instead of what was wanted.
+        PlanLimited,
         /// A limit of the Neon plan is reached.
         LimitReached,
         /// Neon is at work.
@@ -145,7 +147,7 @@ words!(
         PasswordRejected,
         /// Credentials are published and work.
         Published,
-        /// Credentials are held back until migrations are applied.
+        /// Migrations have to be applied first.
         WaitingForMigration,
         /// Credentials are not out yet.
         NotPublished,
@@ -161,6 +163,8 @@ words!(
         InvalidMigration,
         /// The version to stop at is not in the bundle.
         TargetNotFound,
+        /// Pending files may do harm.
+        LintFailed,
         /// An applied file was changed.
         ChecksumMismatch,
         /// A file sorts before one that is already applied.

@@ -19,7 +19,9 @@ mod neon_project;
 mod refs;
 mod sepulki_migration;
 
-pub use annotations::{ABANDON, EXTEND, Handled, LONGEST_ANNOTATION, RECONCILE, RESET, RETRY};
+pub use annotations::{
+    ABANDON, EXTEND, Handled, LONGEST_ANNOTATION, Looks, RECONCILE, RESET, RETRY,
+};
 pub use condition::{ConditionType, Reason, condition, set_condition};
 pub use crds::{CrdError, crd_files};
 pub use names::{
@@ -27,24 +29,24 @@ pub use names::{
     SecretKey, Sha256, SuspendAfter, TimeLimit, TimeSpan,
 };
 pub use neon_database::{
-    Access, BranchSpec, BranchStatus, ComputeSpec, ConnectionSecretSpec, ConnectionSecretStatus,
-    Credentials, DatabaseSpec, DatabaseStatus, DeletionPolicy, Effective, EndpointStatus,
-    Environment, ExistingBranch, ExtensionSpec, ExtensionStatus, ExternalDeletion,
+    Access, BranchSpec, BranchStatus, ComputeSpec, ComputeValues, ConnectionSecretSpec,
+    ConnectionSecretStatus, Credentials, DatabaseSpec, DatabaseStatus, DeletionPolicy, Effective,
+    EndpointStatus, Environment, ExistingBranch, ExtensionSpec, ExtensionStatus, ExternalDeletion,
     ExternalDeletionAction, MissingSchemas, NeonDatabase, NeonDatabaseSpec, NeonDatabaseStatus,
-    OperationStatus, ParentBranch, PasswordSecretRef, PublishAfter, PublishSpec, RoleSpec,
-    RoleStatus, RotationSpec, SecretTemplate, TemplateMetadata,
+    OperationStatus, ParentBranch, ParentMoment, PasswordSecretRef, PlanLimit, PublishAfter,
+    PublishSpec, RoleSpec, RoleStatus, RotationSpec, SecretTemplate, TemplateMetadata,
 };
 pub use neon_project::{
     AccessRule, AppliedSettings, KeyKind, NamespaceSelector, NeonProject, NeonProjectSpec,
-    NeonProjectStatus, ProjectHandled, ProjectLimits, ProjectQuota, ProjectSettings,
+    NeonProjectStatus, ProjectLimits, ProjectQuota, ProjectSettings,
 };
 pub use refs::{DatabaseRef, MigrationRef, NamespacedSecretKeyRef, ProjectRef, SecretKeyRef};
 pub use sepulki_migration::{
     AcceptedFile, AdoptSpec, AppliedStatus, AppliedTo, BuildProgress, BundleStatus,
-    ChecksumMismatch, ConfigMapSource, CurrentStatus, ExecutionSpec, HistoryEntry, InlineFile,
-    LastError, LedgerSpec, MigrationSource, MissingFile, ObjectNameRef, OnAmbiguous, OrderMode,
-    OrderSpec, OutOfOrder, PendingStatus, PoliciesSpec, SepulkiMigration, SepulkiMigrationSpec,
-    SepulkiMigrationStatus, TargetSpec,
+    ChecksumMismatch, ConfigMapSource, CurrentStatus, ExecutionSpec, FailOnLint, HistoryEntry,
+    InlineFile, LastError, LedgerSpec, MigrationSource, MissingFile, ObjectNameRef, OnAmbiguous,
+    OrderMode, OrderSpec, OutOfOrder, PendingStatus, PoliciesSpec, SepulkiMigration,
+    SepulkiMigrationSpec, SepulkiMigrationStatus, TargetSpec,
 };
 
 /// API group of every kind.

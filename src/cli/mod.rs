@@ -1,5 +1,6 @@
 //! The command line.
 
+mod completion;
 mod connection;
 mod crds;
 mod migrate;
@@ -36,6 +37,8 @@ enum Command {
     Migrate(Box<migrate::MigrateArgs>),
     /// Look whether a database can be used, and migrated
     Validate(validate::ValidateArgs),
+    /// Print what a shell needs to complete commands and flags
+    Completion(completion::CompletionArgs),
 }
 
 /// The command was not used as it is meant to be.
@@ -67,6 +70,7 @@ impl Cli {
         let result = match Self::parse().command {
             Command::Operator(args) => operator::run(*args).map(|()| Ended::Fine),
             Command::Crds(args) => crds::run(&args).map(|()| Ended::Fine),
+            Command::Completion(args) => completion::run(&args).map(|()| Ended::Fine),
             Command::Migrate(args) => migrate::run(&args),
             Command::Validate(args) => validate::run(&args),
         };

@@ -28,6 +28,11 @@ pub(super) fn print<T: Serialize>(
         Format::Json => serde_json::to_string_pretty(report).context("cannot print JSON")? + "\n",
         Format::Yaml => serde_saphyr::to_string(report).context("cannot print YAML")?,
     };
+    print_text(&text)
+}
+
+/// Prints a text as it is.
+pub(super) fn print_text(text: &str) -> Result<()> {
     std::io::stdout()
         .write_all(text.as_bytes())
         .context("cannot print")

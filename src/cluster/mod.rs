@@ -10,6 +10,7 @@ mod events;
 mod lease;
 mod object;
 mod secrets;
+mod seen;
 mod watch;
 
 pub use apply::{FIELD_MANAGER, NamespaceState, Objects};
@@ -19,4 +20,5 @@ pub use events::{Event, EventType, Reporter};
 pub use lease::{Candidate, Claim, Ended, Held};
 pub use object::ObjectId;
 pub use secrets::{Freshness, KeyRead, KeyRef, SecretReads, SecretSource};
+pub use seen::Seen;
 pub use watch::{MainWatch, MetadataWatch, main_watch, metadata_watch, referenced_watch, scoped};

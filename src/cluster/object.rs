@@ -22,7 +22,7 @@ pub struct ObjectId {
 }
 
 impl ObjectId {
-    /// The identity of an object that was read from the API server. Works for a `DeserializeGuard` too.
+    /// The identity of an object that was read from the API server. Works for a [`Seen`](super::Seen) too.
     #[must_use]
     pub fn of<K: Resource<DynamicType = ()>>(object: &K) -> Self {
         Self {

@@ -9,7 +9,7 @@ use futures::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource,
-    core::{DeserializeGuard, PartialObjectMeta},
+    core::PartialObjectMeta,
     runtime::{
         Predicate, PredicateConfig, WatchStreamExt, predicates,
         reflector::{self, Store},
@@ -19,13 +19,13 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{Error, ObjectId};
+use super::{Error, ObjectId, Seen};
 
 /// kubectl's copy of the whole object.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// What a controller runs on: the cache, and the stream that fills it and tells which object to look at.
-pub type MainWatch<K, S> = (Store<DeserializeGuard<K>>, S);
+pub type MainWatch<K, S> = (Store<Seen<K>>, S);
 
 /// What the metadata of a kind is known from: the cache, and the stream that fills it and tells of changes.
 pub type MetadataWatch<K, S> = (Store<PartialObjectMeta<K>>, S);
@@ -50,10 +50,10 @@ where
 /// The stream never yields an error: errors are logged and retried here, because one that reaches a Controller pauses
 /// all of its triggers. With `fields` only those objects are watched that the field selector means.
 pub fn main_watch<K>(
-    api: Api<DeserializeGuard<K>>,
+    api: Api<Seen<K>>,
     fields: Option<&str>,
     gone: impl Fn(ObjectId) + Send + Sync + 'static,
-) -> MainWatch<K, impl Stream<Item = watcher::Result<DeserializeGuard<K>>> + Send + 'static>
+) -> MainWatch<K, impl Stream<Item = watcher::Result<Seen<K>>> + Send + 'static>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {

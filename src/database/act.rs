@@ -14,7 +14,7 @@ use super::action::Action;
 use super::desired::{Desired, Rest};
 use super::observe::{Observed, incarnation};
 use super::room::Place;
-use super::{Databases, Pass, asked, reset};
+use super::{Databases, Pass, asked, reset, rotation};
 use crate::api::{
     BRANCH_FINALIZER, BranchStatus, Credentials, DatabaseStatus, EXTEND, NeonDatabaseStatus, Reason,
 };
@@ -132,10 +132,11 @@ impl Context<'_> {
         if !desired.suspend {
             pass.status.content_digest = None;
         }
-        if let Some(endpoint) = &mut pass.status.endpoint
-            && retries
-        {
-            endpoint.requested = None;
+        if retries {
+            pass.status.plan_limit = None;
+            if let Some(endpoint) = &mut pass.status.endpoint {
+                (endpoint.requested, endpoint.stored) = (None, None);
+            }
         }
         kind.checked.forget(&desired.uid);
         kind.refusals.forget(&desired.uid);
@@ -271,10 +272,16 @@ impl Context<'_> {
     fn record_incarnation(&self, status: &mut NeonDatabaseStatus) {
         if let (Some(branch), Some(recorded)) = (self.observed.branch.known(), &mut status.branch) {
             recorded.incarnation = incarnation(branch);
+            recorded.own_passwords.clear();
             if !recorded.taken_over {
                 recorded.credentials = Credentials::Inherited;
             }
         }
+        // nobody waits for a login that another life of the branch gave a while to
+        for role in &mut status.roles {
+            role.previous_login = None;
+        }
+        rotation::tell_secrets(status);
         status.content_digest = None;
         status.reset_time = None;
     }
@@ -310,6 +317,7 @@ fn record_database(status: &mut NeonDatabaseStatus, name: &str, owner: &str) {
 fn forget_branch(status: &mut NeonDatabaseStatus) {
     status.branch = None;
     status.endpoint = None;
+    status.plan_limit = None;
     status.databases.clear();
     status.roles.clear();
     status.content_digest = None;

@@ -11,16 +11,20 @@ use sha2::{Digest, Sha256};
 
 pub use self::roles::Role;
 use super::asked::Asked;
+use super::compute::{Compute, SuspendAfter};
 use super::credentials::wanted_secrets;
 use super::inherit::Heritage;
 use super::mark::{Mark, branch_name};
 use super::profile::{Profile, profile};
 use super::template::Template;
 use crate::api::{
-    BRANCH_FINALIZER, BranchSpec, ComputeSpec, DatabaseSpec, DeletionPolicy, Environment,
-    ExistingBranch, ExternalDeletionAction, NeonDatabase, NeonDatabaseSpec, ParentBranch, Reason,
+    BRANCH_FINALIZER, BranchSpec, DatabaseSpec, DeletionPolicy, Environment, ExistingBranch,
+    ExtensionSpec, ExternalDeletionAction, NeonDatabase, NeonDatabaseSpec, ParentBranch,
+    ParentMoment, Reason,
 };
 use crate::clock::time_span;
+use crate::neon::Moment;
+use crate::postgres::extensions;
 use crate::reconcile::Block;
 
 /// What is asked.
@@ -77,10 +81,8 @@ pub struct Rest {
     pub protected: Setting<bool>,
     /// How long Neon keeps the branch after the operator was last heard of.
     pub lease: Option<SignedDuration>,
-    /// Smallest and largest compute size, in CU.
-    pub compute_units: (f64, f64),
-    /// Idle time before the compute is scaled to zero.
-    pub suspend_after: SuspendAfter,
+    /// The read-write compute.
+    pub compute: Compute,
     /// Databases to be there.
     pub databases: Vec<Database>,
     /// Application roles to be there.
@@ -100,33 +102,14 @@ pub struct Setting<T> {
     pub explicit: bool,
 }
 
-/// Idle time before a compute is scaled to zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SuspendAfter {
-    /// It always runs.
-    Never,
-    /// Neon's own default, 300 seconds.
-    Default,
-    /// After this many seconds.
-    Seconds(i64),
-}
-
-impl SuspendAfter {
-    /// As Neon's API writes it.
+impl<T> Setting<T> {
+    /// The spec's value, otherwise the profile's.
     #[must_use]
-    pub fn seconds(self) -> i64 {
-        match self {
-            Self::Never => -1,
-            Self::Default => 0,
-            Self::Seconds(seconds) => seconds,
+    pub fn of(spec: Option<T>, profile: T) -> Self {
+        Self {
+            explicit: spec.is_some(),
+            value: spec.unwrap_or(profile),
         }
-    }
-
-    /// Whether Neon's number means the same; to Neon 0 and 300 are one.
-    #[must_use]
-    pub fn is(self, seconds: i64) -> bool {
-        let plain = |s: i64| if s == 0 { 300 } else { s };
-        plain(self.seconds()) == plain(seconds)
     }
 }
 
@@ -138,7 +121,7 @@ pub struct Database {
     /// Owner, where the spec names one.
     pub owner: Option<String>,
     /// Extensions to be installed.
-    pub extensions: Vec<String>,
+    pub extensions: Vec<extensions::Wanted>,
 }
 
 impl Database {
@@ -269,22 +252,17 @@ fn rest(
     profile: &Profile,
     object: &str,
 ) -> Result<Rest, Block> {
-    let compute = spec.compute.clone().unwrap_or_default();
     let databases = spec.databases.iter().map(database).collect::<Vec<_>>();
     let roles = roles::roles(spec, profile)?;
     max_age(spec, branch, profile)?;
-    let protected = Setting {
-        value: branch.protected.unwrap_or(profile.protected),
-        explicit: branch.protected.is_some(),
-    };
+    if let Some(at) = branch.parent.as_ref().and_then(|parent| parent.at.as_ref()) {
+        moment(at)?;
+    }
+    let protected = Setting::of(branch.protected, profile.protected);
     Ok(Rest {
         lease: lease(spec, branch, profile, protected.value)?,
         protected,
-        compute_units: compute
-            .min_cu
-            .zip(compute.max_cu)
-            .unwrap_or(profile.compute_units),
-        suspend_after: suspend_after(&compute, profile)?,
+        compute: compute(spec, profile)?,
         secrets: wanted_secrets(spec, &databases, &roles, object)?,
         databases,
         roles,
@@ -305,7 +283,15 @@ fn database(spec: &DatabaseSpec) -> Database {
     Database {
         name: spec.name.0.clone(),
         owner: spec.owner.as_ref().map(|owner| owner.0.clone()),
-        extensions: spec.extensions.iter().map(|e| e.name.0.clone()).collect(),
+        extensions: spec.extensions.iter().map(extension).collect(),
+    }
+}
+
+fn extension(spec: &ExtensionSpec) -> extensions::Wanted {
+    extensions::Wanted {
+        name: spec.name.0.clone(),
+        schema: spec.schema.as_ref().map(|schema| schema.0.clone()),
+        version: spec.version.clone(),
     }
 }
 
@@ -392,14 +378,35 @@ fn max_age(
     }
 }
 
-fn suspend_after(compute: &ComputeSpec, profile: &Profile) -> Result<SuspendAfter, Block> {
-    match compute.suspend_after.as_ref().map(|s| s.0.as_str()) {
-        None => Ok(profile.suspend_after),
-        Some("never") => Ok(SuspendAfter::Never),
-        Some("default") => Ok(SuspendAfter::Default),
+fn compute(spec: &NeonDatabaseSpec, profile: &Profile) -> Result<Compute, Block> {
+    let asked = spec.compute.clone().unwrap_or_default();
+    let suspend_after = match asked.suspend_after.as_ref().map(|s| s.0.as_str()) {
+        None => None,
+        Some("never") => Some(SuspendAfter::Never),
+        Some("default") => Some(SuspendAfter::Default),
         Some(text) => {
-            duration("spec.compute.suspendAfter", text).map(|d| SuspendAfter::Seconds(d.as_secs()))
+            let idle = duration("spec.compute.suspendAfter", text)?;
+            Some(SuspendAfter::Seconds(idle.as_secs()))
         }
+    };
+    Ok(Compute {
+        units: Setting::of(asked.min_cu.zip(asked.max_cu), profile.compute_units),
+        suspend_after: Setting::of(suspend_after, profile.suspend_after),
+        settings: asked.settings,
+    })
+}
+
+/// The moment of the parent's past to fork from. The schema has checked the form, but not whether there is such a day.
+pub fn moment(at: &ParentMoment) -> Result<Moment, Block> {
+    match (&at.time, &at.lsn) {
+        (Some(time), _) => time
+            .parse()
+            .map(Moment::Time)
+            .map_err(|_| invalid(format!("spec.branch.parent.at.time: {time} is not a time"))),
+        (None, Some(lsn)) => Ok(Moment::Lsn(lsn.clone())),
+        (None, None) => Err(invalid(
+            "spec.branch.parent.at: neither time nor lsn is set",
+        )),
     }
 }
 

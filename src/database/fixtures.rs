@@ -7,13 +7,14 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
+use super::compute;
 use super::desired::{Desired, Rest};
 use super::observe::{Observed, Parent, incarnation};
 use super::rules::{Rule, Terms};
 use crate::api::{
     AccessRule, BRANCH_FINALIZER, BranchStatus, ConnectionSecretStatus, Credentials, DatabaseRef,
-    DatabaseStatus, DeletionPolicy, Effective, EndpointStatus, Environment, NeonDatabase,
-    NeonDatabaseStatus, ParentBranch, RoleStatus,
+    DatabaseStatus, DeletionPolicy, Effective, Environment, NeonDatabase, NeonDatabaseStatus,
+    ParentBranch, RoleStatus,
 };
 use crate::neon::{Branch, BranchId, BranchState, Database, Endpoint, EndpointState, EndpointType};
 use crate::reconcile::Fact;
@@ -82,9 +83,11 @@ pub(super) fn an_endpoint(desired: &Desired) -> Endpoint {
         host: "ep-it.local.localhost".into(),
         endpoint_type: EndpointType::ReadWrite,
         current_state: EndpointState::Idle,
-        autoscaling_limit_min_cu: rest.compute_units.0,
-        autoscaling_limit_max_cu: rest.compute_units.1,
-        suspend_timeout_seconds: rest.suspend_after.seconds(),
+        pending_state: None,
+        autoscaling_limit_min_cu: rest.compute.units.value.0,
+        autoscaling_limit_max_cu: rest.compute.units.value.1,
+        suspend_timeout_seconds: rest.compute.suspend_after.value.seconds(),
+        settings: None,
     }
 }
 
@@ -92,6 +95,7 @@ pub(super) fn parent_ref(name: &str) -> ParentBranch {
     ParentBranch {
         database_ref: Some(DatabaseRef { name: name.into() }),
         branch_name: None,
+        at: None,
     }
 }
 
@@ -187,17 +191,11 @@ pub(super) fn settled(desired: &Desired) -> Observed {
             taken_over: false,
             incarnation: incarnation.clone(),
             credentials: Credentials::Own,
+            own_passwords: Vec::new(),
             created_time: Time(branch.created_at),
             expiry_time: branch.expires_at.map(Time),
         }),
-        endpoint: Some(EndpointStatus {
-            id: endpoint.id.to_string(),
-            host: endpoint.host.clone(),
-            min_cu: endpoint.autoscaling_limit_min_cu,
-            max_cu: endpoint.autoscaling_limit_max_cu,
-            suspend_after: "300s".into(),
-            requested: None,
-        }),
+        endpoint: Some(compute::status(&endpoint, None, None)),
         databases: vec![DatabaseStatus {
             name: "app".into(),
             owner: "app_owner".into(),

@@ -2,7 +2,7 @@
 //!
 //! | file | question |
 //! |---|---|
-//! | `desired` (with `asked`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
+//! | `desired` (with `asked`, `compute`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
 //! | `observe` (with `checked`, `given`, `refusals`) | what is? |
 //! | `plan` (with `rotation`, `deletion`, `reset`, `action`, and `rules`) | what next? pure; opens with the decision table |
 //! | `act` (with `on_neon`, `contents`, `logins`, `secrets`, and `credentials`, `template`) | do it |
@@ -12,6 +12,7 @@ mod act;
 pub mod action;
 pub mod asked;
 mod checked;
+pub mod compute;
 pub mod credentials;
 pub mod deletion;
 pub mod desired;

@@ -67,7 +67,7 @@ pub struct Observed {
     pub api_roles: Fact<BTreeSet<String>>,
     /// The branch's databases, as Neon lists them.
     pub databases: Fact<Vec<Database>>,
-    /// Roles whose password is still the parent's.
+    /// Roles that the parent's password opens still, as Neon tells or as the compute shows.
     pub shared_passwords: Fact<Vec<String>>,
     /// How many files migrations of this object have applied.
     pub applied_files: i64,
@@ -247,7 +247,7 @@ pub(super) async fn observe(
         observed.applied_files = kind.applied_files(desired);
         observed.refused = kind.refusals.of(desired, now);
         observed.held_back_for = migrations::missing(kind, desired, &observed);
-        contents::contents(api, project, desired, &listing, &mut observed).await?;
+        contents::contents(kind, api, project, desired, &listing, &mut observed).await?;
         let as_asked = |rest: &Rest| observed.contents_are_as_asked(rest);
         let over = max_age::end(desired, &observed).is_some_and(|end| end <= now);
         if over || desired.rest.as_ref().is_ok_and(as_asked) {

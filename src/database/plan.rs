@@ -31,7 +31,9 @@
 //! |   | a reset is asked for; it was taken up: something in the way; else | TakeUpReset; Wait; ResetBranch |
 //! | 17 | protection differs | Protect |
 //! | 18 | a migration is at work and something is left to do | Wait MigrationRunning |
-//! | 19 | endpoint missing; being made; not as asked | CreateEndpoint; Wait; ResizeCompute |
+//! | 19 | endpoint missing; being made | CreateEndpoint; Wait |
+//! |   | endpoint not as asked: not asked for yet; changed since Neon answered, and set by the spec | ResizeCompute |
+//! |   | … Neon has refused that a short while ago | Blocked, as it was refused |
 //! | 20 | databases and roles are a parent's that does not exist | Wait ParentNotFound |
 //! |   | contents not as asked: owner, database missing | CreateRole; RecordDatabase, CreateDatabase |
 //! | 21 | … a database owned by another role than asked, or by an application role | Blocked DatabaseRejected |
@@ -65,7 +67,6 @@ use crate::reconcile::{Block, Decision, Wait};
 use crate::world::Operation;
 
 pub use branch::{UNANSWERED, may_be_unlisted, may_still_come};
-pub use inside::requested;
 
 /// How soon to look again at something Neon is busy with.
 const SOON: Duration = Duration::from_millis(500);

@@ -15,7 +15,7 @@
 
 use jiff::SignedDuration;
 
-use super::desired::SuspendAfter;
+use super::compute::SuspendAfter;
 use super::rotation::Rotation;
 use crate::api::{DeletionPolicy, Environment, ExternalDeletionAction};
 

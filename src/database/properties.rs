@@ -188,6 +188,7 @@ fn observed(desired: Desired) -> impl Strategy<Value = (Desired, Observed)> {
                     (Fact::Known(init), Fact::Known(mut endpoint)) => {
                         if init {
                             endpoint.current_state = EndpointState::Init;
+                            endpoint.pending_state = Some(EndpointState::Active);
                         }
                         Fact::Known(endpoint)
                     }

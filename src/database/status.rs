@@ -4,13 +4,15 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::desired::{Desired, Rest, SuspendAfter};
+use super::compute;
+use super::desired::{Database, Desired, Rest};
 use super::inherit::Heritage;
 use super::observe::Observed;
 use crate::api::{
     ConditionType, EndpointStatus, NeonDatabaseStatus, Reason, condition, set_condition,
 };
 use crate::neon::{BranchState, Endpoint};
+use crate::postgres::extensions;
 use crate::reconcile::{Fact, Verdict, summarize};
 
 /// The status as it should stand.
@@ -25,7 +27,7 @@ pub fn project(
     let mut status = recorded.clone();
     status.observed_generation = desired.generation;
     if let Some(observed) = observed {
-        bring_up_to_date(&mut status, observed);
+        bring_up_to_date(&mut status, desired, observed);
     }
     status.conditions = conditions(recorded, &status, desired, observed, verdict, now);
     status
@@ -37,7 +39,7 @@ fn whole_seconds(time: Timestamp) -> Time {
 }
 
 /// What Neon says of the branch and endpoint that are recorded.
-fn bring_up_to_date(status: &mut NeonDatabaseStatus, observed: &Observed) {
+fn bring_up_to_date(status: &mut NeonDatabaseStatus, desired: &Desired, observed: &Observed) {
     if let (Some(recorded), Fact::Known(branch)) = (&mut status.branch, &observed.branch)
         && recorded.id == branch.id.as_str()
     {
@@ -47,28 +49,38 @@ fn bring_up_to_date(status: &mut NeonDatabaseStatus, observed: &Observed) {
         recorded.protected = branch.protected;
         recorded.expiry_time = branch.expires_at.map(whole_seconds);
     }
+    if let Ok(rest) = &desired.rest {
+        status.plan_limit = rest.compute.still_limited(status.plan_limit.as_ref());
+    }
     if status.branch.is_none() {
         status.endpoint = None;
     } else if let Fact::Known(endpoint) = &observed.endpoint {
-        let requested = status.endpoint.as_ref().and_then(|e| e.requested.clone());
-        status.endpoint = Some(endpoint_status(endpoint, requested));
+        let recorded = status.endpoint.take();
+        let recorded = recorded.filter(|recorded| recorded.id == endpoint.id.as_str());
+        status.endpoint = Some(endpoint_status(endpoint, recorded, status, desired));
     }
 }
 
-fn endpoint_status(endpoint: &Endpoint, requested: Option<String>) -> EndpointStatus {
-    let suspend_after = match endpoint.suspend_timeout_seconds {
-        -1 => "never".to_owned(),
-        0 => "default".to_owned(),
-        seconds => format!("{seconds}s"),
+/// What Neon says of the endpoint, and what was last asked of it: what it has without being asked counts as asked for.
+fn endpoint_status(
+    endpoint: &Endpoint,
+    recorded: Option<EndpointStatus>,
+    status: &NeonDatabaseStatus,
+    desired: &Desired,
+) -> EndpointStatus {
+    let rest = desired.rest.as_ref().ok();
+    let asked = rest.map(|rest| rest.compute.asked(status.plan_limit.as_ref()));
+    let met = asked.filter(|asked| compute::is_met(asked, recorded.as_ref(), endpoint));
+    let (requested, stored) = match met {
+        Some(asked) => {
+            let answered = compute::answered(&asked, endpoint);
+            (Some(asked), Some(answered))
+        }
+        None => recorded.map_or((None, None), |recorded| {
+            (recorded.requested, recorded.stored)
+        }),
     };
-    EndpointStatus {
-        id: endpoint.id.to_string(),
-        host: endpoint.host.clone(),
-        min_cu: endpoint.autoscaling_limit_min_cu,
-        max_cu: endpoint.autoscaling_limit_max_cu,
-        suspend_after,
-        requested,
-    }
+    compute::status(endpoint, requested, stored)
 }
 
 fn conditions(
@@ -200,7 +212,11 @@ fn parts(
     let rest = desired.rest.as_ref().ok();
     let compute = match (&observed.endpoint, rest) {
         (Fact::Known(endpoint), Some(rest)) if ready && is_as_asked(endpoint, status, rest) => {
-            yes(Reason::Succeeded, format!("endpoint {}", endpoint.host))
+            let host = format!("endpoint {}", endpoint.host);
+            match limits(status) {
+                Some(limits) => yes(Reason::PlanLimited, format!("{host}: {limits}")),
+                None => yes(Reason::Succeeded, host),
+            }
         }
         _ => no(),
     };
@@ -210,7 +226,7 @@ fn parts(
         Some(rest) if rest.databases.is_empty() => {
             yes(Reason::NotRequired, "no database is listed".to_owned())
         }
-        Some(_) if ready && as_asked => yes(Reason::Succeeded, contents_message(status)),
+        Some(rest) if ready && as_asked => yes(Reason::Succeeded, contents_message(status, rest)),
         Some(_) | None => no(),
     };
     let credentials = match rest {
@@ -232,17 +248,16 @@ fn parts(
 }
 
 fn is_as_asked(endpoint: &Endpoint, status: &NeonDatabaseStatus, rest: &Rest) -> bool {
-    let same = |a: f64, b: f64| (a - b).abs() < 0.01;
-    let (min, max) = rest.compute_units;
-    let suspend: SuspendAfter = rest.suspend_after;
-    let asked = same(endpoint.autoscaling_limit_min_cu, min)
-        && same(endpoint.autoscaling_limit_max_cu, max)
-        && suspend.is(endpoint.suspend_timeout_seconds);
-    let sent = status
-        .endpoint
-        .as_ref()
-        .and_then(|e| e.requested.as_deref());
-    asked || sent == Some(super::plan::requested(rest.compute_units, suspend).as_str())
+    let (limit, recorded) = (status.plan_limit.as_ref(), status.endpoint.as_ref());
+    !compute::is_due(&rest.compute, limit, recorded, endpoint)
+}
+
+/// What the compute has instead of what was wanted.
+fn limits(status: &NeonDatabaseStatus) -> Option<String> {
+    let refused = status.plan_limit.as_ref().map(compute::limited);
+    let otherwise = status.endpoint.as_ref().and_then(compute::otherwise);
+    let all: Vec<String> = refused.into_iter().chain(otherwise).collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 fn observed_digest(status: &NeonDatabaseStatus, rest: &Rest) -> bool {
@@ -278,8 +293,8 @@ fn held_back(rest: &Rest, observed: &Observed) -> Option<Part> {
     Some((false, Reason::WaitingForMigration, message))
 }
 
-/// What could not be granted is told here, because it hinders nothing else.
-fn contents_message(status: &NeonDatabaseStatus) -> String {
+/// What could not be granted, and what is in another place than was asked, is told here, because it hinders nothing else.
+fn contents_message(status: &NeonDatabaseStatus, rest: &Rest) -> String {
     let lacking: Vec<String> = status
         .roles
         .iter()
@@ -289,10 +304,31 @@ fn contents_message(status: &NeonDatabaseStatus) -> String {
                 .map(|what| format!("{}: {what}", role.name))
         })
         .collect();
-    if lacking.is_empty() {
-        return String::new();
-    }
-    format!("not granted: {}", lacking.join("; "))
+    let lacking = (!lacking.is_empty()).then(|| format!("not granted: {}", lacking.join("; ")));
+    let elsewhere = rest
+        .databases
+        .iter()
+        .flat_map(|database| elsewhere(status, database));
+    let told: Vec<String> = lacking.into_iter().chain(elsewhere).collect();
+    told.join("; ")
+}
+
+/// Extensions that were installed in another schema than is asked for.
+fn elsewhere(status: &NeonDatabaseStatus, wanted: &Database) -> Vec<String> {
+    let recorded = status.databases.iter().find(|d| d.name == wanted.name);
+    let Some(recorded) = recorded else {
+        return Vec::new();
+    };
+    let told = |asked: &extensions::Wanted| {
+        let schema = asked.schema.as_ref()?;
+        let found = recorded.extensions.iter().find(|e| e.name == asked.name)?;
+        let is_in = found.schema.as_ref().filter(|is_in| *is_in != schema)?;
+        let (name, database) = (&asked.name, &wanted.name);
+        Some(format!(
+            "the extension {name} of the database {database} stays in the schema {is_in}, not in {schema}"
+        ))
+    };
+    wanted.extensions.iter().filter_map(told).collect()
 }
 
 fn summary(status: &NeonDatabaseStatus) -> String {

@@ -23,6 +23,7 @@ mod bundle;
 mod checksum;
 mod journal;
 mod ledger;
+mod lint;
 mod message;
 mod order;
 mod plan;
@@ -34,6 +35,7 @@ mod sql;
 
 pub use bundle::{Bundle, MAX_FILE_BYTES, MigrationFile, Part, SourceFile, digest};
 pub use ledger::{LedgerName, LedgerRow, LedgerState};
+pub use lint::{Lint, LintPolicy, Severity, lint, rule_names};
 pub use plan::{Pending, Plan, Problem, ProblemKind, plan, plan_by};
 pub use policy::{Order, Policies};
 pub use report::{Code, Diagnostic, Diagnostics, Position, Snippet};

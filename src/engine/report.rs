@@ -67,6 +67,8 @@ pub enum Code {
     Ambiguous,
     /// An index is there but cannot be used, because an earlier attempt to build it failed.
     InvalidIndex,
+    /// Allowed, but seldom meant.
+    Lint,
 }
 
 impl Code {
@@ -93,6 +95,7 @@ impl Code {
             Self::ChangedMidway => "ChangedMidway",
             Self::Ambiguous => "Ambiguous",
             Self::InvalidIndex => "InvalidIndex",
+            Self::Lint => "Lint",
         }
     }
 

@@ -1,4 +1,4 @@
-//! The two effects: reading a ledger, and applying files.
+//! The effects: looking again, reading a ledger, and applying files.
 
 use std::time::Duration;
 
@@ -50,9 +50,26 @@ pub(super) async fn act(
     observed: &Observed,
 ) -> Result<(), Error> {
     match action {
+        Action::LookAgain => {
+            look_again(kind, pass, desired);
+            Ok(())
+        }
         Action::ReadLedger => read_ledger(kind, desired, observed).await,
         Action::Apply(_) => Box::pin(apply(kind, pass, desired, observed)).await,
     }
+}
+
+/// Forgets what is remembered, so that the next look is at the files and the ledger themselves.
+fn look_again(kind: &Migrations, pass: &mut Pass<Migrations>, desired: &Desired) {
+    let status = &mut pass.status;
+    if status.handled.retry != desired.asked.retry {
+        status.last_error = None;
+    }
+    if let Some(to) = &mut status.applied_to {
+        to.digest = None;
+    }
+    status.handled.clone_from(&desired.asked);
+    kind.cache.forget(&desired.uid);
 }
 
 /// Reads the ledger for the next decision.

@@ -4,6 +4,9 @@
 /// One effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
+    /// Take up an annotation that asks to look again: what was found complete, and with `retry` also the failure that
+    /// stands in the way, no longer counts.
+    LookAgain,
     /// Read the ledger in a short session. Wakes a compute that is asleep, which is why it is an action and not part
     /// of every look.
     ReadLedger,
@@ -14,6 +17,7 @@ pub enum Action {
 impl crate::reconcile::Action for Action {
     fn name(&self) -> &'static str {
         match self {
+            Self::LookAgain => "LookAgain",
             Self::ReadLedger => "ReadLedger",
             Self::Apply(_) => "Apply",
         }
@@ -21,6 +25,7 @@ impl crate::reconcile::Action for Action {
 
     fn describe(&self) -> String {
         match self {
+            Self::LookAgain => "looking at everything anew".to_owned(),
             Self::ReadLedger => "reading the ledger".to_owned(),
             Self::Apply(versions) => match versions.as_slice() {
                 [] => "applying nothing".to_owned(),

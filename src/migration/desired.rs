@@ -5,10 +5,10 @@
 use jiff::Timestamp;
 
 use super::execution;
-use crate::api::{LedgerSpec, MigrationSource, Reason, SepulkiMigration};
+use crate::api::{LedgerSpec, Looks, MigrationSource, Reason, SepulkiMigration};
 use crate::engine::run::{Execution, Timeouts};
-use crate::engine::{LedgerName, Order, Policies, SourceFile};
-use crate::reconcile::Block;
+use crate::engine::{LedgerName, LintPolicy, Order, Policies, SourceFile};
+use crate::reconcile::{Block, looks};
 
 /// Longest name that PostgreSQL keeps whole, in bytes.
 const MAX_NAME_BYTES: usize = 63;
@@ -30,6 +30,8 @@ pub struct Desired {
     pub deleting: bool,
     /// Whether nothing may be applied.
     pub suspend: bool,
+    /// What annotations ask: to look now, and to try again what has failed.
+    pub asked: Looks,
     /// The NeonDatabase to migrate.
     pub database_ref: String,
     /// The database inside the branch; none for the only one that the NeonDatabase lists.
@@ -51,6 +53,8 @@ pub struct Rest {
     pub order: Order,
     /// What is put up with.
     pub policies: Policies,
+    /// What pending files may do to others.
+    pub lint: LintPolicy,
     /// How long to wait for what.
     pub timeouts: Timeouts,
     /// How to go about a run.
@@ -96,6 +100,7 @@ impl Desired {
             created: meta.creation_timestamp.as_ref().map(|time| time.0),
             deleting: meta.deletion_timestamp.is_some(),
             suspend: spec.suspend,
+            asked: looks(meta.annotations.as_ref()),
             database_ref: spec.database_ref.name.0.clone(),
             database: spec.database.as_ref().map(|name| name.0.clone()),
             target: spec.target.as_ref().map(|target| target.version.0.clone()),
@@ -118,6 +123,7 @@ fn rest(object: &SepulkiMigration) -> Result<Rest, Block> {
         ledger: ledger(spec.ledger.as_ref())?,
         order: execution::order(spec.order.as_ref()),
         policies: execution::policies(spec),
+        lint: execution::lint(spec)?,
         timeouts: execution::timeouts(spec.execution.as_ref())?,
         execution: execution::execution(spec.execution.as_ref()),
     })
@@ -232,6 +238,11 @@ mod tests {
             (
                 json!({"databaseRef": {"name": "d"}, "source": inline(), "ledger": {"table": umlauts}}),
                 "spec.ledger",
+            ),
+            (
+                json!({"databaseRef": {"name": "d"}, "source": inline(),
+                       "policies": {"ignoreLint": [{"rule": "no-such", "reason": "r"}]}}),
+                "spec.policies.ignoreLint[0].rule",
             ),
         ] {
             let block = parse(&spec).rest.unwrap_err();

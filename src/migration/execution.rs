@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::desired::invalid;
 use crate::api::{
-    ChecksumMismatch, ExecutionSpec, MissingFile, OnAmbiguous, OrderMode, OrderSpec, OutOfOrder,
-    SepulkiMigrationSpec,
+    ChecksumMismatch, ExecutionSpec, FailOnLint, MissingFile, OnAmbiguous, OrderMode, OrderSpec,
+    OutOfOrder, SepulkiMigrationSpec,
 };
 use crate::clock::wait_span;
 use crate::engine::run::{self, Execution, Timeouts};
-use crate::engine::{Order, Policies};
+use crate::engine::{LintPolicy, Order, Policies, Severity, rule_names};
 use crate::reconcile::Block;
 
 /// In which order the files run.
@@ -41,6 +41,31 @@ pub(super) fn policies(spec: &SepulkiMigrationSpec) -> Policies {
             .map(|(row, file)| (row.clone(), file.0.clone()))
             .collect(),
     }
+}
+
+/// Which findings about pending files are put up with.
+pub(super) fn lint(spec: &SepulkiMigrationSpec) -> Result<LintPolicy, Block> {
+    let asked = spec.policies.clone().unwrap_or_default();
+    let known = rule_names();
+    let mut ignore = Vec::new();
+    for (index, ignored) in asked.ignore_lint.into_iter().enumerate() {
+        if !known.contains(&ignored.rule.as_str()) {
+            return Err(invalid(format!(
+                "spec.policies.ignoreLint[{index}].rule: {} is no rule; there are {}",
+                ignored.rule,
+                known.join(", ")
+            )));
+        }
+        ignore.push((ignored.rule, ignored.version.map(|version| version.0)));
+    }
+    Ok(LintPolicy {
+        fail_on: match asked.fail_on_lint {
+            FailOnLint::Error => Some(Severity::Error),
+            FailOnLint::Warning => Some(Severity::Warning),
+            FailOnLint::Never => None,
+        },
+        ignore,
+    })
 }
 
 /// How long to wait for what.

@@ -5,9 +5,10 @@
 //! execution.rs …and in the engine's types           pure
 //! source.rs    ConfigMaps or spec → files           pure
 //! place.rs     which ledger of which branch, rivals pure
+//! required.rs  which migrations have to come first  pure
 //! observe.rs   facts: files, NeonDatabase, record   reads the watches and ConfigMaps
 //! plan.rs      what to do next, the decision table  pure
-//! action.rs    the two effects                      types
+//! action.rs    the three effects                    types
 //! act.rs       reads the ledger, runs the engine    Neon, PostgreSQL
 //! failure.rs   what the engine's errors mean        pure
 //! record.rs    what is written down of the ledger   pure
@@ -30,6 +31,7 @@ pub mod observe;
 pub mod place;
 pub mod plan;
 pub mod record;
+pub mod required;
 pub mod source;
 pub mod status;
 #[cfg(test)]

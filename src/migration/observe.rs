@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use super::cache::{Compiled, LedgerRead};
 use super::desired::{Desired, Source};
 use super::place::{self, Database, Place};
+use super::required::{self, Unmet};
 use super::source::{Files, Listing, merge};
 use super::{Migrations, plan};
-use crate::api::{AppliedTo, LastError, NeonDatabase};
-use crate::engine::{self, Bundle, Diagnostics, LedgerState, Order, Plan, SourceFile};
+use crate::api::{AppliedTo, LastError, Looks, NeonDatabase};
+use crate::engine::{self, Bundle, Diagnostics, LedgerState, Lint, Order, Plan, SourceFile};
 use crate::reconcile::{Error, Fact, Pass};
 use crate::world::at_cluster;
 
@@ -26,14 +27,20 @@ pub struct Observed {
     pub files: Files,
     /// The files, compiled, or what is wrong with the set; none where nothing had to be compiled.
     pub bundle: Option<Result<Arc<Bundle>, Diagnostics>>,
+    /// What has to be waited for before these files are applied.
+    pub unmet: Option<Unmet>,
     /// Whether only migrations are at work on the branch.
     pub branch_free: bool,
     /// The ledger.
     pub ledger: Ledger,
+    /// What keeps pending files from being run, of what they may do to others.
+    pub lints: Vec<Lint>,
     /// Which ledger the status speaks of, and what was found complete there.
     pub applied_to: Option<AppliedTo>,
     /// The failure that the status remembers.
     pub last_error: Option<LastError>,
+    /// What was taken up of annotations.
+    pub handled: Looks,
 }
 
 /// What is known of the ledger.
@@ -111,15 +118,16 @@ pub(super) async fn observe(
     let mut observed = Observed {
         applied_to: pass.status.applied_to.clone(),
         last_error: pass.status.last_error.clone(),
+        handled: pass.status.handled.clone(),
         ..Observed::default()
     };
-    if plan::at_rest(desired).is_some() {
+    if plan::at_rest(desired, &observed).is_some() {
         return Ok(observed);
     }
     observed.database = database(kind, desired).into();
     let others = kind.world.cluster.migrations();
-    let others = others.iter().map(AsRef::as_ref);
-    observed.rival = place::rival(&pass.object, others, observed.database.known());
+    let rivals = others.iter().map(AsRef::as_ref);
+    observed.rival = place::rival(&pass.object, rivals, observed.database.known());
     if observed.rival.is_some() {
         return Ok(observed);
     }
@@ -132,6 +140,8 @@ pub(super) async fn observe(
         kind.cache.drop_bundle(&desired.uid);
         return Ok(observed);
     }
+    let digest = observed.listing().map(|listing| listing.digest.as_str());
+    observed.unmet = digest.and_then(|digest| required::unmet(&pass.object, &others, digest));
     if observed.compiled().is_none() {
         return Ok(observed);
     }
@@ -139,41 +149,68 @@ pub(super) async fn observe(
         return Ok(observed);
     };
     observed.branch_free = kind.world.locks.shared(&place.branch.id).is_some();
-    observed.ledger = ledger(kind, pass, desired, &observed, &place, now);
+    let (ledger, is_fresh) = ledger(kind, desired, &observed, &place, now);
+    observed.ledger = ledger;
+    observed.lints = lints(desired, &observed).await?;
+    if is_fresh {
+        remember_obstacle(kind, desired, &observed, now);
+    }
     Ok(observed)
 }
 
-/// The ledger that was just read. One that stands in the way is not read again before something changes, be it an
-/// annotation: each look would wake a compute that is asleep.
+/// What speaks against running what is pending.
+async fn lints(desired: &Desired, observed: &Observed) -> Result<Vec<Lint>, Error> {
+    let (Ledger::Read(_, plan), Some(bundle), Ok(rest)) =
+        (&observed.ledger, observed.compiled(), &desired.rest)
+    else {
+        return Ok(Vec::new());
+    };
+    if plan.pending.is_empty() || rest.lint.fail_on.is_none() {
+        return Ok(Vec::new());
+    }
+    let bundle = Arc::clone(bundle);
+    let work = tokio::task::spawn_blocking(move || engine::lint(&bundle));
+    let found = work.await.map_err(|error| error.to_string());
+    let found = found.and_then(|found| found.map_err(|error| error.to_string()));
+    let mut lints =
+        found.map_err(|error| Error::bug(format!("looking through the files failed: {error}")))?;
+    lints.retain(|lint| {
+        let mut pending = plan.pending.iter();
+        pending.any(|file| file.version == lint.diagnostic.file) && rest.lint.stops(lint)
+    });
+    Ok(lints)
+}
+
+/// The ledger that was just read, or one that stood in the way when it was read; and whether it was read just now.
 fn ledger(
     kind: &Migrations,
-    pass: &Pass<Migrations>,
     desired: &Desired,
     observed: &Observed,
     place: &Place,
     now: Timestamp,
-) -> Ledger {
+) -> (Ledger, bool) {
     let uid = &desired.uid;
-    let annotations = &pass.object.metadata.annotations;
-    let Some(attempt) = observed.attempt(desired) else {
-        return Ledger::Unread;
-    };
-    let because = format!("{attempt} {annotations:?}");
-    if let Some(read) = kind.cache.take_ledger(uid, place, now) {
-        let judged = judge(desired, read.clone(), observed.compiled());
-        let blocks = match &judged {
-            Ledger::Foreign(_) => true,
-            Ledger::Read(_, plan) => !plan.is_runnable(),
-            Ledger::Unread => false,
-        };
-        if blocks {
-            kind.cache.keep_blocked(uid, because, read, now);
+    let read = kind.cache.take_ledger(uid, place, now);
+    let is_fresh = read.is_some();
+    let read = read.or_else(|| kind.cache.blocked(uid, &observed.attempt(desired)?, now));
+    let judged = read.map_or(Ledger::Unread, |read| {
+        judge(desired, read, observed.compiled())
+    });
+    (judged, is_fresh)
+}
+
+/// Remembers a ledger that stands in the way. It is not read again before something changes or an annotation asks for it:
+/// each look would wake a compute that is asleep.
+fn remember_obstacle(kind: &Migrations, desired: &Desired, observed: &Observed, now: Timestamp) {
+    let read = match &observed.ledger {
+        Ledger::Foreign(why) => Err(why.clone()),
+        Ledger::Read(state, plan) if !plan.is_runnable() || !observed.lints.is_empty() => {
+            Ok(state.clone())
         }
-        return judged;
-    }
-    match kind.cache.blocked(uid, &because, now) {
-        Some(read) => judge(desired, read, observed.compiled()),
-        None => Ledger::Unread,
+        Ledger::Read(..) | Ledger::Unread => return,
+    };
+    if let Some(attempt) = observed.attempt(desired) {
+        kind.cache.keep_blocked(&desired.uid, attempt, read, now);
     }
 }
 

@@ -8,6 +8,7 @@
 //! | 1 | being deleted (a run that is under way ends by itself) | Gone |
 //! | 2 | suspended | Suspended |
 //! | 3 | the spec cannot be carried out | Blocked InvalidSpec |
+//! |   | an annotation asks to look again | LookAgain |
 //! | 4 | an older object writes the same ledger | Blocked LedgerClaimed |
 //! | 5 | a ConfigMap is missing | Wait ConfigMapNotFound |
 //! | 6 | the files make no set | Blocked InvalidMigration |
@@ -15,6 +16,7 @@
 //! | 8 | the target is not among them | Blocked TargetNotFound |
 //! | 9 | all of them were found applied at this place | Settled |
 //! | 10 | names, duplicates or order are wrong | Blocked InvalidMigration |
+//! |   | a required migration is missing or has not applied these files; they wait for each other | Wait WaitingForMigration; Blocked InvalidSpec |
 //! | 11 | no NeonDatabase | Wait DatabaseNotFound |
 //! | 12 | which of its databases cannot be told | Blocked InvalidSpec |
 //! | 13 | the same run has failed before | Blocked MigrationFailed |
@@ -23,6 +25,7 @@
 //! | 16 | the ledger was not read | ReadLedger |
 //! | 17 | the table of that name is no ledger | Blocked LedgerConflict |
 //! | 18 | the plan has problems | Blocked ChecksumMismatch, OutOfOrder, InvalidMigration |
+//! |   | … they may do harm, and no policy puts up with it | Blocked LintFailed |
 //! | 19 | files are pending | Apply |
 //! | 20 | else | Settled |
 //!
@@ -37,10 +40,11 @@ use jiff::Timestamp;
 use super::action::Action;
 use super::desired::{Desired, Rest};
 use super::observe::{Ledger, Observed};
+use super::required::Unmet;
 use super::source::Files;
 use crate::api::Reason;
-use crate::engine::{Diagnostic, Diagnostics, Plan, Problem, ProblemKind};
-use crate::reconcile::{Block, Decision, Fact, Wait};
+use crate::engine::{Diagnostic, Diagnostics, Lint, Plan, Problem, ProblemKind};
+use crate::reconcile::{Block, Decision, Fact, Wait, looks_again};
 
 /// How soon to look again at something that is over in a moment.
 const SOON: Duration = Duration::from_secs(1);
@@ -64,27 +68,30 @@ type Stage = Option<Next>;
 pub fn decide(desired: &Desired, observed: &Observed, _now: Timestamp) -> Next {
     before_compiling(desired, observed)
         .or_else(|| set(observed))
+        .or_else(|| required(observed))
         .or_else(|| database(desired, observed))
         .unwrap_or_else(|| ledger(observed))
 }
 
-/// Rows 1 to 3: nothing has to be known of the world.
+/// Rows 1 to 3 and what annotations ask: nothing has to be known of the world.
 #[must_use]
-pub fn at_rest(desired: &Desired) -> Stage {
+pub fn at_rest(desired: &Desired, observed: &Observed) -> Stage {
     if desired.deleting {
         return Some(Decision::Gone);
     }
     if desired.suspend {
         return Some(Decision::Suspended(RECHECK));
     }
-    let invalid = desired.rest.as_ref().err()?;
-    Some(Decision::Blocked(invalid.clone()))
+    if let Err(invalid) = &desired.rest {
+        return Some(Decision::Blocked(invalid.clone()));
+    }
+    looks_again(&desired.asked, &observed.handled).then_some(Decision::Act(Action::LookAgain))
 }
 
 /// Rows 1 to 9: the files need not be compiled.
 #[must_use]
 pub fn before_compiling(desired: &Desired, observed: &Observed) -> Stage {
-    at_rest(desired)
+    at_rest(desired, observed)
         .or_else(|| rival(desired, observed))
         .or_else(|| files(desired, observed))
         .or_else(|| {
@@ -162,6 +169,23 @@ pub fn set(observed: &Observed) -> Stage {
     }
 }
 
+/// What has to come first.
+fn required(observed: &Observed) -> Stage {
+    let waiting = |message| wait(Reason::WaitingForMigration, message, LATER);
+    Some(match observed.unmet.as_ref()? {
+        Unmet::Missing(name) => waiting(format!(
+            "spec.requires: SepulkiMigration {name} does not exist in this namespace yet"
+        )),
+        Unmet::Pending(name) => waiting(format!(
+            "spec.requires: SepulkiMigration {name} has not applied the same files yet"
+        )),
+        Unmet::Circle(way) => {
+            let way = way.join(" requires ");
+            block(Reason::InvalidSpec, format!("spec.requires: {way}"))
+        }
+    })
+}
+
 /// Rows 11 to 15.
 fn database(desired: &Desired, observed: &Observed) -> Stage {
     let name = &desired.database_ref;
@@ -227,6 +251,15 @@ fn ledger(observed: &Observed) -> Next {
     };
     if let Some(block) = problems(plan) {
         return Decision::Blocked(block);
+    }
+    if !observed.lints.is_empty() {
+        let texts: String = observed.lints.iter().take(TOLD).map(Lint::render).collect();
+        let more = observed.lints.len().saturating_sub(TOLD);
+        let told = and_more(texts.trim_end().to_owned(), more);
+        let message = format!(
+            "{told}\nNothing runs before the files are changed, or spec.policies.ignoreLint or failOnLint says otherwise."
+        );
+        return block(Reason::LintFailed, message);
     }
     let versions: Vec<String> = plan.pending.iter().map(|p| p.version.clone()).collect();
     if versions.is_empty() {

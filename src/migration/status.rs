@@ -239,7 +239,8 @@ fn planned(
     let (reason, message) = why(verdict);
     let unknown = say(false, reason, message);
     match verdict {
-        Verdict::Settled(_) | Verdict::Acting(_) => pending(),
+        Verdict::Settled(_) => pending(),
+        Verdict::Acting(_) if source.is_true => pending(),
         Verdict::Suspended(_) | Verdict::Gone => {
             kept(previous, ConditionType::Planned).unwrap_or(unknown)
         }
@@ -251,10 +252,10 @@ fn planned(
                 kept_for(previous, ConditionType::Planned, desired.generation).unwrap_or(unknown)
             }
         },
-        Verdict::Waiting(_) | Verdict::Blocked(_) if !source.is_true => {
+        Verdict::Acting(_) | Verdict::Waiting(_) | Verdict::Blocked(_) if !source.is_true => {
             source.passed_on("the files are not ready")
         }
-        Verdict::Waiting(_) | Verdict::Blocked(_) => unknown,
+        Verdict::Acting(_) | Verdict::Waiting(_) | Verdict::Blocked(_) => unknown,
     }
 }
 

@@ -16,10 +16,10 @@ use super::client::Client;
 use super::pacing::{Pacing, ProjectQueues};
 use super::transport::Transport;
 use super::{
-    Branch, BranchId, CallObserver, ClientSettings, CreateBranch, CreateEndpoint, CreatedBranch,
-    Database, Endpoint, EndpointId, ErrorKind, Identity, NeonApi, Operation, OperationId,
-    PacingRules, Project, ProjectId, Result, Role, SetupError, Snapshots, UpdateBranch,
-    UpdateEndpoint, UpdateProject, UpdatedProject,
+    Branch, BranchId, CallObserver, ChangedEndpoint, ClientSettings, CreateBranch, CreateEndpoint,
+    CreatedBranch, Database, Endpoint, EndpointId, ErrorKind, Identity, NeonApi, Operation,
+    OperationId, PacingRules, Project, ProjectId, Result, Role, SetupError, Snapshots,
+    UpdateBranch, UpdateEndpoint, UpdateProject, UpdatedProject,
 };
 
 /// What one API key gives access to.
@@ -221,7 +221,7 @@ impl NeonApi for Invalidating {
         &self,
         project: &ProjectId,
         endpoint: &CreateEndpoint,
-    ) -> Result<Vec<Operation>> {
+    ) -> Result<ChangedEndpoint> {
         let after = AfterCall::new(&self.snapshots, project);
         after.told(self.api.create_endpoint(project, endpoint).await)
     }
@@ -231,7 +231,7 @@ impl NeonApi for Invalidating {
         project: &ProjectId,
         endpoint: &EndpointId,
         update: &UpdateEndpoint,
-    ) -> Result<Vec<Operation>> {
+    ) -> Result<ChangedEndpoint> {
         let after = AfterCall::new(&self.snapshots, project);
         after.told(self.api.update_endpoint(project, endpoint, update).await)
     }

@@ -12,13 +12,14 @@ use serde_json::Value;
 use super::pacing::Pacing;
 use super::transport::{Answer, Request, Transport};
 use super::wire::{
-    self, BranchesAnswer, CreatedBranchAnswer, DatabasesAnswer, EndpointsAnswer, OperationAnswer,
-    OperationsAnswer, PasswordAnswer, ProjectAnswer, RolesAnswer, UpdatedProjectAnswer,
+    self, BranchesAnswer, CreatedBranchAnswer, DatabasesAnswer, EndpointAnswer, EndpointsAnswer,
+    OperationAnswer, OperationsAnswer, PasswordAnswer, ProjectAnswer, RolesAnswer,
+    UpdatedProjectAnswer,
 };
 use super::{
-    Branch, BranchId, CreateBranch, CreateEndpoint, CreatedBranch, Database, Endpoint, EndpointId,
-    Error, ErrorKind, Identity, NeonApi, Operation, OperationId, Project, ProjectId, Result, Role,
-    UpdateBranch, UpdateEndpoint, UpdateProject, UpdatedProject,
+    Branch, BranchId, ChangedEndpoint, CreateBranch, CreateEndpoint, CreatedBranch, Database,
+    Endpoint, EndpointId, Error, ErrorKind, Identity, NeonApi, Operation, OperationId, Project,
+    ProjectId, Result, Role, UpdateBranch, UpdateEndpoint, UpdateProject, UpdatedProject,
 };
 
 const AUTH: &str = "/auth";
@@ -188,6 +189,7 @@ impl NeonApi for Client {
             .await?;
         let created: CreatedBranchAnswer = answer.read()?;
         Ok(CreatedBranch {
+            endpoint: created.endpoints.into_iter().next(),
             branch: Branch {
                 // Only the list answers them.
                 annotations: branch.annotations.clone(),
@@ -245,13 +247,13 @@ impl NeonApi for Client {
         &self,
         project: &ProjectId,
         endpoint: &CreateEndpoint,
-    ) -> Result<Vec<Operation>> {
+    ) -> Result<ChangedEndpoint> {
         let body = wire::create_endpoint(endpoint);
         let ids = [project.as_str()];
         let answer = self
             .change(project, Method::POST, ENDPOINTS, &ids, Some(body))
             .await?;
-        operations(&answer)
+        Ok(answer.read_or_default::<EndpointAnswer>()?.into_changed())
     }
 
     async fn update_endpoint(
@@ -259,13 +261,13 @@ impl NeonApi for Client {
         project: &ProjectId,
         endpoint: &EndpointId,
         update: &UpdateEndpoint,
-    ) -> Result<Vec<Operation>> {
+    ) -> Result<ChangedEndpoint> {
         let body = wire::update_endpoint(update);
         let ids = [project.as_str(), endpoint.as_str()];
         let answer = self
             .change(project, Method::PATCH, ENDPOINT, &ids, Some(body))
             .await?;
-        operations(&answer)
+        Ok(answer.read_or_default::<EndpointAnswer>()?.into_changed())
     }
 
     async fn roles(&self, project: &ProjectId, branch: &BranchId) -> Result<Vec<Role>> {

@@ -128,7 +128,7 @@ pub(super) fn classify(status: u16, code: &str, message: &str) -> ErrorKind {
         422 if says("not ready") => ErrorKind::NotReady,
         422 if says("protected branch") || says("branch is protected") => ErrorKind::Protected,
         422 if says("has children") => ErrorKind::HasChildren,
-        422 if says("limit") && says("exceed") => ErrorKind::Limit,
+        422 if speaks_of_a_limit(&message) && says("exceed") => ErrorKind::Limit,
         _ => ErrorKind::Rejected,
     }
 }
@@ -136,6 +136,12 @@ pub(super) fn classify(status: u16, code: &str, message: &str) -> ErrorKind {
 /// `BRANCHES_LIMIT_EXCEEDED`, `BRANCH_SIZE_LIMIT_EXCEEDED_THRESHOLD`, `COMPUTE_TIME_EXCEEDED` and their like.
 fn names_limit(code: &str) -> bool {
     code.contains("LIMIT_EXCEEDED") || code.ends_with("_EXCEEDED")
+}
+
+/// The word, and not the name of a field such as `autoscaling_limit_max_cu`, whose value does not fit.
+fn speaks_of_a_limit(message: &str) -> bool {
+    let mut words = message.split(|c: char| !c.is_alphanumeric() && c != '_');
+    words.any(|word| matches!(word, "limit" | "limits"))
 }
 
 #[cfg(test)]
@@ -197,6 +203,12 @@ mod tests {
         (422, "NON_PRIMARY_BRANCH_COMPUTE_TIME_EXCEEDED", "", Limit),
         (403, "BRANCHES_LIMIT_EXCEEDED", "", Limit),
         (422, "", "branches limit exceeded", Limit),
+        (
+            422,
+            "",
+            "autoscaling_limit_max_cu exceeds the maximum of 2 compute units of your plan",
+            Rejected,
+        ),
         (422, "", "cannot delete protected branch", Protected),
         (422, "", "cannot reset protected branch", Protected),
         (

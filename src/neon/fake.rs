@@ -10,9 +10,10 @@ use secrecy::SecretString;
 use tokio::time::sleep;
 
 use super::{
-    AuthMethod, Branch, BranchId, BranchState, CreateBranch, CreateEndpoint, CreatedBranch,
-    Database, Endpoint, EndpointId, Error, Identity, NeonApi, Operation, OperationId, Project,
-    ProjectId, Result, Role, UpdateBranch, UpdateEndpoint, UpdateProject, UpdatedProject,
+    AuthMethod, Branch, BranchId, BranchState, ChangedEndpoint, CreateBranch, CreateEndpoint,
+    CreatedBranch, Database, Endpoint, EndpointId, Error, Identity, NeonApi, Operation,
+    OperationId, Project, ProjectId, Result, Role, UpdateBranch, UpdateEndpoint, UpdateProject,
+    UpdatedProject,
 };
 
 /// How long an answer takes unless told otherwise; what it says was true when the call began.
@@ -137,6 +138,7 @@ impl NeonApi for FakeNeon {
         self.branches.lock().unwrap().push(branch.clone());
         self.answer(CreatedBranch {
             branch,
+            endpoint: None,
             operations: Vec::new(),
         })
         .await
@@ -164,7 +166,7 @@ impl NeonApi for FakeNeon {
         self.other().await
     }
 
-    async fn create_endpoint(&self, _: &ProjectId, _: &CreateEndpoint) -> Result<Vec<Operation>> {
+    async fn create_endpoint(&self, _: &ProjectId, _: &CreateEndpoint) -> Result<ChangedEndpoint> {
         self.other().await
     }
 
@@ -173,7 +175,7 @@ impl NeonApi for FakeNeon {
         _: &ProjectId,
         _: &EndpointId,
         _: &UpdateEndpoint,
-    ) -> Result<Vec<Operation>> {
+    ) -> Result<ChangedEndpoint> {
         self.other().await
     }
 

@@ -41,10 +41,11 @@ pub use pacing::{Backoff, PacingRules};
 pub use snapshot::{ProjectSnapshot, Snapshots};
 pub use transport::{ClientSettings, SetupError};
 pub use types::{
-    AllowedIps, AuthMethod, Branch, BranchId, BranchState, CreateBranch, CreateEndpoint,
-    CreatedBranch, Database, Endpoint, EndpointId, EndpointState, EndpointType, Identity,
-    NewEndpoint, Operation, OperationId, OperationStatus, Project, ProjectId, ProjectOwner,
-    ProjectSettings, Quota, Role, UpdateBranch, UpdateEndpoint, UpdateProject, UpdatedProject,
+    AllowedIps, AuthMethod, Branch, BranchId, BranchState, ChangedEndpoint, CreateBranch,
+    CreateEndpoint, CreatedBranch, Database, Endpoint, EndpointId, EndpointSettings, EndpointState,
+    EndpointType, Identity, Moment, NewEndpoint, Operation, OperationId, OperationStatus, Project,
+    ProjectId, ProjectOwner, ProjectSettings, Quota, Role, UpdateBranch, UpdateEndpoint,
+    UpdateProject, UpdatedProject,
 };
 
 /// Result of one call.
@@ -99,14 +100,14 @@ pub trait NeonApi: Send + Sync {
         &self,
         project: &ProjectId,
         endpoint: &CreateEndpoint,
-    ) -> Result<Vec<Operation>>;
+    ) -> Result<ChangedEndpoint>;
     /// Changes an endpoint's compute size or suspend time. Restarts it when the size changes.
     async fn update_endpoint(
         &self,
         project: &ProjectId,
         endpoint: &EndpointId,
         update: &UpdateEndpoint,
-    ) -> Result<Vec<Operation>>;
+    ) -> Result<ChangedEndpoint>;
     /// The roles of a branch. Roles made by SQL may be among them.
     async fn roles(&self, project: &ProjectId, branch: &BranchId) -> Result<Vec<Role>>;
     /// Creates a role, which belongs to `neon_superuser`. Wakes an idle compute.

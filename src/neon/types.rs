@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use project::{
     AllowedIps, Identity, Project, ProjectOwner, ProjectSettings, Quota, UpdateProject,
@@ -226,6 +227,9 @@ pub struct Endpoint {
     pub endpoint_type: EndpointType,
     /// What it is doing.
     pub current_state: EndpointState,
+    /// What it is about to become.
+    #[serde(default)]
+    pub pending_state: Option<EndpointState>,
     /// Smallest compute size, in CU.
     #[serde(default)]
     pub autoscaling_limit_min_cu: f64,
@@ -235,6 +239,46 @@ pub struct Endpoint {
     /// Seconds of idleness before it is suspended; 0 is Neon's default, −1 never.
     #[serde(default)]
     pub suspend_timeout_seconds: i64,
+    /// What its servers are configured with.
+    #[serde(default)]
+    pub settings: Option<EndpointSettings>,
+}
+
+/// What the servers of an endpoint are configured with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointSettings {
+    /// Settings of PostgreSQL, beside Neon's own.
+    #[serde(default)]
+    pub pg_settings: Option<BTreeMap<String, Value>>,
+}
+
+impl Endpoint {
+    /// Settings of PostgreSQL, beside Neon's own.
+    #[must_use]
+    pub fn pg_settings(&self) -> BTreeMap<String, String> {
+        let settings = self.settings.iter();
+        let settings = settings.flat_map(|settings| settings.pg_settings.iter().flatten());
+        let text = |value: &Value| match value {
+            Value::String(text) => text.clone(),
+            other @ (Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_)) => other.to_string(),
+        };
+        settings
+            .map(|(name, value)| (name.clone(), text(value)))
+            .collect()
+    }
+}
+
+impl Endpoint {
+    /// Whether Neon is at work on its first start. One that never started and that nobody is starting any more, because
+    /// that start failed or was not due, is woken by the first connection like one that sleeps.
+    #[must_use]
+    pub fn is_being_made(&self) -> bool {
+        self.current_state == EndpointState::Init && self.pending_state.is_some()
+    }
 }
 
 /// A role of a branch.
@@ -281,6 +325,8 @@ pub struct CreateBranch {
     pub name: String,
     /// The branch to fork from.
     pub parent_id: BranchId,
+    /// As it was then; none for as it is.
+    pub at: Option<Moment>,
     /// Whether Neon refuses to delete or reset it.
     pub protected: bool,
     /// When Neon deletes it by itself.
@@ -291,6 +337,15 @@ pub struct CreateBranch {
     pub endpoint: NewEndpoint,
 }
 
+/// A moment of a branch's past.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// By the clock.
+    Time(Timestamp),
+    /// By the position in the write-ahead log, such as `0/1A2B3C8`.
+    Lsn(String),
+}
+
 /// Compute of an endpoint to be made.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NewEndpoint {
@@ -298,6 +353,8 @@ pub struct NewEndpoint {
     pub compute_units: Option<(f64, f64)>,
     /// Seconds of idleness before it is suspended; 0 is Neon's default, −1 never; none to leave it out.
     pub suspend_timeout_seconds: Option<i64>,
+    /// Settings of PostgreSQL.
+    pub pg_settings: BTreeMap<String, String>,
 }
 
 /// Body of an endpoint creation.
@@ -314,6 +371,17 @@ pub struct CreateEndpoint {
 pub struct CreatedBranch {
     /// The branch.
     pub branch: Branch,
+    /// Its endpoint as Neon has stored it; none where the answer does not tell.
+    pub endpoint: Option<Endpoint>,
+    /// Work still to be done.
+    pub operations: Vec<Operation>,
+}
+
+/// What a creation or change of an endpoint answers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChangedEndpoint {
+    /// The endpoint as Neon has stored it; none where the answer does not tell.
+    pub endpoint: Option<Endpoint>,
     /// Work still to be done.
     pub operations: Vec<Operation>,
 }
@@ -336,4 +404,6 @@ pub struct UpdateEndpoint {
     pub compute_units: Option<(f64, f64)>,
     /// New seconds of idleness before it is suspended.
     pub suspend_timeout_seconds: Option<i64>,
+    /// All settings of PostgreSQL that it is to have from now on.
+    pub pg_settings: Option<BTreeMap<String, String>>,
 }

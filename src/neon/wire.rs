@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Branch, BranchId, CreateBranch, CreateEndpoint, Database, Endpoint, NewEndpoint, Operation,
-    Project, ProjectSettings, Role, UpdateBranch, UpdateEndpoint, UpdateProject,
+    Branch, BranchId, ChangedEndpoint, CreateBranch, CreateEndpoint, Database, Endpoint, Moment,
+    NewEndpoint, Operation, Project, ProjectSettings, Role, UpdateBranch, UpdateEndpoint,
+    UpdateProject,
 };
 
 #[derive(Deserialize)]
@@ -79,7 +80,34 @@ pub(super) struct EndpointsAnswer {
 #[derive(Deserialize)]
 pub(super) struct CreatedBranchAnswer {
     pub(super) branch: Branch,
+    #[serde(default, deserialize_with = "readable")]
+    pub(super) endpoints: Vec<Endpoint>,
     pub(super) operations: Option<Vec<Operation>>,
+}
+
+#[derive(Default, Deserialize)]
+pub(super) struct EndpointAnswer {
+    #[serde(default)]
+    endpoint: Value,
+    operations: Option<Vec<Operation>>,
+}
+
+impl EndpointAnswer {
+    pub(super) fn into_changed(self) -> ChangedEndpoint {
+        ChangedEndpoint {
+            endpoint: serde_json::from_value(self.endpoint).ok(),
+            operations: self.operations.unwrap_or_default(),
+        }
+    }
+}
+
+/// What was done was done, even where the answer does not tell all of it: the listing will.
+fn readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Endpoint>, D::Error> {
+    let all = Option::<Vec<Value>>::deserialize(deserializer)?;
+    let all = all.into_iter().flatten();
+    Ok(all
+        .filter_map(|one| serde_json::from_value(one).ok())
+        .collect())
 }
 
 /// What all other mutations answer: the thing changed, which is looked at again anyway, and the work to be done.
@@ -129,6 +157,7 @@ pub(super) fn create_branch(create: &CreateBranch) -> Value {
     let CreateBranch {
         name,
         parent_id,
+        at,
         protected,
         expires_at,
         annotations,
@@ -137,6 +166,15 @@ pub(super) fn create_branch(create: &CreateBranch) -> Value {
     let mut branch = Map::new();
     branch.insert("name".to_owned(), json!(name));
     branch.insert("parent_id".to_owned(), json!(parent_id));
+    match at {
+        Some(Moment::Time(time)) => {
+            branch.insert("parent_timestamp".to_owned(), json!(time));
+        }
+        Some(Moment::Lsn(lsn)) => {
+            branch.insert("parent_lsn".to_owned(), json!(lsn));
+        }
+        None => {}
+    }
     // Neither is sent where not wanted: plans without the feature refuse the mere field.
     if *protected {
         branch.insert("protected".to_owned(), json!(true));
@@ -144,7 +182,7 @@ pub(super) fn create_branch(create: &CreateBranch) -> Value {
     if let Some(expires_at) = expires_at {
         branch.insert("expires_at".to_owned(), json!(to_second(*expires_at)));
     }
-    let mut endpoint = compute(endpoint.compute_units, endpoint.suspend_timeout_seconds);
+    let mut endpoint = new_compute(endpoint);
     endpoint.insert("type".to_owned(), json!("read_write"));
     json!({
         "branch": branch,
@@ -177,13 +215,9 @@ pub(super) fn update_branch(update: &UpdateBranch) -> Value {
 pub(super) fn create_endpoint(create: &CreateEndpoint) -> Value {
     let CreateEndpoint {
         branch_id,
-        compute:
-            NewEndpoint {
-                compute_units,
-                suspend_timeout_seconds,
-            },
+        compute: asked,
     } = create;
-    let mut endpoint = compute(*compute_units, *suspend_timeout_seconds);
+    let mut endpoint = new_compute(asked);
     endpoint.insert("branch_id".to_owned(), json!(branch_id));
     endpoint.insert("type".to_owned(), json!("read_write"));
     json!({ "endpoint": endpoint })
@@ -194,8 +228,9 @@ pub(super) fn update_endpoint(update: &UpdateEndpoint) -> Value {
     let UpdateEndpoint {
         compute_units,
         suspend_timeout_seconds,
+        pg_settings,
     } = update;
-    json!({ "endpoint": compute(*compute_units, *suspend_timeout_seconds) })
+    json!({ "endpoint": compute(*compute_units, *suspend_timeout_seconds, pg_settings.as_ref()) })
 }
 
 /// `POST …/branches/{branch}/restore`, to the present state of another branch. A reset to the parent has no route of its own.
@@ -213,7 +248,21 @@ pub(super) fn create_database(name: &str, owner: &str) -> Value {
     json!({ "database": { "name": name, "owner_name": owner } })
 }
 
-fn compute(units: Option<(f64, f64)>, suspend_timeout_seconds: Option<i64>) -> Map<String, Value> {
+fn new_compute(asked: &NewEndpoint) -> Map<String, Value> {
+    let NewEndpoint {
+        compute_units,
+        suspend_timeout_seconds,
+        pg_settings,
+    } = asked;
+    let settings = (!pg_settings.is_empty()).then_some(pg_settings);
+    compute(*compute_units, *suspend_timeout_seconds, settings)
+}
+
+fn compute(
+    units: Option<(f64, f64)>,
+    suspend_timeout_seconds: Option<i64>,
+    pg_settings: Option<&BTreeMap<String, String>>,
+) -> Map<String, Value> {
     let mut compute = Map::new();
     if let Some((min, max)) = units {
         compute.insert("autoscaling_limit_min_cu".to_owned(), json!(min));
@@ -221,6 +270,10 @@ fn compute(units: Option<(f64, f64)>, suspend_timeout_seconds: Option<i64>) -> M
     }
     if let Some(seconds) = suspend_timeout_seconds {
         compute.insert("suspend_timeout_seconds".to_owned(), json!(seconds));
+    }
+    if let Some(settings) = pg_settings {
+        let settings = json!({ "pg_settings": settings });
+        compute.insert("settings".to_owned(), settings);
     }
     compute
 }

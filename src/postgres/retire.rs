@@ -38,7 +38,8 @@ async fn close(connection: &mut PgConnection, login: &str) -> Result<(), Error> 
 }
 
 /// Which logins carry `mark` and belong to no group that is kept, or are older than all that are in use: one that is newer
-/// was made by somebody who knows more. Those that are closed already are among them, because a run before may have ended
+/// was made by somebody who knows more. Of a life of the branch before this one, which only a restore in place leaves behind,
+/// nothing is kept but what is in use. Those that are closed already are among them, because a run before may have ended
 /// between closing one and ending its sessions. Pure.
 #[must_use]
 pub fn leftovers(facts: &[RoleFact], mark: &str, kept: &[Kept]) -> Vec<String> {
@@ -62,10 +63,25 @@ pub fn leftovers(facts: &[RoleFact], mark: &str, kept: &[Kept]) -> Vec<String> {
             number.is_some() && number >= oldest_kept(kept)
         })
     };
-    ours.iter()
-        .filter(|fact| !is_kept(fact))
+    let earlier = facts.iter().filter(|fact| {
+        let is_in_use = kept.iter().any(|kept| kept.logins.contains(&fact.name));
+        !is_in_use && fact.mark.as_deref().is_some_and(|m| is_earlier(m, mark))
+    });
+    let given_up = ours.iter().copied().filter(|fact| !is_kept(fact));
+    given_up
+        .chain(earlier)
         .map(|fact| fact.name.clone())
         .collect()
+}
+
+/// Whether a mark is of the same object and branch as another, and of another life: the last word tells them apart.
+fn is_earlier(mark: &str, now: &str) -> bool {
+    let (Some((whose, life)), Some((ours, ours_now))) =
+        (mark.rsplit_once(' '), now.rsplit_once(' '))
+    else {
+        return false;
+    };
+    whose == ours && life != ours_now
 }
 
 /// Closes a login for good: no new session, and the open ones end. Answers in which databases something of it has to be

@@ -5,10 +5,10 @@
 use jiff::Timestamp;
 
 use super::settings::Settings;
-use crate::api::{NeonProject, PROJECT_FINALIZER, ProjectHandled, RECONCILE, RETRY};
+use crate::api::{Looks, NeonProject, PROJECT_FINALIZER};
 use crate::cluster::KeyRef;
 use crate::neon::ProjectId;
-use crate::reconcile::{Block, asked, not_handled};
+use crate::reconcile::{Block, looks};
 use crate::world::key_of;
 
 /// What is asked.
@@ -27,7 +27,7 @@ pub struct Desired {
     /// Whether our finalizer is on the object.
     pub has_finalizer: bool,
     /// What annotations ask: to look now, and to try again what was refused.
-    pub asked: ProjectHandled,
+    pub asked: Looks,
     /// The Neon project.
     pub project: ProjectId,
     /// Where the API key is.
@@ -49,22 +49,11 @@ impl Desired {
             created: meta.creation_timestamp.as_ref().map(|time| time.0),
             deleting: meta.deletion_timestamp.is_some(),
             has_finalizer: finalizers.into_iter().any(|f| f == PROJECT_FINALIZER),
-            asked: ProjectHandled {
-                reconcile: asked(meta.annotations.as_ref(), RECONCILE),
-                retry: asked(meta.annotations.as_ref(), RETRY),
-            },
+            asked: looks(meta.annotations.as_ref()),
             project: ProjectId::from(object.spec.project_id.as_str()),
             key: key_of(object),
             settings: Settings::asked(object.spec.settings.as_ref()),
         }
-    }
-
-    /// Whether an annotation asks for something that was not taken up yet.
-    #[must_use]
-    pub fn looks_again(&self, handled: &ProjectHandled) -> bool {
-        let is_new = |asked, handled| not_handled(asked, handled).is_some();
-        is_new(self.asked.reconcile.as_ref(), handled.reconcile.as_ref())
-            || is_new(self.asked.retry.as_ref(), handled.retry.as_ref())
     }
 
     /// Who was there first; the uid decides between objects of the same second.

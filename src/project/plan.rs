@@ -26,7 +26,7 @@ use super::observe::{Key, Observed};
 use super::settings::{Setting, Settings};
 use crate::api::Reason;
 use crate::neon;
-use crate::reconcile::{Block, Decision, Fact, Wait};
+use crate::reconcile::{Block, Decision, Fact, Wait, looks_again};
 use crate::world::Operation;
 
 /// How soon to look again at something Neon is busy with.
@@ -53,7 +53,7 @@ pub fn decide(desired: &Desired, observed: &Observed) -> Next {
     if !desired.has_finalizer {
         return Decision::Act(Action::AddFinalizer);
     }
-    if desired.looks_again(&observed.recorded.handled) {
+    if looks_again(&desired.asked, &observed.recorded.handled) {
         return Decision::Act(Action::LookAgain);
     }
     match &observed.key {

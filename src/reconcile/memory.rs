@@ -28,16 +28,22 @@ impl<O> Default for Memory<O> {
 }
 
 impl<O: Clone> Memory<O> {
-    /// The newer of the watch's copy and the one last written.
+    /// The newer of the watch's copy and the one last written. Once the watch has caught up its copy is the only one.
     pub fn freshest(&self, uid: &str, version: u64, seen: O) -> O {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        match entries.get(uid).and_then(|entry| entry.latest.as_ref()) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(entry) = entries.get_mut(uid) else {
+            return seen;
+        };
+        match &entry.latest {
             Some((written, latest)) if *written > version => latest.clone(),
-            Some(_) | None => seen,
+            Some(_) | None => {
+                entry.latest = None;
+                seen
+            }
         }
     }
 
-    /// Remembers how a pass ended and what it wrote; answers the number of failures in a row, this one included.
+    /// Remembers how a pass ended and what it wrote, if anything; answers the number of failures in a row, this one included.
     pub fn ended(&self, uid: &str, generation: i64, failed: bool, latest: Option<(u64, O)>) -> u32 {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.entry(uid.to_owned()).or_insert(Entry {
@@ -95,7 +101,21 @@ mod tests {
         memory.ended("u", 1, false, Some((7, "written")));
         assert_eq!(memory.freshest("u", 6, "older"), "written");
         assert_eq!(memory.freshest("u", 8, "newer"), "newer");
+        memory.ended("u", 1, false, Some((9, "written again")));
         memory.forget("u");
         assert_eq!(memory.freshest("u", 6, "older"), "older");
+    }
+
+    #[test]
+    fn no_copy_is_kept_of_what_the_watch_knows() {
+        let memory = Memory::default();
+        let object = std::sync::Arc::new(());
+        memory.ended("u", 1, true, Some((7, object.clone())));
+        // a pass that writes nothing does not lose what an earlier one wrote
+        memory.ended("u", 1, true, None);
+        assert_eq!(std::sync::Arc::strong_count(&object), 2);
+        drop(memory.freshest("u", 7, object.clone()));
+        assert_eq!(std::sync::Arc::strong_count(&object), 1);
+        assert_eq!(memory.failures("u", 1), 2);
     }
 }

@@ -32,7 +32,7 @@ use jiff::Timestamp;
 use crate::api::Reason;
 
 pub use admission::Admission;
-pub use annotations::{asked, not_handled};
+pub use annotations::{asked, looks, looks_again, not_handled};
 pub use conditions::Conditions;
 pub use drive::drive;
 pub use error::{Class, Error};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::core::DeserializeGuard;
+
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
@@ -20,7 +20,7 @@ use super::dependents::{Change, Changes, What};
 use super::invalid;
 use super::triggers::Wake;
 use crate::clock::{Clock, monotonic};
-use crate::cluster::{Event, EventType, ObjectId, Objects, Reporter};
+use crate::cluster::{Event, EventType, ObjectId, Objects, Reporter, Seen};
 use crate::reconcile::{
     Admission, Conditions, Memory, Notice, PassReport, Subject, Verdict, drive, notice,
 };
@@ -84,7 +84,7 @@ where
 {
     name: &'static str,
     subject: Arc<S>,
-    store: Store<DeserializeGuard<S::Object>>,
+    store: Store<Seen<S::Object>>,
     memory: Memory<S::Object>,
     shared: Shared,
 }
@@ -102,7 +102,7 @@ where
     pub(super) fn new(
         name: &'static str,
         subject: Arc<S>,
-        store: Store<DeserializeGuard<S::Object>>,
+        store: Store<Seen<S::Object>>,
         shared: Shared,
     ) -> Self {
         Self {
@@ -117,8 +117,8 @@ where
     /// Runs until the operator stops and the passes that were running have ended.
     pub(super) async fn run(
         self,
-        events: impl Stream<Item = watcher::Result<DeserializeGuard<S::Object>>> + Send + 'static,
-        requests: impl Stream<Item = ObjectRef<DeserializeGuard<S::Object>>> + Send + 'static,
+        events: impl Stream<Item = watcher::Result<Seen<S::Object>>> + Send + 'static,
+        requests: impl Stream<Item = ObjectRef<Seen<S::Object>>> + Send + 'static,
         gone: UnboundedReceiver<ObjectId>,
     ) {
         let stop = self.shared.stop.clone();
@@ -151,7 +151,7 @@ where
     }
 
     /// Waits for a turn, then runs a pass over the object as it is by then.
-    async fn admit(&self, seen: Arc<DeserializeGuard<S::Object>>) -> Result<Action, Stopped> {
+    async fn admit(&self, seen: Arc<Seen<S::Object>>) -> Result<Action, Stopped> {
         // on half of what the watches know, much would look as if it were not there
         tokio::select! {
             () = self.shared.synced.cancelled() => {}
@@ -164,7 +164,7 @@ where
             return Ok(Action::await_change());
         };
         match &object.0 {
-            Ok(object) => Ok(self.pass(object.clone()).await),
+            Ok(object) => Ok(self.pass(object.as_ref().clone()).await),
             Err(error) => {
                 let (objects, now) = (&self.shared.objects, self.shared.clock.now());
                 if let Some(left) = invalid::salvage(objects, object.as_ref()).await {
@@ -180,15 +180,16 @@ where
         let uid = seen.uid().unwrap_or_default();
         let object = self.memory.freshest(&uid, version(&seen), seen);
         let generation = object.meta().generation.unwrap_or_default();
-        let before = object.conditions().to_vec();
+        let (before, begun) = (object.conditions().to_vec(), version(&object));
         let tolerate = object.is_settled() && self.memory.failures(&uid, generation) < HICCUPS;
         let started = monotonic();
         let clock = Arc::clone(&self.shared.clock);
         let (pass, report) =
             drive(self.subject.as_ref(), object, move || clock.now(), tolerate).await;
         let failed = matches!(report.verdict, Verdict::Failed(_));
-        let latest = (version(&pass.object), pass.object.clone());
-        let attempts = self.memory.ended(&uid, generation, failed, Some(latest));
+        let written = version(&pass.object);
+        let latest = (written > begun).then(|| (written, pass.object.clone()));
+        let attempts = self.memory.ended(&uid, generation, failed, latest);
         self.tell(&pass.object, &report, started.elapsed());
         for notice in pass.notices {
             self.publish(&pass.object, notice).await;

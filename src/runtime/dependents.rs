@@ -4,11 +4,12 @@
 //! |---|---|
 //! | a NeonProject | unsettled ones, with which it may quarrel; unsettled NeonDatabases that refer to it |
 //! | a NeonDatabase | unsettled ones that name it as their parent or have no parent yet; its children that inherit from it; all migrations of it |
-//! | a SepulkiMigration | its NeonDatabase, which may wait for the branch; those that hold Secrets back for it; unsettled migrations of the same one |
+//! | a SepulkiMigration | its NeonDatabase, which may wait for the branch; those that hold Secrets back for it; unsettled migrations of the same one, and those that require it |
 //! | either is gone | everything that is being deleted (a parent may live in another namespace); everything unsettled of its namespace; all migrations of it; unsettled NeonProjects and what refers to one of its name; whoever waits for the room that it leaves |
 
 use crate::api::{NeonDatabase, NeonProject, Reason, SepulkiMigration};
 use crate::database::inherit::inherits;
+use crate::migration::required;
 use crate::reconcile::Conditions;
 
 /// A change of how an object stands.
@@ -119,7 +120,9 @@ impl Change {
         match &self.what {
             What::Project(_) => false,
             What::Database(name) => of == name,
-            What::Migration { of: same, .. } => of == same && unsettled,
+            What::Migration { name, of: same } => {
+                unsettled && (of == same || required::requires(other, name))
+            }
             What::Gone(name) => of == name || unsettled,
         }
     }
@@ -300,6 +303,12 @@ mod tests {
         assert!(applied.concerns_migration(&migration("m", "staging", &unsettled())));
         assert!(!applied.concerns_migration(&migration("m", "staging", &settled())));
         assert!(!applied.concerns_migration(&migration("changed", "staging", &unsettled())));
+        // one that has to come after it, wherever it goes
+        let mut after = migration("m", "production", &unsettled());
+        assert!(!applied.concerns_migration(&after));
+        let requires = json!([{"migrationRef": {"name": "files"}}]);
+        after.spec.requires = serde_json::from_value(requires).unwrap();
+        assert!(applied.concerns_migration(&after));
     }
 
     #[test]

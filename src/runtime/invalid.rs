@@ -3,22 +3,17 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
-use kube::core::DeserializeGuard;
+
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::api::{ConditionType, Reason, condition};
-use crate::cluster::{ObjectId, Objects};
+use crate::cluster::{ObjectId, Objects, Seen};
 
 /// Writes on the object why it cannot be read, beside what its status records already.
-pub(super) async fn report<K>(
-    objects: &Objects,
-    guard: &DeserializeGuard<K>,
-    error: &str,
-    now: Timestamp,
-) where
-    K: Resource<DynamicType = ()> + DeserializeOwned,
-    DeserializeGuard<K>: Resource<DynamicType = ()>,
+pub(super) async fn report<K>(objects: &Objects, guard: &Seen<K>, error: &str, now: Timestamp)
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned,
 {
     let id = ObjectId::of(guard);
     let generation = guard.meta().generation.unwrap_or_default();
@@ -58,10 +53,9 @@ pub(super) async fn report<K>(
 
 /// An object that is being deleted, without those fields that do not fit: what is recorded in its status is enough to
 /// know what becomes of it. Nothing where what is left makes no object either.
-pub(super) async fn salvage<K>(objects: &Objects, guard: &DeserializeGuard<K>) -> Option<K>
+pub(super) async fn salvage<K>(objects: &Objects, guard: &Seen<K>) -> Option<K>
 where
-    K: Resource<DynamicType = ()> + DeserializeOwned,
-    DeserializeGuard<K>: Resource<DynamicType = ()>,
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned,
 {
     guard.meta().deletion_timestamp.as_ref()?;
     let stored = objects.get_raw(&ObjectId::of(guard)).await.ok()??;

@@ -8,18 +8,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::ResourceExt;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::dependents::Change;
 use crate::api::{NeonDatabase, NeonProject, SepulkiMigration};
+use crate::cluster::Seen;
 use crate::migration::Migrations;
 use crate::reconcile::Conditions;
 use crate::world::live::Watches;
-
-type Guarded<K> = DeserializeGuard<K>;
 
 /// Asks the controllers to look at objects.
 #[derive(Clone)]
@@ -29,17 +28,17 @@ pub(super) struct Wake {
     migrations: Caller<SepulkiMigration>,
 }
 
-type Asked<K> = UnboundedReceiver<ObjectRef<Guarded<K>>>;
+type Asked<K> = UnboundedReceiver<ObjectRef<Seen<K>>>;
 
 #[derive(Clone)]
 struct Caller<K: kube::Resource<DynamicType = ()> + Clone + 'static> {
-    store: Store<Guarded<K>>,
-    ask: UnboundedSender<ObjectRef<Guarded<K>>>,
+    store: Store<Seen<K>>,
+    ask: UnboundedSender<ObjectRef<Seen<K>>>,
     asked: Arc<Mutex<Option<Asked<K>>>>,
 }
 
 impl<K: kube::Resource<DynamicType = ()> + Clone + 'static> Caller<K> {
-    fn new(store: Store<Guarded<K>>) -> Self {
+    fn new(store: Store<Seen<K>>) -> Self {
         let (ask, asked) = unbounded_channel();
         Self {
             store,
@@ -51,14 +50,14 @@ impl<K: kube::Resource<DynamicType = ()> + Clone + 'static> Caller<K> {
     /// Asks for every object of the watch that `concerns`.
     fn ask(&self, concerns: impl Fn(&K) -> bool) {
         for object in self.store.state() {
-            if object.0.as_ref().is_ok_and(&concerns) {
+            if object.0.as_ref().is_ok_and(|object| concerns(object)) {
                 // whoever listened is gone only when the operator stops
                 let _ = self.ask.send(ObjectRef::from_obj(object.as_ref()));
             }
         }
     }
 
-    fn requests(&self) -> impl Stream<Item = ObjectRef<Guarded<K>>> + Send + 'static
+    fn requests(&self) -> impl Stream<Item = ObjectRef<Seen<K>>> + Send + 'static
     where
         K: Send + Sync,
     {
@@ -86,21 +85,21 @@ impl Wake {
     /// NeonProjects that somebody asked to look at. For one listener.
     pub(super) fn project_requests(
         &self,
-    ) -> impl Stream<Item = ObjectRef<Guarded<NeonProject>>> + Send + 'static {
+    ) -> impl Stream<Item = ObjectRef<Seen<NeonProject>>> + Send + 'static {
         self.projects.requests()
     }
 
     /// NeonDatabases that somebody asked to look at. For one listener.
     pub(super) fn database_requests(
         &self,
-    ) -> impl Stream<Item = ObjectRef<Guarded<NeonDatabase>>> + Send + 'static {
+    ) -> impl Stream<Item = ObjectRef<Seen<NeonDatabase>>> + Send + 'static {
         self.databases.requests()
     }
 
     /// SepulkiMigrations that somebody asked to look at. For one listener.
     pub(super) fn migration_requests(
         &self,
-    ) -> impl Stream<Item = ObjectRef<Guarded<SepulkiMigration>>> + Send + 'static {
+    ) -> impl Stream<Item = ObjectRef<Seen<SepulkiMigration>>> + Send + 'static {
         self.migrations.requests()
     }
 

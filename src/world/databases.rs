@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use crate::api::Access;
 use crate::postgres::retire::Kept;
 use crate::postgres::roles::Shape;
-use crate::postgres::{Error, Target};
+use crate::postgres::{Error, Target, extensions};
 
 /// Result of one call.
 type Result<T> = std::result::Result<T, Error>;
@@ -85,7 +85,7 @@ impl PrepareRoles {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrepareDatabase {
     /// Extensions to be installed.
-    pub extensions: Vec<String>,
+    pub extensions: Vec<extensions::Wanted>,
     /// Whether to take from PUBLIC the right to enter, which PostgreSQL gives it.
     pub close_to_public: bool,
     /// Groups that may enter, and what they may do.
@@ -108,8 +108,8 @@ pub struct GroupRights {
 /// What one database holds now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DatabaseReport {
-    /// The extensions that were asked for, with their versions.
-    pub extensions: Vec<(String, String)>,
+    /// The extensions that were asked for, as they are.
+    pub extensions: Vec<extensions::Installed>,
     /// What could not be granted, because the object belongs to somebody else: group, and rights with object.
     pub not_granted: Vec<(String, String)>,
     /// Schemas that do not exist: group and schema.

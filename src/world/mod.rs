@@ -16,11 +16,13 @@ mod source;
 
 use std::sync::Arc;
 
+use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::CertificateAuthority;
 use crate::neon::NeonAccounts;
+use crate::postgres::{Target, Tls};
 use crate::reconcile::BranchLocks;
 use crate::telemetry::Metrics;
 
@@ -68,4 +70,22 @@ pub struct Settings {
     pub certificate_authority: Option<CertificateAuthority>,
     /// How old the listing of a project may be for a settled object.
     pub snapshot_interval: std::time::Duration,
+}
+
+impl Settings {
+    /// Where a database is, and who opens it.
+    #[must_use]
+    pub fn target(&self, host: &str, database: &str, user: &str, password: SecretString) -> Target {
+        Target {
+            host: host.to_owned(),
+            port: self.postgres_port,
+            user: user.to_owned(),
+            password,
+            database: database.to_owned(),
+            tls: self
+                .certificate_authority
+                .as_ref()
+                .map_or(Tls::WebPki, |ca| Tls::Ca(ca.pem.clone())),
+        }
+    }
 }

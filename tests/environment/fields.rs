@@ -4,9 +4,10 @@ use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams};
+use neon_emulator::{EmulatorConfig, Limits, SuspendLimit};
 use sepulki::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
-use testkit::operator::{Object, Platform, Tenant, eventually};
+use testkit::operator::{Neon, Object, Platform, Tenant, eventually};
 
 use crate::{shop, start};
 
@@ -60,6 +61,87 @@ async fn compute_and_protection_follow_the_spec_and_suspend_holds_them() -> anyh
     let object = live.ready().await?;
     ensure!(size(&tenant, &object).await? == (0.25, 0.25, 600));
     tenant.published("live").await?.direct().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_branch_of_the_past_has_the_rows_of_then_and_the_settings_of_its_spec()
+-> anyhow::Result<()> {
+    let tenant = Platform::shared().await?.tenant().await?;
+    let _operator = start(&tenant).await?;
+    let files = [("1.sql", "CREATE TABLE goods (id int)")];
+    let live = shop::small("live", "production", None);
+    shop::apply(&tenant, &[live, shop::migration("live", &files)]).await?;
+    tenant.database("live").ready().await?;
+    tenant.migration("live").ready().await?;
+    let mut session = tenant.published("live").await?.direct().await?;
+    let insert = "INSERT INTO goods VALUES (1)";
+    sqlx::query(insert).execute(&mut session).await?;
+    let position = "SELECT pg_current_wal_lsn()::text";
+    let lsn: String = sqlx::query_scalar(position).fetch_one(&mut session).await?;
+    sqlx::query(insert).execute(&mut session).await?;
+
+    let mut then = shop::small("then", "preview", Some("live"));
+    then["spec"]["branch"]["parent"]["at"] = json!({ "lsn": lsn });
+    then["spec"]["compute"] = json!({ "settings": { "work_mem": "7MB" } });
+    shop::apply(&tenant, &[then]).await?;
+    let then = tenant.database("then");
+    let object = then.ready().await?;
+    let mut session = tenant.published("then").await?.direct().await?;
+    let count = "SELECT count(*) FROM goods";
+    let rows: i64 = sqlx::query_scalar(count).fetch_one(&mut session).await?;
+    ensure!(rows == 1, "{rows} rows");
+    let memory: String = sqlx::query_scalar("SHOW work_mem")
+        .fetch_one(&mut session)
+        .await?;
+    ensure!(memory == "7MB", "{memory}");
+    ensure!(object.text("/status/endpoint/settings/work_mem") == "7MB");
+
+    let change = json!({ "spec": { "compute": { "settings": { "work_mem": "9MB" } } } });
+    then.patch(change).await?;
+    then.ready().await?;
+    let mut session = tenant.published("then").await?.direct().await?;
+    let memory: String = sqlx::query_scalar("SHOW work_mem")
+        .fetch_one(&mut session)
+        .await?;
+    ensure!(memory == "9MB", "{memory}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_the_plan_does_not_allow_is_told_and_holds_nothing_up() -> anyhow::Result<()> {
+    let limits = Limits {
+        max_cu: 2.0,
+        suspend: SuspendLimit::Fixed,
+        ..Limits::default()
+    };
+    let config = EmulatorConfig {
+        limits,
+        ..Neon::config()
+    };
+    let platform = Platform::with_neon(config).await?;
+    let tenant = platform.tenant().await?;
+    let _operator = start(&tenant).await?;
+    let mut greedy = shop::small("greedy", "preview", Some("live"));
+    greedy["spec"]["compute"] = json!({ "suspendAfter": "1h" });
+    let live = shop::small("live", "production", None);
+    shop::apply(&tenant, &[live, greedy]).await?;
+    // the profile's 4 CU and never, one after the other; what the spec sets is not left out
+    let object = tenant.database("live").ready().await?;
+    let (status, reason, message) = object.condition("ComputeReady");
+    ensure!((status, reason) == ("True", "PlanLimited"), "{message}");
+    ensure!(
+        message.contains("0.5-4 CU, suspendAfter never"),
+        "{message}"
+    );
+    let greedy = tenant.database("greedy");
+    let message = greedy.says("Stalled", "True", "NeonRejected").await?;
+    let told = [
+        "suspendAfter 3600s",
+        "spec.compute",
+        "not allowed for your account",
+    ];
+    ensure!(told.iter().all(|told| message.contains(told)), "{message}");
     Ok(())
 }
 

@@ -15,6 +15,7 @@ mod fields;
 mod roles;
 mod rotation;
 mod shop;
+mod undisturbed;
 
 use testkit::operator::{Operator, Tenant};
 

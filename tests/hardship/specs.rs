@@ -20,7 +20,8 @@ async fn a_spec_that_makes_no_sense_is_refused_with_what_is_wrong() -> anyhow::R
     let scene = Scene::new().await?;
     let before = scene.world().await?;
     let secret = |role, database| json!({ "connectionSecrets": [{ "name": "s", "role": role, "database": database }] });
-    let cases: [(Value, &[&str]); 17] = [
+    let past = |at: Value| json!({ "branch": { "parent": { "branchName": "main", "at": at } } });
+    let cases: [(Value, &[&str]); 21] = [
         (
             json!({ "compute": { "minCU": 4, "maxCU": 1 } }),
             &[
@@ -69,6 +70,25 @@ async fn a_spec_that_makes_no_sense_is_refused_with_what_is_wrong() -> anyhow::R
         (
             json!({ "branch": { "existing": { "default": true }, "parent": { "branchName": "main" } } }),
             &["spec.branch", "at most one of existing and parent"],
+        ),
+        (
+            past(json!({ "time": "2026-01-01T00:00:00Z", "lsn": "0/1" })),
+            &[
+                "spec.branch.parent.at",
+                "exactly one of time and lsn must be set",
+            ],
+        ),
+        (
+            past(json!({})),
+            &["exactly one of time and lsn must be set"],
+        ),
+        (
+            past(json!({ "time": "yesterday" })),
+            &["spec.branch.parent.at.time", "\"yesterday\""],
+        ),
+        (
+            past(json!({ "lsn": "16-B374D848" })),
+            &["spec.branch.parent.at.lsn", "\"16-B374D848\""],
         ),
         (
             json!({ "branch": { "lease": "72h", "protected": true } }),

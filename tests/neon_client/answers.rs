@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use secrecy::ExposeSecret;
 use sepulki::neon::{
-    BranchState, CreateBranch, CreateEndpoint, EndpointState, EndpointType, NewEndpoint,
-    OperationStatus, UpdateBranch, UpdateEndpoint,
+    BranchState, CreateBranch, CreateEndpoint, EndpointState, EndpointType, ErrorKind, Moment,
+    NewEndpoint, OperationStatus, UpdateBranch, UpdateEndpoint,
 };
 use serde_json::{Value, json};
 
@@ -31,12 +31,14 @@ fn create_branch() -> CreateBranch {
     CreateBranch {
         name: "preview/pr-1".to_owned(),
         parent_id: "br-main".into(),
+        at: None,
         protected: false,
         expires_at: Some("2026-07-04T10:00:00.987654Z".parse().unwrap()),
         annotations: BTreeMap::from([("sepulki-name".to_owned(), "app".to_owned())]),
         endpoint: NewEndpoint {
             compute_units: Some((0.25, 1.0)),
             suspend_timeout_seconds: Some(300),
+            pg_settings: BTreeMap::new(),
         },
     }
 }
@@ -318,26 +320,80 @@ async fn a_branch_is_reset_by_restoring_it_to_its_parent() {
 }
 
 #[tokio::test]
+async fn a_branch_is_forked_from_a_time_or_a_position() {
+    let time = "2026-07-01T10:00:00.123456Z";
+    let rows = [
+        (
+            Moment::Time(time.parse().unwrap()),
+            "parent_timestamp",
+            time,
+        ),
+        (
+            Moment::Lsn("0/1A2B3C8".to_owned()),
+            "parent_lsn",
+            "0/1A2B3C8",
+        ),
+    ];
+    for (at, field, value) in rows {
+        let stub =
+            Stub::start([answer(400, &json!({"code": "", "message": "too long ago"}))]).await;
+        let create = CreateBranch {
+            at: Some(at),
+            ..create_branch()
+        };
+        let created = stub.account.api.create_branch(&"p".into(), &create).await;
+        assert_eq!(created.unwrap_err().kind, ErrorKind::Rejected);
+        assert_eq!(stub.seen()[0].body["branch"][field], value);
+    }
+}
+
+#[tokio::test]
 async fn an_endpoint_is_created_and_changed() {
-    let reply = answer(201, &json!({"endpoint": {}, "operations": operations()}));
-    let stub = Stub::start([reply.clone(), reply]).await;
+    let stored = json!({
+        "id": "ep-1", "branch_id": "br-a", "host": "ep-1.neon.tech", "type": "read_write",
+        "current_state": "init", "autoscaling_limit_min_cu": 0.5, "autoscaling_limit_max_cu": 2,
+        "settings": {"pg_settings": {"work_mem": "8MB", "max_connections": 100}},
+    });
+    let stub = Stub::start([
+        answer(201, &json!({"endpoint": {}, "operations": operations()})),
+        answer(
+            200,
+            &json!({"endpoint": stored, "operations": operations()}),
+        ),
+    ])
+    .await;
     let api = &stub.account.api;
     let create = CreateEndpoint {
         branch_id: "br-a".into(),
         compute: NewEndpoint {
             compute_units: None,
             suspend_timeout_seconds: Some(-1),
+            pg_settings: BTreeMap::new(),
         },
     };
-    api.create_endpoint(&"p".into(), &create).await.unwrap();
+    let created = api.create_endpoint(&"p".into(), &create).await.unwrap();
+    // an answer that does not tell is an answer all the same
+    assert_eq!((created.endpoint, created.operations.len()), (None, 2));
     let update = UpdateEndpoint {
         compute_units: Some((0.5, 4.0)),
         suspend_timeout_seconds: None,
+        pg_settings: Some(BTreeMap::from([("work_mem".to_owned(), "8MB".to_owned())])),
     };
-    let operations = api
+    let updated = api
         .update_endpoint(&"p".into(), &"ep-1".into(), &update)
-        .await;
-    assert_eq!(operations.unwrap().len(), 2);
+        .await
+        .unwrap();
+    assert_eq!(updated.operations.len(), 2);
+    let stored = updated.endpoint.unwrap();
+    assert!((stored.autoscaling_limit_max_cu - 2.0).abs() < f64::EPSILON);
+    let settings = stored.pg_settings();
+    assert_eq!(
+        (
+            settings["work_mem"].as_str(),
+            settings["max_connections"].as_str()
+        ),
+        ("8MB", "100")
+    );
     let seen = stub.seen();
     assert_eq!(seen[0].line, "POST /api/v2/projects/p/endpoints");
     assert_eq!(
@@ -347,7 +403,10 @@ async fn an_endpoint_is_created_and_changed() {
     assert_eq!(seen[1].line, "PATCH /api/v2/projects/p/endpoints/ep-1");
     assert_eq!(
         seen[1].body,
-        json!({"endpoint": {"autoscaling_limit_min_cu": 0.5, "autoscaling_limit_max_cu": 4.0}})
+        json!({"endpoint": {
+            "autoscaling_limit_min_cu": 0.5, "autoscaling_limit_max_cu": 4.0,
+            "settings": {"pg_settings": {"work_mem": "8MB"}},
+        }})
     );
 }
 

@@ -164,8 +164,15 @@ fn logins_belong_to_roles(state: &State, object: &NeonDatabase) {
     );
     for wanted in &rest.databases {
         let database = &branch.server.databases[&wanted.name];
-        let extensions: BTreeSet<String> = wanted.extensions.iter().cloned().collect();
-        assert!(extensions.is_subset(&database.extensions));
+        for extension in &wanted.extensions {
+            let (version, _) = &database.extensions[&extension.name];
+            assert!(
+                extension
+                    .version
+                    .as_ref()
+                    .is_none_or(|asked| asked == version)
+            );
+        }
         assert!(!database.public, "{} is open to all", wanted.name);
         assert!(!database.locked);
         for role in &rest.roles {

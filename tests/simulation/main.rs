@@ -9,6 +9,8 @@
 )]
 
 mod asked;
+mod bad_input;
+mod compute;
 mod convergence;
 mod database;
 mod deletion;
@@ -19,11 +21,13 @@ mod idle;
 mod invariants;
 mod matrix;
 mod migration;
+mod past;
 mod project;
 mod roles;
 mod rotation;
 mod scene;
 mod settings;
+mod shut_out;
 mod stories;
 mod together;
 mod world;

@@ -176,3 +176,44 @@ async fn a_template_that_cannot_be_filled_in_is_told_and_changes_nothing() {
     assert!(message.starts_with(field), "{message}");
     assert_eq!(operator.sim.secret("production"), before);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_extension_is_told_with_version_and_schema_and_stays_where_it_is() {
+    let mut operator =
+        settled(|sim: &Sim| sim.database("production", "production", simple())).await;
+    let ask = |operator: &Operator, extension: Value| {
+        operator.sim.edit_database("production", |object| {
+            let extensions = &mut object.spec.databases[0].extensions;
+            *extensions = serde_json::from_value(json!([extension])).unwrap();
+        });
+    };
+    ask(&operator, json!({"name": "pg_trgm", "schema": "tools"}));
+    operator.settle().await;
+    check(&operator.sim, &[]);
+    let told = production(&operator).status.unwrap().databases[0].extensions[0].clone();
+    assert_eq!(
+        (told.name.as_str(), told.version.as_str()),
+        ("pg_trgm", "1.6")
+    );
+    assert_eq!(told.schema.as_deref(), Some("tools"));
+    assert_eq!(condition(&production(&operator), "DatabasesReady").2, "");
+
+    ask(
+        &operator,
+        json!({"name": "pg_trgm", "schema": "public", "version": "1.6"}),
+    );
+    operator.settle().await;
+    check(&operator.sim, &[]);
+    assert_eq!(
+        condition(&production(&operator), "DatabasesReady").2,
+        "the extension pg_trgm of the database app stays in the schema tools, not in public"
+    );
+
+    ask(&operator, json!({"name": "pg_trgm", "version": "7"}));
+    operator.run_for(MINUTE).await;
+    let message = stalled(&production(&operator), Reason::DatabaseRejected);
+    assert_eq!(
+        message,
+        "spec.databases[app]: the server has no version 7 of the extension pg_trgm; it has: 1.6"
+    );
+}

@@ -1,8 +1,11 @@
 //! NeonDatabase: one environment's database on hosted Neon.
 
+mod compute;
 mod role;
 mod secret;
 mod status;
+
+use std::collections::BTreeMap;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -11,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::names::{Lease, PgName, SuspendAfter};
 use super::refs::{DatabaseRef, MigrationRef, ProjectRef, SecretKeyRef};
 
+pub use compute::{ComputeValues, PlanLimit};
 pub use role::{Access, PasswordSecretRef, RoleSpec, RoleStatus, RotationSpec};
 pub use secret::{ConnectionSecretSpec, ConnectionSecretStatus, SecretTemplate, TemplateMetadata};
 pub use status::{
@@ -45,7 +49,7 @@ pub use status::{
         "!has(oldSelf.status) || !has(oldSelf.status.branch) || (has(self.spec.branch) && has(self.spec.branch.name) ? self.spec.branch.name : '') in [has(oldSelf.spec.branch) && has(oldSelf.spec.branch.name) ? oldSelf.spec.branch.name : '', oldSelf.status.branch.name]")
         .message("branch.name is immutable once the branch exists").field_path(".spec.branch.name"),
     validation = Rule::new(
-        "(has(oldSelf.spec.branch) && has(oldSelf.spec.branch.parent)) || !has(self.spec.branch) || !has(self.spec.branch.parent) || !has(oldSelf.status) || !has(oldSelf.status.effective) || (has(oldSelf.status.effective.parent) && (has(self.spec.branch.parent.branchName) ? self.spec.branch.parent.branchName : '') == (has(oldSelf.status.effective.parent.branchName) ? oldSelf.status.effective.parent.branchName : '') && (has(self.spec.branch.parent.databaseRef) ? self.spec.branch.parent.databaseRef.name : '') == (has(oldSelf.status.effective.parent.databaseRef) ? oldSelf.status.effective.parent.databaseRef.name : ''))")
+        "(has(oldSelf.spec.branch) && has(oldSelf.spec.branch.parent)) || !has(self.spec.branch) || !has(self.spec.branch.parent) || !has(oldSelf.status) || !has(oldSelf.status.effective) || (has(oldSelf.status.effective.parent) && (has(self.spec.branch.parent.branchName) ? self.spec.branch.parent.branchName : '') == (has(oldSelf.status.effective.parent.branchName) ? oldSelf.status.effective.parent.branchName : '') && (has(self.spec.branch.parent.databaseRef) ? self.spec.branch.parent.databaseRef.name : '') == (has(oldSelf.status.effective.parent.databaseRef) ? oldSelf.status.effective.parent.databaseRef.name : '') && !has(self.spec.branch.parent.at))")
         .message("branch.parent is immutable: another parent was already resolved for this object").field_path(".spec.branch.parent"),
     validation = Rule::new(
         "(has(oldSelf.spec.branch) && has(oldSelf.spec.branch.existing)) || !has(self.spec.branch) || !has(self.spec.branch.existing) || !has(oldSelf.status) || !has(oldSelf.status.effective) || (has(oldSelf.status.effective.existing) && has(self.spec.branch.existing.default) == has(oldSelf.status.effective.existing.default) && (has(self.spec.branch.existing.name) ? self.spec.branch.existing.name : '') == (has(oldSelf.status.effective.existing.name) ? oldSelf.status.effective.existing.name : '') && (has(self.spec.branch.existing.id) ? self.spec.branch.existing.id : '') == (has(oldSelf.status.effective.existing.id) ? oldSelf.status.effective.existing.id : ''))")
@@ -244,9 +248,39 @@ pub struct ParentBranch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub branch_name: Option<String>,
+    /// The moment of its past that is forked. Default: its present. Neon keeps the past for as long as the project's
+    /// `historyRetention`; a moment that it does not have is told in its words. Databases and roles are those of then,
+    /// passwords are new. A reset leads to the parent's present.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<ParentMoment>,
 }
 
-/// The read-write compute of the branch.
+/// A moment of a branch's past: exactly one way of naming it.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.time) != has(self.lsn)", "exactly one of time and lsn must be set"))]
+pub struct ParentMoment {
+    /// By the clock, in the form of RFC 3339 such as `2026-12-24T18:00:00Z`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 40),
+        regex(
+            pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+        )
+    )]
+    pub time: Option<String>,
+    /// By the position in the write-ahead log, as `SELECT pg_current_wal_lsn()` tells it, such as `0/1A2B3C8`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 17),
+        regex(pattern = "^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$")
+    )]
+    pub lsn: Option<String>,
+}
+
+/// The read-write compute of the branch. What is set here is kept as it is set. What the environment's profile sets is given to
+/// the compute once and may then be changed on Neon; where the plan refuses it, Neon's own default is used, and `ComputeReady`
+/// says `PlanLimited`.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -266,6 +300,11 @@ pub struct ComputeSpec {
     /// Idle time before the compute is scaled to zero: `never`, `default` (Neon's own) or a length of time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend_after: Option<SuspendAfter>,
+    /// Settings that the servers of the compute start with, such as `work_mem: 64MB`. A change restarts the compute; one
+    /// that leaves the list is taken away. Others that the endpoint has are left alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "role::settings")]
+    pub settings: BTreeMap<String, String>,
 }
 
 /// A database of the branch.
@@ -291,6 +330,18 @@ pub struct DatabaseSpec {
 pub struct ExtensionSpec {
     /// Name, as in `CREATE EXTENSION`.
     pub name: PgName,
+    /// The schema that a new one is installed in, made where it does not exist. Default: `public`, or the only one that the
+    /// extension can be in. One that is installed stays where it is; `DatabasesReady` tells where that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<PgName>,
+    /// Version. Default: the server's for a new one; one that is installed keeps its own. Where it differs, the extension is
+    /// updated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 64),
+        regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]*$")
+    )]
+    pub version: Option<String>,
 }
 
 /// When connection Secrets come out.

@@ -74,7 +74,8 @@ pub struct RotationSpec {
     pub overlap: Option<TimeSpan>,
 }
 
-fn settings(_: &mut SchemaGenerator) -> Schema {
+/// Schema of settings of PostgreSQL by name.
+pub(super) fn settings(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "maxProperties": 32,

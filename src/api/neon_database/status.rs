@@ -2,6 +2,8 @@
 //!
 //! Nothing that changes by itself is here: compute state and sizes are metrics.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -9,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::default::{is_default, unobserved};
 
-use super::role::RoleStatus;
+use super::compute::{ComputeValues, PlanLimit};
+use super::role::{self, RoleStatus};
 use super::secret::ConnectionSecretStatus;
 use super::{DeletionPolicy, ExistingBranch, ParentBranch};
 use crate::api::Handled;
@@ -44,6 +47,10 @@ pub struct NeonDatabaseStatus {
     /// The read-write endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<EndpointStatus>,
+    /// Values of the environment's profile that the plan refuses. Neon's own are used instead, until the profile's or the
+    /// spec's change or `sepulki.dev/retry` asks to try again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_limit: Option<PlanLimit>,
     /// The databases as they were last brought about.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
@@ -88,6 +95,7 @@ impl Default for NeonDatabaseStatus {
             branch_request_time: None,
             branch: None,
             endpoint: None,
+            plan_limit: None,
             databases: Vec::new(),
             roles: Vec::new(),
             content_digest: None,
@@ -146,6 +154,10 @@ pub struct BranchStatus {
     pub incarnation: String,
     /// Whose passwords open it.
     pub credentials: Credentials,
+    /// Roles of Neon's that have got passwords of their own while the others still have the parent's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 63)))]
+    pub own_passwords: Vec<String>,
     /// When it was made.
     pub created_time: Time,
     /// When Neon deletes it unless the lease is renewed.
@@ -179,12 +191,18 @@ pub struct EndpointStatus {
     #[serde(rename = "maxCU")]
     pub max_cu: f64,
     /// Idle time before it is scaled to zero, as Neon has it.
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 24))]
     pub suspend_after: String,
-    /// Size and suspend time last sent to Neon: what it stores instead is shown above and not fought over.
+    /// Settings of PostgreSQL that were asked for, as Neon has them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "role::settings")]
+    pub settings: BTreeMap<String, String>,
+    /// What was last asked of Neon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
-    pub requested: Option<String>,
+    pub requested: Option<ComputeValues>,
+    /// What Neon made of that: where it stores something else, that is not fought over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<ComputeValues>,
 }
 
 /// A database as it was last brought about.
@@ -230,6 +248,10 @@ pub struct ExtensionStatus {
     /// Installed version.
     #[schemars(length(max = 64))]
     pub version: String,
+    /// The schema that its objects are in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub schema: Option<String>,
 }
 
 /// An operation on Neon that is waited for.

@@ -12,7 +12,7 @@ use super::names::{IpRange, LabelValue, TimeLimit, TimeSpan};
 use super::neon_database::Environment;
 use super::refs::NamespacedSecretKeyRef;
 
-pub use status::{AppliedSettings, KeyKind, NeonProjectStatus, ProjectHandled, ProjectLimits};
+pub use status::{AppliedSettings, KeyKind, NeonProjectStatus, ProjectLimits};
 
 /// What is asked of one Neon project, and who may use it.
 #[expect(

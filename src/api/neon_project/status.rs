@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::default::{is_default, unobserved};
 
 use super::ProjectSettings;
+use crate::api::annotations::Looks;
 use crate::api::neon_database::OperationStatus;
 
 /// What was found and done.
@@ -41,7 +42,7 @@ pub struct NeonProjectStatus {
     pub applied_settings: Option<AppliedSettings>,
     /// The annotations' values that were taken up.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub handled: ProjectHandled,
+    pub handled: Looks,
     /// Operations on Neon that are waited for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -59,24 +60,10 @@ impl Default for NeonProjectStatus {
             key_kind: None,
             settings: None,
             applied_settings: None,
-            handled: ProjectHandled::default(),
+            handled: Looks::default(),
             operations: Vec::new(),
         }
     }
-}
-
-/// The annotations' values that were taken up. An annotation with the same value does nothing any more.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ProjectHandled {
-    /// Of `sepulki.dev/reconcile`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 128))]
-    pub reconcile: Option<String>,
-    /// Of `sepulki.dev/retry`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 128))]
-    pub retry: Option<String>,
 }
 
 /// Limits of a Neon plan.

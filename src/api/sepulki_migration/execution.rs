@@ -100,6 +100,42 @@ pub struct PoliciesSpec {
     #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["version".into()]))]
     pub accept: Vec<AcceptedFile>,
+    /// From how bad a finding on nothing runs, of what pending files may do to others: Error (they lose data or do
+    /// something else than was meant), Warning (they hold others up, or break an older application), Never. A comment
+    /// `-- squawk-ignore RULE` above a statement hides a finding. Default: Error.
+    #[serde(default)]
+    pub fail_on_lint: FailOnLint,
+    /// Findings that do not count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub ignore_lint: Vec<IgnoredLint>,
+}
+
+/// From how bad a finding on nothing runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum FailOnLint {
+    /// Data are lost, or something else happens than was meant.
+    #[default]
+    Error,
+    /// Others are held up, or an older application breaks.
+    Warning,
+    /// Nothing is looked for.
+    Never,
+}
+
+/// A finding that does not count.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IgnoredLint {
+    /// The rule, as `sepulki migrate lint` names it.
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[a-z][a-z-]*$"))]
+    pub rule: String,
+    /// The file; all without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<FileName>,
+    /// Why, for those who read it later.
+    #[schemars(length(min = 1, max = 256))]
+    pub reason: String,
 }
 
 /// A file that is not applied although a later one is.

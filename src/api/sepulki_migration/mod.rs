@@ -10,8 +10,8 @@ use super::names::{Digest, FileName, ObjectName, PgName};
 use super::refs::DatabaseRef;
 
 pub use execution::{
-    AcceptedFile, AdoptSpec, ChecksumMismatch, ExecutionSpec, MissingFile, OnAmbiguous, OrderMode,
-    OrderSpec, OutOfOrder, PoliciesSpec,
+    AcceptedFile, AdoptSpec, ChecksumMismatch, ExecutionSpec, FailOnLint, MissingFile, OnAmbiguous,
+    OrderMode, OrderSpec, OutOfOrder, PoliciesSpec,
 };
 pub use status::{
     AppliedStatus, AppliedTo, BuildProgress, BundleStatus, CurrentStatus, HistoryEntry, LastError,
@@ -82,6 +82,11 @@ pub struct SepulkiMigrationSpec {
     /// How far to go. Default: all files. Never goes down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetSpec>,
+    /// Other migrations of this namespace that have to come first: nothing is applied before each of them has applied the
+    /// same files, as far as this one is to go. What is applied already stays so. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub requires: Vec<RequiredMigration>,
     /// True: nothing is applied, and `Ready` keeps its value. A file that is already running is finished.
     /// Default: false.
     #[serde(default)]
@@ -116,6 +121,14 @@ pub struct MigrationSource {
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub inline: Option<Vec<InlineFile>>,
+}
+
+/// A migration that has to come first.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequiredMigration {
+    /// The SepulkiMigration of this namespace; one that does not exist yet is waited for.
+    pub migration_ref: ObjectNameRef,
 }
 
 /// Files in ConfigMaps.

@@ -6,7 +6,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::default::unobserved;
+use crate::api::annotations::Looks;
+use crate::api::default::{is_default, unobserved};
 
 /// What was found and done.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +48,9 @@ pub struct SepulkiMigrationStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub history: Vec<HistoryEntry>,
+    /// The annotations' values that were taken up.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub handled: Looks,
 }
 
 impl Default for SepulkiMigrationStatus {
@@ -62,6 +66,7 @@ impl Default for SepulkiMigrationStatus {
             current: None,
             last_error: None,
             history: Vec::new(),
+            handled: Looks::default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `sepulki migrate`: the operator's own engine against the database of `DATABASE_URL`.
 
 mod args;
+mod lint;
 mod new;
 mod record;
 mod show;
@@ -22,7 +23,7 @@ use args::Options;
 /// What to do with the files of a folder.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The database is that of DATABASE_URL, by its direct host; files are those of --dir that end in .sql.\nExit codes: 0 fine, 1 failed, 2 wrong use, 3 files are pending (status, plan).\n\nExamples:\n  sepulki migrate status\n  sepulki migrate up\n  sepulki migrate up 003_add_telemetry_tables.sql --dir migrations\n  sepulki migrate plan -o json --out-of-order Allow\n  sepulki migrate new add robots"
+    after_help = "The database is that of DATABASE_URL, by its direct host; files are those of --dir that end in .sql.\nExit codes: 0 fine, 1 failed, 2 wrong use, 3 files are pending (status, plan).\n\nExamples:\n  sepulki migrate status\n  sepulki migrate up\n  sepulki migrate up 003_add_telemetry_tables.sql --dir migrations\n  sepulki migrate plan -o json --out-of-order Allow\n  sepulki migrate lint\n  sepulki migrate new add robots"
 )]
 pub(super) struct MigrateArgs {
     #[command(subcommand)]
@@ -51,6 +52,11 @@ enum Command {
         after_help = "Changes nothing. Exits with 3 if files are pending, with 1 where something is in their way.\n\nExample:\n  sepulki migrate plan --target 002_b.sql"
     )]
     Plan,
+    /// Tell what the files may do to others: long locks, lost data, broken applications
+    #[command(
+        after_help = "Needs no database. Exits with 1 from --fail-on-lint on. A comment `-- squawk-ignore RULE` above a statement hides a finding; what is hidden is told at the end.\n\nExamples:\n  sepulki migrate lint\n  sepulki migrate lint 003_add_telemetry_tables.sql --fail-on-lint Warning\n  sepulki migrate lint --ignore-lint ban-drop-column=004_drop_old.sql\n  sepulki migrate lint --report github      # annotations in a workflow of GitHub\n  sepulki migrate lint --report sarif > lint.sarif"
+    )]
+    Lint(lint::LintArgs),
     /// Make an empty file with the next number
     #[command(
         after_help = "Needs no database.\n\nExample:\n  sepulki migrate new add robots       # migrations/004_add_robots.sql"
@@ -84,6 +90,7 @@ pub(super) fn run(args: &MigrateArgs) -> Result<Ended> {
         Command::Status => on_runtime(show::status(options)),
         Command::Plan => on_runtime(show::plan(options)),
         Command::Up { file } => on_runtime(up::up(options, file.as_deref())),
+        Command::Lint(args) => lint::lint(options, args),
         Command::New { name } => new::new(options, &name.join(" ")),
         Command::Mark { file } => on_runtime(record::mark(options, file)),
         Command::Baseline { file } => on_runtime(record::baseline(options, file)),

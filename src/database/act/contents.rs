@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use secrecy::SecretString;
-
 use super::{Context, Pass};
 use crate::api::{
     Credentials, DatabaseStatus, ExtensionStatus, MissingSchemas, NeonDatabaseStatus, RoleStatus,
 };
 use crate::database::desired::{Database, Rest, Role};
-use crate::postgres::{Target, Tls};
+use crate::postgres::Target;
+use crate::postgres::extensions::Installed;
 use crate::reconcile::Error;
 use crate::world::{
     DatabaseReport, GroupRights, PrepareDatabase, PrepareRole, PrepareRoles, at_neon, at_postgres,
@@ -161,8 +160,12 @@ fn missing_schemas(report: &DatabaseReport, applied_files: i64) -> Option<Missin
     })
 }
 
-fn extension((name, version): (String, String)) -> ExtensionStatus {
-    ExtensionStatus { name, version }
+fn extension(found: Installed) -> ExtensionStatus {
+    ExtensionStatus {
+        name: found.name,
+        version: found.version,
+        schema: Some(found.schema),
+    }
 }
 
 fn record(
@@ -225,7 +228,8 @@ impl Context<'_> {
             .endpoint
             .known()
             .ok_or_else(|| Error::bug("no endpoint"))?;
-        Ok(self.target_of(&endpoint.host, database, &owner, password))
+        let settings = &self.kind.world.settings;
+        Ok(settings.target(&endpoint.host, database, &owner, password))
     }
 
     /// The present owner of a database, as Neon lists it or as it was recorded.
@@ -247,26 +251,5 @@ impl Context<'_> {
         owner.ok_or_else(|| {
             Error::conflict(format!("the owner of the database {database} is not known"))
         })
-    }
-
-    pub(super) fn target_of(
-        &self,
-        host: &str,
-        database: &str,
-        user: &str,
-        password: SecretString,
-    ) -> Target {
-        let settings = &self.kind.world.settings;
-        Target {
-            host: host.to_owned(),
-            port: settings.postgres_port,
-            user: user.to_owned(),
-            password,
-            database: database.to_owned(),
-            tls: settings
-                .certificate_authority
-                .as_ref()
-                .map_or(Tls::WebPki, |ca| Tls::Ca(ca.pem.clone())),
-        }
     }
 }

@@ -5,12 +5,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Context, Pass};
 use crate::api::{BranchStatus, Credentials, NeonDatabaseStatus, Reason};
-use crate::database::desired::Rest;
+use crate::database::compute;
+use crate::database::desired::moment;
 use crate::database::observe::incarnation;
-use crate::database::plan::{self, UNANSWERED};
+use crate::database::plan::UNANSWERED;
 use crate::neon::{
-    self, Branch, BranchId, CreateBranch, CreateEndpoint, ErrorKind, NewEndpoint, UpdateBranch,
-    UpdateEndpoint,
+    self, Branch, BranchId, ChangedEndpoint, CreateBranch, CreateEndpoint, Endpoint, ErrorKind,
+    Moment, UpdateBranch,
 };
 use crate::reconcile::{Class, Error};
 use crate::world::{at_neon, record_operations};
@@ -23,40 +24,60 @@ impl Context<'_> {
     ) -> Result<(), Error> {
         let account = self.account().await?;
         let body = self.new_branch(parent)?;
-        let created = account
-            .api
-            .create_branch(self.project()?, &body)
-            .await
-            .map_err(|error| {
+        let created = match account.api.create_branch(self.project()?, &body).await {
+            Ok(created) => created,
+            Err(error) => {
                 if !matches!(error.kind, ErrorKind::Server | ErrorKind::Lost) {
                     // an answer that says that nothing was made
                     pass.status.branch_request_time = None;
                 }
-                let error = self.refused(&format!("the branch {}", body.name), error);
-                self.kind.refusals.remember(self.desired, &error, self.now);
-                error
-            })?;
+                let from = parent_moment(body.at.as_ref());
+                return self.refused(pass, &format!("the branch {}{from}", body.name), error);
+            }
+        };
         self.record_branch(&mut pass.status, &created.branch);
+        self.record_endpoint(&mut pass.status, created.endpoint.as_ref())?;
         record_operations(&mut pass.status.operations, &created.operations);
         Ok(())
     }
 
-    /// Values that Neon does not accept are told with the values: its words alone may not say which one it means.
-    fn refused(&self, what: &str, error: neon::Error) -> Error {
-        let rejected = error.kind == ErrorKind::Rejected;
-        match (rejected, &self.desired.rest) {
-            (true, Ok(rest)) => {
-                let asked = plan::requested(rest.compute_units, rest.suspend_after);
-                Error {
-                    message: format!(
-                        "Neon refuses {what} with {asked} (spec.compute): {}",
-                        error.message
-                    ),
-                    ..at_neon(error)
-                }
-            }
-            (true, Err(_)) | (false, _) => at_neon(error),
+    /// A compute that Neon does not take: it is tried again without values of the profile, which the plan may not allow. What
+    /// the spec sets is told with the values, because Neon's words alone may not say which one they mean.
+    fn refused(&self, pass: &mut Pass, what: &str, error: neon::Error) -> Result<(), Error> {
+        let (true, Ok(rest)) = (error.kind == ErrorKind::Rejected, &self.desired.rest) else {
+            return Err(at_neon(error));
+        };
+        let tried = pass.status.plan_limit.take();
+        pass.status.plan_limit = rest.compute.leave_out(tried.as_ref(), &error.message);
+        if pass.status.plan_limit.is_some() {
+            return Ok(());
         }
+        let asked = compute::in_words(&rest.compute.asked(tried.as_ref()));
+        let error = Error {
+            message: format!(
+                "Neon refuses {what} with {asked} (spec.compute): {}",
+                error.message
+            ),
+            ..at_neon(error)
+        };
+        self.kind.refusals.remember(self.desired, &error, self.now);
+        Err(error)
+    }
+
+    /// What was asked of the endpoint and what Neon made of it.
+    fn record_endpoint(
+        &self,
+        status: &mut NeonDatabaseStatus,
+        endpoint: Option<&Endpoint>,
+    ) -> Result<(), Error> {
+        let asked = self.rest()?.compute.asked(status.plan_limit.as_ref());
+        if let Some(endpoint) = endpoint {
+            let stored = compute::answered(&asked, endpoint);
+            status.endpoint = Some(compute::status(endpoint, Some(asked), Some(stored)));
+        } else if let Some(endpoint) = &mut status.endpoint {
+            (endpoint.requested, endpoint.stored) = (Some(asked), None);
+        }
+        Ok(())
     }
 
     pub(super) async fn delete_branch(&self, pass: &mut Pass, id: &BranchId) -> Result<(), Error> {
@@ -143,15 +164,13 @@ impl Context<'_> {
         let account = self.account().await?;
         let body = CreateEndpoint {
             branch_id: branch,
-            compute: new_endpoint(self.rest()?),
+            compute: self
+                .rest()?
+                .compute
+                .new_endpoint(pass.status.plan_limit.as_ref()),
         };
-        let operations = account
-            .api
-            .create_endpoint(self.project()?, &body)
-            .await
-            .map_err(|error| self.refused("an endpoint", error))?;
-        record_operations(&mut pass.status.operations, &operations);
-        Ok(())
+        let created = account.api.create_endpoint(self.project()?, &body).await;
+        self.changed(pass, "an endpoint", created)
     }
 
     pub(super) async fn resize_compute(&self, pass: &mut Pass) -> Result<(), Error> {
@@ -163,21 +182,32 @@ impl Context<'_> {
             .endpoint
             .known()
             .ok_or_else(|| Error::bug("no endpoint is known"))?;
-        let update = UpdateEndpoint {
-            compute_units: Some(rest.compute_units),
-            suspend_timeout_seconds: Some(rest.suspend_after.seconds()),
-        };
+        let status = &pass.status;
+        let (limit, recorded) = (status.plan_limit.as_ref(), status.endpoint.as_ref());
+        let update = rest.compute.update(limit, recorded, endpoint);
         let project = self.project()?;
-        let operations = account
+        let changed = account
             .api
             .update_endpoint(project, &endpoint.id, &update)
-            .await
-            .map_err(|error| self.refused("the endpoint", error))?;
-        if let Some(endpoint) = &mut pass.status.endpoint {
-            endpoint.requested = Some(plan::requested(rest.compute_units, rest.suspend_after));
+            .await;
+        self.changed(pass, "the endpoint", changed)
+    }
+
+    /// What came of asking for an endpoint.
+    fn changed(
+        &self,
+        pass: &mut Pass,
+        what: &str,
+        answer: neon::Result<ChangedEndpoint>,
+    ) -> Result<(), Error> {
+        match answer {
+            Ok(changed) => {
+                self.record_endpoint(&mut pass.status, changed.endpoint.as_ref())?;
+                record_operations(&mut pass.status.operations, &changed.operations);
+                Ok(())
+            }
+            Err(error) => self.refused(pass, what, error),
         }
-        record_operations(&mut pass.status.operations, &operations);
-        Ok(())
     }
 
     pub(super) async fn create_role(&self, pass: &mut Pass, name: &str) -> Result<(), Error> {
@@ -189,6 +219,7 @@ impl Context<'_> {
             .create_role(self.project()?, &branch, name)
             .await
             .map_err(at_neon)?;
+        record_own_password(&mut pass.status, name);
         record_operations(&mut pass.status.operations, &operations);
         Ok(())
     }
@@ -221,26 +252,39 @@ impl Context<'_> {
             .reset_password(self.project()?, &branch, role)
             .await
             .map_err(at_neon)?;
+        record_own_password(&mut pass.status, role);
         record_operations(&mut pass.status.operations, &operations);
         Ok(())
     }
 
     fn new_branch(&self, parent: &BranchId) -> Result<CreateBranch, Error> {
         let rest = self.rest()?;
-        let name = self
-            .observed
-            .recorded
+        let recorded = &self.observed.recorded;
+        let limit = recorded.plan_limit.as_ref();
+        let name = recorded
             .effective
             .as_ref()
             .and_then(|e| e.branch_name.clone());
         Ok(CreateBranch {
             name: name.unwrap_or_else(|| self.desired.branch_name.clone()),
             parent_id: parent.clone(),
+            at: self.moment()?,
             protected: rest.protected.value,
             expires_at: rest.lease.map(|lease| self.expiry(lease)).transpose()?,
             annotations: self.desired.mark.annotations(),
-            endpoint: new_endpoint(rest),
+            endpoint: rest.compute.new_endpoint(limit),
         })
+    }
+
+    /// The moment of the parent's past that the branch is forked from; none for its present.
+    fn moment(&self) -> Result<Option<Moment>, Error> {
+        let effective = self.observed.recorded.effective.as_ref();
+        let parent = effective.and_then(|effective| effective.parent.as_ref());
+        let Some(at) = parent.and_then(|parent| parent.at.as_ref()) else {
+            return Ok(None);
+        };
+        let moment = moment(at).map_err(|block| Error::bug(block.message))?;
+        Ok(Some(moment))
     }
 
     /// The moment when a lease that is renewed now runs out.
@@ -282,15 +326,27 @@ impl Context<'_> {
             taken_over,
             incarnation: incarnation(branch),
             credentials,
+            own_passwords: Vec::new(),
             created_time: Time(branch.created_at),
             expiry_time: branch.expires_at.map(Time),
         }
     }
 }
 
-fn new_endpoint(rest: &Rest) -> NewEndpoint {
-    NewEndpoint {
-        compute_units: Some(rest.compute_units),
-        suspend_timeout_seconds: Some(rest.suspend_after.seconds()),
+fn record_own_password(status: &mut NeonDatabaseStatus, role: &str) {
+    if let Some(branch) = &mut status.branch
+        && branch.credentials == Credentials::Inherited
+        && !branch.own_passwords.iter().any(|known| known == role)
+    {
+        branch.own_passwords.push(role.to_owned());
+    }
+}
+
+/// In words: where in the parent's past.
+fn parent_moment(at: Option<&Moment>) -> String {
+    match at {
+        None => String::new(),
+        Some(Moment::Time(time)) => format!(" of {time} (spec.branch.parent.at.time)"),
+        Some(Moment::Lsn(lsn)) => format!(" of {lsn} (spec.branch.parent.at.lsn)"),
     }
 }

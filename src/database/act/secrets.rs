@@ -299,7 +299,7 @@ async fn ours(context: &Context<'_>, name: &str) -> Result<Option<(Secret, Found
 
 impl Context<'_> {
     fn target(&self, form: &Form, host: &str, password: &SecretString) -> Target {
-        self.target_of(
+        self.kind.world.settings.target(
             host,
             &form.database,
             &form.login,

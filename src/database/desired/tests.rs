@@ -80,8 +80,12 @@ fn defaults_of_each_environment() {
         assert_eq!(desired.branch_name, name);
         assert_eq!(desired.deletion_policy(None), policy, "{name}");
         let rest = desired.rest.unwrap();
-        assert_eq!(rest.compute_units, units, "{name}");
-        assert_eq!(rest.suspend_after, suspend, "{name}");
+        assert_eq!(rest.compute.units, Setting::of(None, units), "{name}");
+        assert_eq!(
+            rest.compute.suspend_after,
+            Setting::of(None, suspend),
+            "{name}"
+        );
         assert_eq!(
             rest.protected,
             Setting {
@@ -107,28 +111,21 @@ fn the_spec_wins_over_the_profile() {
             explicit: true
         }
     );
-    assert_eq!(rest.compute_units, (1.0, 2.0));
-    assert_eq!(rest.suspend_after, SuspendAfter::Never);
-    let suspend = |text: &str| asked(json!({"compute": {"suspendAfter": text}})).suspend_after;
+    assert_eq!(
+        rest.compute.units,
+        Setting::of(Some((1.0, 2.0)), (0.0, 0.0))
+    );
+    let suspend_after = rest.compute.suspend_after;
+    assert_eq!(
+        (suspend_after.value, suspend_after.explicit),
+        (SuspendAfter::Never, true)
+    );
+    let suspend = |text: &str| {
+        let rest = asked(json!({"compute": {"suspendAfter": text}}));
+        rest.compute.suspend_after.value
+    };
     assert_eq!(suspend("default"), SuspendAfter::Default);
     assert_eq!(suspend("2m"), SuspendAfter::Seconds(120));
-}
-
-#[test]
-fn what_neon_means_by_its_numbers() {
-    let rows = [
-        (SuspendAfter::Default, 0, true),
-        (SuspendAfter::Default, 300, true),
-        (SuspendAfter::Seconds(300), 0, true),
-        (SuspendAfter::Seconds(300), -1, false),
-        (SuspendAfter::Never, -1, true),
-        (SuspendAfter::Never, 0, false),
-        (SuspendAfter::Seconds(60), 60, true),
-        (SuspendAfter::Seconds(60), 300, false),
-    ];
-    for (asked, seconds, same) in rows {
-        assert_eq!(asked.is(seconds), same, "{asked:?} {seconds}");
-    }
 }
 
 #[test]
@@ -503,6 +500,16 @@ fn what_is_inside_is_known_by_its_digest() {
         digest(json!({}), "br-1", "b"),
         digest(
             json!({"databases": [{"name": "app", "extensions": [{"name": "pg_trgm"}]}]}),
+            "br-1",
+            "a",
+        ),
+        digest(
+            json!({"databases": [{"name": "app", "extensions": [{"name": "pg_trgm", "schema": "tools"}]}]}),
+            "br-1",
+            "a",
+        ),
+        digest(
+            json!({"databases": [{"name": "app", "extensions": [{"name": "pg_trgm", "version": "1.5"}]}]}),
             "br-1",
             "a",
         ),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{Key, Observed, branches};
 use crate::database::Databases;
-use crate::neon::{Account, Branch, BranchId, BranchState, EndpointState, ProjectSnapshot};
+use crate::neon::{Account, Branch, BranchId, BranchState, Endpoint, ProjectSnapshot};
 use crate::reconcile::Error;
 use crate::world::{Reached, Source, Way, at_neon};
 
@@ -77,6 +77,6 @@ fn is_in_motion(observed: &Observed, listing: &ProjectSnapshot) -> bool {
     let branch = listing.branch(&id).is_some_and(being_made);
     let endpoint = listing
         .read_write_endpoint(&id)
-        .is_some_and(|endpoint| matches!(endpoint.current_state, EndpointState::Init));
+        .is_some_and(Endpoint::is_being_made);
     branch || endpoint
 }

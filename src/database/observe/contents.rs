@@ -7,14 +7,16 @@ use super::Observed;
 use crate::api::Credentials;
 use crate::database::Databases;
 use crate::database::credentials::{Found, password_in};
-use crate::database::desired::Desired;
+use crate::database::desired::{Desired, Rest};
 use crate::database::given::Given;
 use crate::neon::{BranchId, BranchState, ErrorKind, NeonApi, ProjectId, ProjectSnapshot};
+use crate::postgres::{self, Target};
 use crate::reconcile::{Error, Fact};
-use crate::world::{at_cluster, at_neon};
+use crate::world::{at_cluster, at_neon, at_postgres};
 
 /// Roles and databases, and which passwords are still the parent's; only while something is left to be done inside.
 pub(super) async fn contents(
+    kind: &Databases,
     api: &dyn NeonApi,
     project: &ProjectId,
     desired: &Desired,
@@ -44,36 +46,119 @@ pub(super) async fn contents(
     observed.databases = Fact::Known(api.databases(project, &id).await.map_err(at_neon)?);
     observed.api_roles = Fact::Known(roles.into_iter().map(|role| role.name).collect());
     if inherited && !observed.lacks_databases(rest) {
-        observed.shared_passwords = match parent {
-            Some(parent) => Fact::Known(shared_passwords(api, project, &id, &parent).await?),
-            None => Fact::Absent,
+        if of_the_past(observed) {
+            let own = &recorded.own_passwords;
+            let old = old_passwords(api, project, &id, own).await?;
+            observed.shared_passwords = Fact::Known(old);
+            return Ok(());
+        }
+        let Some(parent) = parent else {
+            observed.shared_passwords = Fact::Absent;
+            return Ok(());
         };
+        let passwords = passwords(api, project, &id, &parent).await?;
+        let shared = shared_passwords(kind, rest, observed, &passwords).await?;
+        observed.shared_passwords = shared;
     }
     Ok(())
 }
 
-/// Roles whose password on the child is the parent's, found by asking for both: no clock and no record can be wrong.
-async fn shared_passwords(
+/// A role of Neon's that the branch and its parent have, with its password on each.
+struct Passwords {
+    role: String,
+    here: SecretString,
+    there: SecretString,
+}
+
+async fn passwords(
     api: &dyn NeonApi,
     project: &ProjectId,
     child: &BranchId,
     parent: &BranchId,
-) -> Result<Vec<String>, Error> {
+) -> Result<Vec<Passwords>, Error> {
     let theirs = api.roles(project, parent).await.map_err(at_neon)?;
-    let mut shared = Vec::new();
+    let mut both = Vec::new();
     for role in api.roles(project, child).await.map_err(at_neon)? {
         if !theirs.iter().any(|other| other.name == role.name) {
             continue;
         }
         let here = password(api, project, child, &role.name).await?;
         let there = password(api, project, parent, &role.name).await?;
-        if let (Some(here), Some(there)) = (here, there)
-            && here.expose_secret() == there.expose_secret()
-        {
-            shared.push(role.name);
+        if let (Some(here), Some(there)) = (here, there) {
+            both.push(Passwords {
+                role: role.name,
+                here,
+                there,
+            });
         }
     }
-    Ok(shared)
+    Ok(both)
+}
+
+/// Roles whose password is the parent's, found by trying: no clock and no record can be wrong. Neon tells a new password
+/// before it is valid, and until then, or for good where that fails, the compute takes the one before.
+async fn shared_passwords(
+    kind: &Databases,
+    rest: &Rest,
+    observed: &Observed,
+    passwords: &[Passwords],
+) -> Result<Fact<Vec<String>>, Error> {
+    let told = passwords
+        .iter()
+        .filter(|both| both.here.expose_secret() == both.there.expose_secret());
+    let mut shared: Vec<String> = told.map(|both| both.role.clone()).collect();
+    let endpoint = observed.endpoint.known();
+    let (Some(endpoint), Some(database)) = (endpoint, rest.databases.first()) else {
+        return Ok(Fact::Unknown);
+    };
+    if endpoint.is_being_made() {
+        return Ok(Fact::Unknown);
+    }
+    if shared.is_empty() {
+        for both in passwords {
+            let settings = &kind.world.settings;
+            let password = both.there.expose_secret().into();
+            let target = settings.target(&endpoint.host, &database.name, &both.role, password);
+            if opens(kind, &target).await? {
+                shared.push(both.role.clone());
+            }
+        }
+    }
+    Ok(Fact::Known(shared))
+}
+
+/// Whether the server lets somebody in with this password, be it only to say that this database is not theirs.
+async fn opens(kind: &Databases, target: &Target) -> Result<bool, Error> {
+    match kind.world.contents.accepts(target).await {
+        Ok(accepted) => Ok(accepted),
+        Err(error) if error.class == postgres::Class::Denied => Ok(true),
+        Err(error) => Err(at_postgres(error)),
+    }
+}
+
+/// Whether the branch was forked from a moment of its parent's past.
+fn of_the_past(observed: &Observed) -> bool {
+    let effective = observed.recorded.effective.as_ref();
+    let parent = effective.and_then(|effective| effective.parent.as_ref());
+    parent.is_some_and(|parent| parent.at.is_some())
+}
+
+/// Roles that still have the password they had when the branch was forked. What the parent had then may have been replaced
+/// there since, so that asking the parent would not tell: the record does.
+async fn old_passwords(
+    api: &dyn NeonApi,
+    project: &ProjectId,
+    branch: &BranchId,
+    own: &[String],
+) -> Result<Vec<String>, Error> {
+    let mut old = Vec::new();
+    for role in api.roles(project, branch).await.map_err(at_neon)? {
+        let is_own = own.contains(&role.name);
+        if !is_own && password(api, project, branch, &role.name).await?.is_some() {
+            old.push(role.name);
+        }
+    }
+    Ok(old)
 }
 
 /// A role's password; none for a role that has none at Neon, such as one made by SQL.

@@ -73,5 +73,6 @@ pub(super) fn base_branch(observed: &Observed) -> Option<ParentBranch> {
     Some(ParentBranch {
         database_ref: None,
         branch_name: Some(observed.terms.as_ref()?.base_branch.clone()?),
+        at: None,
     })
 }

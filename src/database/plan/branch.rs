@@ -90,6 +90,7 @@ fn default_parent(desired: &Desired, observed: &Observed) -> Result<ParentBranch
                 name: only.as_str().into(),
             }),
             branch_name: None,
+            at: None,
         }),
         [] => Err(blocked(format!(
             "there is no {of} object of project {} in this namespace to fork from: create one or set spec.branch.parent",

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Action, LATER, SOON, Stage, block, wait};
+use super::{Action, LATER, Next, SOON, Stage, block, wait};
 use crate::api::{BranchStatus, Credentials, Reason};
-use crate::database::desired::{Desired, Rest, SuspendAfter, WantedSecret};
+use crate::database::compute;
+use crate::database::desired::{Desired, Rest, WantedSecret};
 use crate::database::inherit::Heritage;
 use crate::database::observe::Observed;
 use crate::database::password::Problem;
 use crate::database::rotation::{self, Step};
-use crate::neon::{Endpoint, EndpointState};
 use crate::reconcile::{Decision, Fact};
 
 /// How soon to look again for a password: its Secret is read once a minute and no more.
@@ -25,7 +25,7 @@ pub(super) fn inside(
     recorded: &BranchStatus,
     now: Timestamp,
 ) -> Stage {
-    compute(rest, observed)
+    endpoint(rest, observed)
         .or_else(|| heritage(desired))
         .or_else(|| contents(rest, observed, recorded))
         .or_else(|| late_schemas(observed))
@@ -35,7 +35,7 @@ pub(super) fn inside(
 }
 
 /// Row 19.
-fn compute(rest: &Rest, observed: &Observed) -> Stage {
+fn endpoint(rest: &Rest, observed: &Observed) -> Stage {
     let endpoint = match &observed.endpoint {
         Fact::Unknown => {
             return Some(wait(
@@ -44,37 +44,28 @@ fn compute(rest: &Rest, observed: &Observed) -> Stage {
                 LATER,
             ));
         }
-        Fact::Absent => return Some(Decision::Act(Action::CreateEndpoint)),
+        Fact::Absent => return Some(unless_refused(observed, Action::CreateEndpoint)),
         Fact::Known(endpoint) => endpoint,
     };
-    if matches!(endpoint.current_state, EndpointState::Init) {
+    if endpoint.is_being_made() {
         return Some(wait(
             Reason::OperationsRunning,
             format!("the endpoint {} is being made", endpoint.id),
             SOON,
         ));
     }
-    let as_asked = is_size(endpoint, rest.compute_units)
-        && rest.suspend_after.is(endpoint.suspend_timeout_seconds);
-    // what Neon stores instead of what was sent is shown, never fought over
-    let sent = observed
-        .recorded
-        .endpoint
-        .as_ref()
-        .and_then(|e| e.requested.as_deref());
-    let ask = requested(rest.compute_units, rest.suspend_after);
-    (!as_asked && sent != Some(ask.as_str())).then_some(Decision::Act(Action::ResizeCompute))
+    let recorded = &observed.recorded;
+    let (limit, known) = (recorded.plan_limit.as_ref(), recorded.endpoint.as_ref());
+    compute::is_due(&rest.compute, limit, known, endpoint)
+        .then(|| unless_refused(observed, Action::ResizeCompute))
 }
 
-/// How a size and suspend time that were sent to Neon are recorded.
-#[must_use]
-pub fn requested((min, max): (f64, f64), suspend: SuspendAfter) -> String {
-    format!("{min}-{max} CU, suspend {}", suspend.seconds())
-}
-
-fn is_size(endpoint: &Endpoint, (min, max): (f64, f64)) -> bool {
-    let same = |a: f64, b: f64| (a - b).abs() < 0.01;
-    same(endpoint.autoscaling_limit_min_cu, min) && same(endpoint.autoscaling_limit_max_cu, max)
+/// What Neon has refused a short while ago is not asked again at every look.
+fn unless_refused(observed: &Observed, action: Action) -> Next {
+    match &observed.refused {
+        Some(refused) => Decision::Blocked(refused.clone()),
+        None => Decision::Act(action),
+    }
 }
 
 /// Row 20: what is inside stays as it is while nobody can say what it should be.

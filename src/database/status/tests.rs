@@ -6,8 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::json;
 
 use super::*;
-use crate::api::{Environment, NeonDatabaseStatus};
-use crate::database::fixtures::{desired, fresh, now, object, recorded, seen, settled};
+use crate::api::{Environment, NeonDatabaseStatus, PlanLimit};
+use crate::database::fixtures::{desired, fresh, now, object, recorded, rest, seen, settled};
 use crate::reconcile::{Block, Class, Error, Wait};
 
 const ALL: [&str; 7] = [
@@ -192,7 +192,7 @@ fn a_part_says_what_was_seen_of_it_whatever_became_of_the_whole() {
 }
 
 #[test]
-fn a_size_that_neon_stores_otherwise_than_sent_counts_as_asked() {
+fn what_neon_stores_otherwise_than_sent_counts_as_asked_and_is_told() {
     let desired = desired(Environment::Staging);
     let mut observed = settled(&desired);
     if let Fact::Known(endpoint) = &mut observed.endpoint {
@@ -206,15 +206,86 @@ fn a_size_that_neon_stores_otherwise_than_sent_counts_as_asked() {
             &waiting(),
             now(),
         );
+        let ready = is(&status, "ComputeReady");
+        let condition = find(&status, "ComputeReady").clone();
         (
-            is(&status, "ComputeReady"),
+            ready,
             status.endpoint.unwrap().suspend_after,
+            condition.reason,
+            condition.message,
         )
     };
-    assert_eq!(compute(&observed), (false, "never".to_owned()));
-    let sent = crate::database::plan::requested((0.25, 1.0), SuspendAfter::Seconds(300));
-    observed.recorded.endpoint.as_mut().unwrap().requested = Some(sent);
-    assert_eq!(compute(&observed), (true, "never".to_owned()));
+    let (ready, suspend_after, ..) = compute(&observed);
+    assert_eq!((ready, suspend_after.as_str()), (false, "never"));
+    let values = |suspend: &str| {
+        let values = json!({"minCU": 0.25, "maxCU": 1.0, "suspendAfter": suspend});
+        Some(serde_json::from_value(values).unwrap())
+    };
+    let endpoint = observed.recorded.endpoint.as_mut().unwrap();
+    (endpoint.requested, endpoint.stored) = (values("300s"), values("never"));
+    let (ready, suspend_after, reason, message) = compute(&observed);
+    assert_eq!((ready, suspend_after.as_str()), (true, "never"));
+    assert_eq!(reason, "PlanLimited");
+    assert!(
+        message.contains("suspendAfter never instead of 300s"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_value_of_the_profile_that_the_plan_refuses_is_told_until_it_is_another() {
+    let desired = desired(Environment::Staging);
+    let mut observed = settled(&desired);
+    observed.recorded.plan_limit = Some(PlanLimit {
+        suspend_after: Some("300s".into()),
+        message: "not on this plan".into(),
+        ..PlanLimit::default()
+    });
+    let of = |observed: &Observed, desired: &Desired| {
+        project(
+            &observed.recorded,
+            desired,
+            Some(observed),
+            &waiting(),
+            now(),
+        )
+    };
+    let status = of(&observed, &desired);
+    let compute = find(&status, "ComputeReady");
+    assert_eq!(
+        (compute.status.as_str(), compute.reason.as_str()),
+        ("True", "PlanLimited")
+    );
+    assert!(
+        compute.message.contains("suspendAfter 300s"),
+        "{}",
+        compute.message
+    );
+    assert!(
+        compute.message.ends_with("not on this plan"),
+        "{}",
+        compute.message
+    );
+    let explicit = json!({"compute": {"suspendAfter": "5m"}});
+    let explicit = Desired::of(&object(Environment::Staging, explicit), "default");
+    assert_eq!(of(&observed, &explicit).plan_limit, None);
+}
+
+#[test]
+fn what_the_endpoint_has_anyway_counts_as_asked_for() {
+    let desired = desired(Environment::Staging);
+    let observed = settled(&desired);
+    let status = project(
+        &observed.recorded,
+        &desired,
+        Some(&observed),
+        &waiting(),
+        now(),
+    );
+    let endpoint = status.endpoint.unwrap();
+    let asked = rest(&desired).compute.asked(None);
+    assert_eq!(endpoint.requested, Some(asked.clone()));
+    assert_eq!(endpoint.stored, Some(asked));
 }
 
 #[test]

@@ -201,7 +201,7 @@ impl Cutter<'_> {
 
 impl Statement {
     /// How it runs alone, if it does.
-    fn alone(&self) -> Option<Alone> {
+    pub(crate) fn alone(&self) -> Option<Alone> {
         match &self.class {
             Class::Autocommit(alone) => Some(alone.clone()),
             Class::ControlsTransaction(_) => Some(Alone {

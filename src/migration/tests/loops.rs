@@ -270,6 +270,118 @@ async fn a_stalled_migration_does_not_wake_the_compute_to_look() {
 }
 
 #[tokio::test]
+async fn retry_runs_what_has_failed_once_more_for_each_new_value() {
+    let world = Fake::new();
+    let operator = world.operator();
+    world.state().faults = [(2, refused("002_b.sql")), (1, refused("002_b.sql"))].into();
+    assert_eq!(
+        blocked(&world.pass(&operator).await).0,
+        Reason::MigrationFailed
+    );
+    // to look again is not to try again
+    world.annotate("sepulki.dev/reconcile", "1");
+    assert_eq!(
+        blocked(&world.pass(&operator).await).0,
+        Reason::MigrationFailed
+    );
+    assert_eq!(world.effort()[2], 1);
+    world.annotate("sepulki.dev/retry", "1");
+    for _ in 0..3 {
+        let report = world.pass(&operator).await;
+        assert_eq!(blocked(&report).0, Reason::MigrationFailed);
+    }
+    assert_eq!(world.effort()[2], 2, "one run for one value");
+    world.annotate("sepulki.dev/retry", "2");
+    settles(&world.pass(&operator).await);
+    assert_eq!(world.applied(), ALL);
+    let handled = world.status().handled;
+    assert_eq!(
+        (handled.reconcile.as_deref(), handled.retry.as_deref()),
+        (Some("1"), Some("2"))
+    );
+}
+
+#[tokio::test]
+async fn reconcile_reads_files_and_ledger_anew() {
+    let world = Fake::new();
+    let operator = world.operator();
+    settles(&world.pass(&operator).await);
+    // somebody has put an older state of the database back, which no watch tells
+    world.state().ledger.rows.truncate(2);
+    settles(&world.pass(&operator).await);
+    assert_eq!(world.applied().len(), 2);
+    world.annotate("sepulki.dev/reconcile", "now");
+    settles(&world.pass(&operator).await);
+    assert_eq!(world.applied(), ALL);
+    let before = world.effort();
+    settles(&world.pass(&operator).await);
+    assert_eq!(world.effort(), before);
+}
+
+#[tokio::test]
+async fn files_that_may_do_harm_do_not_run_before_somebody_says_so() {
+    let world = Fake::new();
+    let operator = world.operator();
+    world.edit("002_b.sql", "CREATE TABLE b (id int);\nTRUNCATE a CASCADE;");
+    let report = world.pass(&operator).await;
+    let (reason, message) = blocked(&report);
+    assert_eq!(reason, Reason::LintFailed);
+    for part in [
+        "error[ban-truncate-cascade] 002_b.sql:2:",
+        "spec.policies.ignoreLint",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(world.applied().is_empty(), "the file before it waits, too");
+    for _ in 0..5 {
+        world.clock.advance(SignedDuration::from_mins(1));
+        blocked(&world.pass(&operator).await);
+    }
+    assert_eq!(world.effort()[1..3], [1, 0], "one look, no run");
+    assert_eq!(
+        says(&world.status(), "Stalled"),
+        (true, "LintFailed".into())
+    );
+
+    let ignored =
+        json!([{"rule": "ban-truncate-cascade", "version": "002_b.sql", "reason": "a is small"}]);
+    world.state().object.spec = object(&json!({"policies": {"ignoreLint": ignored}})).spec;
+    world.state().object.metadata.generation = Some(2);
+    settles(&world.pass(&operator).await);
+    assert_eq!(world.applied(), ALL);
+    // and what is applied is nobody's trouble any more
+    world.state().object.spec = object(&json!({})).spec;
+    world.annotate("sepulki.dev/reconcile", "1");
+    settles(&world.pass(&operator).await);
+}
+
+#[tokio::test]
+async fn files_reach_production_only_after_staging() {
+    let world = Fake::new();
+    let operator = world.operator();
+    let requires = json!({"requires": [{"migrationRef": {"name": "first"}}]});
+    world.state().object.spec = object(&requires).spec;
+    let mut first = object(&json!({"databaseRef": {"name": "elsewhere"}}));
+    first.metadata.name = Some("first".into());
+    first.metadata.uid = Some("uid-first".into());
+    for others in [vec![], vec![first.clone()]] {
+        world.state().others = others;
+        let report = world.pass(&operator).await;
+        let Verdict::Waiting(wait) = &report.verdict else {
+            panic!("{report:?}");
+        };
+        assert_eq!(wait.reason, Reason::WaitingForMigration);
+        assert_eq!(world.effort()[1..4], [0, 0, 0], "the compute sleeps on");
+    }
+    let digest = Listing::of(&three_files()).digest;
+    let to = json!({"branchId": "br-9", "incarnation": "i", "database": "app", "digest": digest});
+    first.status = serde_json::from_value(json!({"appliedTo": to})).unwrap();
+    world.state().others = vec![first];
+    settles(&world.pass(&operator).await);
+    assert_eq!(world.applied(), ALL);
+}
+
+#[tokio::test]
 async fn a_broken_connection_passes_and_the_next_run_goes_on() {
     let world = Fake::new();
     let operator = world.operator();

@@ -14,7 +14,7 @@ use super::desired::Desired;
 use super::observe::{Ledger, Observed};
 use super::place::{Branch, Database};
 use super::source::{Files, Listing};
-use crate::api::{NeonDatabase, SepulkiMigration};
+use crate::api::{Looks, NeonDatabase, SepulkiMigration};
 use crate::engine::{self, Bundle, LedgerRow, LedgerState, SourceFile};
 use crate::reconcile::Fact;
 
@@ -134,9 +134,12 @@ fn observed(files: Vec<SourceFile>, ledger: LedgerState, target: Option<&str>) -
         database: Fact::Known(database()),
         files: Files::Listed(listing),
         bundle: Some(bundle),
+        unmet: None,
         branch_free: true,
         ledger,
+        lints: Vec::new(),
         applied_to: None,
         last_error: None,
+        handled: Looks::default(),
     }
 }

@@ -9,7 +9,7 @@ use proptest::sample::select;
 use serde_json::json;
 
 use super::*;
-use crate::api::{AppliedTo, LastError, Reason, SepulkiMigrationStatus};
+use crate::api::{AppliedTo, LastError, Looks, Reason, SepulkiMigrationStatus};
 use crate::migration::Action;
 use crate::migration::plan::decide;
 use crate::migration::status::project;
@@ -29,8 +29,9 @@ fn sets() -> &'static [Observed; 3] {
 fn any_desired() -> impl Strategy<Value = Desired> {
     let target = option::of(select(vec!["001_a.sql", "002_b.sql", "009_z.sql"]));
     let database = option::of(select(vec!["app", "reports"]));
-    (target, database, any::<[bool; 3]>(), 1..3_i64).prop_map(
-        |(target, database, [suspend, deleting, inline], generation)| {
+    let asked = option::weighted(0.1, Just("1".to_owned()));
+    (target, database, any::<[bool; 3]>(), 1..3_i64, asked).prop_map(
+        |(target, database, [suspend, deleting, inline], generation, retry)| {
             let mut spec = json!({"suspend": suspend});
             if let Some(target) = target {
                 spec["target"] = json!({"version": target});
@@ -44,6 +45,10 @@ fn any_desired() -> impl Strategy<Value = Desired> {
             Desired {
                 deleting: deleting && suspend,
                 generation,
+                asked: Looks {
+                    retry,
+                    ..Looks::default()
+                },
                 ..desired(&spec)
             }
         },
@@ -216,7 +221,9 @@ proptest! {
 
     #[test]
     fn nothing_is_done_on_what_is_not_known((desired, _, observed) in any_case()) {
-        if let Decision::Act(action) = decide(&desired, &observed, now()) {
+        if let Decision::Act(action) = decide(&desired, &observed, now())
+            && action != Action::LookAgain
+        {
             let database = observed.database.known().expect("the database is known");
             prop_assert!(!desired.suspend && !desired.deleting);
             prop_assert!(observed.branch_free && observed.rival.is_none());
@@ -302,7 +309,7 @@ fn the_cases_reach_every_kind_of_answer() {
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
     let mut seen = std::collections::BTreeSet::new();
-    for _ in 0..3000 {
+    for _ in 0..6000 {
         let (desired, _, observed) = any_case().new_tree(&mut runner).unwrap().current();
         seen.insert(match decide(&desired, &observed, now()) {
             Decision::Act(action) => crate::reconcile::Action::name(&action).to_owned(),
@@ -314,6 +321,7 @@ fn the_cases_reach_every_kind_of_answer() {
         });
     }
     for kind in [
+        "LookAgain",
         "Apply",
         "ReadLedger",
         "Settled",

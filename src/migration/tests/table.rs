@@ -3,9 +3,10 @@
 use serde_json::json;
 
 use super::*;
-use crate::api::{AppliedTo, LastError, Reason};
+use crate::api::{AppliedTo, LastError, Looks, Reason};
 use crate::migration::Action;
 use crate::migration::plan::{before_compiling, decide};
+use crate::migration::required::Unmet;
 use crate::reconcile::Decision;
 
 type Next = Decision<Action>;
@@ -81,6 +82,33 @@ fn suspended_wins_over_everything_but_deletion() {
 fn a_spec_that_cannot_be_carried_out_names_the_field() {
     let next = decide(&desired(&json!({"source": {}})), &ready(), now());
     names(&blocks(next, Reason::InvalidSpec), &["spec.source"]);
+}
+
+#[test]
+fn each_new_value_of_an_annotation_makes_it_look_again_once() {
+    let ask = |reconcile: Option<&str>, retry: Option<&str>| Looks {
+        reconcile: reconcile.map(str::to_owned),
+        retry: retry.map(str::to_owned),
+    };
+    let complete = Observed {
+        applied_to: Some(complete()),
+        handled: ask(Some("1"), None),
+        ..ready()
+    };
+    for (asked, looks) in [
+        (ask(Some("1"), None), false),
+        (ask(None, None), false),
+        (ask(Some("2"), None), true),
+        (ask(Some("1"), Some("1")), true),
+    ] {
+        let desired = Desired {
+            asked: asked.clone(),
+            ..plain()
+        };
+        let next = decide(&desired, &complete, now());
+        let is_look = next == Decision::Act(Action::LookAgain);
+        assert_eq!(is_look, looks, "{asked:?}: {next:?}");
+    }
 }
 
 #[test]
@@ -200,6 +228,29 @@ fn an_order_that_nobody_knows_names_both_files() {
     let bad = observed(files, LedgerState::default(), None);
     let message = blocks(answer(&bad), Reason::InvalidMigration);
     names(&message, &["9_a.sql", "10_b.sql"]);
+}
+
+#[test]
+fn what_has_to_come_first_is_waited_for_but_not_where_all_is_applied() {
+    let with = |unmet: Unmet| Observed {
+        unmet: Some(unmet),
+        ..ready()
+    };
+    for unmet in [
+        Unmet::Missing("staging".into()),
+        Unmet::Pending("staging".into()),
+    ] {
+        let message = waits(answer(&with(unmet)), Reason::WaitingForMigration);
+        names(&message, &["spec.requires", "SepulkiMigration staging"]);
+    }
+    let circle = Unmet::Circle(vec!["m".into(), "n".into(), "m".into()]);
+    let message = blocks(answer(&with(circle)), Reason::InvalidSpec);
+    names(&message, &["m requires n requires m"]);
+    let settled = Observed {
+        applied_to: Some(complete()),
+        ..with(Unmet::Pending("staging".into()))
+    };
+    assert!(matches!(answer(&settled), Decision::Settled(_)));
 }
 
 #[test]

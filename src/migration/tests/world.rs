@@ -133,6 +133,13 @@ impl Fake {
             .collect()
     }
 
+    /// A person annotates the object.
+    pub(super) fn annotate(&self, annotation: &str, value: &str) {
+        let mut state = self.state();
+        let annotations = state.object.metadata.annotations.get_or_insert_default();
+        annotations.insert(annotation.to_owned(), value.to_owned());
+    }
+
     /// A person edits the file of a ConfigMap.
     pub(super) fn edit(&self, file: &str, sql: &str) {
         let mut state = self.state();
@@ -429,7 +436,7 @@ impl NeonApi for Revealing {
         &self,
         _: &neon::ProjectId,
         _: &neon::CreateEndpoint,
-    ) -> Answer<Vec<neon::Operation>> {
+    ) -> Answer<neon::ChangedEndpoint> {
         unimplemented!()
     }
     async fn update_endpoint(
@@ -437,7 +444,7 @@ impl NeonApi for Revealing {
         _: &neon::ProjectId,
         _: &neon::EndpointId,
         _: &neon::UpdateEndpoint,
-    ) -> Answer<Vec<neon::Operation>> {
+    ) -> Answer<neon::ChangedEndpoint> {
         unimplemented!()
     }
     async fn roles(&self, _: &neon::ProjectId, _: &neon::BranchId) -> Answer<Vec<neon::Role>> {

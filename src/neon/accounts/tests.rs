@@ -40,6 +40,7 @@ fn create_branch() -> CreateBranch {
     CreateBranch {
         name: "preview/pr-1".to_owned(),
         parent_id: "br-main".into(),
+        at: None,
         protected: false,
         expires_at: None,
         annotations: BTreeMap::new(),

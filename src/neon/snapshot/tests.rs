@@ -169,9 +169,11 @@ fn a_snapshot_is_looked_up_by_exact_identity() {
         host: format!("{id}.local"),
         endpoint_type: kind,
         current_state: crate::neon::EndpointState::Idle,
+        pending_state: None,
         autoscaling_limit_min_cu: 0.25,
         autoscaling_limit_max_cu: 1.0,
         suspend_timeout_seconds: 0,
+        settings: None,
     };
     let snapshot = ProjectSnapshot {
         branches: vec![

@@ -6,29 +6,26 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::api::{NeonDatabase, NeonProject, SepulkiMigration};
 use crate::cluster::{
-    Freshness, KeyRead, KeyRef, NamespaceState, ObjectId, Objects, Result, SecretReads,
+    Freshness, KeyRead, KeyRef, NamespaceState, ObjectId, Objects, Result, SecretReads, Seen,
 };
 use crate::world::Cluster;
-
-/// What the watch of a kind has seen.
-type Seen<K> = Store<DeserializeGuard<K>>;
 
 /// What the watches have seen.
 #[derive(Clone)]
 pub struct Watches {
     /// Of NeonProject.
-    pub projects: Seen<NeonProject>,
+    pub projects: Store<Seen<NeonProject>>,
     /// Of NeonDatabase.
-    pub databases: Seen<NeonDatabase>,
+    pub databases: Store<Seen<NeonDatabase>>,
     /// Of SepulkiMigration.
-    pub migrations: Seen<SepulkiMigration>,
+    pub migrations: Store<Seen<SepulkiMigration>>,
     /// Of namespaces, without what is in them.
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
 }
@@ -53,9 +50,9 @@ impl Kubernetes {
 }
 
 /// Objects that no longer decode are left out: they are nobody's parent and claim nothing.
-fn decoded<K: Clone>(seen: &[Arc<DeserializeGuard<K>>]) -> Vec<Arc<K>> {
+fn decoded<K>(seen: &[Arc<Seen<K>>]) -> Vec<Arc<K>> {
     seen.iter()
-        .filter_map(|guard| guard.0.as_ref().ok().cloned().map(Arc::new))
+        .filter_map(|object| object.0.as_ref().ok().map(Arc::clone))
         .collect()
 }
 

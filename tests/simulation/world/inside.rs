@@ -7,16 +7,17 @@ use async_trait::async_trait;
 use secrecy::ExposeSecret;
 use sepulki::engine::run::{Progress, RunError, RunReport, RunRequest};
 use sepulki::engine::{Code, Diagnostic, LedgerName, LedgerState, plan};
+use sepulki::postgres::extensions::Installed;
 use sepulki::postgres::retire::leftovers;
 use sepulki::postgres::roles::{following_login, login_to_use};
-use sepulki::postgres::{Class, Error, Target};
+use sepulki::postgres::{Class, Error, Target, extensions};
 use sepulki::world::{
     Contents, DatabaseReport, Migrations, NewLogin, PrepareDatabase, PrepareRoles,
 };
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Sim;
-use super::postgres::{PgRole, Server, open};
+use super::postgres::{PgRole, Server, available, open};
 
 /// A file that holds this fails.
 pub const FAILS: &str = "does_not_exist";
@@ -119,9 +120,10 @@ impl Contents for ContentsPort {
                     "a migration holds this database",
                 ));
             }
-            database
-                .extensions
-                .extend(wanted.extensions.iter().cloned());
+            let installed = database.installed();
+            for step in extensions::steps(&wanted.extensions, &available(), &installed)? {
+                database.install(step);
+            }
             database.public &= !wanted.close_to_public;
             let schemas = database.schemas.clone();
             for rights in &wanted.grants {
@@ -136,9 +138,11 @@ impl Contents for ContentsPort {
             database
                 .grants
                 .retain(|group, _| !wanted.refused.contains(group));
-            let version = |name: &String| (name.clone(), "1.0".to_owned());
+            let is_asked_for =
+                |one: &Installed| wanted.extensions.iter().any(|asked| asked.name == one.name);
+            let installed = database.installed();
             Ok(DatabaseReport {
-                extensions: wanted.extensions.iter().map(version).collect(),
+                extensions: installed.into_iter().filter(is_asked_for).collect(),
                 not_granted: Vec::new(),
                 missing_schemas: missing.collect(),
             })

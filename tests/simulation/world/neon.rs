@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use sepulki::neon::{
-    AuthMethod, Branch, BranchId, BranchState, Endpoint, EndpointState, EndpointType, Error,
-    ErrorKind, Identity, NewEndpoint, Operation, OperationId, OperationStatus, ProjectId,
-    ProjectOwner, ProjectSettings, Result, UpdateBranch, UpdateProject,
+    AuthMethod, Branch, BranchId, BranchState, Endpoint, EndpointSettings, EndpointState,
+    EndpointType, Error, ErrorKind, Identity, Moment, NewEndpoint, Operation, OperationId,
+    OperationStatus, ProjectId, ProjectOwner, ProjectSettings, Result, UpdateBranch,
+    UpdateEndpoint, UpdateProject,
 };
 
 use super::postgres::{PgRole, Server};
@@ -22,6 +23,9 @@ const MOST_HISTORY: i64 = 7 * 86_400;
 
 /// A part of every password that Neon makes up.
 pub const NEON_SECRET: &str = "npg-secret";
+
+/// What passwords of a past end with.
+pub const OF_THEN: &str = "-then";
 
 /// Neon itself.
 #[derive(Clone, Default)]
@@ -49,6 +53,9 @@ pub struct Calls {
 pub struct Project {
     pub history_retention_seconds: i64,
     pub settings: ProjectSettings,
+    pub plan: Plan,
+    /// As many branches may be protected; none for any number.
+    pub most_protected: Option<usize>,
     pub branches: Vec<SimBranch>,
     /// How operations end, and when.
     pub(super) operations: Vec<(Operation, Timestamp)>,
@@ -69,6 +76,52 @@ pub struct SimBranch {
     pub server: Server,
     /// Passwords that become valid when an operation is over.
     pending: Vec<(Timestamp, String, String)>,
+}
+
+/// What the plan makes of a compute.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// The largest compute; none for any.
+    pub max_cu: Option<f64>,
+    /// Whether a suspend time of one's own is refused.
+    pub fixed_suspend: bool,
+    /// The suspend time that is stored whatever is asked.
+    pub stores_suspend: Option<i64>,
+}
+
+impl Plan {
+    /// Gives an endpoint what is asked, all or nothing.
+    pub fn give(&self, endpoint: &mut Endpoint, asked: &UpdateEndpoint) -> Result<()> {
+        let units = asked.compute_units;
+        if units.is_some_and(|(_, max)| self.max_cu.is_some_and(|most| max > most)) {
+            return Err(refused(
+                "autoscaling_limit_max_cu exceeds the maximum of your plan",
+            ));
+        }
+        let seconds = asked.suspend_timeout_seconds;
+        if self.fixed_suspend && seconds.is_some_and(|seconds| ![0, 300].contains(&seconds)) {
+            return Err(refused(
+                "suspend interval changing is not allowed for your account",
+            ));
+        }
+        let settings = asked.pg_settings.as_ref();
+        if let Some(name) = settings.and_then(|all| all.keys().find(|name| name.contains('-'))) {
+            return Err(refused(&format!("{name} is not the name of a setting")));
+        }
+        if let Some((min, max)) = units {
+            endpoint.autoscaling_limit_min_cu = min;
+            endpoint.autoscaling_limit_max_cu = max;
+        }
+        let seconds = seconds.map(|seconds| self.stores_suspend.unwrap_or(seconds));
+        endpoint.suspend_timeout_seconds = seconds.unwrap_or(endpoint.suspend_timeout_seconds);
+        if let Some(settings) = settings {
+            let text = |(name, value): (&String, &String)| (name.clone(), value.clone().into());
+            endpoint.settings = Some(EndpointSettings {
+                pg_settings: Some(settings.iter().map(text).collect()),
+            });
+        }
+        Ok(())
+    }
 }
 
 #[derive(Clone)]
@@ -207,7 +260,7 @@ impl Project {
             ..Self::default()
         };
         let id = project.add_branch("main", None, BTreeMap::new(), now);
-        project.endpoint(&id, &NewEndpoint::default(), now);
+        project.endpoint(&id, &NewEndpoint::default(), now).unwrap();
         project.operations.clear();
         if let Some(main) = project.branches.first_mut() {
             main.made = now;
@@ -351,6 +404,7 @@ impl Project {
             } else {
                 EndpointState::Idle
             },
+            pending_state: (e.made > now).then_some(EndpointState::Active),
             ..e.endpoint.clone()
         };
         let endpoints = self.branches.iter().filter_map(|b| b.endpoint.as_ref());
@@ -402,6 +456,33 @@ impl Project {
         Ok(id)
     }
 
+    /// Whether this moment of the past is kept.
+    pub fn has_past(&self, at: Option<&Moment>, now: Timestamp) -> Result<()> {
+        let outside = match at {
+            Some(Moment::Time(time)) => {
+                let age = now.duration_since(*time).as_secs();
+                age < 0 || age > self.history_retention_seconds
+            }
+            Some(Moment::Lsn(lsn)) => lsn.starts_with("F/"),
+            None => false,
+        };
+        if outside {
+            let message = "outside of the history retention window of the project";
+            return Err(error(ErrorKind::Rejected, Some(400), message));
+        }
+        Ok(())
+    }
+
+    /// Neon's roles of a branch have passwords that their parent has no longer.
+    pub fn with_passwords_of_then(&mut self, id: &BranchId) {
+        let branch = self.find(id).unwrap();
+        for (role, password) in &mut branch.roles {
+            *password = format!("{password}{OF_THEN}");
+            let known = branch.server.roles.get_mut(role).unwrap();
+            known.password = Some(password.clone());
+        }
+    }
+
     fn add_branch(
         &mut self,
         name: &str,
@@ -444,25 +525,38 @@ impl Project {
             let message = "read_write endpoint already exists";
             return Err(error(ErrorKind::Conflict, Some(409), message));
         }
-        self.endpoint(branch, compute, now);
-        Ok(())
+        self.endpoint(branch, compute, now)
     }
 
-    fn endpoint(&mut self, branch: &BranchId, compute: &NewEndpoint, now: Timestamp) {
+    fn endpoint(&mut self, branch: &BranchId, compute: &NewEndpoint, now: Timestamp) -> Result<()> {
         let id = self.next("ep");
-        let (min, max) = compute.compute_units.unwrap_or((0.25, 0.25));
-        let endpoint = Endpoint {
+        let mut endpoint = Endpoint {
             id: id.as_str().into(),
             branch_id: branch.clone(),
             host: format!("{id}.local.localhost"),
             endpoint_type: EndpointType::ReadWrite,
             current_state: EndpointState::Idle,
-            autoscaling_limit_min_cu: min,
-            autoscaling_limit_max_cu: max,
-            suspend_timeout_seconds: compute.suspend_timeout_seconds.unwrap_or(0),
+            pending_state: None,
+            autoscaling_limit_min_cu: 0.25,
+            autoscaling_limit_max_cu: 0.25,
+            suspend_timeout_seconds: 0,
+            settings: None,
         };
+        let asked = UpdateEndpoint {
+            compute_units: compute.compute_units,
+            suspend_timeout_seconds: compute.suspend_timeout_seconds,
+            pg_settings: Some(compute.pg_settings.clone()),
+        };
+        self.plan.give(&mut endpoint, &asked)?;
         let made = now + OPERATION;
         self.find(branch).unwrap().endpoint = Some(SimEndpoint { endpoint, made });
+        Ok(())
+    }
+
+    /// The endpoint of a branch as it is told.
+    pub fn told(&self, branch: &BranchId, now: Timestamp) -> Option<Endpoint> {
+        let endpoints = self.endpoints(now);
+        endpoints.into_iter().find(|e| e.branch_id == *branch)
     }
 
     /// Deletes a branch, unless Neon would not; false where there is none.
@@ -496,7 +590,14 @@ impl Project {
         now: Timestamp,
     ) -> Result<()> {
         let has_children = self.parents().contains(id);
+        let others = self.branches.iter().filter(|b| b.branch.id != *id);
+        let others = others.filter(|b| b.branch.protected).count();
+        let full = self.most_protected.is_some_and(|most| others >= most);
         let branch = &mut self.find(id)?.branch;
+        if full && update.protected == Some(true) && !branch.protected {
+            let message = "protected branches limit exceeded";
+            return Err(error(ErrorKind::Limit, Some(422), message));
+        }
         let protected = update.protected.unwrap_or(branch.protected);
         let expires = update.expires_at.unwrap_or(branch.expires_at);
         if let Some(at) = expires {

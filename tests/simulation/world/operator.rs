@@ -374,8 +374,10 @@ impl<O: Conditions + Changes + Resource<DynamicType = ()> + Clone> Started<O> {
         };
         let meta = pass.object.meta().clone();
         let failed = matches!(report.verdict, Verdict::Failed(_));
-        let latest = (version(&meta), pass.object.clone());
-        let attempts = memory.ended(&self.uid, self.generation, failed, Some(latest));
+        let written = version(&meta);
+        let begun = version(self.object.meta());
+        let latest = (written > begun).then(|| (written, pass.object.clone()));
+        let attempts = memory.ended(&self.uid, self.generation, failed, latest);
         let after = pass.object.conditions();
         let gone = report.verdict == Verdict::Gone;
         let changed = after != self.before || gone;

@@ -13,9 +13,9 @@ use sepulki::cluster::{
     Freshness, KeyRead, KeyRef, NamespaceState, ObjectId, SecretReads, SecretSource,
 };
 use sepulki::neon::{
-    Account, Branch, BranchId, CreateBranch, CreateEndpoint, CreatedBranch, Database, Endpoint,
-    EndpointId, Identity, NeonAccounts, NeonApi, Operation, OperationId, Project, ProjectId, Role,
-    UpdateBranch, UpdateEndpoint, UpdateProject, UpdatedProject,
+    Account, Branch, BranchId, ChangedEndpoint, CreateBranch, CreateEndpoint, CreatedBranch,
+    Database, Endpoint, EndpointId, Identity, NeonAccounts, NeonApi, Operation, OperationId,
+    Project, ProjectId, Role, UpdateBranch, UpdateEndpoint, UpdateProject, UpdatedProject,
 };
 use sepulki::world::Cluster;
 use serde_json::Value;
@@ -331,6 +331,7 @@ impl NeonApi for NeonPort {
         body: &CreateBranch,
     ) -> sepulki::neon::Result<CreatedBranch> {
         self.mutate(project, format!("create branch {}", body.name), |p, now| {
+            p.has_past(body.at.as_ref(), now)?;
             let annotations = body.annotations.clone();
             let id = p.create_branch(&body.name, &body.parent_id, annotations, now)?;
             let update = UpdateBranch {
@@ -343,10 +344,17 @@ impl NeonApi for NeonPort {
                 p.branches.retain(|b| b.branch.id != id);
                 return Err(refused);
             }
-            p.create_endpoint(&id, &body.endpoint, now)?;
+            if body.at.is_some() {
+                p.with_passwords_of_then(&id);
+            }
+            if let Err(refused) = p.create_endpoint(&id, &body.endpoint, now) {
+                p.branches.retain(|b| b.branch.id != id);
+                return Err(refused);
+            }
             let branch = p.branches(now).into_iter().find(|b| b.id == id);
             Ok(CreatedBranch {
                 branch: branch.unwrap(),
+                endpoint: p.told(&id, now),
                 operations: p.operation("create_branch", now),
             })
         })
@@ -400,13 +408,16 @@ impl NeonApi for NeonPort {
         &self,
         project: &ProjectId,
         body: &CreateEndpoint,
-    ) -> sepulki::neon::Result<Vec<Operation>> {
+    ) -> sepulki::neon::Result<ChangedEndpoint> {
         self.mutate(
             project,
             format!("create endpoint of {}", body.branch_id),
             |p, now| {
                 p.create_endpoint(&body.branch_id, &body.compute, now)?;
-                Ok(p.operation("start_compute", now))
+                Ok(ChangedEndpoint {
+                    endpoint: p.told(&body.branch_id, now),
+                    operations: p.operation("start_compute", now),
+                })
             },
         )
         .await
@@ -417,19 +428,18 @@ impl NeonApi for NeonPort {
         project: &ProjectId,
         endpoint: &EndpointId,
         update: &UpdateEndpoint,
-    ) -> sepulki::neon::Result<Vec<Operation>> {
+    ) -> sepulki::neon::Result<ChangedEndpoint> {
         self.mutate(project, format!("update endpoint {endpoint}"), |p, now| {
+            let plan = p.plan.clone();
             let mut endpoints = p.branches.iter_mut().filter_map(|b| b.endpoint.as_mut());
             let found = endpoints.find(|e| e.endpoint.id == *endpoint);
             let found = &mut found.ok_or_else(|| not_found("endpoint"))?.endpoint;
-            if let Some((min, max)) = update.compute_units {
-                found.autoscaling_limit_min_cu = min;
-                found.autoscaling_limit_max_cu = max;
-            }
-            if let Some(seconds) = update.suspend_timeout_seconds {
-                found.suspend_timeout_seconds = seconds;
-            }
-            Ok(p.operation("apply_config", now))
+            plan.give(found, update)?;
+            let endpoint = Some(found.clone());
+            Ok(ChangedEndpoint {
+                endpoint,
+                operations: p.operation("apply_config", now),
+            })
         })
         .await
     }

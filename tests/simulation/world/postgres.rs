@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use sepulki::api::Access;
 use sepulki::engine::{LedgerRow, LedgerState};
+use sepulki::postgres::extensions::{Available, Installed, Step};
 use sepulki::postgres::roles::{RoleFact, Shape};
 use sepulki::postgres::{Class, Error, Target};
 
@@ -40,7 +41,8 @@ pub struct PgDatabase {
     pub schemas: BTreeSet<String>,
     /// Groups that may enter, and what they may do in which schemas.
     pub grants: BTreeMap<String, (Access, BTreeSet<String>)>,
-    pub extensions: BTreeSet<String>,
+    /// Extensions, with version and schema.
+    pub extensions: BTreeMap<String, (String, String)>,
     /// Rows of the ledger, once there is one.
     pub ledger: Option<Vec<LedgerRow>>,
     /// What migrations did, in order: one entry per file that was committed.
@@ -122,6 +124,53 @@ impl PgDatabase {
             applied_at: Some(now),
         });
         rows.sort_by(|a, b| a.version.cmp(&b.version));
+    }
+}
+
+/// What the server can install.
+pub fn available() -> Vec<Available> {
+    let one = |(name, version): (&str, &str)| Available {
+        name: name.to_owned(),
+        version: version.to_owned(),
+        is_default: true,
+        schema: None,
+    };
+    [("pg_trgm", "1.6"), ("pgcrypto", "1.3"), ("vector", "0.8.0")]
+        .map(one)
+        .into()
+}
+
+impl PgDatabase {
+    /// Its extensions, as the operator's SQL lists them.
+    pub fn installed(&self) -> Vec<Installed> {
+        let one = |(name, (version, schema)): (&String, &(String, String))| Installed {
+            name: name.clone(),
+            version: version.clone(),
+            schema: schema.clone(),
+        };
+        self.extensions.iter().map(one).collect()
+    }
+
+    /// Takes one step about an extension.
+    pub fn install(&mut self, step: Step) {
+        match step {
+            Step::Create {
+                name,
+                schema,
+                version,
+            } => {
+                let default = available().into_iter().find(|one| one.name == name);
+                let version = version.unwrap_or(default.unwrap().version);
+                let schema = schema.unwrap_or_else(|| "public".to_owned());
+                self.schemas.insert(schema.clone());
+                self.extensions.insert(name, (version, schema));
+            }
+            Step::Update { name, version } => {
+                self.extensions
+                    .entry(name)
+                    .and_modify(|one| one.0 = version);
+            }
+        }
     }
 }
 

@@ -193,6 +193,7 @@ pub(super) fn rows() -> Vec<Row> {
                 parent: Some(ParentBranch {
                     database_ref: None,
                     branch_name: Some("base".into()),
+                    at: None,
                 }),
                 deletion_policy: DeletionPolicy::Delete,
             })),
@@ -284,6 +285,7 @@ pub(super) fn rows() -> Vec<Row> {
                 parent: Some(ParentBranch {
                     database_ref: None,
                     branch_name: Some("main".into()),
+                    at: None,
                 }),
                 deletion_policy: DeletionPolicy::Retain,
             })),

@@ -3,7 +3,7 @@
 #![expect(clippy::too_many_lines, reason = "a table, one entry after the other")]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::*;
 use super::Answer::{Act, Blocked, Settled, Wait};
@@ -11,8 +11,8 @@ use super::{Row, Rows};
 use crate::api::Credentials;
 use crate::api::Environment;
 use crate::api::MissingSchemas;
+use crate::api::PlanLimit;
 use crate::database::credentials::Found;
-use crate::database::desired::SuspendAfter;
 use crate::database::fixtures::{a_database, at, desired, object, recorded, settled};
 use crate::database::inherit::Heritage;
 use crate::database::password::Problem;
@@ -32,7 +32,23 @@ fn compute_rows(rows: Rows) -> Rows {
             change(endpoint);
         }
     };
-    let sent = requested((0.25, 1.0), SuspendAfter::Seconds(300));
+    // what was last asked, and what Neon made of it
+    let sent = |o: &mut Observed, requested: Value, stored: Value| {
+        let endpoint = o.recorded.endpoint.as_mut().unwrap();
+        endpoint.requested = Some(serde_json::from_value(requested).unwrap());
+        endpoint.stored = Some(serde_json::from_value(stored).unwrap());
+    };
+    let usual = json!({"minCU": 0.25, "maxCU": 1.0, "suspendAfter": "300s"});
+    let shorter = json!({"minCU": 0.25, "maxCU": 1.0, "suspendAfter": "60s"});
+    let explicit = |d: &mut Desired| {
+        let spec = json!({"compute": {"suspendAfter": "5m"}});
+        *d = Desired::of(&object(Environment::Staging, spec), "default");
+    };
+    let (by_profile, by_spec, changed) = (
+        (usual.clone(), usual.clone()),
+        (usual.clone(), usual.clone()),
+        (usual.clone(), shorter),
+    );
     rows.row(
         19,
         "no endpoint",
@@ -48,8 +64,19 @@ fn compute_rows(rows: Rows) -> Rows {
     .row(
         19,
         "endpoint being made",
-        |_, o| change(o, |e| e.current_state = EndpointState::Init),
+        |_, o| {
+            change(o, |e| {
+                e.current_state = EndpointState::Init;
+                e.pending_state = Some(EndpointState::Active);
+            });
+        },
         Wait(Reason::OperationsRunning),
+    )
+    .row(
+        19,
+        "endpoint whose first start failed: a connection wakes it",
+        |_, o| change(o, |e| e.current_state = EndpointState::Init),
+        Settled,
     )
     .row(
         19,
@@ -78,18 +105,71 @@ fn compute_rows(rows: Rows) -> Rows {
     .row(
         19,
         "Neon stores something else than was sent",
-        move |_, o| {
+        move |d, o| {
+            explicit(d);
             change(o, |e| e.suspend_timeout_seconds = 60);
-            o.recorded.endpoint.as_mut().unwrap().requested = Some(sent);
+            sent(o, changed.0, changed.1);
         },
         Settled,
     )
     .row(
         19,
-        "something else was sent before",
+        "what the spec sets was changed since",
+        move |d, o| {
+            explicit(d);
+            change(o, |e| e.suspend_timeout_seconds = 60);
+            sent(o, by_spec.0, by_spec.1);
+        },
+        Act(Action::ResizeCompute),
+    )
+    .row(
+        19,
+        "what the profile sets was changed since",
+        move |_, o| {
+            change(o, |e| e.suspend_timeout_seconds = 60);
+            sent(o, by_profile.0, by_profile.1);
+        },
+        Settled,
+    )
+    .row(
+        19,
+        "what the profile sets is refused by the plan",
         |_, o| {
             change(o, |e| e.suspend_timeout_seconds = 60);
-            o.recorded.endpoint.as_mut().unwrap().requested = Some("1-1 CU, suspend 0".into());
+            o.recorded.plan_limit = Some(PlanLimit {
+                suspend_after: Some("300s".into()),
+                ..PlanLimit::default()
+            });
+        },
+        Settled,
+    )
+    .row(
+        19,
+        "another size that Neon has just refused",
+        |_, o| {
+            change(o, |e| e.autoscaling_limit_max_cu = 2.0);
+            o.refused = Some(Block {
+                reason: Reason::NeonRejected,
+                message: "no".into(),
+            });
+        },
+        Blocked(Reason::NeonRejected),
+    )
+    .row(
+        19,
+        "a setting is missing",
+        |d, _| {
+            let spec = json!({"compute": {"settings": {"work_mem": "8MB"}}});
+            *d = Desired::of(&object(Environment::Staging, spec), "default");
+        },
+        Act(Action::ResizeCompute),
+    )
+    .row(
+        19,
+        "something else was sent before",
+        move |_, o| {
+            change(o, |e| e.suspend_timeout_seconds = 60);
+            sent(o, json!({"minCU": 1.0, "maxCU": 1.0}), json!({}));
         },
         Act(Action::ResizeCompute),
     )

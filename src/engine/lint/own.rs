@@ -1,0 +1,192 @@
+//! Rules that depend on how the engine runs a file. Pure.
+
+use std::ops::Range;
+
+use super::{Found, Severity};
+use crate::engine::sql::Script;
+use crate::engine::sql::alone::Kind;
+use crate::engine::sql::classify::Class;
+use crate::engine::sql::lex::Token;
+use crate::engine::sql::segment::{Segment, Shape, Statement, Transaction};
+
+const UNNAMED_INDEX: &str = "unnamed-concurrent-index";
+const IDLE_SET_LOCAL: &str = "set-local-without-effect";
+const PLAIN_PASSWORD: &str = "password-in-file";
+const WHOLE_TABLE: &str = "whole-table-change-with-ddl";
+
+pub(super) const NAMES: [&str; 4] = [UNNAMED_INDEX, IDLE_SET_LOCAL, PLAIN_PASSWORD, WHOLE_TABLE];
+
+/// Everything that our own rules find.
+pub(super) fn check(script: &Script, tokens: &[Token]) -> Vec<Found> {
+    let mut found = unnamed_indexes(script);
+    found.extend(idle_set_locals(script, tokens));
+    found.extend(plain_passwords(script, tokens));
+    found.extend(whole_tables(script, tokens));
+    found
+}
+
+/// An index that is built without a name: an interrupted build leaves it invalid under a name that nobody has chosen.
+fn unnamed_indexes(script: &Script) -> Vec<Found> {
+    let is_unnamed = |statement: &&Statement| {
+        let alone = statement.alone();
+        alone.is_some_and(|alone| matches!(alone.kind, Kind::BuildIndex { index: None, .. }))
+    };
+    let unnamed = script.statements.iter().filter(is_unnamed);
+    let told = unnamed.map(|statement| Found {
+        rule: UNNAMED_INDEX,
+        severity: Severity::Error,
+        range: statement.range.clone(),
+        message: "an index that is built concurrently has no name".to_owned(),
+        help: Some(
+            "name it: what an interrupted build leaves behind can then be told from others"
+                .to_owned(),
+        ),
+    });
+    told.collect()
+}
+
+/// A SET LOCAL behind which nothing follows in its transaction, because what follows runs alone.
+fn idle_set_locals(script: &Script, tokens: &[Token]) -> Vec<Found> {
+    let Shape::Segments(segments) = &script.shape else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for segment in segments {
+        let Segment::Transaction(transaction) = segment else {
+            continue;
+        };
+        let inside = inside(script, transaction);
+        let idle = inside
+            .iter()
+            .rev()
+            .take_while(|s| begins_with(script, tokens, &s.range, &["SET", "LOCAL"]));
+        found.extend(idle.map(|statement| Found {
+            rule: IDLE_SET_LOCAL,
+            severity: Severity::Error,
+            range: statement.range.clone(),
+            message: "SET LOCAL has no effect here: its transaction ends before the next statement, which runs alone"
+                .to_owned(),
+            help: Some("use SET, and RESET behind that statement".to_owned()),
+        }));
+    }
+    found
+}
+
+fn inside<'a>(script: &'a Script, transaction: &Transaction) -> Vec<&'a Statement> {
+    let is_inside = |s: &&Statement| {
+        transaction.bytes.contains(&s.range.start) && !matches!(s.class, Class::Empty)
+    };
+    script.statements.iter().filter(is_inside).collect()
+}
+
+/// A password that everybody can read who can read the file.
+fn plain_passwords(script: &Script, tokens: &[Token]) -> Vec<Found> {
+    let text = &script.text;
+    let mut significant = tokens
+        .iter()
+        .filter(|token| token.is_significant())
+        .peekable();
+    let mut found = Vec::new();
+    while let Some(token) = significant.next() {
+        if !token.is_word(text, "password") {
+            continue;
+        }
+        let Some(secret) = significant.next_if(|next| next.is_constant()) else {
+            continue;
+        };
+        found.push(Found {
+            rule: PLAIN_PASSWORD,
+            severity: Severity::Error,
+            range: token.range.start..secret.range.end,
+            message: "a password stands in the file, for everybody who can read it".to_owned(),
+            help: Some("list the role in the NeonDatabase's spec.roles, which publishes its login in a Secret".to_owned()),
+        });
+    }
+    found
+}
+
+/// A change of every row of a table, beside changes of tables: what they lock stays locked as long as that takes.
+fn whole_tables(script: &Script, tokens: &[Token]) -> Vec<Found> {
+    let alters = |s: &Statement| begins_with(script, tokens, &s.range, &["ALTER", "TABLE"]);
+    if !script.statements.iter().any(alters) {
+        return Vec::new();
+    }
+    let is_whole = |s: &&Statement| {
+        let starts = |words: &[&str]| begins_with(script, tokens, &s.range, words);
+        let has_where = of(tokens, &s.range).any(|token| token.is_word(&script.text, "where"));
+        (starts(&["UPDATE"]) || starts(&["DELETE", "FROM"])) && !has_where
+    };
+    let whole = script.statements.iter().filter(is_whole);
+    let told = whole.map(|statement| Found {
+        rule: WHOLE_TABLE,
+        severity: Severity::Warning,
+        range: statement.range.clone(),
+        message: "every row of a table is changed in a file that also alters tables: what is altered stays locked until the end"
+            .to_owned(),
+        help: Some("put it into a file of its own, behind this one".to_owned()),
+    });
+    told.collect()
+}
+
+fn of<'a>(tokens: &'a [Token], range: &'a Range<usize>) -> impl Iterator<Item = &'a Token> {
+    let inside = tokens
+        .iter()
+        .filter(|token| range.contains(&token.range.start));
+    inside.filter(|token| token.is_significant())
+}
+
+fn begins_with(script: &Script, tokens: &[Token], range: &Range<usize>, words: &[&str]) -> bool {
+    let mut tokens = of(tokens, range);
+    words.iter().all(|word| {
+        tokens
+            .next()
+            .is_some_and(|token| token.is_word(&script.text, word))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Bundle, SourceFile, lint};
+
+    fn rules(sql: &str) -> Vec<&'static str> {
+        let file = SourceFile {
+            name: "001_a.sql".into(),
+            bytes: sql.into(),
+        };
+        let bundle = Bundle::compile(vec![file]).unwrap();
+        let all = lint(&bundle).unwrap().into_iter().map(|lint| lint.rule);
+        all.filter(|rule| NAMES.contains(rule)).collect()
+    }
+
+    #[test]
+    fn each_rule_finds_its_danger_and_nothing_else() {
+        for (sql, expected) in [
+            ("CREATE INDEX CONCURRENTLY ON t (a);", vec![UNNAMED_INDEX]),
+            ("CREATE INDEX CONCURRENTLY i ON t (a);", vec![]),
+            (
+                "SET LOCAL statement_timeout = 0;\nCREATE INDEX CONCURRENTLY i ON t (a);",
+                vec![IDLE_SET_LOCAL],
+            ),
+            (
+                "SET LOCAL statement_timeout = 0;\nSELECT 1;\nCREATE INDEX CONCURRENTLY i ON t (a);",
+                vec![],
+            ),
+            ("SET LOCAL statement_timeout = 0;\nSELECT 1;", vec![]),
+            ("CREATE ROLE a LOGIN PASSWORD 'x';", vec![PLAIN_PASSWORD]),
+            ("ALTER ROLE a PASSWORD NULL;", vec![]),
+            ("INSERT INTO password VALUES ('x');", vec![]),
+            (
+                "ALTER TABLE t ADD COLUMN b text;\nUPDATE t SET b = a;",
+                vec![WHOLE_TABLE],
+            ),
+            (
+                "ALTER TABLE t ADD COLUMN b text;\nUPDATE t SET b = a WHERE id < 100;",
+                vec![],
+            ),
+            ("DELETE FROM t;", vec![]),
+        ] {
+            assert_eq!(rules(sql), expected, "{sql}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Branches of the past.
+
+use jiff::SignedDuration;
+use sepulki::api::Reason;
+use sepulki::reconcile::Conditions;
+use serde_json::{Value, json};
+
+use crate::database::{says, stalled};
+use crate::scene::{simple, with};
+use crate::world::Sim;
+use crate::world::neon::OF_THEN;
+use crate::world::operator::Operator;
+
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+
+/// A production, and a preview of a moment of it.
+fn begin(at: impl FnOnce(&Sim) -> Value) -> Operator {
+    let sim = Sim::new();
+    sim.database("production", "production", simple());
+    let parent = json!({"databaseRef": {"name": "production"}, "at": at(&sim)});
+    let spec = with(simple(), json!({"branch": {"parent": parent}}));
+    sim.database("preview", "preview", spec);
+    Operator::new(&sim)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fork_of_the_past_has_no_password_of_then() {
+    let mut operator = begin(|_| json!({"lsn": "0/1A2B3C8"}));
+    operator.settle().await;
+    let preview = operator.sim.get_database("preview").unwrap();
+    assert!(preview.is_settled(), "{:?}", preview.conditions());
+    let status = preview.status.unwrap();
+    let effective = json!(status.effective.unwrap().parent);
+    assert_eq!(effective["at"], json!({"lsn": "0/1A2B3C8"}));
+    let id = status.branch.unwrap().id;
+    let state = operator.sim.lock();
+    let roles = &state.neon.branch(&id).unwrap().roles;
+    assert!(!roles.is_empty());
+    for (role, password) in roles {
+        assert!(!password.ends_with(OF_THEN), "{role}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_moment_that_neon_does_not_have_is_told_in_its_words() {
+    let future = |sim: &Sim| {
+        let time = sim.now().checked_add(MINUTE * 60).unwrap();
+        json!({"time": time.to_string()})
+    };
+    let long_ago = |_: &Sim| json!({"time": "2001-01-01T00:00:00Z"});
+    let no_day = |_: &Sim| json!({"time": "2026-02-30T00:00:00Z"});
+    for mut operator in [begin(future), begin(long_ago)] {
+        operator.run_for(MINUTE).await;
+        let preview = operator.sim.get_database("preview").unwrap();
+        let message = stalled(&preview, Reason::NeonRejected);
+        says(
+            &message,
+            &["spec.branch.parent.at.time", "history retention window"],
+        );
+        assert_eq!(preview.status.unwrap().plan_limit, None);
+        assert_eq!(operator.sim.branch_names(), ["main"]);
+    }
+    let mut operator = begin(no_day);
+    operator.run_for(MINUTE).await;
+    let preview = operator.sim.get_database("preview").unwrap();
+    let message = stalled(&preview, Reason::InvalidSpec);
+    says(&message, &["spec.branch.parent.at.time", "2026-02-30"]);
+}
