@@ -17,6 +17,7 @@ mod deletion;
 mod given;
 mod held_back;
 mod heritage;
+mod idle;
 mod invariants;
 mod matrix;
 mod migration;

@@ -1,0 +1,89 @@
+//! What hundreds of settled objects cost: two listings per project and minute, and nothing else.
+
+use jiff::SignedDuration;
+use sepulki::api::{NeonDatabase, SepulkiMigration};
+use sepulki::reconcile::Conditions;
+use serde_json::json;
+
+use crate::scene::{FILES, child_of, simple, with};
+use crate::world::Sim;
+use crate::world::operator::Operator;
+
+const PROJECTS: usize = 10;
+
+/// Beside the production that they are forked from.
+const PREVIEWS_OF_EACH: usize = 19;
+
+/// How many of the previews have a migration.
+const MIGRATIONS_OF_EACH: usize = 4;
+
+const MINUTES: usize = 10;
+
+/// In each project an environment, previews of it, and migrations of some.
+fn many(sim: &Sim) {
+    sim.files(&FILES);
+    for number in 1..=PROJECTS {
+        let project = format!("project-{number}");
+        sim.neon_project(&project);
+        let production = format!("production-{number}");
+        let inside = || with(simple(), json!({"projectId": project}));
+        sim.database(&production, "production", inside());
+        sim.migration(&production, json!({}));
+        for preview in 1..=PREVIEWS_OF_EACH {
+            let name = format!("pr-{number}-{preview}");
+            sim.database(&name, "preview", with(inside(), child_of(&production)));
+            if preview <= MIGRATIONS_OF_EACH {
+                sim.migration(&name, json!({}));
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_hundred_objects_at_rest_cost_two_listings_per_project_and_minute() {
+    let sim = Sim::new();
+    many(&sim);
+    let mut operator = Operator::new(&sim);
+    operator.settle().await;
+    // what nobody tells is noticed within a minute or two
+    operator.run_for(SignedDuration::from_mins(3)).await;
+    let (begin, effects) = (sim.now(), sim.faults.effects().len());
+    let (before, sessions, writes) = {
+        let mut state = sim.lock();
+        assert_eq!(state.kubernetes.databases.len(), 200);
+        let mut databases = state.kubernetes.databases.values();
+        assert!(databases.all(NeonDatabase::is_settled));
+        let mut migrations = state.kubernetes.migrations.values();
+        assert!(migrations.all(SepulkiMigration::is_settled));
+        state.neon.calls.listed.clear();
+        let writes = state.kubernetes.writes.len();
+        (state.neon.calls.clone(), state.sessions, writes)
+    };
+
+    let minutes = i64::try_from(MINUTES).unwrap();
+    operator.run_for(SignedDuration::from_mins(minutes)).await;
+
+    let state = sim.lock();
+    let calls = &state.neon.calls;
+    assert_eq!(calls.listed.len(), PROJECTS);
+    for (project, times) in &calls.listed {
+        for minute in 0..minutes {
+            let from = begin + SignedDuration::from_mins(minute);
+            let to = from + SignedDuration::from_mins(1);
+            let listings = times.iter().filter(|time| (from..to).contains(time));
+            let listings = listings.count();
+            assert!(listings <= 2, "{listings} of {project} in minute {minute}");
+        }
+        assert!(times.len() >= MINUTES, "{project} is hardly looked at");
+    }
+    assert_eq!(calls.looks, before.looks, "looks at single objects");
+    assert_eq!(calls.mutations, before.mutations);
+    assert_eq!(state.sessions, sessions, "sessions, each of which wakes");
+    assert_eq!(state.kubernetes.writes[writes..], [""; 0]);
+    // not even one that changes nothing
+    assert_eq!(sim.faults.effects()[effects..], [""; 0]);
+    println!(
+        "200 objects in {PROJECTS} projects, {MINUTES} minutes: {} listings, no other call, session or write",
+        calls.listings - before.listings
+    );
+}
