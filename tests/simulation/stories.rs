@@ -38,7 +38,7 @@ const MORE_FILES: [(&str, &str); 3] = [
     ("003_arms.sql", "CREATE TABLE arms (id bigint PRIMARY KEY);"),
 ];
 
-pub const STORIES: [Story; 15] = [
+pub const STORIES: [Story; 16] = [
     Story {
         name: "production and a preview come up",
         before: |_| (),
@@ -93,6 +93,30 @@ pub const STORIES: [Story; 15] = [
             check_gone(&operator.sim, "production", true);
             assert_eq!(operator.sim.branch_names(), ["main"]);
             assert_eq!(operator.sim.get_project("sea"), None);
+        },
+    },
+    Story {
+        name: "a compute gets another size and settings",
+        before: production_and_preview,
+        change: |sim| {
+            sim.edit_database("pr-7", |preview| {
+                let compute = json!({"minCU": 0.5, "maxCU": 1.5, "settings": {"work_mem": "64MB"}});
+                preview.spec.compute = serde_json::from_value(compute).unwrap();
+            });
+        },
+        noticed: 3,
+        check: |operator| {
+            check(&operator.sim, &FILES);
+            let preview = operator.sim.get_database("pr-7").unwrap();
+            let state = operator.sim.lock();
+            let endpoint = &branch_of(&state, &preview)
+                .endpoint
+                .as_ref()
+                .unwrap()
+                .endpoint;
+            assert!((endpoint.autoscaling_limit_max_cu - 1.5).abs() < 0.01);
+            let settings = endpoint.pg_settings();
+            assert_eq!(settings["work_mem"], "64MB");
         },
     },
     Story {
