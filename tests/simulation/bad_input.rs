@@ -208,6 +208,23 @@ async fn no_more_protected_branches() -> [String; 3] {
     .await
 }
 
+async fn more_than_the_plan_has() -> [String; 3] {
+    of_it(|sim| {
+        sim.at_neon(|project, _| project.plan.max_cu = Some(2.0));
+        sim.database("production", "production", simple());
+        let compute = json!({"compute": {"minCU": 1, "maxCU": 4}});
+        let spec = with(with(simple(), child_of("production")), compute);
+        sim.database("it", "preview", spec);
+    })
+    .await
+}
+
+/// What is said of a preview of this moment of production.
+async fn of_the_past(at: Value) -> [String; 3] {
+    let parent = json!({"databaseRef": {"name": "production"}, "at": at});
+    of_a_preview(json!({"branch": {"parent": parent}})).await
+}
+
 async fn somebody_elses_secret() -> [String; 3] {
     of_it(|sim| {
         sim.database("it", "production", simple());
@@ -267,6 +284,18 @@ async fn answers() -> BTreeMap<&'static str, [String; 3]> {
         (
             "more protected branches than the plan has",
             no_more_protected_branches().await,
+        ),
+        (
+            "a compute that is larger than the plan has",
+            more_than_the_plan_has().await,
+        ),
+        (
+            "a time to fork from that Neon no longer has",
+            of_the_past(json!({"time": "2001-01-01T00:00:00Z"})).await,
+        ),
+        (
+            "a position to fork from that Neon does not have",
+            of_the_past(json!({"lsn": "F/0"})).await,
         ),
         (
             "a template with a variable that does not exist",

@@ -52,12 +52,12 @@ impl Context<'_> {
         if pass.status.plan_limit.is_some() {
             return Ok(());
         }
-        let asked = compute::in_words(&rest.compute.asked(tried.as_ref()));
+        let with = match compute::in_words(&rest.compute.asked(tried.as_ref())) {
+            asked if asked.is_empty() => String::new(),
+            asked => format!(" with {asked} (spec.compute)"),
+        };
         let error = Error {
-            message: format!(
-                "Neon refuses {what} with {asked} (spec.compute): {}",
-                error.message
-            ),
+            message: format!("Neon refuses {what}{with}: {}", error.message),
             ..at_neon(error)
         };
         self.kind.refusals.remember(self.desired, &error, self.now);
