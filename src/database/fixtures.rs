@@ -105,6 +105,7 @@ pub(super) fn a_parent(ready: bool) -> Fact<Parent> {
         branch: Some(BranchId::from("br-parent")),
         ready,
         being_made: false,
+        deleting: false,
         expires: false,
     })
 }

@@ -109,6 +109,8 @@ pub struct Parent {
     pub ready: bool,
     /// Whether Neon is making it, and so nobody tells us when it is ready.
     pub being_made: bool,
+    /// Whether its object is on its way out.
+    pub deleting: bool,
     /// Whether Neon will delete it some day, which rules out children.
     pub expires: bool,
 }

@@ -81,6 +81,7 @@ pub(super) fn branches(
                 branch: Some(branch.id.clone()),
                 ready: matches!(branch.current_state, BranchState::Ready),
                 being_made: matches!(branch.current_state, BranchState::Init),
+                deleting: false,
                 expires: branch.expires_at.is_some(),
             }),
             None => others
@@ -115,12 +116,14 @@ fn parent_object(object: &NeonDatabase, listing: &ProjectSnapshot) -> Parent {
             .iter()
             .any(|c| c.type_ == ConditionType::BranchReady.as_str() && c.status == "True")
     });
+    let deleting = object.metadata.deletion_timestamp.is_some();
     Parent {
         name: object.metadata.name.clone().unwrap_or_default(),
         expires: listed.is_some_and(|branch| branch.expires_at.is_some()),
         branch,
-        ready: ready && object.metadata.deletion_timestamp.is_none(),
+        ready: ready && !deleting,
         being_made: false,
+        deleting,
     }
 }
 

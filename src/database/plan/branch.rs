@@ -211,7 +211,11 @@ fn first_branch(desired: &Desired, observed: &Observed, now: Timestamp) -> Next 
             }
             (Some(_) | None, _) => wait(
                 Reason::ParentNotReady,
-                format!("the parent {} is not ready", parent.name),
+                if parent.deleting {
+                    format!("the parent {} is being deleted", parent.name)
+                } else {
+                    format!("the parent {} is not ready", parent.name)
+                },
                 if parent.being_made { SOON } else { LATER },
             ),
         },
