@@ -22,6 +22,12 @@ macro_rules! words {
                     $(Self::$variant => stringify!($variant),)+
                 }
             }
+
+            /// What a word stands for that was read from a status.
+            #[must_use]
+            pub fn of_word(word: &str) -> Option<Self> {
+                [$(Self::$variant),+].into_iter().find(|known| known.as_str() == word)
+            }
         }
 
         impl std::fmt::Display for $name {

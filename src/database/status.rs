@@ -164,7 +164,10 @@ fn part(parts: &Parts, type_: ConditionType) -> Part {
 
 fn unchanged(previous: &[Condition], type_: ConditionType, verdict: &Verdict) -> Part {
     match previous.iter().find(|c| c.type_ == type_.as_str()) {
-        Some(old) if old.status == "True" => (true, Reason::Succeeded, old.message.clone()),
+        Some(old) if old.status == "True" => {
+            let reason = Reason::of_word(&old.reason).unwrap_or(Reason::Succeeded);
+            (true, reason, old.message.clone())
+        }
         Some(_) | None => why_not(verdict),
     }
 }

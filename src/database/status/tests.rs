@@ -471,6 +471,10 @@ fn an_outage_leaves_the_parts_as_they_were() {
         "CredentialsPublished",
     ];
     assert_eq!(truth(&status)[1..], parts);
+    for part in parts {
+        assert_eq!(find(&status, part), find(&was, part));
+    }
+    assert_eq!(find(&was, "CredentialsPublished").reason, "Published");
     assert_eq!(find(&status, "Ready").message, "Neon: no answer");
     assert_eq!(status.branch, was.branch);
     let status = project(
