@@ -1,6 +1,7 @@
 //! A fault at every effect: whatever fails, is not answered, is told late, kills the operator or holds it up until another
 //! one has done its work, the end is the same.
 
+use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::pin::pin;
 use std::sync::Arc;
@@ -132,6 +133,23 @@ fn every_effect_goes_wrong_in_every_way() {
         }
     });
     println!("{} cases", cases.into_inner());
+}
+
+/// Of all environments: what is not disposable has to come up again, too, as long as nobody has used it.
+#[tokio::test(start_paused = true)]
+async fn a_branch_that_neon_could_not_make_is_asked_for_again() {
+    let told = Told::of(EVERYTHING).await;
+    let effects = told.with("undisturbed", |_| ()).await.sim.faults.effects();
+    let mut made = BTreeSet::new();
+    for (number, effect) in (1..).zip(&effects) {
+        if effect.contains("create branch") {
+            let what = format!("undone: {effect}");
+            let undo = |sim: &Sim| sim.faults.plan(number, Fault::OperationUndone);
+            told.with(&what, undo).await;
+            made.insert(effect);
+        }
+    }
+    assert_eq!(made.len(), 3, "{effects:?}");
 }
 
 #[tokio::test(start_paused = true)]

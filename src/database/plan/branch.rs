@@ -4,7 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Action, LATER, Next, RECHECK, SOON, Stage, admission, block, inside, wait};
 use crate::api::{
-    BranchStatus, Effective, ExistingBranch, ExternalDeletionAction, ParentBranch, Reason,
+    BranchStatus, Credentials, Effective, ExistingBranch, ExternalDeletionAction, ParentBranch,
+    Reason,
 };
 use crate::database::desired::{Desired, Rest};
 use crate::database::observe::Observed;
@@ -110,7 +111,9 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
             let next = first_branch(desired, observed, now);
             return Some(admission::gate(desired, observed, next));
         }
-        (Some(recorded), Fact::Absent) => return Some(missing(desired, recorded, now)),
+        (Some(recorded), Fact::Absent) => {
+            return Some(missing(desired, rest, observed, recorded, now));
+        }
         (Some(_), Fact::Unknown) => {
             return Some(wait(
                 Reason::NeonUnavailable,
@@ -284,7 +287,13 @@ pub fn may_be_unlisted(recorded: &BranchStatus, now: Timestamp) -> bool {
 }
 
 /// Row 11.
-fn missing(desired: &Desired, recorded: &BranchStatus, now: Timestamp) -> Next {
+fn missing(
+    desired: &Desired,
+    rest: &Rest,
+    observed: &Observed,
+    recorded: &BranchStatus,
+    now: Timestamp,
+) -> Next {
     let (id, name) = (&recorded.id, &recorded.name);
     if may_be_unlisted(recorded, now) {
         return wait(
@@ -297,7 +306,7 @@ fn missing(desired: &Desired, recorded: &BranchStatus, now: Timestamp) -> Next {
         return Decision::Suspended(RECHECK);
     }
     let recreate = desired.on_external_deletion == ExternalDeletionAction::Recreate;
-    if recreate && !recorded.taken_over {
+    if (recreate || was_never_used(rest, observed, recorded)) && !recorded.taken_over {
         return Decision::Act(Action::ForgetBranch);
     }
     let way_out = if recorded.taken_over {
@@ -307,6 +316,15 @@ fn missing(desired: &Desired, recorded: &BranchStatus, now: Timestamp) -> Next {
     };
     let message = format!("the branch {name} ({id}) was deleted outside of this object; {way_out}");
     block(Reason::BranchMissing, message)
+}
+
+/// Whether nobody was ever given credentials of the branch: then nothing is lost with it. Neon has taken it back because it
+/// could not make it.
+fn was_never_used(rest: &Rest, observed: &Observed, recorded: &BranchStatus) -> bool {
+    recorded.credentials == Credentials::Inherited
+        // a branch without databases is never made ours: it may be in use all the same
+        && !rest.databases.is_empty()
+        && observed.recorded.connection_secrets.is_empty()
 }
 
 /// Row 3: a lease that is renewed while the rest of the spec waits for a person.

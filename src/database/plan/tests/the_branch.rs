@@ -7,7 +7,7 @@ use serde_json::json;
 use super::super::*;
 use super::Answer::{Act, Blocked, Settled, Suspended, Wait};
 use super::{Row, Rows};
-use crate::api::Environment;
+use crate::api::{Credentials, Environment};
 use crate::database::fixtures::{at, desired, now, object, recorded, seen, settled};
 use crate::neon::BranchState;
 use crate::reconcile::Fact;
@@ -58,6 +58,38 @@ pub(super) fn rows() -> Vec<Row> {
                 gone(o);
             },
             Act(Action::ForgetBranch),
+        )
+        .row(
+            11,
+            "staging is gone before anybody was given its credentials",
+            |_, o| {
+                gone(o);
+                recorded(o).credentials = Credentials::Inherited;
+                o.recorded.connection_secrets.clear();
+            },
+            Act(Action::ForgetBranch),
+        )
+        .row(
+            11,
+            "staging is gone after a reset, its credentials are out",
+            |_, o| {
+                gone(o);
+                recorded(o).credentials = Credentials::Inherited;
+            },
+            Blocked(Reason::BranchMissing),
+        )
+        .row(
+            11,
+            "staging is gone, and lists no databases to give credentials of",
+            |d, o| {
+                gone(o);
+                recorded(o).credentials = Credentials::Inherited;
+                o.recorded.connection_secrets.clear();
+                if let Ok(rest) = &mut d.rest {
+                    rest.databases.clear();
+                }
+            },
+            Blocked(Reason::BranchMissing),
         )
         .row(
             11,
