@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::compute;
 use super::desired::{Desired, Rest};
-use super::observe::{Observed, Parent, incarnation};
+use super::observe::{Observed, Parent, Standing, incarnation};
 use super::rules::{Rule, Terms};
 use crate::api::{
     AccessRule, BRANCH_FINALIZER, BranchStatus, ConnectionSecretStatus, Credentials, DatabaseRef,
@@ -103,9 +103,11 @@ pub(super) fn a_parent(ready: bool) -> Fact<Parent> {
     Fact::Known(Parent {
         name: "mother".into(),
         branch: Some(BranchId::from("br-parent")),
-        ready,
-        being_made: false,
-        deleting: false,
+        standing: if ready {
+            Standing::Ready
+        } else {
+            Standing::Unready
+        },
         expires: false,
     })
 }

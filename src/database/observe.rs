@@ -106,13 +106,22 @@ pub struct Parent {
     /// Its branch, where it has one.
     pub branch: Option<BranchId>,
     /// Whether it can be forked from.
-    pub ready: bool,
-    /// Whether Neon is making it, and so nobody tells us when it is ready.
-    pub being_made: bool,
-    /// Whether its object is on its way out.
-    pub deleting: bool,
+    pub standing: Standing,
     /// Whether Neon will delete it some day, which rules out children.
     pub expires: bool,
+}
+
+/// How a parent stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It can be forked from.
+    Ready,
+    /// Neon is making it, and so nobody tells us when it is ready.
+    BeingMade,
+    /// Its object is on its way out.
+    Deleting,
+    /// Its object has something to do or to wait for.
+    Unready,
 }
 
 /// A branch to take over.

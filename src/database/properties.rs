@@ -14,7 +14,7 @@ use super::fixtures::{
     settled,
 };
 use super::inherit::Heritage;
-use super::observe::{Existing, Key, Observed};
+use super::observe::{Existing, Key, Observed, Standing};
 use super::{max_age, plan, status};
 use crate::api::{Credentials, DeletionPolicy, Environment};
 use crate::neon::{Branch, BranchState, EndpointState};
@@ -368,11 +368,13 @@ fn rests_on_facts(action: &Action, observed: &Observed) -> bool {
     let branch = observed.branch.known().is_some();
     let listed = observed.databases.known().is_some() && observed.api_roles.known().is_some();
     match action {
-        Action::CreateBranch(id) => observed
+        Action::CreateBranch(id) => observed.parent.known().is_some_and(|parent| {
+            parent.standing == Standing::Ready && parent.branch.as_ref() == Some(id)
+        }),
+        Action::AnnounceBranch => observed
             .parent
             .known()
-            .is_some_and(|parent| parent.ready && parent.branch.as_ref() == Some(id)),
-        Action::AnnounceBranch => observed.parent.known().is_some_and(|parent| parent.ready),
+            .is_some_and(|parent| parent.standing == Standing::Ready),
         Action::ResetBranch(parent) => observed
             .branch
             .known()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Existing, Observed, Parent};
+use super::{Existing, Observed, Parent, Standing};
 use crate::api::{ConditionType, ExistingBranch, NeonDatabase};
 use crate::database::Databases;
 use crate::database::desired::Desired;
@@ -79,9 +79,13 @@ pub(super) fn branches(
             Some(name) => listing.branch_named(name).map(|branch| Parent {
                 name: name.clone(),
                 branch: Some(branch.id.clone()),
-                ready: matches!(branch.current_state, BranchState::Ready),
-                being_made: matches!(branch.current_state, BranchState::Init),
-                deleting: false,
+                standing: match branch.current_state {
+                    BranchState::Ready => Standing::Ready,
+                    BranchState::Init => Standing::BeingMade,
+                    BranchState::Resetting | BranchState::Archived | BranchState::Other(_) => {
+                        Standing::Unready
+                    }
+                },
                 expires: branch.expires_at.is_some(),
             }),
             None => others
@@ -116,14 +120,16 @@ fn parent_object(object: &NeonDatabase, listing: &ProjectSnapshot) -> Parent {
             .iter()
             .any(|c| c.type_ == ConditionType::BranchReady.as_str() && c.status == "True")
     });
-    let deleting = object.metadata.deletion_timestamp.is_some();
+    let standing = match (object.metadata.deletion_timestamp.is_some(), ready) {
+        (true, _) => Standing::Deleting,
+        (false, true) => Standing::Ready,
+        (false, false) => Standing::Unready,
+    };
     Parent {
         name: object.metadata.name.clone().unwrap_or_default(),
         expires: listed.is_some_and(|branch| branch.expires_at.is_some()),
         branch,
-        ready: ready && !deleting,
-        being_made: false,
-        deleting,
+        standing,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::api::{
     Reason,
 };
 use crate::database::desired::{Desired, Rest};
-use crate::database::observe::Observed;
+use crate::database::observe::{Observed, Parent, Standing};
 use crate::database::reset;
 use crate::neon::{Branch, BranchState};
 use crate::reconcile::{Block, Decision, Fact};
@@ -203,26 +203,29 @@ fn first_branch(desired: &Desired, observed: &Observed, now: Timestamp) -> Next 
                 parent.name
             ),
         ),
-        Fact::Known(parent) => match (&parent.branch, &observed.refused) {
-            (Some(_), Some(refused)) if parent.ready => Decision::Blocked(refused.clone()),
-            (Some(id), _) if parent.ready => {
-                Decision::Act(if was_asked_for(observed, ANNOUNCED, now) {
-                    Action::CreateBranch(id.clone())
-                } else {
-                    Action::AnnounceBranch
-                })
-            }
-            (Some(_) | None, _) => wait(
-                Reason::ParentNotReady,
-                if parent.deleting {
-                    format!("the parent {} is being deleted", parent.name)
-                } else {
-                    format!("the parent {} is not ready", parent.name)
-                },
-                if parent.being_made { SOON } else { LATER },
-            ),
-        },
+        Fact::Known(parent) => from_parent(parent, observed, now),
     }
+}
+
+/// Forks the branch, once its parent is ready.
+fn from_parent(parent: &Parent, observed: &Observed, now: Timestamp) -> Next {
+    let name = &parent.name;
+    let (how, after) = match (parent.standing, &parent.branch) {
+        (Standing::Ready, Some(id)) => {
+            return match &observed.refused {
+                Some(refused) => Decision::Blocked(refused.clone()),
+                None if was_asked_for(observed, ANNOUNCED, now) => {
+                    Decision::Act(Action::CreateBranch(id.clone()))
+                }
+                None => Decision::Act(Action::AnnounceBranch),
+            };
+        }
+        (Standing::BeingMade, _) => ("not ready", SOON),
+        (Standing::Deleting, _) => ("being deleted", LATER),
+        (Standing::Ready | Standing::Unready, _) => ("not ready", LATER),
+    };
+    let message = format!("the parent {name} is {how}");
+    wait(Reason::ParentNotReady, message, after)
 }
 
 fn was_asked_for(observed: &Observed, within: SignedDuration, now: Timestamp) -> bool {
