@@ -292,15 +292,15 @@ async fn the_examples_are_accepted_with_every_field_known() {
 }
 
 /// A manifest as it stands, or the part of a NeonDatabase's spec that it is, with what it needs around it.
-fn whole(manifest: &str) -> String {
-    const AROUND: &str = "apiVersion: sepulki.dev/v1alpha1\nkind: NeonDatabase\n\
-        metadata: {name: part}\nspec:\n  projectId: shiny-wind-12345678\n  \
-        environment: staging\n  databases: [{name: sepulki}]\n";
+fn whole(number: usize, manifest: &str) -> String {
     if manifest.starts_with("apiVersion:") {
-        manifest.to_owned()
-    } else {
-        format!("{AROUND}{manifest}")
+        return manifest.to_owned();
     }
+    format!(
+        "apiVersion: sepulki.dev/v1alpha1\nkind: NeonDatabase\n\
+         metadata: {{name: part-{number}}}\nspec:\n  projectId: shiny-wind-12345678\n  \
+         environment: staging\n  databases: [{{name: sepulki}}]\n{manifest}"
+    )
 }
 
 #[tokio::test]
@@ -309,10 +309,11 @@ async fn the_manifests_of_the_readme_are_accepted() {
     let readme = std::fs::read_to_string(deploy("../README.md")).unwrap();
     let manifests: Vec<String> = readme
         .split("```yaml\n")
+        .enumerate()
         .skip(1)
-        .map(|rest| whole(rest.split_once("```").unwrap().0))
+        .map(|(number, rest)| whole(number, rest.split_once("```").unwrap().0))
         .collect();
-    let objects = [2, 2, 1, 1];
+    let objects = [2, 1, 2, 1, 1];
     assert_eq!(manifests.len(), objects.len());
     let dir = tempfile::tempdir().unwrap();
     for (manifest, objects) in manifests.into_iter().zip(objects) {
