@@ -43,12 +43,14 @@ pub(super) async fn contents(
         .clone()
         .filter(|parent| listing.branch(parent).is_some());
     let roles = api.roles(project, &id).await.map_err(at_neon)?;
+    let roles: Vec<String> = roles.into_iter().map(|role| role.name).collect();
     observed.databases = Fact::Known(api.databases(project, &id).await.map_err(at_neon)?);
-    observed.api_roles = Fact::Known(roles.into_iter().map(|role| role.name).collect());
+    observed.api_roles = Fact::Known(roles.iter().cloned().collect());
     if inherited && !observed.lacks_databases(rest) {
         if of_the_past(observed) {
             let own = &recorded.own_passwords;
-            let old = old_passwords(api, project, &id, own).await?;
+            let not_own = roles.into_iter().filter(|role| !own.contains(role));
+            let old = with_passwords(api, project, &id, not_own).await?;
             observed.shared_passwords = Fact::Known(old);
             return Ok(());
         }
@@ -56,7 +58,7 @@ pub(super) async fn contents(
             observed.shared_passwords = Fact::Absent;
             return Ok(());
         };
-        let passwords = passwords(api, project, &id, &parent).await?;
+        let passwords = passwords(api, project, &id, &parent, roles).await?;
         let shared = shared_passwords(kind, rest, observed, &passwords).await?;
         observed.shared_passwords = shared;
     }
@@ -75,21 +77,18 @@ async fn passwords(
     project: &ProjectId,
     child: &BranchId,
     parent: &BranchId,
+    roles: Vec<String>,
 ) -> Result<Vec<Passwords>, Error> {
     let theirs = api.roles(project, parent).await.map_err(at_neon)?;
     let mut both = Vec::new();
-    for role in api.roles(project, child).await.map_err(at_neon)? {
-        if !theirs.iter().any(|other| other.name == role.name) {
+    for role in roles {
+        if !theirs.iter().any(|other| other.name == role) {
             continue;
         }
-        let here = password(api, project, child, &role.name).await?;
-        let there = password(api, project, parent, &role.name).await?;
+        let here = password(api, project, child, &role).await?;
+        let there = password(api, project, parent, &role).await?;
         if let (Some(here), Some(there)) = (here, there) {
-            both.push(Passwords {
-                role: role.name,
-                here,
-                there,
-            });
+            both.push(Passwords { role, here, there });
         }
     }
     Ok(both)
@@ -143,19 +142,18 @@ fn of_the_past(observed: &Observed) -> bool {
     parent.is_some_and(|parent| parent.at.is_some())
 }
 
-/// Roles that still have the password they had when the branch was forked. What the parent had then may have been replaced
-/// there since, so that asking the parent would not tell: the record does.
-async fn old_passwords(
+/// Of roles that were given no password since the branch was forked those that have one: that of then. What the parent had
+/// then may have been replaced there since, so that asking the parent would not tell: the record does.
+async fn with_passwords(
     api: &dyn NeonApi,
     project: &ProjectId,
     branch: &BranchId,
-    own: &[String],
+    roles: impl Iterator<Item = String> + Send,
 ) -> Result<Vec<String>, Error> {
     let mut old = Vec::new();
-    for role in api.roles(project, branch).await.map_err(at_neon)? {
-        let is_own = own.contains(&role.name);
-        if !is_own && password(api, project, branch, &role.name).await?.is_some() {
-            old.push(role.name);
+    for role in roles {
+        if password(api, project, branch, &role).await?.is_some() {
+            old.push(role);
         }
     }
     Ok(old)
