@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::api::{NeonDatabase, NeonDatabaseSpec};
+use crate::reconcile::named;
 
 /// A longer chain of parents is a circle.
 const LONGEST_CHAIN: usize = 32;
@@ -93,17 +94,6 @@ pub fn circle(object: &NeonDatabase, all: &[Arc<NeonDatabase>]) -> Option<Vec<St
         parent = parent_of(named(all, namespace, next)?);
     }
     None
-}
-
-fn named<'a>(
-    all: &'a [Arc<NeonDatabase>],
-    namespace: Option<&String>,
-    name: &str,
-) -> Option<&'a Arc<NeonDatabase>> {
-    all.iter().find(|other| {
-        other.metadata.name.as_deref() == Some(name)
-            && other.metadata.namespace.as_ref() == namespace
-    })
 }
 
 /// The object it was forked from or is to be: the one that was resolved, otherwise the one that the spec names.

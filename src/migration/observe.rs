@@ -11,9 +11,9 @@ use super::place::{self, Database, Place};
 use super::required::{self, Unmet};
 use super::source::{Files, Listing, merge};
 use super::{Migrations, plan};
-use crate::api::{AppliedTo, LastError, Looks, NeonDatabase};
+use crate::api::{AppliedTo, LastError, Looks};
 use crate::engine::{self, Bundle, Diagnostics, LedgerState, Lint, Order, Plan, SourceFile};
-use crate::reconcile::{Error, Fact, Pass};
+use crate::reconcile::{Error, Fact, Pass, named};
 use crate::world::at_cluster;
 
 /// What is known.
@@ -216,12 +216,9 @@ fn remember_obstacle(kind: &Migrations, desired: &Desired, observed: &Observed, 
 
 /// The NeonDatabase that is to be migrated, as its watch knows it.
 fn database(kind: &Migrations, desired: &Desired) -> Option<Database> {
-    let is_meant = |object: &Arc<NeonDatabase>| {
-        object.metadata.namespace.as_deref() == Some(desired.namespace.as_str())
-            && object.metadata.name.as_deref() == Some(desired.database_ref.as_str())
-    };
-    let found = kind.world.cluster.databases().into_iter().find(is_meant)?;
-    Some(Database::of(&found, &kind.world.cluster.projects()))
+    let all = kind.world.cluster.databases();
+    let found = named(&all, Some(&desired.namespace), &desired.database_ref)?;
+    Some(Database::of(found, &kind.world.cluster.projects()))
 }
 
 /// The files as they were last read, with their content where that was just now.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::api::SepulkiMigration;
+use crate::reconcile::named;
 
 /// Longest way along which a circle is looked for.
 const LONGEST_WAY: usize = 32;
@@ -28,7 +29,8 @@ pub fn unmet(
     if let Some(way) = circle(own, others) {
         return Some(Unmet::Circle(way));
     }
-    required(own).find_map(|name| match named(own, others, name) {
+    let namespace = own.metadata.namespace.as_ref();
+    required(own).find_map(|name| match named(others, namespace, name) {
         None => Some(Unmet::Missing(name.to_owned())),
         Some(other) if has_applied(other, own, digest) => None,
         Some(_) => Some(Unmet::Pending(name.to_owned())),
@@ -60,6 +62,7 @@ fn has_applied(other: &SepulkiMigration, own: &SepulkiMigration, digest: &str) -
 /// The way on which the object comes to require itself.
 fn circle(own: &SepulkiMigration, others: &[Arc<SepulkiMigration>]) -> Option<Vec<String>> {
     let start = own.metadata.name.as_deref()?;
+    let namespace = own.metadata.namespace.as_ref();
     let mut seen: Vec<&str> = Vec::new();
     let mut ways: Vec<Vec<&str>> = required(own).map(|name| vec![start, name]).collect();
     while let Some(way) = ways.pop() {
@@ -73,23 +76,11 @@ fn circle(own: &SepulkiMigration, others: &[Arc<SepulkiMigration>]) -> Option<Ve
             continue;
         }
         seen.push(last);
-        if let Some(next) = named(own, others, last) {
+        if let Some(next) = named(others, namespace, last) {
             ways.extend(required(next).map(|name| [way.as_slice(), &[name]].concat()));
         }
     }
     None
-}
-
-fn named<'a>(
-    own: &SepulkiMigration,
-    others: &'a [Arc<SepulkiMigration>],
-    name: &str,
-) -> Option<&'a SepulkiMigration> {
-    let found = others.iter().find(|other| {
-        other.metadata.name.as_deref() == Some(name)
-            && other.metadata.namespace == own.metadata.namespace
-    });
-    found.map(AsRef::as_ref)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod error;
 mod fact;
 mod locks;
 mod memory;
+mod named;
 mod report;
 mod summary;
 
@@ -39,6 +40,7 @@ pub use error::{Class, Error};
 pub use fact::Fact;
 pub use locks::{BranchLocks, ExclusiveLock, SharedLock};
 pub use memory::Memory;
+pub use named::named;
 pub use report::{Notice, PassReport, notice};
 pub use summary::summarize;
 
