@@ -206,8 +206,7 @@ fn source_ready(
     };
     let wrong = plan::files(desired, observed).or_else(|| {
         // the files of a settled object are not compiled again
-        let compiled = observed.bundle.is_some() && !observed.is_complete(desired);
-        compiled.then(|| plan::set(observed))?
+        (!observed.is_complete(desired)).then(|| plan::set(observed))?
     });
     match wrong {
         Some(Decision::Wait(wait)) => say(false, wait.reason, wait.message),
