@@ -230,7 +230,7 @@ fn whoever_may_not_take_over_is_not_told_who_holds_the_branch() {
     let (desired, mut observed) = to_take_over(Some("NeonDatabase a/b"));
     let held = Answer::Blocked(Reason::BranchClaimed);
     assert_eq!(decide(&desired, &observed), held);
-    observed.terms = Some(terms(json!([])));
+    observed.terms = Some(terms(json!([{"namespaces": {}, "parents": ["base"]}])));
     let denied = Answer::Blocked(Reason::AccessDenied);
     assert_eq!(decide(&desired, &observed), denied);
 }
