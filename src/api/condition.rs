@@ -129,6 +129,8 @@ words!(
         LimitReached,
         /// Neon is at work.
         OperationsRunning,
+        /// Neon was at work and did not do it.
+        OperationFailed,
         /// Neon cannot be reached or fails.
         NeonUnavailable,
         /// The project is busy with other operations.

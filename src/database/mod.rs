@@ -3,7 +3,7 @@
 //! | file | question |
 //! |---|---|
 //! | `desired` (with `asked`, `compute`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
-//! | `observe` (with `checked`, `given`, `refusals`) | what is? |
+//! | `observe` (with `checked`, `failures`, `given`, `refusals`) | what is? |
 //! | `plan` (with `rotation`, `deletion`, `reset`, `action`, and `rules`) | what next? pure; opens with the decision table |
 //! | `act` (with `on_neon`, `contents`, `logins`, `secrets`, and `credentials`, `template`) | do it |
 //! | `status` | how does it stand? pure |
@@ -16,6 +16,7 @@ pub mod compute;
 pub mod credentials;
 pub mod deletion;
 pub mod desired;
+mod failures;
 #[cfg(test)]
 mod fixtures;
 mod given;
@@ -47,6 +48,7 @@ use action::Action;
 use checked::Checked;
 use credentials::Form;
 use desired::{Desired, WantedSecret};
+use failures::Failures;
 use observe::Observed;
 use refusals::Refusals;
 use room::Room;
@@ -57,6 +59,7 @@ type Pass = reconcile::Pass<Databases>;
 pub struct Databases {
     world: World,
     checked: Checked,
+    failures: Failures,
     refusals: Refusals,
     room: Room,
 }
@@ -68,6 +71,7 @@ impl Databases {
         Self {
             world,
             checked: Checked::default(),
+            failures: Failures::default(),
             refusals: Refusals::default(),
             room: Room::default(),
         }

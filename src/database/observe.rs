@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use super::credentials::Found;
 use super::deletion;
 use super::desired::{Desired, Rest};
+use super::failures::Failure;
 use super::password::Problem;
 use super::rules::Terms;
 use super::{Databases, Pass, max_age};
@@ -79,6 +80,8 @@ pub struct Observed {
     pub password_problems: BTreeMap<String, Problem>,
     /// Why Neon refused to make the branch a short while ago.
     pub refused: Option<Block>,
+    /// What Neon has begun a short while ago and not done.
+    pub failure: Option<Failure>,
     /// What Secrets that are not out yet are held back for, in words.
     pub held_back_for: Vec<String>,
 }
@@ -163,6 +166,7 @@ impl Observed {
             current_secrets: BTreeSet::new(),
             password_problems: BTreeMap::new(),
             refused: None,
+            failure: None,
             held_back_for: Vec::new(),
         }
     }
@@ -257,6 +261,7 @@ pub(super) async fn observe(
     if !desired.deleting {
         observed.applied_files = kind.applied_files(desired);
         observed.refused = kind.refusals.of(desired, now);
+        observed.failure = kind.failures.of(&desired.uid, now);
         observed.held_back_for = migrations::missing(kind, desired, &observed);
         contents::contents(kind, api, project, desired, &listing, &mut observed).await?;
         let as_asked = |rest: &Rest| observed.contents_are_as_asked(rest);

@@ -9,6 +9,7 @@ use http::{HeaderValue, Method};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use super::error::shown;
 use super::pacing::Pacing;
 use super::transport::{Answer, Request, Transport};
 use super::wire::{
@@ -338,6 +339,9 @@ impl NeonApi for Client {
     async fn operation(&self, project: &ProjectId, operation: &OperationId) -> Result<Operation> {
         let ids = [project.as_str(), operation.as_str()];
         let answer = self.get(OPERATION, &ids, &[]).await?;
-        Ok(answer.read::<OperationAnswer>()?.operation)
+        let mut operation = answer.read::<OperationAnswer>()?.operation;
+        let key = self.key.expose_secret();
+        operation.error = operation.error.map(|text| shown(&text, key));
+        Ok(operation)
     }
 }

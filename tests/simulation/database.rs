@@ -421,3 +421,28 @@ async fn what_is_no_longer_asked_for_is_withdrawn() {
     assert_eq!(operator.sim.secret("pr-7"), None);
     check(&operator.sim, &FILES);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_that_neon_cannot_make_is_asked_for_with_patience_and_told_and_made_in_the_end() {
+    let mut operator = begin(|sim| {
+        sim.at_neon(|project, _| project.makes_none = true);
+        sim.database("production", "production", json!({}));
+        sim.database("staging", "staging", simple());
+    });
+    operator.run_for(MINUTE * 30).await;
+    let sim = Arc::clone(&operator.sim);
+    let message = reconciling(&database(&operator, "staging"), Reason::OperationFailed);
+    says(
+        &message,
+        &["staging/team/staging", "the compute did not start"],
+    );
+    let mutations = sim.lock().neon.calls.mutations.clone();
+    let asked = mutations.iter().filter(|what| what.starts_with("create"));
+    let asked = asked.count();
+    assert!((25..=45).contains(&asked), "asked for {asked} times");
+    assert_eq!(sim.branch_names(), ["main"]);
+
+    sim.at_neon(|project, _| project.makes_none = false);
+    operator.run_for(MINUTE * 2).await;
+    check(&sim, &[]);
+}

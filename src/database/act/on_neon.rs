@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Context, Pass};
+use super::{Context, Pass, forget_branch};
 use crate::api::{BranchStatus, Credentials, NeonDatabaseStatus, Reason};
 use crate::database::compute;
 use crate::database::desired::moment;
@@ -93,6 +93,15 @@ impl Context<'_> {
         Ok(())
     }
 
+    /// Takes away what Neon could not make.
+    pub(super) async fn discard_branch(&self, pass: &mut Pass, id: &BranchId) -> Result<(), Error> {
+        self.delete_branch(pass, id).await?;
+        forget_branch(&mut pass.status);
+        let (failures, uid) = (&self.kind.failures, &self.desired.uid);
+        failures.begin_again(uid, self.now);
+        Ok(())
+    }
+
     pub(super) async fn reset_branch(
         &self,
         pass: &mut Pass,
@@ -101,6 +110,15 @@ impl Context<'_> {
         let branch = self.branch()?;
         let _lock = self.lock(branch.as_str())?;
         let account = self.account().await?;
+        if self
+            .observed
+            .branch
+            .known()
+            .is_some_and(Branch::was_given_up)
+        {
+            let (failures, uid) = (&self.kind.failures, &self.desired.uid);
+            failures.begin_again(uid, self.now);
+        }
         let reset = account
             .api
             .reset_branch(self.project()?, &branch, parent)
@@ -328,6 +346,7 @@ impl Context<'_> {
             credentials,
             own_passwords: Vec::new(),
             created_time: Time(branch.created_at),
+            ready_time: None,
             expiry_time: branch.expires_at.map(Time),
         }
     }

@@ -56,6 +56,8 @@ pub struct Project {
     pub plan: Plan,
     /// As many branches may be protected; none for any number.
     pub most_protected: Option<usize>,
+    /// Whether it takes on to make branches, and makes none.
+    pub makes_none: bool,
     pub branches: Vec<SimBranch>,
     /// How operations end, and when.
     pub(super) operations: Vec<(Operation, Timestamp)>,
@@ -70,6 +72,8 @@ pub struct Project {
 pub struct SimBranch {
     pub branch: Branch,
     made: Timestamp,
+    /// The state in which Neon has left it.
+    pub given_up: Option<BranchState>,
     pub endpoint: Option<SimEndpoint>,
     /// Passwords of the roles that Neon made, as it tells them.
     pub roles: BTreeMap<String, String>,
@@ -151,7 +155,8 @@ fn refused(message: &str) -> Error {
 impl SimBranch {
     /// Whether its endpoint answers.
     pub fn is_up(&self, now: Timestamp) -> bool {
-        self.made <= now && self.endpoint.as_ref().is_some_and(|e| e.made <= now)
+        let there = self.made <= now && self.given_up.is_none();
+        there && self.endpoint.as_ref().is_some_and(|e| e.made <= now)
     }
 }
 
@@ -387,11 +392,12 @@ impl Project {
 
     pub fn branches(&self, now: Timestamp) -> Vec<Branch> {
         let state = |b: &SimBranch| Branch {
-            current_state: if b.made > now {
-                BranchState::Init
-            } else {
-                BranchState::Ready
+            current_state: match &b.given_up {
+                _ if b.made > now => BranchState::Init,
+                Some(state) => state.clone(),
+                None => BranchState::Ready,
             },
+            pending_state: (b.made > now).then_some(BranchState::Ready),
             ..b.branch.clone()
         };
         self.branches.iter().map(state).collect()
@@ -507,6 +513,7 @@ impl Project {
         self.branches.push(SimBranch {
             branch,
             made: now + OPERATION,
+            given_up: None,
             endpoint: None,
             roles: BTreeMap::new(),
             server: Server::default(),
@@ -667,6 +674,7 @@ impl Project {
         branch.server = parent.server;
         branch.roles = parent.roles;
         branch.pending.clear();
+        branch.given_up = None;
         branch.branch.last_reset_at = Some(now);
     }
 }

@@ -250,14 +250,14 @@ impl NeonPort {
             let before = project.clone();
             let result = work(project, now);
             if result.is_ok() {
-                if project.after(fault, before, now) {
-                    self.sim.faults.goes_on_working(number);
+                if let Some(work) = project.after(fault, before, now) {
+                    self.sim.faults.goes_on_working(number, work);
                 }
                 state.neon.calls.mutations.push(what.clone());
             }
             result
         };
-        let on = On::Neon { operations: false };
+        let on = On::Neon { works_on: None };
         self.sim.faults.effect_on(on, what.clone(), call).await
     }
 

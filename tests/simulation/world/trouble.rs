@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use sepulki::neon::{Branch, Endpoint, ErrorKind, OperationStatus, Result};
+use sepulki::neon::{Branch, BranchState, Endpoint, ErrorKind, OperationStatus, Result};
 
-use super::faults::Fault;
+use super::faults::{Fault, Work};
 use super::neon::{Project, error};
 
 /// How long Neon asks to wait after too many requests.
@@ -30,16 +30,26 @@ impl Project {
         }
     }
 
-    /// What becomes of a change that was accepted when the project was as `before`; true where Neon goes on working on it.
-    pub fn after(&mut self, fault: Option<Fault>, before: Self, now: Timestamp) -> bool {
-        let works = self.operations.len() > before.operations.len();
-        match fault {
+    /// What becomes of a change that was accepted when the project was as `before`; what Neon goes on
+    /// working on.
+    pub fn after(&mut self, fault: Option<Fault>, before: Self, now: Timestamp) -> Option<Work> {
+        let begun = self.operations.get(before.operations.len());
+        let works = begun.map(|(operation, _)| match operation.action.as_str() {
+            "create_branch" => Work::Branch,
+            _ => Work::Other,
+        });
+        let makes_none = self.makes_none.then_some(Fault::OperationGivenUp);
+        match fault.or(makes_none) {
             Some(Fault::StaleRead) => {
                 self.stale_branches = Some(before.branches(now));
                 self.stale_endpoints = Some(before.endpoints(now));
             }
             Some(Fault::OperationFails) => self.fail_operations(before.operations.len()),
-            Some(Fault::OperationUndone) if works => {
+            Some(Fault::OperationGivenUp) if works == Some(Work::Branch) => {
+                self.fail_operations(before.operations.len());
+                self.give_up(&before);
+            }
+            Some(Fault::OperationUndone) if works.is_some() => {
                 self.fail_operations(before.operations.len());
                 *self = Self {
                     ids: self.ids,
@@ -50,6 +60,24 @@ impl Project {
             Some(_) | None => {}
         }
         works
+    }
+
+    /// The branch that was made or reset since stays as nobody can use it.
+    fn give_up(&mut self, before: &Self) {
+        let reset_then = |id| {
+            let mut before = before.branches.iter();
+            let found = before.find(|b| b.branch.id == id);
+            found.map(|b| b.branch.last_reset_at)
+        };
+        for found in &mut self.branches {
+            let then = reset_then(found.branch.id.clone());
+            if then != Some(found.branch.last_reset_at) {
+                found.given_up = Some(match then {
+                    Some(_) => BranchState::Resetting,
+                    None => BranchState::Init,
+                });
+            }
+        }
     }
 
     fn fail_operations(&mut self, from: usize) {

@@ -10,8 +10,9 @@ use super::super::*;
 use super::Answer::{Act, Blocked, Wait};
 use super::{Row, Rows};
 use crate::api::Environment;
+use crate::database::failures::Failure;
 use crate::database::fixtures::{
-    a_branch, a_parent, desired, effective, effective_takeover, fresh, now, terms,
+    a_branch, a_failure, a_parent, desired, effective, effective_takeover, fresh, now, terms,
 };
 use crate::database::observe::Existing;
 use crate::database::rules::Terms;
@@ -178,6 +179,26 @@ pub(super) fn rows() -> Vec<Row> {
             "the parent is ready, and the branch was announced",
             |_, o| o.recorded.branch_request_time = Some(Time(now())),
             Act(Action::CreateBranch("br-parent".into())),
+        )
+        .row(
+            10,
+            "Neon could not make it a moment ago",
+            |_, o| {
+                o.failure = Some(a_failure());
+                o.recorded.branch_request_time = Some(Time(now()));
+            },
+            Wait(Reason::OperationFailed),
+        )
+        .row(
+            10,
+            "Neon could not make it a while ago",
+            |_, o| {
+                o.failure = Some(Failure {
+                    until: now(),
+                    ..a_failure()
+                });
+            },
+            Act(Action::AnnounceBranch),
         )
         .row(
             10,
