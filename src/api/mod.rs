@@ -25,8 +25,8 @@ pub use annotations::{
 pub use condition::{ConditionType, Reason, condition, set_condition};
 pub use crds::{CrdError, crd_files};
 pub use names::{
-    Digest, FileName, IpRange, LabelValue, Lease, NamespaceName, ObjectName, PgName, RoleName,
-    SecretKey, Sha256, SuspendAfter, TimeLimit, TimeSpan,
+    Digest, FileName, IpRange, LabelValue, Lease, NamespaceName, ObjectName, PgName, ReplicaName,
+    RoleName, SecretKey, Sha256, SuspendAfter, TimeLimit, TimeSpan,
 };
 pub use neon_database::{
     Access, BranchSpec, BranchStatus, ComputeSpec, ComputeValues, ConnectionSecretSpec,
@@ -34,7 +34,8 @@ pub use neon_database::{
     EndpointStatus, Environment, ExistingBranch, ExtensionSpec, ExtensionStatus, ExternalDeletion,
     ExternalDeletionAction, MissingSchemas, NeonDatabase, NeonDatabaseSpec, NeonDatabaseStatus,
     OperationStatus, ParentBranch, ParentMoment, PasswordSecretRef, PlanLimit, PublishAfter,
-    PublishSpec, RoleSpec, RoleStatus, RotationSpec, SecretTemplate, TemplateMetadata,
+    PublishSpec, ReadReplicaSpec, ReadReplicaStatus, RoleSpec, RoleStatus, RotationSpec,
+    SecretTemplate, TemplateMetadata,
 };
 pub use neon_project::{
     AccessRule, AppliedSettings, KeyKind, NamespaceSelector, NeonProject, NeonProjectSpec,

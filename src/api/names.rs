@@ -60,6 +60,10 @@ text!(
     SuspendAfter, "^(never|default|[1-9][0-9]{0,8}(s|m|h|d))$", 10
 );
 text!(
+    /// Name of a read replica.
+    ReplicaName, "^[a-z]([-a-z0-9]*[a-z0-9])?$", 40
+);
+text!(
     /// A length of time.
     TimeSpan, "^[1-9][0-9]{0,8}(s|m|h|d)$", 10
 );

@@ -4,6 +4,7 @@
 mod contents;
 mod logins;
 mod on_neon;
+mod replicas;
 mod secrets;
 
 use jiff::Timestamp;
@@ -97,6 +98,10 @@ pub(super) async fn act(
         Action::Protect(protected) => context.protect(pass, *protected).await,
         Action::CreateEndpoint => context.create_endpoint(pass).await,
         Action::ResizeCompute => context.resize_compute(pass).await,
+        Action::CreateReplica(name) => context.create_replica(pass, name).await,
+        Action::RecordReplica(name) => context.record_replica(&mut pass.status, name),
+        Action::ResizeReplica(name) => context.resize_replica(pass, name).await,
+        Action::DeleteReplica(id) => context.delete_replica(pass, id).await,
         Action::CreateRole(name) => context.create_role(pass, name).await,
         Action::CreateDatabase { name, owner } => context.create_database(pass, name, owner).await,
         Action::ResetPassword(role) => context.reset_password(pass, role).await,
@@ -129,9 +134,13 @@ impl Context<'_> {
             if let Some(endpoint) = &mut pass.status.endpoint {
                 (endpoint.requested, endpoint.stored) = (None, None);
             }
+            for replica in &mut pass.status.read_replicas {
+                (replica.endpoint.requested, replica.endpoint.stored) = (None, None);
+            }
         }
         kind.checked.forget(&desired.uid);
         kind.refusals.forget(&desired.uid);
+        kind.replica_refusals.forget(&desired.uid);
         kind.failures.forget(&desired.uid);
         let Some(source) = &self.observed.source else {
             return Ok(());
@@ -323,6 +332,7 @@ fn record_database(status: &mut NeonDatabaseStatus, name: &str, owner: &str) {
 pub(super) fn forget_branch(status: &mut NeonDatabaseStatus) {
     status.branch = None;
     status.endpoint = None;
+    status.read_replicas.clear();
     status.plan_limit = None;
     status.databases.clear();
     status.roles.clear();

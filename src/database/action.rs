@@ -4,7 +4,7 @@
 use jiff::SignedDuration;
 
 use crate::api::Effective;
-use crate::neon::{Branch, BranchId};
+use crate::neon::{Branch, BranchId, EndpointId};
 
 /// One effect.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +45,14 @@ pub enum Action {
     CreateEndpoint,
     /// Set compute size and suspend time.
     ResizeCompute,
+    /// Give the branch this read replica.
+    CreateReplica(String),
+    /// Record the endpoint of this read replica, which is there.
+    RecordReplica(String),
+    /// Set compute size and suspend time of this read replica.
+    ResizeReplica(String),
+    /// Delete a read replica of ours.
+    DeleteReplica(EndpointId),
     /// Create a role that owns databases, through Neon.
     CreateRole(String),
     /// Record that we are about to make a database.
@@ -113,6 +121,10 @@ impl crate::reconcile::Action for Action {
             Self::Protect(_) => "Protect",
             Self::CreateEndpoint => "CreateEndpoint",
             Self::ResizeCompute => "ResizeCompute",
+            Self::CreateReplica(_) => "CreateReplica",
+            Self::RecordReplica(_) => "RecordReplica",
+            Self::ResizeReplica(_) => "ResizeReplica",
+            Self::DeleteReplica(_) => "DeleteReplica",
             Self::CreateRole(_) => "CreateRole",
             Self::RecordDatabase { .. } => "RecordDatabase",
             Self::CreateDatabase { .. } => "CreateDatabase",
@@ -148,6 +160,11 @@ impl crate::reconcile::Action for Action {
             Self::Protect(_) => "changing the branch's protection".to_owned(),
             Self::CreateEndpoint => "creating the endpoint".to_owned(),
             Self::ResizeCompute => "changing the compute".to_owned(),
+            Self::CreateReplica(name) | Self::RecordReplica(name) => {
+                format!("creating the read replica {name}")
+            }
+            Self::ResizeReplica(name) => format!("changing the read replica {name}"),
+            Self::DeleteReplica(id) => format!("deleting the read replica {id}"),
             Self::CreateRole(name) => format!("creating the role {name}"),
             Self::RecordDatabase { name, .. } | Self::CreateDatabase { name, .. } => {
                 format!("creating the database {name}")

@@ -51,7 +51,8 @@ impl SuspendAfter {
     }
 
     /// As the status writes it.
-    fn text(self) -> String {
+    #[must_use]
+    pub fn text(self) -> String {
         match self {
             Self::Never => "never".to_owned(),
             Self::Default => "default".to_owned(),
@@ -193,6 +194,26 @@ pub fn status(
     }
 }
 
+/// The status of an endpoint after a look at it: what it has without being asked counts as asked for.
+#[must_use]
+pub fn looked_at(
+    endpoint: &Endpoint,
+    recorded: Option<EndpointStatus>,
+    asked: Option<ComputeValues>,
+) -> EndpointStatus {
+    let met = asked.filter(|asked| is_met(asked, recorded.as_ref(), endpoint));
+    let (requested, stored) = match met {
+        Some(asked) => {
+            let answered = answered(&asked, endpoint);
+            (Some(asked), Some(answered))
+        }
+        None => recorded.map_or((None, None), |recorded| {
+            (recorded.requested, recorded.stored)
+        }),
+    };
+    status(endpoint, requested, stored)
+}
+
 /// What Neon has, of all that can be asked.
 #[must_use]
 pub fn seen(endpoint: &Endpoint) -> ComputeValues {
@@ -241,11 +262,30 @@ pub fn is_due(
     recorded: Option<&EndpointStatus>,
     endpoint: &Endpoint,
 ) -> bool {
-    let asked = compute.asked(limit);
-    if is_met(&asked, recorded, endpoint) {
+    let is_explicit = |field: &Field| compute.is_explicit(field);
+    must_ask(&compute.asked(limit), recorded, endpoint, is_explicit)
+}
+
+/// The same for what the spec alone asks for.
+#[must_use]
+pub fn is_explicitly_due(
+    asked: &ComputeValues,
+    recorded: Option<&EndpointStatus>,
+    endpoint: &Endpoint,
+) -> bool {
+    must_ask(asked, recorded, endpoint, |_| true)
+}
+
+fn must_ask(
+    asked: &ComputeValues,
+    recorded: Option<&EndpointStatus>,
+    endpoint: &Endpoint,
+    is_explicit: impl Fn(&Field) -> bool,
+) -> bool {
+    if is_met(asked, recorded, endpoint) {
         return false;
     }
-    let Some(recorded) = recorded.filter(|r| r.requested.as_ref() == Some(&asked)) else {
+    let Some(recorded) = recorded.filter(|r| r.requested.as_ref() == Some(asked)) else {
         return true;
     };
     let Some(stored) = &recorded.stored else {
@@ -253,9 +293,9 @@ pub fn is_due(
     };
     let seen = seen(endpoint);
     let changed = differences(stored, &seen);
-    differences(&asked, &seen)
+    differences(asked, &seen)
         .iter()
-        .any(|field| compute.is_explicit(field) && changed.contains(field))
+        .any(|field| is_explicit(field) && changed.contains(field))
 }
 
 /// What Neon has stored instead of what was asked, in words.

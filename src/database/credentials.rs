@@ -26,7 +26,7 @@ const BRANCH: &str = "sepulki.dev/branch-id";
 const ENDPOINT: &str = "sepulki.dev/endpoint-id";
 const FORM: &str = "sepulki.dev/form";
 const CONTENT: &str = "sepulki.dev/content";
-/// Keys of the entries that a template has added, separated by commas.
+/// Keys of the entries that a template and read replicas have added, separated by commas.
 const ENTRIES_NOTE: &str = "sepulki.dev/template-keys";
 /// Secret and entry that a password was given in.
 const PASSWORD_FROM: &str = "sepulki.dev/password-from";
@@ -57,6 +57,8 @@ pub struct Form {
     pub endpoint: String,
     /// Host of the direct connection.
     pub host: String,
+    /// Hosts of the direct connections to read replicas, by their names.
+    pub replicas: BTreeMap<String, String>,
     /// Port of both connections.
     pub port: u16,
     /// The database.
@@ -152,7 +154,8 @@ impl Form {
     #[must_use]
     pub fn secret(&self, password: &SecretString) -> Secret {
         let data = self.data(password);
-        let keys: Vec<&str> = self.template.data.keys().map(String::as_str).collect();
+        let replicas = self.replicas.keys().map(|name| replica_key(name));
+        let keys: Vec<String> = self.template.data.keys().cloned().chain(replicas).collect();
         let more = keys.join(",");
         let mut notes = self.template.annotations.clone();
         let mut note = |key: &str, value: String| notes.insert(key.to_owned(), value);
@@ -218,9 +221,16 @@ impl Form {
             Some((key.as_str(), text))
         });
         entries.extend(added);
+        let replicas = self.replicas.iter();
+        let replicas = replicas.map(|(name, host)| {
+            let url = self.url(&pooled_host(host), password);
+            (replica_key(name), url)
+        });
         entries
             .into_iter()
-            .map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes())))
+            .map(|(key, value)| (key.to_owned(), value))
+            .chain(replicas)
+            .map(|(key, value)| (key, ByteString(value.into_bytes())))
             .collect()
     }
 
@@ -306,7 +316,13 @@ pub fn pooled_host(host: &str) -> String {
     }
 }
 
-/// Every entry that a Secret of ours may have without a template.
+/// The entry with the URL of a read replica.
+#[must_use]
+pub fn replica_key(name: &str) -> String {
+    format!("DATABASE_URL_{}", name.to_uppercase().replace('-', "_"))
+}
+
+/// Every entry that a Secret of ours may have without a template or read replicas.
 const ENTRIES: [&str; 11] = [
     "DATABASE_URL",
     "DATABASE_URL_UNPOOLED",
@@ -321,7 +337,7 @@ const ENTRIES: [&str; 11] = [
     "ca.crt",
 ];
 
-/// SHA-256 of our entries and of those that a template has added, whose keys are `more`. What others add stays through
+/// SHA-256 of our entries and of those that a template and read replicas have added, whose keys are `more`. What others add stays through
 /// every write of ours, so it must not count.
 fn content_digest(data: Option<&BTreeMap<String, ByteString>>, more: &str) -> String {
     let mut hash = Sha256::new();
@@ -363,6 +379,12 @@ pub fn wanted_secrets(
             _ => Vec::new(),
         });
     }
+    let replicas = spec.compute.iter().flat_map(|asked| &asked.read_replicas);
+    let replicas: Vec<String> = replicas.map(|asked| replica_key(&asked.name.0)).collect();
+    let taken: Vec<&str> = ENTRIES
+        .into_iter()
+        .chain(replicas.iter().map(String::as_str))
+        .collect();
     let mut wanted = Vec::new();
     for (i, secret) in spec.connection_secrets.iter().enumerate() {
         let field = format!("spec.connectionSecrets[{i}]");
@@ -399,7 +421,7 @@ pub fn wanted_secrets(
             }
         };
         let template = match &secret.template {
-            Some(asked) => Template::of(asked, &format!("{field}.template"), &ENTRIES)?,
+            Some(asked) => Template::of(asked, &format!("{field}.template"), &taken)?,
             None => Template::default(),
         };
         wanted.push(WantedSecret {
@@ -426,6 +448,7 @@ mod tests {
             incarnation: "i-1".into(),
             endpoint: "ep-1".into(),
             host: "ep-1.local.localhost".into(),
+            replicas: BTreeMap::new(),
             port: 5432,
             database: "sepulki".into(),
             login: "app_g1".into(),

@@ -16,11 +16,12 @@ use super::credentials::wanted_secrets;
 use super::inherit::Heritage;
 use super::mark::{Mark, branch_name};
 use super::profile::{Profile, profile};
+use super::replicas::Replica;
 use super::template::Template;
 use crate::api::{
-    BRANCH_FINALIZER, BranchSpec, DatabaseSpec, DeletionPolicy, Environment, ExistingBranch,
+    self, BRANCH_FINALIZER, BranchSpec, DatabaseSpec, DeletionPolicy, Environment, ExistingBranch,
     ExtensionSpec, ExternalDeletionAction, NeonDatabase, NeonDatabaseSpec, ParentBranch,
-    ParentMoment, Reason,
+    ParentMoment, ReadReplicaSpec, Reason,
 };
 use crate::clock::time_span;
 use crate::neon::Moment;
@@ -83,6 +84,8 @@ pub struct Rest {
     pub lease: Option<SignedDuration>,
     /// The read-write compute.
     pub compute: Compute,
+    /// Read replicas to be there.
+    pub replicas: Vec<Replica>,
     /// Databases to be there.
     pub databases: Vec<Database>,
     /// Application roles to be there.
@@ -263,6 +266,7 @@ fn rest(
         lease: lease(spec, branch, profile, protected.value)?,
         protected,
         compute: compute(spec, profile)?,
+        replicas: replicas(spec)?,
         secrets: wanted_secrets(spec, &databases, &roles, object)?,
         databases,
         roles,
@@ -380,19 +384,36 @@ fn max_age(
 
 fn compute(spec: &NeonDatabaseSpec, profile: &Profile) -> Result<Compute, Block> {
     let asked = spec.compute.clone().unwrap_or_default();
-    let suspend_after = match asked.suspend_after.as_ref().map(|s| s.0.as_str()) {
-        None => None,
-        Some("never") => Some(SuspendAfter::Never),
-        Some("default") => Some(SuspendAfter::Default),
-        Some(text) => {
-            let idle = duration("spec.compute.suspendAfter", text)?;
-            Some(SuspendAfter::Seconds(idle.as_secs()))
-        }
-    };
+    let suspend_after = suspend_after("spec.compute.suspendAfter", asked.suspend_after.as_ref())?;
     Ok(Compute {
         units: Setting::of(asked.min_cu.zip(asked.max_cu), profile.compute_units),
         suspend_after: Setting::of(suspend_after, profile.suspend_after),
         settings: asked.settings,
+    })
+}
+
+fn replicas(spec: &NeonDatabaseSpec) -> Result<Vec<Replica>, Block> {
+    let asked = spec.compute.iter().flat_map(|asked| &asked.read_replicas);
+    let replica = |asked: &ReadReplicaSpec| {
+        let field = format!("spec.compute.readReplicas[{}].suspendAfter", asked.name);
+        Ok(Replica {
+            name: asked.name.0.clone(),
+            units: asked.min_cu.zip(asked.max_cu),
+            suspend_after: suspend_after(&field, asked.suspend_after.as_ref())?,
+        })
+    };
+    asked.map(replica).collect()
+}
+
+fn suspend_after(
+    field: &str,
+    asked: Option<&api::SuspendAfter>,
+) -> Result<Option<SuspendAfter>, Block> {
+    Ok(match asked.map(api::SuspendAfter::as_str) {
+        None => None,
+        Some("never") => Some(SuspendAfter::Never),
+        Some("default") => Some(SuspendAfter::Default),
+        Some(text) => Some(SuspendAfter::Seconds(duration(field, text)?.as_secs())),
     })
 }
 

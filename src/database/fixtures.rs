@@ -89,6 +89,7 @@ pub(super) fn an_endpoint(desired: &Desired) -> Endpoint {
         autoscaling_limit_max_cu: rest.compute.units.value.1,
         suspend_timeout_seconds: rest.compute.suspend_after.value.seconds(),
         settings: None,
+        name: None,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | file | question |
 //! |---|---|
-//! | `desired` (with `asked`, `compute`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
+//! | `desired` (with `asked`, `compute`, `replicas`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
 //! | `observe` (with `checked`, `failures`, `given`, `refusals`) | what is? |
 //! | `plan` (with `rotation`, `deletion`, `reset`, `action`, and `rules`) | what next? pure; opens with the decision table |
 //! | `act` (with `on_neon`, `contents`, `logins`, `secrets`, and `credentials`, `template`) | do it |
@@ -30,6 +30,7 @@ pub mod profile;
 #[cfg(test)]
 mod properties;
 mod refusals;
+pub mod replicas;
 pub mod reset;
 mod room;
 pub mod rotation;
@@ -37,6 +38,7 @@ pub mod rules;
 pub mod status;
 pub mod template;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -61,6 +63,8 @@ pub struct Databases {
     checked: Checked,
     failures: Failures,
     refusals: Refusals,
+    /// Of read replicas, which hold nothing else up.
+    replica_refusals: Refusals,
     room: Room,
 }
 
@@ -73,6 +77,7 @@ impl Databases {
             checked: Checked::default(),
             failures: Failures::default(),
             refusals: Refusals::default(),
+            replica_refusals: Refusals::default(),
             room: Room::default(),
         }
     }
@@ -116,6 +121,7 @@ impl Databases {
             incarnation: branch.incarnation.clone(),
             endpoint: endpoint.id.clone(),
             host: endpoint.host.clone(),
+            replicas: replica_hosts(desired, recorded),
             port: self.world.settings.postgres_port,
             database: secret.database.clone(),
             login: role.login.clone()?,
@@ -128,6 +134,20 @@ impl Databases {
             template: secret.template.clone(),
         })
     }
+}
+
+/// Hosts of the read replicas that are asked for and there.
+fn replica_hosts(desired: &Desired, recorded: &NeonDatabaseStatus) -> BTreeMap<String, String> {
+    let wanted = |name: &str| {
+        let rest = desired.rest.as_ref();
+        rest.is_ok_and(|rest| rest.replicas.iter().any(|replica| replica.name == name))
+    };
+    recorded
+        .read_replicas
+        .iter()
+        .filter(|replica| wanted(&replica.name))
+        .map(|replica| (replica.name.clone(), replica.endpoint.host.clone()))
+        .collect()
 }
 
 impl Subject for Databases {

@@ -62,6 +62,10 @@ pub struct Observed {
     pub branch_free: bool,
     /// The recorded branch's read-write endpoint.
     pub endpoint: Fact<Endpoint>,
+    /// The recorded branch's read replicas, whoever has made them.
+    pub replicas: Vec<Endpoint>,
+    /// Why Neon refused a read replica a short while ago.
+    pub replica_refused: Option<Block>,
     /// Branches and objects that hang on the recorded branch.
     pub children: Vec<String>,
     /// Names of the branch's roles, as Neon lists them.
@@ -157,6 +161,8 @@ impl Observed {
             older_rival: None,
             branch_free: true,
             endpoint: Fact::Unknown,
+            replicas: Vec::new(),
+            replica_refused: None,
             children: Vec::new(),
             api_roles: Fact::Unknown,
             databases: Fact::Unknown,
@@ -261,6 +267,7 @@ pub(super) async fn observe(
     if !desired.deleting {
         observed.applied_files = kind.applied_files(desired);
         observed.refused = kind.refusals.of(desired, now);
+        observed.replica_refused = kind.replica_refusals.of(desired, now);
         observed.failure = kind.failures.of(&desired.uid, now);
         observed.held_back_for = migrations::missing(kind, desired, &observed);
         contents::contents(kind, api, project, desired, &listing, &mut observed).await?;

@@ -35,6 +35,7 @@
 //! | 19 | endpoint missing; being made | CreateEndpoint; Wait |
 //! |   | endpoint not as asked: not asked for yet; changed since Neon answered, and set by the spec | ResizeCompute |
 //! |   | … Neon has refused that a short while ago | Blocked, as it was refused |
+//! |   | a read replica missing; there, but not on record; not as asked. None of it where Neon has refused a replica a short while ago | CreateReplica; RecordReplica; ResizeReplica |
 //! | 20 | databases and roles are a parent's that does not exist | Wait ParentNotFound |
 //! |   | contents not as asked: owner, database missing | CreateRole; RecordDatabase, CreateDatabase |
 //! | 21 | … a database owned by another role than asked, or by an application role | Blocked DatabaseRejected |
@@ -47,6 +48,8 @@
 //! |   | a Secret is out that the record does not know | RecordLogin |
 //! | 26 | a Secret is out that is no longer asked for | WithdrawSecrets |
 //! |   | a login is due to be replaced | ReplaceLogin |
+//! |   | a read replica of ours that is no longer asked for | DeleteReplica |
+//! |   | a read replica that Neon has refused a short while ago | Blocked, as it was refused |
 //! | 27 | else | Settled |
 //!
 //! Rows 7 to 18 are in `branch`, what access rules have to do with them in `admission`, what Neon has begun and not done in

@@ -413,6 +413,11 @@ fn rests_on_facts(action: &Action, observed: &Observed) -> bool {
             observed.key == Key::Good && seen.is_some_and(|branch| branch.id == *id)
         }
         Action::CreateEndpoint => branch && observed.endpoint.is_absent(),
+        Action::DeleteReplica(id) => {
+            let ours = |name: &str| name.starts_with("sepulki-");
+            let mut listed = observed.replicas.iter();
+            branch && listed.any(|one| one.id == *id && one.name.as_deref().is_some_and(ours))
+        }
         Action::CreateRole(_) | Action::CreateDatabase { .. } | Action::RecordDatabase { .. } => {
             branch && listed
         }
@@ -425,6 +430,9 @@ fn rests_on_facts(action: &Action, observed: &Observed) -> bool {
         }
         Action::RetireLogins => branch && !matches!(observed.shared_passwords, Fact::Unknown),
         Action::ResizeCompute
+        | Action::CreateReplica(_)
+        | Action::RecordReplica(_)
+        | Action::ResizeReplica(_)
         | Action::PublishCredentials(_)
         | Action::RecordLogin(_)
         | Action::ReplaceLogin(_)

@@ -1,5 +1,5 @@
-//! Branches that Neon has refused to make, so that the same is asked for again now and then, and not at every look. Losing it
-//! costs one more try.
+//! Branches and read replicas that Neon has refused, so that the same is asked for again now and then, and not at every look.
+//! Losing it costs one more try.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ use crate::reconcile::{Block, Class, Error};
 /// What was refused may be allowed one day, when the plan has changed.
 const GOOD_FOR: SignedDuration = SignedDuration::from_mins(10);
 
-/// The last refusal of each object's branch.
+/// The last refusal of each object.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     refused: Mutex<HashMap<String, Refusal>>,

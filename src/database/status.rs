@@ -8,9 +8,8 @@ use super::compute;
 use super::desired::{Database, Desired, Rest};
 use super::inherit::Heritage;
 use super::observe::Observed;
-use crate::api::{
-    ConditionType, EndpointStatus, NeonDatabaseStatus, Reason, condition, set_condition,
-};
+use super::replicas;
+use crate::api::{ConditionType, NeonDatabaseStatus, Reason, condition, set_condition};
 use crate::neon::Endpoint;
 use crate::postgres::extensions;
 use crate::reconcile::{Fact, Verdict, summarize};
@@ -62,33 +61,18 @@ fn bring_up_to_date(
     }
     if status.branch.is_none() {
         status.endpoint = None;
+        status.read_replicas.clear();
     } else if let Fact::Known(endpoint) = &observed.endpoint {
         let recorded = status.endpoint.take();
         let recorded = recorded.filter(|recorded| recorded.id == endpoint.id.as_str());
-        status.endpoint = Some(endpoint_status(endpoint, recorded, status, desired));
+        let rest = desired.rest.as_ref().ok();
+        let asked = rest.map(|rest| rest.compute.asked(status.plan_limit.as_ref()));
+        status.endpoint = Some(compute::looked_at(endpoint, recorded, asked));
     }
-}
-
-/// What Neon says of the endpoint, and what was last asked of it: what it has without being asked counts as asked for.
-fn endpoint_status(
-    endpoint: &Endpoint,
-    recorded: Option<EndpointStatus>,
-    status: &NeonDatabaseStatus,
-    desired: &Desired,
-) -> EndpointStatus {
-    let rest = desired.rest.as_ref().ok();
-    let asked = rest.map(|rest| rest.compute.asked(status.plan_limit.as_ref()));
-    let met = asked.filter(|asked| compute::is_met(asked, recorded.as_ref(), endpoint));
-    let (requested, stored) = match met {
-        Some(asked) => {
-            let answered = compute::answered(&asked, endpoint);
-            (Some(asked), Some(answered))
-        }
-        None => recorded.map_or((None, None), |recorded| {
-            (recorded.requested, recorded.stored)
-        }),
-    };
-    compute::status(endpoint, requested, stored)
+    if let (Fact::Known(_) | Fact::Absent, Ok(rest)) = (&observed.endpoint, &desired.rest) {
+        let record = &mut status.read_replicas;
+        replicas::look_at(record, &rest.replicas, &observed.replicas);
+    }
 }
 
 fn conditions(
@@ -218,9 +202,14 @@ fn parts(
     let ready = branch.0;
     let rest = desired.rest.as_ref().ok();
     let compute = match (&observed.endpoint, rest) {
-        (Fact::Known(endpoint), Some(rest)) if ready && is_as_asked(endpoint, status, rest) => {
+        (Fact::Known(endpoint), Some(rest))
+            if ready
+                && is_as_asked(endpoint, status, rest)
+                && (observed.replica_refused.is_some()
+                    || !replicas_are_due(rest, observed, status)) =>
+        {
             let host = format!("endpoint {}", endpoint.host);
-            match limits(status) {
+            match limits(rest, observed, status) {
                 Some(limits) => yes(Reason::PlanLimited, format!("{host}: {limits}")),
                 None => yes(Reason::Succeeded, host),
             }
@@ -259,11 +248,23 @@ fn is_as_asked(endpoint: &Endpoint, status: &NeonDatabaseStatus, rest: &Rest) ->
     !compute::is_due(&rest.compute, limit, recorded, endpoint)
 }
 
+fn replicas_are_due(rest: &Rest, observed: &Observed, status: &NeonDatabaseStatus) -> bool {
+    let mut changes = replicas::changes(&rest.replicas, &observed.replicas, &status.read_replicas);
+    changes.next().is_some()
+}
+
 /// What the compute has instead of what was wanted.
-fn limits(status: &NeonDatabaseStatus) -> Option<String> {
+fn limits(rest: &Rest, observed: &Observed, status: &NeonDatabaseStatus) -> Option<String> {
     let refused = status.plan_limit.as_ref().map(compute::limited);
     let otherwise = status.endpoint.as_ref().and_then(compute::otherwise);
-    let all: Vec<String> = refused.into_iter().chain(otherwise).collect();
+    let replica = observed.replica_refused.as_ref();
+    let replica = replica.filter(|_| replicas_are_due(rest, observed, status));
+    let all: Vec<String> = refused
+        .into_iter()
+        .chain(otherwise)
+        .chain(replicas::otherwise(status))
+        .chain(replica.map(|refused| refused.message.clone()))
+        .collect();
     (!all.is_empty()).then(|| all.join("; "))
 }
 

@@ -236,6 +236,15 @@ impl NeonApi for Invalidating {
         after.told(self.api.update_endpoint(project, endpoint, update).await)
     }
 
+    async fn delete_endpoint(
+        &self,
+        project: &ProjectId,
+        endpoint: &EndpointId,
+    ) -> Result<Vec<Operation>> {
+        let after = AfterCall::new(&self.snapshots, project);
+        after.told(self.api.delete_endpoint(project, endpoint).await)
+    }
+
     async fn roles(&self, project: &ProjectId, branch: &BranchId) -> Result<Vec<Role>> {
         self.api.roles(project, branch).await
     }

@@ -110,6 +110,21 @@ impl Client {
             .mutate(project, |waited| self.attempt(&request, waited))
             .await
     }
+
+    /// What is already gone need not be deleted.
+    async fn delete(
+        &self,
+        project: &ProjectId,
+        route: &'static str,
+        ids: &[&str],
+    ) -> Result<Vec<Operation>> {
+        let answer = self.change(project, Method::DELETE, route, ids, None).await;
+        match answer {
+            Ok(answer) => operations(&answer),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 fn bearer(key: &str) -> Option<HeaderValue> {
@@ -234,14 +249,7 @@ impl NeonApi for Client {
         branch: &BranchId,
     ) -> Result<Vec<Operation>> {
         let ids = [project.as_str(), branch.as_str()];
-        let answer = self
-            .change(project, Method::DELETE, BRANCH, &ids, None)
-            .await;
-        match answer {
-            Ok(answer) => operations(&answer),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
+        self.delete(project, BRANCH, &ids).await
     }
 
     async fn create_endpoint(
@@ -269,6 +277,15 @@ impl NeonApi for Client {
             .change(project, Method::PATCH, ENDPOINT, &ids, Some(body))
             .await?;
         Ok(answer.read_or_default::<EndpointAnswer>()?.into_changed())
+    }
+
+    async fn delete_endpoint(
+        &self,
+        project: &ProjectId,
+        endpoint: &EndpointId,
+    ) -> Result<Vec<Operation>> {
+        let ids = [project.as_str(), endpoint.as_str()];
+        self.delete(project, ENDPOINT, &ids).await
     }
 
     async fn roles(&self, project: &ProjectId, branch: &BranchId) -> Result<Vec<Role>> {

@@ -179,6 +179,10 @@ impl NeonApi for FakeNeon {
         self.other().await
     }
 
+    async fn delete_endpoint(&self, _: &ProjectId, _: &EndpointId) -> Result<Vec<Operation>> {
+        self.other().await
+    }
+
     async fn roles(&self, _: &ProjectId, _: &BranchId) -> Result<Vec<Role>> {
         self.other().await
     }

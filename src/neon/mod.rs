@@ -108,6 +108,12 @@ pub trait NeonApi: Send + Sync {
         endpoint: &EndpointId,
         update: &UpdateEndpoint,
     ) -> Result<ChangedEndpoint>;
+    /// Deletes an endpoint. Succeeds without operations where it is already gone.
+    async fn delete_endpoint(
+        &self,
+        project: &ProjectId,
+        endpoint: &EndpointId,
+    ) -> Result<Vec<Operation>>;
     /// The roles of a branch. Roles made by SQL may be among them.
     async fn roles(&self, project: &ProjectId, branch: &BranchId) -> Result<Vec<Role>>;
     /// Creates a role, which belongs to `neon_superuser`. Wakes an idle compute.

@@ -63,6 +63,13 @@ impl ProjectSnapshot {
             endpoint.branch_id == *branch && endpoint.endpoint_type == EndpointType::ReadWrite
         })
     }
+
+    /// The read replicas of this branch.
+    pub fn replicas_of<'a>(&'a self, branch: &BranchId) -> impl Iterator<Item = &'a Endpoint> {
+        self.endpoints.iter().filter(move |endpoint| {
+            endpoint.branch_id == *branch && endpoint.endpoint_type == EndpointType::ReadOnly
+        })
+    }
 }
 
 /// The shared listings of one API key. Cloning shares them.

@@ -266,6 +266,9 @@ pub struct Endpoint {
     /// What its servers are configured with.
     #[serde(default)]
     pub settings: Option<EndpointSettings>,
+    /// What whoever made it calls it.
+    #[serde(default)]
+    pub name: Option<String>,
 }
 
 /// What the servers of an endpoint are configured with.
@@ -386,6 +389,8 @@ pub struct NewEndpoint {
 pub struct CreateEndpoint {
     /// The branch to serve.
     pub branch_id: BranchId,
+    /// What to call it, where it is a read replica; none for the one that writes.
+    pub replica: Option<String>,
     /// Its compute.
     pub compute: NewEndpoint,
 }

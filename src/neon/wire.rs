@@ -9,9 +9,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Branch, BranchId, ChangedEndpoint, CreateBranch, CreateEndpoint, Database, Endpoint, Moment,
-    NewEndpoint, Operation, Project, ProjectSettings, Role, UpdateBranch, UpdateEndpoint,
-    UpdateProject,
+    Branch, BranchId, ChangedEndpoint, CreateBranch, CreateEndpoint, Database, Endpoint,
+    EndpointType, Moment, NewEndpoint, Operation, Project, ProjectSettings, Role, UpdateBranch,
+    UpdateEndpoint, UpdateProject,
 };
 
 #[derive(Deserialize)]
@@ -215,11 +215,19 @@ pub(super) fn update_branch(update: &UpdateBranch) -> Value {
 pub(super) fn create_endpoint(create: &CreateEndpoint) -> Value {
     let CreateEndpoint {
         branch_id,
+        replica,
         compute: asked,
     } = create;
     let mut endpoint = new_compute(asked);
     endpoint.insert("branch_id".to_owned(), json!(branch_id));
-    endpoint.insert("type".to_owned(), json!("read_write"));
+    let kind = match replica {
+        Some(name) => {
+            endpoint.insert("name".to_owned(), json!(name));
+            EndpointType::ReadOnly
+        }
+        None => EndpointType::ReadWrite,
+    };
+    endpoint.insert("type".to_owned(), json!(kind));
     json!({ "endpoint": endpoint })
 }
 

@@ -7,6 +7,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use neon_emulator::{EmulatorConfig, Limits, SuspendLimit};
 use sepulki::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
+use sqlx::ConnectOptions;
 use testkit::operator::{Neon, Object, Platform, Tenant, eventually};
 
 use crate::{shop, start};
@@ -61,6 +62,42 @@ async fn compute_and_protection_follow_the_spec_and_suspend_holds_them() -> anyh
     let object = live.ready().await?;
     ensure!(size(&tenant, &object).await? == (0.25, 0.25, 600));
     tenant.published("live").await?.direct().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_read_replica_is_read_by_the_secret_until_it_leaves_the_list() -> anyhow::Result<()> {
+    let tenant = Platform::shared().await?.tenant().await?;
+    let _operator = start(&tenant).await?;
+    let replicas = json!([{ "name": "reporting", "minCU": 0.25, "maxCU": 0.5 }]);
+    let mut live = shop::small("live", "production", None);
+    live["spec"]["compute"] = json!({ "readReplicas": replicas });
+    shop::apply(&tenant, &[live]).await?;
+    let live = tenant.database("live");
+    let object = live.ready().await?;
+    let secret = tenant.published("live").await?;
+    let mut session = secret.options("DATABASE_URL_REPORTING")?.connect().await?;
+    let question = "SELECT pg_is_in_recovery()";
+    let standby: bool = sqlx::query_scalar(question).fetch_one(&mut session).await?;
+    ensure!(standby, "not a standby");
+    let endpoint = |object: &Object| object.text("/status/readReplicas/0/endpoint/id").to_owned();
+    let id = endpoint(&object);
+
+    let replicas = json!([{ "name": "reporting", "minCU": 0.5, "maxCU": 1 }]);
+    live.patch(json!({ "spec": { "compute": { "readReplicas": replicas } } }))
+        .await?;
+    let object = live.ready().await?;
+    ensure!(endpoint(&object) == id, "another endpoint");
+    ensure!(object.at("/status/readReplicas/0/endpoint/maxCU") == 1.0);
+
+    live.patch(json!({ "spec": { "compute": { "readReplicas": [] } } }))
+        .await?;
+    live.ready().await?;
+    let secret = tenant.published("live").await?;
+    ensure!(!secret.fields.contains_key("DATABASE_URL_REPORTING"));
+    let left = tenant.platform().neon().endpoints(tenant.project()).await?;
+    ensure!(left.iter().all(|endpoint| endpoint["id"] != id), "{left:?}");
+    secret.direct().await?;
     Ok(())
 }
 

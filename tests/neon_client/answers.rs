@@ -300,6 +300,32 @@ async fn a_branch_that_is_gone_counts_as_deleted() {
 }
 
 #[tokio::test]
+async fn a_read_replica_is_made_by_name_and_deleted_once() {
+    let made = json!({"endpoint": {}, "operations": operations()});
+    let gone = json!({"code": "", "message": "endpoint not found"});
+    let stub = Stub::start([answer(201, &made), answer(200, &made), answer(404, &gone)]).await;
+    let api = &stub.account.api;
+    let create = CreateEndpoint {
+        branch_id: "br-a".into(),
+        replica: Some("reporting".into()),
+        compute: NewEndpoint::default(),
+    };
+    api.create_endpoint(&"p".into(), &create).await.unwrap();
+    for operations in [2, 0] {
+        let deleted = api.delete_endpoint(&"p".into(), &"ep-1".into()).await;
+        assert_eq!(deleted.unwrap().len(), operations);
+    }
+    assert_eq!(
+        stub.lines()[1..],
+        ["DELETE /api/v2/projects/p/endpoints/ep-1"; 2]
+    );
+    assert_eq!(
+        stub.seen()[0].body,
+        json!({"endpoint": {"branch_id": "br-a", "type": "read_only", "name": "reporting"}})
+    );
+}
+
+#[tokio::test]
 async fn a_branch_is_reset_by_restoring_it_to_its_parent() {
     let stub = Stub::start([answer(
         200,
@@ -365,6 +391,7 @@ async fn an_endpoint_is_created_and_changed() {
     let api = &stub.account.api;
     let create = CreateEndpoint {
         branch_id: "br-a".into(),
+        replica: None,
         compute: NewEndpoint {
             compute_units: None,
             suspend_timeout_seconds: Some(-1),

@@ -21,6 +21,9 @@ pub fn check(sim: &Sim, files: &[(&str, &str)]) {
         logins_belong_to_roles(&state, object);
     }
     secrets_are_those_wanted_and_work(&state);
+    for (key, object) in &state.kubernetes.databases {
+        replicas_are_those_wanted(&state, key, object);
+    }
     parents_and_children_share_no_password(&state);
     for migration in state.kubernetes.migrations.values() {
         every_file_ran_once(&state, migration, files);
@@ -265,6 +268,49 @@ fn opens(state: &State, object: &NeonDatabase, stored: &StoredSecret, database: 
     let uids: Vec<&String> = owners.iter().map(|owner| &owner.uid).collect();
     assert_eq!(uids, [object.metadata.uid.as_ref().unwrap()]);
     works(branch_of(state, object), stored, database);
+}
+
+/// A branch has the read replicas that are asked for, as they are asked for; the record and every Secret lead to them.
+fn replicas_are_those_wanted(state: &State, key: &Key, object: &NeonDatabase) {
+    let asked = object.spec.compute.iter().flat_map(|c| &c.read_replicas);
+    let mut expected = BTreeMap::new();
+    let mut found = branch_of(state, object).replicas.clone();
+    for asked in asked {
+        let name = format!("sepulki-{}", asked.name);
+        let at = found
+            .iter()
+            .position(|e| e.endpoint.name.as_ref() == Some(&name));
+        let endpoint = found.remove(at.expect("the replica")).endpoint;
+        if let Some(most) = asked.max_cu {
+            assert!((endpoint.autoscaling_limit_max_cu - most).abs() < 0.01);
+        }
+        expected.insert(asked.name.0.clone(), endpoint);
+    }
+    assert_eq!(found.len(), 0, "read replicas of {key:?} that nobody wants");
+    let status = object.status.as_ref().unwrap();
+    let recorded = status.read_replicas.iter();
+    let recorded: BTreeMap<String, String> = recorded
+        .map(|one| (one.name.clone(), one.endpoint.id.clone()))
+        .collect();
+    let ids = expected
+        .iter()
+        .map(|(name, endpoint)| (name.clone(), endpoint.id.to_string()));
+    assert_eq!(recorded, ids.collect(), "of {key:?}");
+    for stored in published(state, &key.0, &key.1).values() {
+        let data = stored.secret.data.clone().unwrap_or_default();
+        let urls = data
+            .iter()
+            .filter(|(key, _)| key.starts_with("DATABASE_URL_") && *key != "DATABASE_URL_UNPOOLED");
+        let urls: BTreeMap<String, String> = urls
+            .map(|(key, url)| (key.clone(), String::from_utf8(url.0.clone()).unwrap()))
+            .collect();
+        assert_eq!(urls.len(), expected.len(), "{urls:?} of {key:?}");
+        for (name, endpoint) in &expected {
+            let url = &urls[&format!("DATABASE_URL_{}", name.to_uppercase())];
+            let (label, rest) = endpoint.host.split_once('.').unwrap();
+            assert!(url.contains(&format!("@{label}-pooler.{rest}:")), "{url}");
+        }
+    }
 }
 
 /// The credentials in a Secret open this database of this branch.

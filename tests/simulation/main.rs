@@ -23,6 +23,7 @@ mod matrix;
 mod migration;
 mod past;
 mod project;
+mod replicas;
 mod roles;
 mod rotation;
 mod scene;

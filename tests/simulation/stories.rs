@@ -1,7 +1,7 @@
 //! Stories to be disturbed: how the world is before, what somebody does then, and how it has to end.
 
 use sepulki::api::{DeletionPolicy, RESET, Reason, RotationSpec};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::database::stalled;
 use crate::given::{give, with_given_password};
@@ -38,7 +38,7 @@ const MORE_FILES: [(&str, &str); 3] = [
     ("003_arms.sql", "CREATE TABLE arms (id bigint PRIMARY KEY);"),
 ];
 
-pub const STORIES: [Story; 16] = [
+pub const STORIES: [Story; 17] = [
     Story {
         name: "production and a preview come up",
         before: |_| (),
@@ -118,6 +118,22 @@ pub const STORIES: [Story; 16] = [
             let settings = endpoint.pg_settings();
             assert_eq!(settings["work_mem"], "64MB");
         },
+    },
+    Story {
+        name: "a read replica comes, another one goes, and a third gets another size",
+        before: |sim| {
+            production_and_preview(sim);
+            read_replicas(
+                sim,
+                json!([{"name": "leaves"}, {"name": "stays", "suspendAfter": "5m"}]),
+            );
+        },
+        change: |sim| {
+            let stays = json!({"name": "stays", "minCU": 0.5, "maxCU": 2});
+            read_replicas(sim, json!([stays, {"name": "comes"}]));
+        },
+        noticed: 3,
+        check: |operator| check(&operator.sim, &FILES),
     },
     Story {
         name: "another file comes",
@@ -272,6 +288,13 @@ pub const STORIES: [Story; 16] = [
         check: nothing_is_left,
     },
 ];
+
+fn read_replicas(sim: &Sim, replicas: Value) {
+    sim.edit_database("pr-7", |preview| {
+        let compute = preview.spec.compute.get_or_insert_default();
+        compute.read_replicas = serde_json::from_value(replicas).unwrap();
+    });
+}
 
 /// Nothing is left in Kubernetes. A branch is left on Neon only where nobody had a key any more.
 fn nothing_is_left(operator: &Operator) {

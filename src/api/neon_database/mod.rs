@@ -11,7 +11,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::names::{Lease, PgName, SuspendAfter};
+use super::names::{Lease, PgName, ReplicaName, SuspendAfter};
 use super::refs::{DatabaseRef, MigrationRef, ProjectRef, SecretKeyRef};
 
 pub use compute::{ComputeValues, PlanLimit};
@@ -19,7 +19,7 @@ pub use role::{Access, PasswordSecretRef, RoleSpec, RoleStatus, RotationSpec};
 pub use secret::{ConnectionSecretSpec, ConnectionSecretStatus, SecretTemplate, TemplateMetadata};
 pub use status::{
     BranchStatus, Credentials, DatabaseStatus, Effective, EndpointStatus, ExtensionStatus,
-    MissingSchemas, NeonDatabaseStatus, OperationStatus,
+    MissingSchemas, NeonDatabaseStatus, OperationStatus, ReadReplicaStatus,
 };
 
 /// What is asked of one environment's database.
@@ -305,6 +305,37 @@ pub struct ComputeSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "role::settings")]
     pub settings: BTreeMap<String, String>,
+    /// Read replicas of the branch. One that leaves the list is deleted; others that the branch has are left alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub read_replicas: Vec<ReadReplicaSpec>,
+}
+
+/// A compute that reads the branch beside the one that writes. What is not set is left to Neon.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.minCU) == has(self.maxCU)").message("minCU and maxCU are given together").field_path(".minCU"),
+    validation = Rule::new("!has(self.minCU) || !has(self.maxCU) || self.minCU <= self.maxCU")
+        .message(kube::core::Message::Expression("'minCU (%s) must not be above maxCU (%s)'.format([self.minCU, self.maxCU])".into())).field_path(".minCU"),
+)]
+pub struct ReadReplicaSpec {
+    /// Name, unique in the object. Connection Secrets hold a pooled URL of the replica in `DATABASE_URL_<NAME>`, in upper
+    /// case and with `_` for `-`.
+    #[x_kube(validation = ("self != 'unpooled'", "DATABASE_URL_UNPOOLED is the direct connection: choose another name"))]
+    pub name: ReplicaName,
+    /// Smallest size, in compute units (CU). A change restarts the replica.
+    #[serde(default, rename = "minCU", skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("self >= 0.25 && self <= 1024.0", "must be between 0.25 and 1024"))]
+    pub min_cu: Option<f64>,
+    /// Largest size, in compute units (CU). A change restarts the replica.
+    #[serde(default, rename = "maxCU", skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("self >= 0.25 && self <= 1024.0", "must be between 0.25 and 1024"))]
+    pub max_cu: Option<f64>,
+    /// Idle time before the replica is scaled to zero: `never`, `default` (Neon's own) or a length of time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend_after: Option<SuspendAfter>,
 }
 
 /// A database of the branch.

@@ -47,6 +47,11 @@ pub struct NeonDatabaseStatus {
     /// The read-write endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<EndpointStatus>,
+    /// The read replicas that were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub read_replicas: Vec<ReadReplicaStatus>,
     /// Values of the environment's profile that the plan refuses. Neon's own are used instead, until the profile's or the
     /// spec's change or `sepulki.dev/retry` asks to try again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,6 +100,7 @@ impl Default for NeonDatabaseStatus {
             branch_request_time: None,
             branch: None,
             endpoint: None,
+            read_replicas: Vec::new(),
             plan_limit: None,
             databases: Vec::new(),
             roles: Vec::new(),
@@ -207,6 +213,17 @@ pub struct EndpointStatus {
     /// What Neon made of that: where it stores something else, that is not fought over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<ComputeValues>,
+}
+
+/// A read replica.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadReplicaStatus {
+    /// Name in the spec.
+    #[schemars(length(max = 40))]
+    pub name: String,
+    /// Its endpoint.
+    pub endpoint: EndpointStatus,
 }
 
 /// A database as it was last brought about.

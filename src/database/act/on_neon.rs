@@ -182,6 +182,7 @@ impl Context<'_> {
         let account = self.account().await?;
         let body = CreateEndpoint {
             branch_id: branch,
+            replica: None,
             compute: self
                 .rest()?
                 .compute

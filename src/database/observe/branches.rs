@@ -39,6 +39,7 @@ pub(super) fn branches(
         let id = BranchId::from(recorded.id.as_str());
         observed.branch = listing.branch(&id).cloned().into();
         observed.endpoint = listing.read_write_endpoint(&id).cloned().into();
+        observed.replicas = listing.replicas_of(&id).cloned().collect();
         observed.branch_free = kind.world.locks.exclusive(&recorded.id).is_some();
         observed.children = children(others, listing, &id);
         observed.older_rival = others

@@ -11,6 +11,7 @@ use crate::database::desired::{Desired, Rest, WantedSecret};
 use crate::database::inherit::Heritage;
 use crate::database::observe::Observed;
 use crate::database::password::Problem;
+use crate::database::replicas;
 use crate::database::rotation::{self, Step};
 use crate::reconcile::{Decision, Fact};
 
@@ -26,12 +27,15 @@ pub(super) fn inside(
     now: Timestamp,
 ) -> Stage {
     endpoint(rest, observed)
+        .or_else(|| replicas_to_change(rest, observed))
         .or_else(|| heritage(desired))
         .or_else(|| contents(rest, observed, recorded))
         .or_else(|| late_schemas(observed))
         .or_else(|| old_logins(rest, observed, now))
         .or_else(|| secrets(rest, observed))
         .or_else(|| new_logins(rest, observed, now))
+        .or_else(|| replicas_to_drop(rest, observed))
+        .or_else(|| refused_replicas(rest, observed))
 }
 
 /// Row 19.
@@ -58,6 +62,32 @@ fn endpoint(rest: &Rest, observed: &Observed) -> Stage {
     let (limit, known) = (recorded.plan_limit.as_ref(), recorded.endpoint.as_ref());
     compute::is_due(&rest.compute, limit, known, endpoint)
         .then(|| unless_refused(observed, Action::ResizeCompute))
+}
+
+fn changes<'a>(rest: &'a Rest, observed: &'a Observed) -> impl Iterator<Item = Action> + 'a {
+    let recorded = &observed.recorded.read_replicas;
+    replicas::changes(&rest.replicas, &observed.replicas, recorded)
+}
+
+/// Row 19: those that Neon refuses hold nothing else up.
+fn replicas_to_change(rest: &Rest, observed: &Observed) -> Stage {
+    let is_possible = |action: &Action| {
+        observed.replica_refused.is_none() || matches!(action, Action::RecordReplica(_))
+    };
+    changes(rest, observed).find(is_possible).map(Decision::Act)
+}
+
+/// After row 26: no Secret leads to it any more.
+fn replicas_to_drop(rest: &Rest, observed: &Observed) -> Stage {
+    let recorded = &observed.recorded.read_replicas;
+    let left = replicas::left_over(&rest.replicas, &observed.replicas, recorded)?;
+    Some(Decision::Act(Action::DeleteReplica(left.id.clone())))
+}
+
+/// Everything else is done.
+fn refused_replicas(rest: &Rest, observed: &Observed) -> Stage {
+    changes(rest, observed).next()?;
+    observed.replica_refused.clone().map(Decision::Blocked)
 }
 
 /// What Neon has refused a short while ago is not asked again at every look.

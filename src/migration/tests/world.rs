@@ -432,6 +432,13 @@ impl NeonApi for Revealing {
     ) -> Answer<Vec<neon::Operation>> {
         unimplemented!()
     }
+    async fn delete_endpoint(
+        &self,
+        _: &neon::ProjectId,
+        _: &neon::EndpointId,
+    ) -> Answer<Vec<neon::Operation>> {
+        unimplemented!()
+    }
     async fn create_endpoint(
         &self,
         _: &neon::ProjectId,

@@ -51,6 +51,7 @@ fn create_branch() -> CreateBranch {
 fn create_endpoint() -> CreateEndpoint {
     CreateEndpoint {
         branch_id: "br-main".into(),
+        replica: None,
         compute: NewEndpoint::default(),
     }
 }
@@ -58,7 +59,7 @@ fn create_endpoint() -> CreateEndpoint {
 type Mutation = fn(Arc<dyn NeonApi>) -> BoxFuture<'static, Option<Error>>;
 
 /// Every call that changes something; its error, if any.
-fn mutations() -> [(&'static str, Mutation); 10] {
+fn mutations() -> [(&'static str, Mutation); 11] {
     macro_rules! mutation {
         ($call:ident $(, $argument:expr)*) => {
             (stringify!($call), |api| Box::pin(async move {
@@ -74,6 +75,7 @@ fn mutations() -> [(&'static str, Mutation); 10] {
         mutation!(delete_branch, &"br-main".into()),
         mutation!(create_endpoint, &create_endpoint()),
         mutation!(update_endpoint, &"ep-1".into(), &UpdateEndpoint::default()),
+        mutation!(delete_endpoint, &"ep-1".into()),
         mutation!(create_role, &"br-main".into(), "app"),
         mutation!(reset_password, &"br-main".into(), "app"),
         mutation!(create_database, &"br-main".into(), "app", "owner"),

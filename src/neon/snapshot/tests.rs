@@ -174,6 +174,7 @@ fn a_snapshot_is_looked_up_by_exact_identity() {
         autoscaling_limit_max_cu: 1.0,
         suspend_timeout_seconds: 0,
         settings: None,
+        name: None,
     };
     let snapshot = ProjectSnapshot {
         branches: vec![

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use sepulki::neon::{
-    AuthMethod, Branch, BranchId, BranchState, Endpoint, EndpointSettings, EndpointState,
-    EndpointType, Error, ErrorKind, Identity, Moment, NewEndpoint, Operation, OperationId,
-    OperationStatus, ProjectId, ProjectOwner, ProjectSettings, Result, UpdateBranch,
+    AuthMethod, Branch, BranchId, BranchState, Endpoint, EndpointId, EndpointSettings,
+    EndpointState, EndpointType, Error, ErrorKind, Identity, Moment, NewEndpoint, Operation,
+    OperationId, OperationStatus, ProjectId, ProjectOwner, ProjectSettings, Result, UpdateBranch,
     UpdateEndpoint, UpdateProject,
 };
 
@@ -75,6 +75,7 @@ pub struct SimBranch {
     /// The state in which Neon has left it.
     pub given_up: Option<BranchState>,
     pub endpoint: Option<SimEndpoint>,
+    pub replicas: Vec<SimEndpoint>,
     /// Passwords of the roles that Neon made, as it tells them.
     pub roles: BTreeMap<String, String>,
     pub server: Server,
@@ -89,6 +90,8 @@ pub struct Plan {
     pub max_cu: Option<f64>,
     /// Whether a suspend time of one's own is refused.
     pub fixed_suspend: bool,
+    /// As many read replicas may a branch have; none for any number.
+    pub max_replicas: Option<usize>,
     /// The suspend time that is stored whatever is asked.
     pub stores_suspend: Option<i64>,
 }
@@ -413,8 +416,9 @@ impl Project {
             pending_state: (e.made > now).then_some(EndpointState::Active),
             ..e.endpoint.clone()
         };
-        let endpoints = self.branches.iter().filter_map(|b| b.endpoint.as_ref());
-        endpoints.map(state).collect()
+        let of = |b: &'_ SimBranch| b.endpoint.iter().chain(&b.replicas).map(state).collect();
+        let endpoints: Vec<Vec<Endpoint>> = self.branches.iter().map(of).collect();
+        endpoints.concat()
     }
 
     /// Checks what Neon checks before it makes a branch, and makes it: a copy of its parent.
@@ -515,6 +519,7 @@ impl Project {
             made: now + OPERATION,
             given_up: None,
             endpoint: None,
+            replicas: Vec::new(),
             roles: BTreeMap::new(),
             server: Server::default(),
             pending: Vec::new(),
@@ -536,18 +541,76 @@ impl Project {
     }
 
     fn endpoint(&mut self, branch: &BranchId, compute: &NewEndpoint, now: Timestamp) -> Result<()> {
+        let made = self.new_endpoint(branch, compute, None, now)?;
+        self.find(branch)?.endpoint = Some(made);
+        Ok(())
+    }
+
+    /// Neon lets two have one name.
+    pub fn create_replica(
+        &mut self,
+        branch: &BranchId,
+        compute: &NewEndpoint,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<Endpoint> {
+        let replicas = self.find(branch)?.replicas.len();
+        if self.plan.max_replicas.is_some_and(|most| replicas >= most) {
+            return Err(error(
+                ErrorKind::Limit,
+                Some(422),
+                "read_only endpoints limit exceeded",
+            ));
+        }
+        let made = self.new_endpoint(branch, compute, Some(name), now)?;
+        self.find(branch)?.replicas.push(made.clone());
+        Ok(made.endpoint)
+    }
+
+    /// False where there is none.
+    pub fn delete_replica(&mut self, id: &EndpointId) -> bool {
+        let mut deleted = false;
+        for branch in &mut self.branches {
+            let before = branch.replicas.len();
+            branch.replicas.retain(|one| one.endpoint.id != *id);
+            deleted |= branch.replicas.len() < before;
+        }
+        deleted
+    }
+
+    /// The endpoint with this id.
+    pub fn endpoint_with(&mut self, id: &EndpointId) -> Result<&mut Endpoint> {
+        let all = self.branches.iter_mut();
+        let mut all = all.flat_map(|b| b.endpoint.iter_mut().chain(&mut b.replicas));
+        let found = all.find(|e| e.endpoint.id == *id);
+        found
+            .map(|found| &mut found.endpoint)
+            .ok_or_else(|| not_found("endpoint"))
+    }
+
+    fn new_endpoint(
+        &mut self,
+        branch: &BranchId,
+        compute: &NewEndpoint,
+        replica: Option<&str>,
+        now: Timestamp,
+    ) -> Result<SimEndpoint> {
         let id = self.next("ep");
         let mut endpoint = Endpoint {
             id: id.as_str().into(),
             branch_id: branch.clone(),
             host: format!("{id}.local.localhost"),
-            endpoint_type: EndpointType::ReadWrite,
+            endpoint_type: match replica {
+                Some(_) => EndpointType::ReadOnly,
+                None => EndpointType::ReadWrite,
+            },
             current_state: EndpointState::Idle,
             pending_state: None,
             autoscaling_limit_min_cu: 0.25,
             autoscaling_limit_max_cu: 0.25,
             suspend_timeout_seconds: 0,
             settings: None,
+            name: replica.map(str::to_owned),
         };
         let asked = UpdateEndpoint {
             compute_units: compute.compute_units,
@@ -556,14 +619,14 @@ impl Project {
         };
         self.plan.give(&mut endpoint, &asked)?;
         let made = now + OPERATION;
-        self.find(branch).unwrap().endpoint = Some(SimEndpoint { endpoint, made });
-        Ok(())
+        Ok(SimEndpoint { endpoint, made })
     }
 
     /// The endpoint of a branch as it is told.
     pub fn told(&self, branch: &BranchId, now: Timestamp) -> Option<Endpoint> {
         let endpoints = self.endpoints(now);
-        endpoints.into_iter().find(|e| e.branch_id == *branch)
+        let mut of = endpoints.into_iter().filter(|e| e.branch_id == *branch);
+        of.find(|e| e.endpoint_type == EndpointType::ReadWrite)
     }
 
     /// Deletes a branch, unless Neon would not; false where there is none.

@@ -413,9 +413,16 @@ impl NeonApi for NeonPort {
             project,
             format!("create endpoint of {}", body.branch_id),
             |p, now| {
-                p.create_endpoint(&body.branch_id, &body.compute, now)?;
+                let (branch, compute) = (&body.branch_id, &body.compute);
+                let endpoint = match &body.replica {
+                    Some(name) => Some(p.create_replica(branch, compute, name, now)?),
+                    None => {
+                        p.create_endpoint(branch, compute, now)?;
+                        p.told(branch, now)
+                    }
+                };
                 Ok(ChangedEndpoint {
-                    endpoint: p.told(&body.branch_id, now),
+                    endpoint,
                     operations: p.operation("start_compute", now),
                 })
             },
@@ -431,14 +438,27 @@ impl NeonApi for NeonPort {
     ) -> sepulki::neon::Result<ChangedEndpoint> {
         self.mutate(project, format!("update endpoint {endpoint}"), |p, now| {
             let plan = p.plan.clone();
-            let mut endpoints = p.branches.iter_mut().filter_map(|b| b.endpoint.as_mut());
-            let found = endpoints.find(|e| e.endpoint.id == *endpoint);
-            let found = &mut found.ok_or_else(|| not_found("endpoint"))?.endpoint;
+            let found = p.endpoint_with(endpoint)?;
             plan.give(found, update)?;
             let endpoint = Some(found.clone());
             Ok(ChangedEndpoint {
                 endpoint,
                 operations: p.operation("apply_config", now),
+            })
+        })
+        .await
+    }
+
+    async fn delete_endpoint(
+        &self,
+        project: &ProjectId,
+        endpoint: &EndpointId,
+    ) -> sepulki::neon::Result<Vec<Operation>> {
+        self.mutate(project, format!("delete endpoint {endpoint}"), |p, now| {
+            Ok(if p.delete_replica(endpoint) {
+                p.operation("suspend_compute", now)
+            } else {
+                Vec::new()
             })
         })
         .await

@@ -1,0 +1,102 @@
+//! Read replicas where Neon or somebody else has a will of their own.
+
+use jiff::SignedDuration;
+use sepulki::api::Reason;
+use sepulki::neon::{Endpoint, NewEndpoint};
+use serde_json::{Value, json};
+
+use crate::database::{condition, says, stalled};
+use crate::invariants::check;
+use crate::scene::{simple, with};
+use crate::world::Sim;
+use crate::world::neon::Project;
+use crate::world::operator::Operator;
+
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+
+/// A production with these read replicas, on a Neon that allows so many.
+async fn begin(replicas: Value, most: Option<usize>) -> Operator {
+    let sim = Sim::new();
+    sim.at_neon(|project, _| project.plan.max_replicas = most);
+    let compute = json!({ "compute": { "readReplicas": replicas } });
+    sim.database("production", "production", with(simple(), compute));
+    let mut operator = Operator::new(&sim);
+    operator.run_for(MINUTE).await;
+    operator
+}
+
+fn set(operator: &Operator, replicas: Value) {
+    operator.sim.edit_database("production", |production| {
+        let compute = production.spec.compute.get_or_insert_default();
+        compute.read_replicas = serde_json::from_value(replicas).unwrap();
+    });
+}
+
+fn replicas(operator: &Operator) -> Vec<Endpoint> {
+    let all = |project: &mut Project, _| project.branches[0].replicas.clone();
+    let all = operator.sim.at_neon(all);
+    all.into_iter().map(|one| one.endpoint).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_not_ours_is_left_alone_and_ours_goes_when_nobody_asks_for_it() {
+    let mut operator = begin(json!([{"name": "reporting"}]), None).await;
+    check(&operator.sim, &[]);
+    operator.sim.at_neon(|project, now| {
+        let branch = project.branches[0].branch.id.clone();
+        let compute = NewEndpoint::default();
+        project
+            .create_replica(&branch, &compute, "reporting", now)
+            .unwrap();
+    });
+    set(&operator, json!([]));
+    operator.run_for(MINUTE * 5).await;
+    let left = replicas(&operator);
+    let names: Vec<&str> = left.iter().filter_map(|one| one.name.as_deref()).collect();
+    assert_eq!(names, ["reporting"]);
+    let secret = operator.sim.secret("production").unwrap();
+    assert!(!secret.contains_key("DATABASE_URL_REPORTING"));
+    assert!(secret.contains_key("DATABASE_URL_UNPOOLED"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_was_deleted_by_hand_comes_again_and_one_that_was_changed_is_put_right() {
+    let asked = json!([{"name": "reporting", "minCU": 1, "maxCU": 2}]);
+    let mut operator = begin(asked, None).await;
+    let id = replicas(&operator)[0].id.clone();
+    operator.sim.at_neon(|project, _| {
+        let found = project.endpoint_with(&id).unwrap();
+        found.autoscaling_limit_max_cu = 8.0;
+        // not set, and so nobody's business
+        found.suspend_timeout_seconds = -1;
+    });
+    operator.run_for(MINUTE * 5).await;
+    check(&operator.sim, &[]);
+    assert_eq!(replicas(&operator)[0].suspend_timeout_seconds, -1);
+    operator
+        .sim
+        .at_neon(|project, _| project.delete_replica(&id));
+    operator.run_for(MINUTE * 15).await;
+    check(&operator.sim, &[]);
+    assert_ne!(replicas(&operator)[0].id, id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_plan_refuses_is_told_and_holds_nothing_up() {
+    let asked = json!([{"name": "one"}, {"name": "two", "suspendAfter": "never"}]);
+    let mut operator = begin(asked, Some(1)).await;
+    let production = operator.sim.get_database("production").unwrap();
+    let message = stalled(&production, Reason::LimitReached);
+    let told = ["read replica two with suspendAfter never", "limit exceeded"];
+    says(&message, &told);
+    let (is, reason, message) = condition(&production, "ComputeReady");
+    assert!(is && reason == "PlanLimited", "{reason}: {message}");
+    says(&message, &told);
+    assert!(condition(&production, "CredentialsPublished").0);
+    let secret = operator.sim.secret("production").unwrap();
+    assert!(secret.contains_key("DATABASE_URL_ONE"));
+    assert!(!secret.contains_key("DATABASE_URL_TWO"));
+    set(&operator, json!([{"name": "one"}]));
+    operator.run_for(MINUTE).await;
+    check(&operator.sim, &[]);
+}
