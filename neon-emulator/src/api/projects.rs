@@ -258,6 +258,7 @@ fn make(
         schema_only: false,
         parent_moment: None,
         state: BranchState::Init,
+        pending_state: Some(BranchState::Ready),
         state_changed_at: now,
         default: true,
         protected: false,

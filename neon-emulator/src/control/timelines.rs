@@ -113,6 +113,7 @@ impl Control {
                     catalog::take(branch, roles, databases, now);
                 }
                 branch.state = BranchState::Ready;
+                branch.pending_state = None;
                 branch.state_changed_at = now;
                 branch.updated_at = now;
             }

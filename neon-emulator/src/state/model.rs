@@ -80,6 +80,8 @@ pub(crate) struct Branch {
     /// The point of the parent's history from which it was made, if one was asked for.
     pub(crate) parent_moment: Option<Moment>,
     pub(crate) state: BranchState,
+    /// What is on its way; nothing where the operation that was to bring it has failed.
+    pub(crate) pending_state: Option<BranchState>,
     pub(crate) state_changed_at: Timestamp,
     pub(crate) default: bool,
     pub(crate) protected: bool,
@@ -251,7 +253,8 @@ impl Project {
         ids
     }
 
-    /// Sets an operation's status and its error.
+    /// Sets an operation's status and its error. A branch whose data will not be made by it stays as it is, and
+    /// nothing is on its way any more.
     pub(crate) fn settle(
         &mut self,
         id: &str,
@@ -259,14 +262,22 @@ impl Project {
         error: Option<String>,
         now: Timestamp,
     ) {
-        if let Some(operation) = self
+        let Some(operation) = self
             .operations
             .iter_mut()
             .find(|operation| operation.id == id)
+        else {
+            return;
+        };
+        operation.status = status;
+        operation.error = error;
+        operation.updated_at = now;
+        if status.is_in_vain()
+            && operation.work.makes_data()
+            && let Some(branch) = self.branches.get_mut(&operation.branch_id)
         {
-            operation.status = status;
-            operation.error = error;
-            operation.updated_at = now;
+            branch.pending_state = None;
+            branch.updated_at = now;
         }
     }
 }

@@ -126,6 +126,7 @@ fn replace(
         parent_id: Some(source_id.clone()),
         parent_moment: moment.clone(),
         state: BranchState::Resetting,
+        pending_state: Some(BranchState::Ready),
         state_changed_at: now,
         updated_at: now,
         last_reset: Some(Reset {
