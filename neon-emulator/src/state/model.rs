@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::operation::{Action, Operation, Status, Step, Work};
+use super::{
+    access::{ApiKey, Organization},
+    operation::{Action, Operation, Status, Step, Work},
+};
 use crate::{limits::Limits, names, postgres::history::Moment, secret::Secret};
 
 /// Finished operations kept for each project (Neon keeps about six months of them).
@@ -16,6 +19,9 @@ const OPERATIONS_KEPT: usize = 500;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct State {
     pub(crate) projects: BTreeMap<String, Project>,
+    pub(crate) organizations: BTreeMap<String, Organization>,
+    /// In the order in which they were made.
+    pub(crate) keys: Vec<ApiKey>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

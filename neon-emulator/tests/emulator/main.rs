@@ -13,6 +13,7 @@ mod connections;
 mod contents;
 mod faults;
 mod history;
+mod keys;
 mod lifecycle;
 mod limits;
 mod npm;
