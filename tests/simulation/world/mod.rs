@@ -5,14 +5,17 @@
 //! | `kubernetes`, `neon`, `postgres` | the three systems, as they behave |
 //! | `ports`, `inside` | the operator's ports onto them |
 //! | `faults`, `trouble` | effect boundaries, and how Neon goes wrong at them |
-//! | `operator` | one process of the operator: passes, memory, when to look again |
+//! | `objects` | the objects of one kind, and what the watch has told of them |
+//! | `operator`, `agenda` | one process of the operator: passes, memory, when to look again |
 //!
 //! Nothing sleeps and nothing is random: the same test does the same every time.
 
+mod agenda;
 pub mod faults;
 mod inside;
 pub mod kubernetes;
 pub mod neon;
+mod objects;
 pub mod operator;
 mod ports;
 pub mod postgres;

@@ -153,6 +153,33 @@ impl SimBranch {
     pub fn is_up(&self, now: Timestamp) -> bool {
         self.made <= now && self.endpoint.as_ref().is_some_and(|e| e.made <= now)
     }
+
+    /// The branch as Neon tells it.
+    pub fn told(&self, now: Timestamp) -> Branch {
+        Branch {
+            current_state: if self.made > now {
+                BranchState::Init
+            } else {
+                BranchState::Ready
+            },
+            ..self.branch.clone()
+        }
+    }
+}
+
+impl SimEndpoint {
+    /// The endpoint as Neon tells it.
+    fn told(&self, now: Timestamp) -> Endpoint {
+        Endpoint {
+            current_state: if self.made > now {
+                EndpointState::Init
+            } else {
+                EndpointState::Idle
+            },
+            pending_state: (self.made > now).then_some(EndpointState::Active),
+            ..self.endpoint.clone()
+        }
+    }
 }
 
 impl Neon {
@@ -294,7 +321,8 @@ impl Project {
     }
 
     fn tick(&mut self, now: Timestamp) {
-        for branch in &mut self.branches {
+        let has_pending = |b: &&mut SimBranch| !b.pending.is_empty();
+        for branch in self.branches.iter_mut().filter(has_pending) {
             let (due, pending) = branch.pending.drain(..).partition(|(at, ..)| *at <= now);
             branch.pending = pending;
             let due: Vec<(Timestamp, String, String)> = due;
@@ -306,11 +334,17 @@ impl Project {
                     .and_modify(|r| r.password = Some(password));
             }
         }
-        let parents: BTreeSet<BranchId> = self.parents();
-        self.branches.retain(|b| {
-            let expired = b.branch.expires_at.is_some_and(|at| at <= now);
-            !expired || parents.contains(&b.branch.id)
-        });
+        let expired = |b: &SimBranch| b.branch.expires_at.is_some_and(|at| at <= now);
+        if self.branches.iter().any(expired) {
+            let parents: BTreeSet<BranchId> = self.parents();
+            self.branches
+                .retain(|b| !expired(b) || parents.contains(&b.branch.id));
+        }
+    }
+
+    fn has_children(&self, id: &BranchId) -> bool {
+        let mut branches = self.branches.iter();
+        branches.any(|b| b.branch.parent_id.as_ref() == Some(id))
     }
 
     fn parents(&self) -> BTreeSet<BranchId> {
@@ -386,29 +420,12 @@ impl Project {
     }
 
     pub fn branches(&self, now: Timestamp) -> Vec<Branch> {
-        let state = |b: &SimBranch| Branch {
-            current_state: if b.made > now {
-                BranchState::Init
-            } else {
-                BranchState::Ready
-            },
-            ..b.branch.clone()
-        };
-        self.branches.iter().map(state).collect()
+        self.branches.iter().map(|b| b.told(now)).collect()
     }
 
     pub fn endpoints(&self, now: Timestamp) -> Vec<Endpoint> {
-        let state = |e: &SimEndpoint| Endpoint {
-            current_state: if e.made > now {
-                EndpointState::Init
-            } else {
-                EndpointState::Idle
-            },
-            pending_state: (e.made > now).then_some(EndpointState::Active),
-            ..e.endpoint.clone()
-        };
         let endpoints = self.branches.iter().filter_map(|b| b.endpoint.as_ref());
-        endpoints.map(state).collect()
+        endpoints.map(|e| e.told(now)).collect()
     }
 
     /// Checks what Neon checks before it makes a branch, and makes it: a copy of its parent.
@@ -555,8 +572,9 @@ impl Project {
 
     /// The endpoint of a branch as it is told.
     pub fn told(&self, branch: &BranchId, now: Timestamp) -> Option<Endpoint> {
-        let endpoints = self.endpoints(now);
-        endpoints.into_iter().find(|e| e.branch_id == *branch)
+        let mut endpoints = self.branches.iter().filter_map(|b| b.endpoint.as_ref());
+        let found = endpoints.find(|e| e.endpoint.branch_id == *branch);
+        found.map(|e| e.told(now))
     }
 
     /// Deletes a branch, unless Neon would not; false where there is none.
@@ -574,7 +592,7 @@ impl Project {
                 "cannot delete protected branch",
             ));
         }
-        if self.parents().contains(id) {
+        if self.has_children(id) {
             let message = "cannot delete branch that has children";
             return Err(error(ErrorKind::HasChildren, Some(422), message));
         }
@@ -589,7 +607,7 @@ impl Project {
         update: &UpdateBranch,
         now: Timestamp,
     ) -> Result<()> {
-        let has_children = self.parents().contains(id);
+        let has_children = self.has_children(id);
         let others = self.branches.iter().filter(|b| b.branch.id != *id);
         let others = others.filter(|b| b.branch.protected).count();
         let full = self.most_protected.is_some_and(|most| others >= most);
@@ -645,7 +663,7 @@ impl Project {
 
     /// Whether Neon would bring a branch back to the state of this one.
     pub fn may_be_reset(&mut self, id: &BranchId, source: &BranchId) -> Result<()> {
-        let has_children = self.parents().contains(id);
+        let has_children = self.has_children(id);
         let branch = &self.find(id)?.branch;
         if branch.protected {
             let message = "cannot reset protected branch";

@@ -78,20 +78,41 @@ impl ClusterPort {
 #[async_trait]
 impl Cluster for ClusterPort {
     fn projects(&self) -> Vec<Arc<NeonProject>> {
-        self.sim.lock().kubernetes.watched.projects.clone()
+        let state = self.sim.lock();
+        state
+            .kubernetes
+            .projects
+            .watched()
+            .values()
+            .cloned()
+            .collect()
     }
 
     fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
         let state = self.sim.lock();
-        state.kubernetes.watched.labels.get(namespace).cloned()
+        state.kubernetes.watched_labels.get(namespace).cloned()
     }
 
     fn databases(&self) -> Vec<Arc<NeonDatabase>> {
-        self.sim.lock().kubernetes.watched.databases.clone()
+        let state = self.sim.lock();
+        state
+            .kubernetes
+            .databases
+            .watched()
+            .values()
+            .cloned()
+            .collect()
     }
 
     fn migrations(&self) -> Vec<Arc<SepulkiMigration>> {
-        self.sim.lock().kubernetes.watched.migrations.clone()
+        let state = self.sim.lock();
+        state
+            .kubernetes
+            .migrations
+            .watched()
+            .values()
+            .cloned()
+            .collect()
     }
 
     async fn api_key(&self, at: &KeyRef, anew: bool) -> sepulki::cluster::Result<KeyRead> {
@@ -247,11 +268,15 @@ impl NeonPort {
             let project = state.neon.project(&self.key, project)?;
             project.before(fault, now)?;
             project.unlocked(now)?;
-            let before = project.clone();
+            let before = fault.map(|_| project.clone());
+            let running = project.operations.len();
             let result = work(project, now);
             if result.is_ok() {
-                if project.after(fault, before, now) {
+                if project.operations.len() > running {
                     self.sim.faults.goes_on_working(number);
+                }
+                if let (Some(fault), Some(before)) = (fault, before) {
+                    project.after(fault, before, now);
                 }
                 state.neon.calls.mutations.push(what.clone());
             }
@@ -351,9 +376,8 @@ impl NeonApi for NeonPort {
                 p.branches.retain(|b| b.branch.id != id);
                 return Err(refused);
             }
-            let branch = p.branches(now).into_iter().find(|b| b.id == id);
             Ok(CreatedBranch {
-                branch: branch.unwrap(),
+                branch: p.find(&id)?.told(now),
                 endpoint: p.told(&id, now),
                 operations: p.operation("create_branch", now),
             })

@@ -30,16 +30,16 @@ impl Project {
         }
     }
 
-    /// What becomes of a change that was accepted when the project was as `before`; true where Neon goes on working on it.
-    pub fn after(&mut self, fault: Option<Fault>, before: Self, now: Timestamp) -> bool {
+    /// What becomes of a change that was accepted when the project was as `before`.
+    pub fn after(&mut self, fault: Fault, before: Self, now: Timestamp) {
         let works = self.operations.len() > before.operations.len();
         match fault {
-            Some(Fault::StaleRead) => {
+            Fault::StaleRead => {
                 self.stale_branches = Some(before.branches(now));
                 self.stale_endpoints = Some(before.endpoints(now));
             }
-            Some(Fault::OperationFails) => self.fail_operations(before.operations.len()),
-            Some(Fault::OperationUndone) if works => {
+            Fault::OperationFails => self.fail_operations(before.operations.len()),
+            Fault::OperationUndone if works => {
                 self.fail_operations(before.operations.len());
                 *self = Self {
                     ids: self.ids,
@@ -47,9 +47,14 @@ impl Project {
                     ..before
                 };
             }
-            Some(_) | None => {}
+            Fault::Fails
+            | Fault::AnswerLost
+            | Fault::Crash
+            | Fault::HeldUp
+            | Fault::TooMany
+            | Fault::Locked
+            | Fault::OperationUndone => {}
         }
-        works
     }
 
     fn fail_operations(&mut self, from: usize) {
