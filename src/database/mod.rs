@@ -3,7 +3,7 @@
 //! | file | question |
 //! |---|---|
 //! | `desired` (with `asked`, `compute`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
-//! | `observe` (with `checked`, `given`, `refusals`) | what is? |
+//! | `observe` (with `checked`, `given`, `refusals`, `room`, `line`) | what is? |
 //! | `plan` (with `rotation`, `deletion`, `reset`, `action`, and `rules`) | what next? pure; opens with the decision table |
 //! | `act` (with `on_neon`, `contents`, `logins`, `secrets`, and `credentials`, `template`) | do it |
 //! | `status` | how does it stand? pure |
@@ -20,6 +20,7 @@ pub mod desired;
 mod fixtures;
 mod given;
 pub mod inherit;
+pub mod line;
 pub mod mark;
 pub mod max_age;
 pub mod observe;
@@ -47,6 +48,7 @@ use action::Action;
 use checked::Checked;
 use credentials::Form;
 use desired::{Desired, WantedSecret};
+use line::Lines;
 use observe::Observed;
 use refusals::Refusals;
 use room::Room;
@@ -59,6 +61,7 @@ pub struct Databases {
     checked: Checked,
     refusals: Refusals,
     room: Room,
+    lines: Lines,
 }
 
 impl Databases {
@@ -70,6 +73,7 @@ impl Databases {
             checked: Checked::default(),
             refusals: Refusals::default(),
             room: Room::default(),
+            lines: Lines::default(),
         }
     }
 

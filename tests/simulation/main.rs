@@ -10,6 +10,7 @@
 
 mod asked;
 mod bad_input;
+mod burst;
 mod compute;
 mod convergence;
 mod database;
@@ -24,6 +25,7 @@ mod migration;
 mod past;
 mod project;
 mod roles;
+mod room;
 mod rotation;
 mod scene;
 mod settings;

@@ -31,10 +31,15 @@ impl Context<'_> {
                     // an answer that says that nothing was made
                     pass.status.branch_request_time = None;
                 }
+                if error.kind == ErrorKind::Limit {
+                    let (lines, why) = (&self.kind.lines, error.to_string());
+                    lines.is_full(self.project()?, &why, self.now);
+                }
                 let from = parent_moment(body.at.as_ref());
                 return self.refused(pass, &format!("the branch {}{from}", body.name), error);
             }
         };
+        self.kind.lines.has_room(self.project()?);
         self.record_branch(&mut pass.status, &created.branch);
         self.record_endpoint(&mut pass.status, created.endpoint.as_ref())?;
         record_operations(&mut pass.status.operations, &created.operations);

@@ -46,6 +46,10 @@ pub struct Calls {
     pub listed: BTreeMap<ProjectId, Vec<Timestamp>>,
     /// Every other look.
     pub looks: usize,
+    /// Looks by what was looked at.
+    pub by_route: BTreeMap<&'static str, usize>,
+    /// All of these and changes that were refused.
+    pub attempts: usize,
 }
 
 /// A project.
@@ -54,6 +58,8 @@ pub struct Project {
     pub history_retention_seconds: i64,
     pub settings: ProjectSettings,
     pub plan: Plan,
+    /// As many branches may exist; none for any number.
+    pub most_branches: Option<usize>,
     /// As many branches may be protected; none for any number.
     pub most_protected: Option<usize>,
     pub branches: Vec<SimBranch>,
@@ -371,6 +377,11 @@ impl Project {
         Ok(())
     }
 
+    /// How many operations there have been.
+    pub fn operations_so_far(&self) -> usize {
+        self.operations.len()
+    }
+
     /// Work that takes its time.
     pub fn operation(&mut self, action: &str, now: Timestamp) -> Vec<Operation> {
         let operation = Operation {
@@ -439,6 +450,16 @@ impl Project {
         if self.branches.iter().any(|b| b.branch.name == name) {
             let message = "branch with the provided name already exists";
             return Err(error(ErrorKind::Conflict, Some(409), message));
+        }
+        if self
+            .most_branches
+            .is_some_and(|most| self.branches.len() >= most)
+        {
+            return Err(error(
+                ErrorKind::Limit,
+                Some(422),
+                "branches limit exceeded",
+            ));
         }
         let copied = self.find(parent)?.clone();
         if copied.branch.expires_at.is_some() {

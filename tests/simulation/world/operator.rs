@@ -19,7 +19,8 @@ use sepulki::database::Databases;
 use sepulki::migration::Migrations;
 use sepulki::project::Projects;
 use sepulki::reconcile::{
-    BranchLocks, Conditions, Memory, Pass, PassReport, Subject, Verdict, drive, notice,
+    BranchLocks, Conditions, Memory, Pass, PassReport, Subject, Verdict, concerns_others, drive,
+    notice,
 };
 use sepulki::runtime::dependents::{Change, Changes, What};
 use sepulki::world::World;
@@ -40,8 +41,8 @@ const ENOUGH: usize = 2_000;
 /// More passes than an object of the big ones needs.
 const ENOUGH_FOR_ONE: usize = 100;
 
-/// What a process knows.
-struct Process {
+/// The kinds of a process, with what it remembers of their objects.
+pub(super) struct Kinds {
     world: World,
     projects: Projects,
     databases: Databases,
@@ -49,13 +50,51 @@ struct Process {
     project_memory: Memory<NeonProject>,
     database_memory: Memory<NeonDatabase>,
     migration_memory: Memory<SepulkiMigration>,
-    agenda: Agenda,
+}
+
+impl Kinds {
+    fn new(world: World) -> Self {
+        Self {
+            projects: Projects::new(world.clone()),
+            databases: Databases::new(world.clone()),
+            migrations: Migrations::new(world.clone()),
+            world,
+            project_memory: Memory::default(),
+            database_memory: Memory::default(),
+            migration_memory: Memory::default(),
+        }
+    }
+
+    /// One pass over the object that is here; nothing where it did not come to its end.
+    pub(super) async fn pass(&self, sim: &Arc<Sim>, place: &(Kind, super::Key)) -> Option<Turn> {
+        let (kind, key) = place;
+        match kind {
+            Kind::Project => {
+                let seen = sim.lock().kubernetes.projects.watched().get(key).cloned();
+                pass(sim, &self.projects, &self.project_memory, seen).await
+            }
+            Kind::Database => {
+                let seen = sim.lock().kubernetes.databases.watched().get(key).cloned();
+                pass(sim, &self.databases, &self.database_memory, seen).await
+            }
+            Kind::Migration => {
+                let seen = sim.lock().kubernetes.migrations.watched().get(key).cloned();
+                pass(sim, &self.migrations, &self.migration_memory, seen).await
+            }
+        }
+    }
+}
+
+/// What a process knows.
+pub(super) struct Process {
+    pub(super) kinds: Arc<Kinds>,
+    pub(super) agenda: Agenda,
     /// How much of what the watches have told this process has taken note of.
     heard: usize,
     /// What the watch told of each object when it was last told.
     told: BTreeMap<(Kind, super::Key), Told>,
     /// Where each object is.
-    places: BTreeMap<Uid, (Kind, super::Key)>,
+    pub(super) places: BTreeMap<Uid, (Kind, super::Key)>,
     config_maps: BTreeMap<super::Key, BTreeMap<String, Vec<u8>>>,
     verdicts: BTreeMap<Uid, Verdict>,
 }
@@ -97,13 +136,7 @@ impl Process {
 
     fn of(world: World) -> Self {
         Self {
-            projects: Projects::new(world.clone()),
-            databases: Databases::new(world.clone()),
-            migrations: Migrations::new(world.clone()),
-            world,
-            project_memory: Memory::default(),
-            database_memory: Memory::default(),
-            migration_memory: Memory::default(),
+            kinds: Arc::new(Kinds::new(world)),
             agenda: Agenda::default(),
             heard: 0,
             told: BTreeMap::new(),
@@ -167,7 +200,7 @@ impl Process {
 /// The operator in a world.
 pub struct Operator {
     pub sim: Arc<Sim>,
-    process: Process,
+    pub(super) process: Process,
     /// Passes so far, in words.
     pub passes: Vec<String>,
     /// How often the process died.
@@ -204,12 +237,12 @@ impl Operator {
 
     /// The locks of the process that runs.
     pub fn locks(&self) -> &BranchLocks {
-        &self.process.world.locks
+        &self.process.kinds.world.locks
     }
 
     /// Branches that the process has given up, as its metrics tell.
     pub fn left_behind(&self) -> u64 {
-        let metrics = self.process.world.metrics.encode().unwrap();
+        let metrics = self.process.kinds.world.metrics.encode().unwrap();
         let line = metrics
             .lines()
             .find(|line| line.starts_with("sepulki_branches_left_behind_total "));
@@ -281,14 +314,17 @@ impl Operator {
     }
 
     /// The watches tell what has changed; answers who is due.
-    fn look_around(&mut self) -> Vec<Uid> {
+    pub(super) fn look_around(&mut self) -> Vec<Uid> {
         let now = self.sim.now();
         let mut state = self.sim.lock();
         state.kubernetes.deliver();
         for (key, files) in &state.kubernetes.config_maps {
             let known = self.process.config_maps.insert(key.clone(), files.clone());
             if known.as_ref() != Some(files) {
-                self.process.migrations.forget_config_map(&key.0, &key.1);
+                self.process
+                    .kinds
+                    .migrations
+                    .forget_config_map(&key.0, &key.1);
                 for migration in state.kubernetes.migrations.watched().values() {
                     let uid = migration.metadata.uid.as_deref().unwrap_or_default();
                     self.process.agenda.put(uid, now);
@@ -316,7 +352,7 @@ impl Operator {
     }
 
     /// Notes what became of passes; true where the process died of one.
-    fn over(&mut self, ended: Vec<(Uid, Option<Turn>)>) -> bool {
+    pub(super) fn over(&mut self, ended: Vec<(Uid, Option<Turn>)>) -> bool {
         let now = self.sim.now();
         for (uid, turn) in ended {
             self.process.agenda.remove(&uid);
@@ -336,24 +372,10 @@ impl Operator {
 
     /// One pass over one object; nothing where it did not come to its end.
     async fn pass(&self, uid: Uid) -> (Uid, Option<Turn>) {
-        let (process, sim) = (&self.process, &self.sim);
-        let Some((kind, key)) = process.places.get(&uid) else {
+        let Some(place) = self.process.places.get(&uid) else {
             return (uid, None);
         };
-        let turn = match kind {
-            Kind::Project => {
-                let seen = sim.lock().kubernetes.projects.watched().get(key).cloned();
-                pass(sim, &process.projects, &process.project_memory, seen).await
-            }
-            Kind::Database => {
-                let seen = sim.lock().kubernetes.databases.watched().get(key).cloned();
-                pass(sim, &process.databases, &process.database_memory, seen).await
-            }
-            Kind::Migration => {
-                let seen = sim.lock().kubernetes.migrations.watched().get(key).cloned();
-                pass(sim, &process.migrations, &process.migration_memory, seen).await
-            }
-        };
+        let turn = self.process.kinds.pass(&self.sim, place).await;
         (uid, turn)
     }
 
@@ -401,12 +423,12 @@ struct Started<O> {
 }
 
 /// A pass that has ended, without its types.
-struct Turn {
-    uid: Uid,
+pub(super) struct Turn {
+    pub(super) uid: Uid,
     change: Change,
     changed: bool,
     again: Option<Duration>,
-    verdict: Verdict,
+    pub(super) verdict: Verdict,
     line: String,
 }
 
@@ -448,7 +470,7 @@ impl<O: Conditions + Changes + Resource<DynamicType = ()> + Clone> Started<O> {
         let attempts = memory.ended(&self.uid, self.generation, failed, latest);
         let after = pass.object.conditions();
         let gone = report.verdict == Verdict::Gone;
-        let changed = after != self.before || gone;
+        let changed = concerns_others(&self.before, after, &report);
         let event = notice(&self.before, after, &report.verdict);
         let events: Vec<_> = pass.notices.iter().chain(&event).collect();
         let kind = O::kind(&());
