@@ -24,6 +24,7 @@ mod matrix;
 mod migration;
 mod past;
 mod project;
+mod restart;
 mod roles;
 mod room;
 mod rotation;

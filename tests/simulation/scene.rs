@@ -38,6 +38,27 @@ pub fn simple() -> Value {
     json!({"databases": [{"name": "app"}], "roles": [{"name": "web", "access": "ReadWrite"}]})
 }
 
+/// In each of so many projects so many environments: production, which has a migration, and previews of it, of which every
+/// fifth has one.
+pub fn town(sim: &Sim, projects: usize, of_each: usize) {
+    sim.files(&FILES);
+    for number in 1..=projects {
+        let project = format!("project-{number}");
+        sim.neon_project(&project);
+        let production = format!("production-{number}");
+        let inside = || with(simple(), json!({"projectId": project}));
+        sim.database(&production, "production", inside());
+        sim.migration(&production, json!({}));
+        for preview in 1..of_each {
+            let name = format!("pr-{number}-{preview}");
+            sim.database(&name, "preview", with(inside(), child_of(&production)));
+            if preview % 5 == 0 {
+                sim.migration(&name, json!({}));
+            }
+        }
+    }
+}
+
 pub fn with(mut spec: Value, more: Value) -> Value {
     if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
         spec.extend(more);
