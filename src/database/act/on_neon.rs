@@ -53,11 +53,15 @@ impl Context<'_> {
             return Err(at_neon(error));
         };
         let tried = pass.status.plan_limit.take();
-        pass.status.plan_limit = rest.compute.leave_out(tried.as_ref(), &error.message);
+        let past = speaks_of_the_past(&error.message);
+        if !past {
+            pass.status.plan_limit = rest.compute.leave_out(tried.as_ref(), &error.message);
+        }
         if pass.status.plan_limit.is_some() {
             return Ok(());
         }
         let with = match compute::in_words(&rest.compute.asked(tried.as_ref())) {
+            _ if past => String::new(),
             asked if asked.is_empty() => String::new(),
             asked => format!(" with {asked} (spec.compute)"),
         };
@@ -348,6 +352,13 @@ fn record_own_password(status: &mut NeonDatabaseStatus, role: &str) {
 }
 
 /// In words: where in the parent's past.
+/// Whether Neon speaks of a moment that it does not have, which no other compute would help.
+fn speaks_of_the_past(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    let mut words = message.split(|c: char| !c.is_alphanumeric());
+    words.any(|word| matches!(word, "history" | "retention" | "timestamp" | "lsn"))
+}
+
 fn parent_moment(at: Option<&Moment>) -> String {
     match at {
         None => String::new(),

@@ -40,6 +40,8 @@ pub struct Neon {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Calls {
     pub mutations: Vec<String>,
+    /// Changes that Neon refused, and how.
+    pub refused: Vec<(String, ErrorKind)>,
     /// Listings of branches and of endpoints, which all objects share.
     pub listings: usize,
     /// When each project was listed.

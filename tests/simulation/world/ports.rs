@@ -288,11 +288,13 @@ impl NeonPort {
             state.neon.calls.attempts += 1;
             let project = state.neon.project(&self.key, project)?;
             project.before(fault, now)?;
-            project.unlocked(now)?;
             let before = fault.map(|_| project.clone());
             let running = project.operations.len();
-            let result = work(project, now);
-            if result.is_ok() {
+            let result = project.unlocked(now).and_then(|()| work(project, now));
+            if let Err(error) = &result {
+                let refused = (what.to_owned(), error.kind);
+                state.neon.calls.refused.push(refused);
+            } else {
                 if project.operations.len() > running {
                     self.sim.faults.goes_on_working(number);
                 }
