@@ -132,7 +132,7 @@ impl Burst {
     pub fn told(&self) -> String {
         format!(
             "{} previews in one project: ready after {:.0} s, {:.2} times the {:.0} s of their calls and operations (bound \
-             {MOST}); {} calls, {} writes, {} failed passes; overtaken by at most {}, one ready every {:.1} s at least",
+             {MOST}); {} calls, {} writes, {} failed passes; overtaken by at most {}, one ready every {:.0} s at least",
             self.previews,
             self.took.as_secs_f64(),
             self.took.as_secs_f64() / self.bound.as_secs_f64(),
@@ -140,7 +140,7 @@ impl Burst {
             self.calls,
             self.writes,
             self.failed,
-            self.overtaken(),
+            overtaken(&self.made).max(overtaken(&self.ready)),
             self.longest_gap.as_secs_f64(),
         )
     }
@@ -149,21 +149,23 @@ impl Burst {
     pub fn check(&self) {
         let told = self.told();
         assert!(self.took <= self.bound.mul_f64(MOST), "{told}");
-        let in_order: Vec<String> = (0..self.previews).map(name).collect();
-        assert_eq!(self.made, in_order, "branches are made in order");
-        assert!(self.overtaken() < SIDE_BY_SIDE, "{told}: {:?}", self.ready);
+        // those that are brought up at the same time may overtake each other
+        assert_eq!(self.made.len(), self.previews, "{told}");
+        for order in [&self.made, &self.ready] {
+            assert!(overtaken(order) < SIDE_BY_SIDE, "{told}");
+        }
         assert!(self.longest_gap < Duration::from_secs(15), "{told}");
         assert_eq!(self.failed, 0, "{told}");
     }
+}
 
-    /// How many of those who came later were ready before somebody, at most.
-    pub fn overtaken(&self) -> usize {
-        let late = self.ready.iter().enumerate().map(|(at, who)| {
-            let later = self.ready.iter().take(at).filter(|other| *other > who);
-            later.count()
-        });
-        late.max().unwrap_or_default()
-    }
+/// How many of those who came later are before somebody, at most.
+fn overtaken(order: &[String]) -> usize {
+    let late = order.iter().enumerate().map(|(at, who)| {
+        let before = order.iter().take(at);
+        before.filter(|other| *other > who).count()
+    });
+    late.max().unwrap_or_default()
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,7 +19,7 @@ pub struct Restart {
     pub calls: usize,
 }
 
-/// A world of so many settled objects, and the operator that has settled them.
+/// A world of so many settled objects; the operator that has settled them has ended.
 pub async fn at_rest(projects: usize, of_each: usize) -> Operator {
     let sim = Sim::new();
     town(&sim, projects, of_each);
@@ -27,6 +27,7 @@ pub async fn at_rest(projects: usize, of_each: usize) -> Operator {
     operator.settle().await;
     // what nobody tells is noticed within a minute or two
     operator.run_for(SignedDuration::from_mins(3)).await;
+    operator.end();
     operator
 }
 

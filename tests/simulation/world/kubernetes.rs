@@ -112,7 +112,7 @@ impl Kubernetes {
         self.uids += 1;
         let version = self.next_version();
         let meta = object.meta_mut();
-        meta.uid = Some(format!("uid-{:03}", self.uids));
+        meta.uid = Some(format!("uid-{:05}", self.uids));
         meta.resource_version = Some(version);
         meta.generation = Some(1);
         meta.creation_timestamp = Some(whole_seconds(now));

@@ -235,6 +235,18 @@ impl Operator {
         self.crashes += 1;
     }
 
+    /// Ends the process, and what was told of its passes: nothing of it is left but what it did.
+    pub fn end(&mut self) {
+        self.process = Process::of(self.sim.world());
+        self.forget_story();
+    }
+
+    /// Forgets what was told of passes so far.
+    pub fn forget_story(&mut self) {
+        self.passes = Vec::new();
+        self.sim.lock().said = String::new();
+    }
+
     /// The locks of the process that runs.
     pub fn locks(&self) -> &BranchLocks {
         &self.process.kinds.world.locks
