@@ -53,15 +53,15 @@ impl Context<'_> {
             return Err(at_neon(error));
         };
         let tried = pass.status.plan_limit.take();
-        let past = speaks_of_the_past(&error.message);
-        if !past {
+        let of_a_moment = speaks_of_the_past(&error.message);
+        if !of_a_moment {
             pass.status.plan_limit = rest.compute.leave_out(tried.as_ref(), &error.message);
         }
         if pass.status.plan_limit.is_some() {
             return Ok(());
         }
         let with = match compute::in_words(&rest.compute.asked(tried.as_ref())) {
-            _ if past => String::new(),
+            _ if of_a_moment => String::new(),
             asked if asked.is_empty() => String::new(),
             asked => format!(" with {asked} (spec.compute)"),
         };
