@@ -3,7 +3,7 @@
 //! | file | question |
 //! |---|---|
 //! | `desired` (with `asked`, `compute`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
-//! | `observe` (with `checked`, `failures`, `given`, `refusals`) | what is? |
+//! | `observe` (with `checked`, `failures`, `given`, `refusals`, `room`, `line`) | what is? |
 //! | `plan` (with `rotation`, `deletion`, `reset`, `action`, and `rules`) | what next? pure; opens with the decision table |
 //! | `act` (with `on_neon`, `contents`, `logins`, `secrets`, and `credentials`, `template`) | do it |
 //! | `status` | how does it stand? pure |
@@ -21,6 +21,7 @@ mod failures;
 mod fixtures;
 mod given;
 pub mod inherit;
+pub mod line;
 pub mod mark;
 pub mod max_age;
 pub mod observe;
@@ -49,6 +50,7 @@ use checked::Checked;
 use credentials::Form;
 use desired::{Desired, WantedSecret};
 use failures::Failures;
+use line::Lines;
 use observe::Observed;
 use refusals::Refusals;
 use room::Room;
@@ -62,6 +64,7 @@ pub struct Databases {
     failures: Failures,
     refusals: Refusals,
     room: Room,
+    lines: Lines,
 }
 
 impl Databases {
@@ -74,6 +77,7 @@ impl Databases {
             failures: Failures::default(),
             refusals: Refusals::default(),
             room: Room::default(),
+            lines: Lines::default(),
         }
     }
 

@@ -22,6 +22,7 @@
 //! |   | … Neon has refused this very branch a short while ago; could not make it | Blocked, as it was refused; Wait OperationFailed |
 //! |   | … the parent expires, or is a descendant of this very object | Blocked ParentExpires; Blocked InvalidSpec |
 //! |   | … to be made or taken over, but no access rule admits that; no room under the rule | Blocked AccessDenied; Wait NoRoom |
+//! |   | … to be made, but others come first; Neon has no room, and others ask first | Wait ProjectLocked; Wait LimitReached |
 //! | 11 | branch recorded but gone: just made; suspended; disposable, or nobody was given credentials of it; else | Wait; Suspended; ForgetBranch; Blocked BranchMissing |
 //! | 12 | an older object holds the same branch | Blocked BranchClaimed |
 //! | 13 | branch being made or reset | Wait OperationsRunning |
