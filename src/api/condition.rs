@@ -133,7 +133,7 @@ words!(
         OperationFailed,
         /// Neon cannot be reached or fails.
         NeonUnavailable,
-        /// The project is busy with other operations.
+        /// The project is busy with other operations, or with objects that came first.
         ProjectLocked,
         /// Neon allows no more requests for a moment.
         RateLimited,

@@ -3,7 +3,7 @@
 //! | file | question |
 //! |---|---|
 //! | `desired` (with `asked`, `compute`, `replicas`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
-//! | `observe` (with `checked`, `failures`, `given`, `refusals`) | what is? |
+//! | `observe` (with `checked`, `failures`, `given`, `refusals`, `room`, `line`) | what is? |
 //! | `plan` (with `rotation`, `deletion`, `reset`, `action`, and `rules`) | what next? pure; opens with the decision table |
 //! | `act` (with `on_neon`, `contents`, `logins`, `secrets`, and `credentials`, `template`) | do it |
 //! | `status` | how does it stand? pure |
@@ -21,6 +21,7 @@ mod failures;
 mod fixtures;
 mod given;
 pub mod inherit;
+pub mod line;
 pub mod mark;
 pub mod max_age;
 pub mod observe;
@@ -51,6 +52,7 @@ use checked::Checked;
 use credentials::Form;
 use desired::{Desired, WantedSecret};
 use failures::Failures;
+use line::Lines;
 use observe::Observed;
 use refusals::Refusals;
 use room::Room;
@@ -66,6 +68,7 @@ pub struct Databases {
     /// Of read replicas, which hold nothing else up.
     replica_refusals: Refusals,
     room: Room,
+    lines: Lines,
 }
 
 impl Databases {
@@ -79,6 +82,7 @@ impl Databases {
             refusals: Refusals::default(),
             replica_refusals: Refusals::default(),
             room: Room::default(),
+            lines: Lines::default(),
         }
     }
 

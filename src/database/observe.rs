@@ -18,6 +18,7 @@ use super::credentials::Found;
 use super::deletion;
 use super::desired::{Desired, Rest};
 use super::failures::Failure;
+use super::line::Line;
 use super::password::Problem;
 use super::rules::Terms;
 use super::{Databases, Pass, max_age};
@@ -26,6 +27,8 @@ use crate::cluster::NamespaceState;
 use crate::neon::{Branch, BranchId, Database, Endpoint};
 use crate::reconcile::{Block, Error, Fact};
 use crate::world::{Operation, Source, at_cluster, operations};
+
+pub(super) use branches::is_older;
 
 /// What is known.
 #[derive(Clone, Debug)]
@@ -40,6 +43,8 @@ pub struct Observed {
     pub key: Key,
     /// On which terms its NeonProject lets the object have a branch; none where it has one, or refers to none.
     pub terms: Option<Terms>,
+    /// Who comes first where the object has no branch yet.
+    pub line: Line,
     /// Whether the namespace is being deleted, or gone.
     pub namespace_going: bool,
     /// Operations that are waited for.
@@ -150,6 +155,7 @@ impl Observed {
             source: None,
             key: Key::Good,
             terms: None,
+            line: Line::default(),
             namespace_going: false,
             operations: Vec::new(),
             candidates: Vec::new(),
@@ -265,6 +271,9 @@ pub(super) async fn observe(
     branches::branches(kind, desired, &others, &listing, &mut observed);
     observed.terms = terms::terms(kind, desired, &others, &listing, &observed, now);
     if !desired.deleting {
+        if observed.recorded.branch.is_none() {
+            observed.line = kind.lines.of(desired, &others, project, now);
+        }
         observed.applied_files = kind.applied_files(desired);
         observed.refused = kind.refusals.of(desired, now);
         observed.replica_refused = kind.replica_refusals.of(desired, now);

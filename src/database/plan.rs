@@ -22,6 +22,7 @@
 //! |   | … Neon has refused this very branch a short while ago; could not make it | Blocked, as it was refused; Wait OperationFailed |
 //! |   | … the parent expires, or is a descendant of this very object | Blocked ParentExpires; Blocked InvalidSpec |
 //! |   | … to be made or taken over, but no access rule admits that; no room under the rule | Blocked AccessDenied; Wait NoRoom |
+//! |   | … to be made, but others come first; Neon has no room, and others ask first | Wait ProjectLocked; Wait LimitReached |
 //! | 11 | branch recorded but gone: just made; suspended; disposable, or nobody was given credentials of it; else | Wait; Suspended; ForgetBranch; Blocked BranchMissing |
 //! | 12 | an older object holds the same branch | Blocked BranchClaimed |
 //! | 13 | branch being made or reset | Wait OperationsRunning |
@@ -48,7 +49,7 @@
 //! |   | a Secret is out that the record does not know | RecordLogin |
 //! | 26 | a Secret is out that is no longer asked for | WithdrawSecrets |
 //! |   | a login is due to be replaced | ReplaceLogin |
-//! |   | a read replica of ours that is no longer asked for | DeleteReplica |
+//! |   | a read replica of ours that is no longer asked for; on a protected branch | DeleteReplica; Blocked BranchProtected |
 //! |   | a read replica that Neon has refused a short while ago | Blocked, as it was refused |
 //! | 27 | else | Settled |
 //!

@@ -72,6 +72,8 @@ async fn a_read_replica_is_read_by_the_secret_until_it_leaves_the_list() -> anyh
     let replicas = json!([{ "name": "reporting", "minCU": 0.25, "maxCU": 0.5 }]);
     let mut live = shop::small("live", "production", None);
     live["spec"]["compute"] = json!({ "readReplicas": replicas });
+    // Neon deletes no endpoint of a protected branch
+    live["spec"]["branch"] = json!({ "protected": false });
     shop::apply(&tenant, &[live]).await?;
     let live = tenant.database("live");
     let object = live.ready().await?;

@@ -290,7 +290,9 @@ async fn a_rebuilt_cluster_takes_its_branches_up_again() {
         let mut state = operator.sim.lock();
         let kubernetes = &mut state.kubernetes;
         kubernetes.secrets.retain(|key, _| key.1 == "neon-api-key");
-        for object in std::mem::take(&mut kubernetes.databases).into_values() {
+        let databases: Vec<NeonDatabase> = kubernetes.databases.values().cloned().collect();
+        kubernetes.databases.clear();
+        for object in databases {
             let mut fresh =
                 NeonDatabase::new(object.metadata.name.as_deref().unwrap(), object.spec);
             fresh.metadata.namespace = Some(NAMESPACE.to_owned());
@@ -298,8 +300,9 @@ async fn a_rebuilt_cluster_takes_its_branches_up_again() {
             let key = (NAMESPACE.to_owned(), fresh.metadata.name.clone().unwrap());
             kubernetes.databases.insert(key, fresh);
         }
-        for migration in kubernetes.migrations.values_mut() {
-            migration.status = None;
+        let migrations: Vec<_> = kubernetes.migrations.keys().cloned().collect();
+        for key in migrations {
+            kubernetes.migrations.get_mut(&key).unwrap().status = None;
         }
     }
     operator.restart();

@@ -10,6 +10,7 @@
 
 mod asked;
 mod bad_input;
+mod burst;
 mod compute;
 mod convergence;
 mod database;
@@ -24,7 +25,9 @@ mod migration;
 mod past;
 mod project;
 mod replicas;
+mod restart;
 mod roles;
+mod room;
 mod rotation;
 mod scene;
 mod settings;

@@ -18,8 +18,8 @@ const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 async fn begin(replicas: Value, most: Option<usize>) -> Operator {
     let sim = Sim::new();
     sim.at_neon(|project, _| project.plan.max_replicas = most);
-    let compute = json!({ "compute": { "readReplicas": replicas } });
-    sim.database("production", "production", with(simple(), compute));
+    let spec = json!({"compute": {"readReplicas": replicas}, "branch": {"protected": false}});
+    sim.database("production", "production", with(simple(), spec));
     let mut operator = Operator::new(&sim);
     operator.run_for(MINUTE).await;
     operator

@@ -31,10 +31,15 @@ impl Context<'_> {
                     // an answer that says that nothing was made
                     pass.status.branch_request_time = None;
                 }
+                if error.kind == ErrorKind::Limit {
+                    let (lines, why) = (&self.kind.lines, error.to_string());
+                    lines.is_full(self.project()?, &why, self.now);
+                }
                 let from = parent_moment(body.at.as_ref());
                 return self.refused(pass, &format!("the branch {}{from}", body.name), error);
             }
         };
+        self.kind.lines.has_room(self.project()?);
         self.record_branch(&mut pass.status, &created.branch);
         self.record_endpoint(&mut pass.status, created.endpoint.as_ref())?;
         record_operations(&mut pass.status.operations, &created.operations);
@@ -48,11 +53,15 @@ impl Context<'_> {
             return Err(at_neon(error));
         };
         let tried = pass.status.plan_limit.take();
-        pass.status.plan_limit = rest.compute.leave_out(tried.as_ref(), &error.message);
+        let of_a_moment = speaks_of_the_past(&error.message);
+        if !of_a_moment {
+            pass.status.plan_limit = rest.compute.leave_out(tried.as_ref(), &error.message);
+        }
         if pass.status.plan_limit.is_some() {
             return Ok(());
         }
         let with = match compute::in_words(&rest.compute.asked(tried.as_ref())) {
+            _ if of_a_moment => String::new(),
             asked if asked.is_empty() => String::new(),
             asked => format!(" with {asked} (spec.compute)"),
         };
@@ -363,6 +372,13 @@ fn record_own_password(status: &mut NeonDatabaseStatus, role: &str) {
 }
 
 /// In words: where in the parent's past.
+/// Whether Neon speaks of a moment that it does not have, which no other compute would help.
+fn speaks_of_the_past(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    let mut words = message.split(|c: char| !c.is_alphanumeric());
+    words.any(|word| matches!(word, "history" | "retention" | "timestamp" | "lsn"))
+}
+
 fn parent_moment(at: Option<&Moment>) -> String {
     match at {
         None => String::new(),

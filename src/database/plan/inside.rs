@@ -81,6 +81,18 @@ fn replicas_to_change(rest: &Rest, observed: &Observed) -> Stage {
 fn replicas_to_drop(rest: &Rest, observed: &Observed) -> Stage {
     let recorded = &observed.recorded.read_replicas;
     let left = replicas::left_over(&rest.replicas, &observed.replicas, recorded)?;
+    if observed
+        .branch
+        .known()
+        .is_some_and(|branch| branch.protected)
+    {
+        let message = format!(
+            "the read replica {} is no longer asked for, and Neon deletes none of a protected branch: set \
+             spec.branch.protected to false for that time",
+            left.id
+        );
+        return Some(block(Reason::BranchProtected, message));
+    }
     Some(Decision::Act(Action::DeleteReplica(left.id.clone())))
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::{Environment, Reason};
 use crate::database::desired::Desired;
-use crate::database::fixtures::{an_endpoint, now, object, rest, settled};
+use crate::database::fixtures::{an_endpoint, now, object, rest, seen, settled};
 use crate::database::observe::Observed;
 use crate::database::{plan, status};
 use crate::neon::EndpointType;
@@ -20,7 +20,7 @@ fn asked() -> Value {
     json!([{"name": "a-b", "minCU": 1, "maxCU": 2}, {"name": "c"}])
 }
 
-fn begin(replicas: Value) -> (Desired, Observed) {
+fn begin(replicas: &Value) -> (Desired, Observed) {
     let spec = json!({"compute": {"readReplicas": replicas}});
     let desired = Desired::of(&object(Environment::Staging, spec), "default");
     let observed = settled(&desired);
@@ -48,7 +48,7 @@ fn known(name: &str, endpoint: &Endpoint) -> ReadReplicaStatus {
 
 /// Both are there and on record.
 fn complete() -> (Desired, Observed) {
-    let (desired, mut observed) = begin(asked());
+    let (desired, mut observed) = begin(&asked());
     for (id, name) in [("ep-1", "a-b"), ("ep-2", "c")] {
         let endpoint = listed(&desired, id, Some(&format!("sepulki-{name}")));
         let record = &mut observed.recorded.read_replicas;
@@ -58,11 +58,11 @@ fn complete() -> (Desired, Observed) {
     (desired, observed)
 }
 
-fn refusal() -> Option<Block> {
-    Some(Block {
+fn refusal() -> Block {
+    Block {
         reason: Reason::LimitReached,
         message: "no more of them".into(),
-    })
+    }
 }
 
 fn next(desired: &Desired, observed: &Observed) -> String {
@@ -125,7 +125,7 @@ fn of_two_with_one_name_the_recorded_one_stays_and_else_the_first() {
 #[test]
 fn one_that_is_no_longer_asked_for_goes_after_the_secrets_that_lead_to_it() {
     let (_, mut observed) = complete();
-    let (fewer, _) = begin(json!([{"name": "a-b"}]));
+    let (fewer, _) = begin(&json!([{"name": "a-b"}]));
     let deleted = r#"DeleteReplica(EndpointId("ep-2"))"#;
     assert_eq!(next(&fewer, &observed), deleted);
     observed.current_secrets.clear();
@@ -157,7 +157,7 @@ fn only_what_is_asked_for_is_compared() {
 #[test]
 fn what_neon_refuses_holds_nothing_else_up_and_is_told_at_the_end() {
     let (desired, mut observed) = complete();
-    observed.replica_refused = refusal();
+    observed.replica_refused = Some(refusal());
     assert_eq!(next(&desired, &observed), DONE, "nothing is left");
     observed.replicas.remove(0);
     let told = "LimitReached: no more of them";
@@ -173,6 +173,17 @@ fn what_neon_refuses_holds_nothing_else_up_and_is_told_at_the_end() {
     assert_eq!(next(&desired, &observed), r#"PublishCredentials("web")"#);
 }
 
+#[test]
+fn none_of_a_protected_branch_can_be_deleted() {
+    let (mut fewer, mut observed) = complete();
+    fewer.rest.as_mut().unwrap().replicas.pop();
+    fewer.rest.as_mut().unwrap().protected.value = true;
+    seen(&mut observed).protected = true;
+    let told = "BranchProtected: the read replica ep-2 is no longer asked for, and Neon deletes none of a protected branch: set \
+                spec.branch.protected to false for that time";
+    assert_eq!(next(&fewer, &observed), told);
+}
+
 /// What `ComputeReady` says.
 fn compute_ready(desired: &Desired, observed: &Observed) -> (String, String, String) {
     let verdict = Verdict::Settled(Duration::from_mins(1));
@@ -186,7 +197,7 @@ fn compute_ready(desired: &Desired, observed: &Observed) -> (String, String, Str
 fn the_compute_is_ready_when_they_are_there_or_neon_refuses_them() {
     let (desired, mut observed) = complete();
     assert_eq!(compute_ready(&desired, &observed).1, "Succeeded");
-    observed.replica_refused = refusal();
+    observed.replica_refused = Some(refusal());
     assert_eq!(compute_ready(&desired, &observed).1, "Succeeded");
     observed.replicas.pop();
     let (is, reason, message) = compute_ready(&desired, &observed);
@@ -239,7 +250,7 @@ fn a_body_has_what_the_spec_sets() {
         {"name": "a", "minCU": 1, "maxCU": 2, "suspendAfter": "never"},
         {"name": "b", "suspendAfter": "1m"},
     ]);
-    let (desired, _) = begin(spec);
+    let (desired, _) = begin(&spec);
     let [a, b] = rest(&desired).replicas.as_slice() else {
         panic!("{desired:?}");
     };

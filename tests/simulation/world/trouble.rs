@@ -30,26 +30,29 @@ impl Project {
         }
     }
 
-    /// What becomes of a change that was accepted when the project was as `before`; what Neon goes on
-    /// working on.
-    pub fn after(&mut self, fault: Option<Fault>, before: Self, now: Timestamp) -> Option<Work> {
-        let begun = self.operations.get(before.operations.len());
-        let works = begun.map(|(operation, _)| match operation.action.as_str() {
+    /// What Neon goes on working on since it had so many operations.
+    pub fn works_on(&self, operations: usize) -> Option<Work> {
+        let (begun, _) = self.operations.get(operations)?;
+        Some(match begun.action.as_str() {
             "create_branch" => Work::Branch,
             _ => Work::Other,
-        });
-        let makes_none = self.makes_none.then_some(Fault::OperationGivenUp);
-        match fault.or(makes_none) {
-            Some(Fault::StaleRead) => {
+        })
+    }
+
+    /// What becomes of a change that was accepted when the project was as `before`.
+    pub fn after(&mut self, fault: Fault, before: Self, now: Timestamp) {
+        let works = self.works_on(before.operations.len());
+        match fault {
+            Fault::StaleRead => {
                 self.stale_branches = Some(before.branches(now));
                 self.stale_endpoints = Some(before.endpoints(now));
             }
-            Some(Fault::OperationFails) => self.fail_operations(before.operations.len()),
-            Some(Fault::OperationGivenUp) if works == Some(Work::Branch) => {
+            Fault::OperationFails => self.fail_operations(before.operations.len()),
+            Fault::OperationGivenUp if works == Some(Work::Branch) => {
                 self.fail_operations(before.operations.len());
                 self.give_up(&before);
             }
-            Some(Fault::OperationUndone) if works.is_some() => {
+            Fault::OperationUndone if works.is_some() => {
                 self.fail_operations(before.operations.len());
                 *self = Self {
                     ids: self.ids,
@@ -57,9 +60,15 @@ impl Project {
                     ..before
                 };
             }
-            Some(_) | None => {}
+            Fault::Fails
+            | Fault::AnswerLost
+            | Fault::Crash
+            | Fault::HeldUp
+            | Fault::TooMany
+            | Fault::Locked
+            | Fault::OperationGivenUp
+            | Fault::OperationUndone => {}
         }
-        works
     }
 
     /// The branch that was made or reset since stays as nobody can use it.

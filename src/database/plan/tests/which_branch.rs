@@ -101,6 +101,30 @@ pub(super) fn rows() -> Vec<Row> {
         )
         .row(
             10,
+            "others come first",
+            |_, o| o.line.ahead = 4,
+            Wait(Reason::ProjectLocked),
+        )
+        .row(
+            10,
+            "others come first, but it was announced",
+            |_, o| {
+                o.line.ahead = 4;
+                o.recorded.branch_request_time = Some(Time(now()));
+            },
+            Act(Action::CreateBranch("br-parent".into())),
+        )
+        .row(
+            10,
+            "Neon has no room, and an older one asks",
+            |_, o| {
+                o.line.ahead = 1;
+                o.line.full = Some("Neon: branches limit exceeded".into());
+            },
+            Wait(Reason::LimitReached),
+        )
+        .row(
+            10,
             "a full access rule, but the parent is missing",
             |_, o| {
                 o.terms = Some(full(2, 2, 0));
