@@ -477,3 +477,23 @@ async fn a_database_is_validated() {
         "{ran:?}"
     );
 }
+
+#[tokio::test]
+async fn a_database_is_emptied_only_by_its_name() {
+    let checkout = Checkout::new(&[A, C]).await;
+    assert_eq!(checkout.run(&["migrate", "up"]).code, 0);
+    assert_eq!(checkout.run(&["migrate", "reset"]).code, 2);
+    let name = checkout.world.database.name.as_str();
+    let wrong = checkout.run(&["migrate", "reset", "app"]);
+    assert_eq!(wrong.code, 2);
+    assert!(
+        wrong.err.contains("not app") && wrong.err.contains(name),
+        "{wrong:?}"
+    );
+    assert_eq!(checkout.world.tables().await, "a,c");
+    let right = checkout.run(&["migrate", "reset", name, "-o", "json"]);
+    assert_eq!(right.code, 0, "{right:?}");
+    assert_eq!(right.json()["dropped"], 3);
+    assert_eq!(checkout.world.tables().await, "");
+    assert_eq!(checkout.run(&["migrate", "status"]).code, 3);
+}

@@ -16,7 +16,7 @@ use engine_support::{
 };
 use sepulki::engine::{
     LedgerName, ProblemKind,
-    run::{RunError, apply, inspect},
+    run::{Inspection, RunError, apply, inspect},
 };
 
 #[tokio::test]
@@ -285,8 +285,15 @@ async fn tables_of_other_tools_are_left_alone() {
 async fn looking_changes_nothing() {
     let world = World::new().await;
     let ledger = LedgerName::default();
-    let look =
-        || async { inspect(&world.target(), &ledger, "test", Duration::from_secs(10)).await };
+    let target = world.target();
+    let inspection = Inspection {
+        target: &target,
+        ledger: &ledger,
+        holder: "test",
+        connect: Duration::from_secs(10),
+        protection: None,
+    };
+    let look = || async { inspect(inspection).await };
     assert!(!look().await.unwrap().exists);
     assert_eq!(
         world

@@ -4,6 +4,7 @@ mod args;
 mod lint;
 mod new;
 mod record;
+mod reset;
 mod show;
 mod up;
 
@@ -16,9 +17,12 @@ use tokio_util::sync::CancellationToken;
 use super::{Ended, Usage, connection};
 use crate::engine::{
     Bundle, LedgerState, SourceFile,
-    run::{self, RunRequest},
+    run::{self, Inspection, RunRequest},
 };
 use args::Options;
+
+/// The name under which sessions of the command line show themselves.
+const HOLDER: &str = "migrate";
 
 /// What to do with the files of a folder.
 #[derive(Debug, Args)]
@@ -82,6 +86,14 @@ enum Command {
         /// The last file that the database already has
         file: String,
     },
+    /// Drop everything that files can have made, and the ledger
+    #[command(
+        after_help = "All data are lost. Extensions, rights on schemas and default privileges stay. Refused where the operator has marked the database as production or protected, and where something belongs to a role that yours is no member of.\n\nExample:\n  sepulki migrate reset my_database && sepulki migrate up"
+    )]
+    Reset {
+        /// The name of the database, typed out: that of DATABASE_URL
+        database: String,
+    },
 }
 
 pub(super) fn run(args: &MigrateArgs) -> Result<Ended> {
@@ -94,6 +106,7 @@ pub(super) fn run(args: &MigrateArgs) -> Result<Ended> {
         Command::New { name } => new::new(options, &name.join(" ")),
         Command::Mark { file } => on_runtime(record::mark(options, file)),
         Command::Baseline { file } => on_runtime(record::baseline(options, file)),
+        Command::Reset { database } => on_runtime(reset::reset(options, database)),
     }
 }
 
@@ -149,7 +162,7 @@ fn request(options: &Options, until: Option<&str>) -> Result<RunRequest> {
         ledger: options.ledger()?,
         bundle,
         until: until.map(str::to_owned),
-        holder: "migrate".to_owned(),
+        holder: HOLDER.to_owned(),
         timeouts: options.timeouts()?,
         execution: options.execution(),
         policies: options.policies()?,
@@ -159,7 +172,12 @@ fn request(options: &Options, until: Option<&str>) -> Result<RunRequest> {
 
 /// Reads the ledger.
 async fn inspect(request: &RunRequest) -> Result<LedgerState> {
-    let (target, ledger) = (&request.target, &request.ledger);
-    let patience = request.timeouts.connect;
-    Ok(run::inspect(target, ledger, &request.holder, patience).await?)
+    let inspection = Inspection {
+        target: &request.target,
+        ledger: &request.ledger,
+        holder: &request.holder,
+        connect: request.timeouts.connect,
+        protection: None,
+    };
+    Ok(run::inspect(inspection).await?)
 }

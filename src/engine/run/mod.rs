@@ -22,7 +22,9 @@ mod crew;
 mod error;
 mod failure;
 mod file;
+mod inspect;
 mod mark;
+mod reset;
 mod segments;
 mod session;
 mod stop;
@@ -43,7 +45,9 @@ use super::{
 use crate::postgres::Target;
 
 pub use error::RunError;
+pub use inspect::{Inspection, inspect};
 pub use mark::mark;
+pub use reset::{ResetRequest, reset};
 
 use control::Control;
 use crew::Crew;
@@ -212,24 +216,6 @@ pub struct RunReport {
     pub ledger: LedgerState,
     /// The plan against that ledger: what is left behind the target, and notices.
     pub plan: Plan,
-}
-
-/// Reads the ledger in a short session, without any lock, and changes nothing.
-///
-/// # Errors
-/// Whatever keeps the ledger from being read; see [`RunError`].
-pub async fn inspect(
-    target: &Target,
-    ledger: &LedgerName,
-    holder: &str,
-    connect: Duration,
-) -> Result<LedgerState, RunError> {
-    let session = session::open(target, holder, session::control_settings(), connect);
-    let session = Box::pin(session).await?;
-    let mut control = Control::new(session, target, ledger);
-    let state = control.ledger().await?;
-    control.close().await;
-    Ok(state)
 }
 
 /// Applies what is pending. Tells `progress` what happens as it happens; what it told as
