@@ -497,3 +497,30 @@ async fn a_database_is_emptied_only_by_its_name() {
     assert_eq!(checkout.world.tables().await, "");
     assert_eq!(checkout.run(&["migrate", "status"]).code, 3);
 }
+
+#[tokio::test]
+async fn an_order_is_listed_where_names_have_none() {
+    let checkout = Checkout::new(&[
+        ("robots.sql", "CREATE TABLE robots (f int REFERENCES fleets);"),
+        ("fleets.sql", "CREATE TABLE fleets (id int PRIMARY KEY);"),
+    ])
+    .await;
+    let list = |text: &str| std::fs::write(checkout.folder.path().join("order.txt"), text).unwrap();
+    let explicit = ["--order", "Explicit", "--order-files", "order.txt"];
+    let run = |command: &[&str]| checkout.run(&[&["migrate"], command, &explicit].concat());
+    assert_eq!(run(&["plan"]).code, 2);
+    list("fleets.sql\n");
+    let unlisted = run(&["plan"]);
+    assert_eq!(unlisted.code, 1);
+    assert!(
+        unlisted.err.contains("robots.sql: this file is not in the explicit order"),
+        "{unlisted:?}"
+    );
+    list("\r\nfleets.sql\r\n  robots.sql \r\n");
+    let up = run(&["up", "-o", "json"]);
+    let order = serde_json::json!(["fleets.sql", "robots.sql"]);
+    assert_eq!(up.json()["applied"], order, "{up:?}");
+    for half in [["--order", "Explicit"], ["--order-files", "order.txt"]] {
+        assert_eq!(checkout.run(&[["migrate", "plan"], half].concat()).code, 2);
+    }
+}

@@ -144,7 +144,7 @@ fn read_files(folder: &Path) -> Result<Vec<SourceFile>> {
 /// Compiles the files; what is wrong with the set is told in full.
 fn compile(options: &Options) -> Result<Arc<Bundle>> {
     let files = read_files(&options.dir)?;
-    match Bundle::in_order(files, &options.order()) {
+    match Bundle::in_order(files, &options.order()?) {
         Ok(bundle) => Ok(Arc::new(bundle)),
         Err(findings) => bail!("{}", findings.render().trim_end()),
     }
