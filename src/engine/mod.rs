@@ -33,6 +33,7 @@ mod report;
 mod resume;
 pub mod run;
 mod sql;
+mod verify;
 
 pub use bundle::{Bundle, MAX_FILE_BYTES, MigrationFile, Part, SourceFile, digest};
 pub use ledger::{LedgerName, LedgerRow, LedgerState};
@@ -41,3 +42,4 @@ pub use plan::{Pending, Plan, Problem, ProblemKind, plan, plan_by};
 pub use policy::{Order, Policies};
 pub use protection::Protection;
 pub use report::{Code, Diagnostic, Diagnostics, Position, Snippet};
+pub use verify::{Verdict, Verified};

@@ -151,9 +151,8 @@ impl Options {
             (Some(OrderMode::Lexicographic), None) => Ok(Order::Lexicographic),
             (Some(OrderMode::Numeric), None) => Ok(Order::Numeric),
             (Some(OrderMode::Explicit), Some(list)) => {
-                let text = std::fs::read_to_string(list).map_err(|error| {
-                    Usage(format!("--order-files {}: {error}", list.display()))
-                })?;
+                let text = std::fs::read_to_string(list)
+                    .map_err(|error| Usage(format!("--order-files {}: {error}", list.display())))?;
                 let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
                 Ok(Order::Explicit(names.map(str::to_owned).collect()))
             }

@@ -7,6 +7,7 @@ mod record;
 mod reset;
 mod show;
 mod up;
+mod verify;
 
 use std::{future::Future, path::Path, sync::Arc};
 
@@ -86,6 +87,15 @@ enum Command {
         /// The last file that the database already has
         file: String,
     },
+    /// Find out what is there of the files that the ledger claims, on a copy of the database
+    #[command(
+        after_help = "For a ledger that another tool or people have written. Every file is tried on the copy, in a transaction that is rolled back; of the database only the catalog and the ledger are read. Verdicts: consistent (all of it is there), claimed but missing, unknown (it cannot be told, for example because only rows change), pending, and there without a row (it was run by hand). Exits with 1 where something claimed is missing.\n\nExample:\n  createdb scratch && pg_dump --schema-only \"$DATABASE_URL\" | psql -d scratch\n  sepulki migrate verify --scratch postgresql://localhost/scratch --alias 001_initial=001_initial.sql"
+    )]
+    Verify {
+        /// The copy, without a password (PGPASSWORD has it); without this the one of SCRATCH_DATABASE_URL
+        #[arg(long, value_name = "URL")]
+        scratch: Option<String>,
+    },
     /// Drop everything that files can have made, and the ledger
     #[command(
         after_help = "All data are lost. Extensions, rights on schemas and default privileges stay. Refused where the operator has marked the database as production or protected, and where something belongs to a role that yours is no member of.\n\nExample:\n  sepulki migrate reset my_database && sepulki migrate up"
@@ -106,6 +116,7 @@ pub(super) fn run(args: &MigrateArgs) -> Result<Ended> {
         Command::New { name } => new::new(options, &name.join(" ")),
         Command::Mark { file } => on_runtime(record::mark(options, file)),
         Command::Baseline { file } => on_runtime(record::baseline(options, file)),
+        Command::Verify { scratch } => on_runtime(verify::verify(options, scratch.as_deref())),
         Command::Reset { database } => on_runtime(reset::reset(options, database)),
     }
 }

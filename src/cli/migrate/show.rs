@@ -191,7 +191,7 @@ fn files(request: &RunRequest, state: &LedgerState, plan: &Plan) -> Vec<FileStat
 }
 
 /// What is known of an applied file's content.
-fn checksum(plan: &Plan, version: &str) -> &'static str {
+pub(super) fn checksum(plan: &Plan, version: &str) -> &'static str {
     let mut of_file = plan.problems.iter().filter(|p| p.version == version);
     of_file
         .find_map(|problem| match problem.kind {

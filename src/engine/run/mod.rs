@@ -30,6 +30,7 @@ mod session;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
@@ -48,6 +49,7 @@ pub use error::RunError;
 pub use inspect::{Inspection, inspect};
 pub use mark::mark;
 pub use reset::{ResetRequest, reset};
+pub use verify::{Verification, verify};
 
 use control::Control;
 use crew::Crew;

@@ -7,6 +7,8 @@
     reason = "a test says what it expects by failing"
 )]
 
+mod adoption;
+#[path = "../engine_support/mod.rs"]
 mod engine_support;
 
 use std::{
@@ -47,14 +49,18 @@ impl Checkout {
     }
 
     fn url(&self) -> String {
+        self.url_of(&self.world.database.name)
+    }
+
+    /// The owner's URL of any database of the server.
+    fn url_of(&self, name: &str) -> String {
         let (server, database) = (self.world.server, &self.world.database);
         format!(
-            "postgresql://{}:{}@{}:{}/{}?sslmode=verify-full&sslrootcert={}",
+            "postgresql://{}:{}@{}:{}/{name}?sslmode=verify-full&sslrootcert={}",
             database.owner,
             database.owner_password,
             server.host,
             server.port,
-            database.name,
             server.ca_file.display()
         )
     }
@@ -501,7 +507,10 @@ async fn a_database_is_emptied_only_by_its_name() {
 #[tokio::test]
 async fn an_order_is_listed_where_names_have_none() {
     let checkout = Checkout::new(&[
-        ("robots.sql", "CREATE TABLE robots (f int REFERENCES fleets);"),
+        (
+            "robots.sql",
+            "CREATE TABLE robots (f int REFERENCES fleets);",
+        ),
         ("fleets.sql", "CREATE TABLE fleets (id int PRIMARY KEY);"),
     ])
     .await;
@@ -513,7 +522,9 @@ async fn an_order_is_listed_where_names_have_none() {
     let unlisted = run(&["plan"]);
     assert_eq!(unlisted.code, 1);
     assert!(
-        unlisted.err.contains("robots.sql: this file is not in the explicit order"),
+        unlisted
+            .err
+            .contains("robots.sql: this file is not in the explicit order"),
         "{unlisted:?}"
     );
     list("\r\nfleets.sql\r\n  robots.sql \r\n");
