@@ -190,6 +190,7 @@ impl Options {
             warn_on_checksum_mismatch: self.checksum_mismatch == Severity::Warn,
             accept: pairs("accept", &self.accept)?.into_iter().collect(),
             aliases: pairs("alias", &self.alias)?.into_iter().collect(),
+            baseline: None,
         })
     }
 

@@ -130,6 +130,7 @@ pub(super) fn told(plan: &Plan) -> Vec<Told> {
             | ProblemKind::AlmostRecorded { .. }
             | ProblemKind::SameNumber { .. }
             | ProblemKind::UnknownTarget
+            | ProblemKind::UnknownBaseline
             | ProblemKind::Unverified
             | ProblemKind::Missing => problem.to_string(),
         },
@@ -202,6 +203,7 @@ pub(super) fn checksum(plan: &Plan, version: &str) -> &'static str {
             | ProblemKind::SameNumber { .. }
             | ProblemKind::Unrunnable(_)
             | ProblemKind::UnknownTarget
+            | ProblemKind::UnknownBaseline
             | ProblemKind::Missing => None,
         })
         .unwrap_or("matches")

@@ -122,6 +122,7 @@ fn almost(row: &str, plan: &Plan) -> Option<String> {
             | ProblemKind::SameNumber { .. }
             | ProblemKind::Unrunnable(_)
             | ProblemKind::UnknownTarget
+            | ProblemKind::UnknownBaseline
             | ProblemKind::Unverified
             | ProblemKind::Missing => None,
         })

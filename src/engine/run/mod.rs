@@ -40,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     bundle::Bundle,
     ledger::{LedgerName, LedgerState},
-    plan::{Plan, plan_by},
+    plan::{Pending, Plan, plan_by},
     policy::Policies,
 };
 use crate::postgres::Target;
@@ -202,7 +202,7 @@ pub enum Progress {
         /// The pause.
         pause: Duration,
     },
-    /// The file and its row are committed.
+    /// The file and its row are committed; of a baseline the row.
     Applied {
         /// The file.
         version: String,
@@ -212,7 +212,7 @@ pub enum Progress {
 /// A run that went through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunReport {
-    /// What this run applied, in order.
+    /// What this run applied, in order; in front the baseline, which was recorded.
     pub applied: Vec<String>,
     /// The ledger at the end.
     pub ledger: LedgerState,
@@ -254,9 +254,19 @@ pub async fn apply(
     if !state.exists && !todo.pending.is_empty() {
         stop.or(control.create_ledger()).await?;
     }
-    let mut applied = Vec::new();
-    let total = todo.pending.len();
-    for (index, pending) in todo.pending.into_iter().enumerate() {
+    let (baseline, pending): (Vec<Pending>, Vec<Pending>) =
+        todo.pending.into_iter().partition(|file| file.is_baseline);
+    let mut applied: Vec<String> = baseline.into_iter().map(|file| file.version).collect();
+    // in one transaction: with half of it recorded, the rest would be run
+    stop.or(mark::record(&request, &applied, &mut control))
+        .await?;
+    for version in &applied {
+        progress(Progress::Applied {
+            version: version.clone(),
+        });
+    }
+    let total = pending.len();
+    for (index, pending) in pending.into_iter().enumerate() {
         stop.or(std::future::ready(Ok(()))).await?;
         let run = FileRun {
             request: &request,
