@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::limits::Limits;
+use crate::{limits::Limits, rates::RateLimit};
 
 /// What to start. Every field has a default, so that callers write
 /// `EmulatorConfig { operation_duration: …, ..EmulatorConfig::default() }`.
@@ -22,9 +22,15 @@ pub struct EmulatorConfig {
     pub api_listen: SocketAddr,
     /// The proxy's port on `127.0.0.1` and `::1`; 0 (the default) takes a free one.
     pub pg_port: u16,
-    /// The key that clients of the API present. Default: a random one, see
-    /// [`crate::Emulator::api_key`].
+    /// The key that clients of the API present: the user's own, which reaches everything and makes
+    /// the others through the API. Default: a random one, see [`crate::Emulator::api_key`].
     pub api_key: Option<String>,
+    /// The ids of the organizations, `org-…`, of which the user is a member. With one, projects are
+    /// an organization's, and the user has to name it. Default: none.
+    pub organizations: Vec<String>,
+    /// How often an account may call. Default: as often as it likes; `RateLimit::default()` is
+    /// Neon's limit.
+    pub rate_limit: Option<RateLimit>,
     /// The least time that each operation takes, during which the project is locked (423).
     /// Default: one second, as on Neon; tests take a few milliseconds.
     pub operation_duration: Duration,
@@ -49,6 +55,8 @@ impl Default for EmulatorConfig {
             api_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             pg_port: 0,
             api_key: None,
+            organizations: Vec::new(),
+            rate_limit: None,
             operation_duration: Duration::from_secs(1),
             idle_second: Duration::from_secs(1),
             poll_interval: Duration::from_millis(500),

@@ -19,15 +19,14 @@ use crate::{
         self,
         line::{Line, Lines},
     },
+    calls::Call,
     config::EmulatorConfig,
-    control::{Control, Pace},
+    control::Control,
     faults::Fault,
     folders::Folders,
     limits::Limits,
-    names,
     postgres::{Postgres, server::Stop},
     proxy::{Proxy, tls::Tls},
-    secret::Secret,
     state::Store,
     stats::Stats,
 };
@@ -97,6 +96,12 @@ impl Emulator {
         format!("http://{}{}", self.api_addr, api::STATS_PATH)
     }
 
+    /// The address of the log of calls, which needs no key.
+    #[must_use]
+    pub fn calls_url(&self) -> String {
+        format!("http://{}{}", self.api_addr, api::CALLS_PATH)
+    }
+
     /// The address at which faults are set, which needs no key.
     #[must_use]
     pub fn faults_url(&self) -> String {
@@ -135,7 +140,7 @@ impl Emulator {
         self.control.faults.clear();
     }
 
-    /// The key that the API asks for.
+    /// The user's own key, which reaches everything.
     #[must_use]
     pub fn api_key(&self) -> &str {
         self.control.api_key.expose()
@@ -175,6 +180,12 @@ impl Emulator {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.control.stats()
+    }
+
+    /// The latest calls of the API (10,000 at most) that are answered, in the order in which they came in.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        self.control.calls.all()
     }
 
     /// Ends sessions, stops the servers with their data at rest, and returns when they have
@@ -255,25 +266,8 @@ async fn open(config: &EmulatorConfig, folders: &Folders) -> anyhow::Result<Part
             config.pg_port
         )
     })?;
-    let pace = Pace {
-        operation: config.operation_duration,
-        idle_second: config.idle_second,
-        poll: config.poll_interval,
-    };
-    let api_key = config
-        .api_key
-        .as_ref()
-        .map_or_else(names::api_key, Secret::new);
     let stopping = CancellationToken::new();
-    let control = Arc::new(Control::new(
-        store,
-        postgres,
-        pace,
-        api_key,
-        pg_port,
-        config.limits.clone(),
-        stopping,
-    ));
+    let control = Arc::new(Control::new(store, postgres, config, pg_port, stopping));
     let ca_pem = tls.ca_pem.clone();
     let proxy = Arc::new(Proxy::new(Arc::clone(&control), tls));
     Ok(Parts {

@@ -17,11 +17,13 @@
 //! | `state` | what is known, and its file |
 //! | `limits` | what a project's plan allows |
 //! | `faults` | misbehaviour on demand; met by calls in `api`, by operations in `control` |
-//! | `stats`, `scram`, `names`, `secret` | counters and small values, open to all |
+//! | `rates` | how often an account may call |
+//! | `stats`, `calls`, `scram`, `names`, `secret` | counters, the log of calls and small values, open to all |
 //!
 //! It is for trusted use on one machine; the crate's README says what is faithful and what is not.
 
 mod api;
+mod calls;
 mod compute;
 mod config;
 mod control;
@@ -32,13 +34,16 @@ mod limits;
 mod names;
 mod postgres;
 mod proxy;
+mod rates;
 mod scram;
 mod secret;
 mod state;
 mod stats;
 
+pub use calls::Call;
 pub use config::EmulatorConfig;
 pub use emulator::Emulator;
 pub use faults::{Answer, Effect, Fault, Outcome};
 pub use limits::{Limits, SuspendLimit};
+pub use rates::RateLimit;
 pub use stats::{ApiCalls, EndpointStats, Stats};

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use neon_emulator::{Emulator, EmulatorConfig};
+use neon_emulator::{Emulator, EmulatorConfig, RateLimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -54,6 +54,12 @@ struct Serve {
     /// The key that the API asks for [default: a random one, written to DATA_DIR/api-key]
     #[arg(long, env = "NEON_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
+    /// The id of an organization that there is; may be given several times
+    #[arg(long = "organization", value_name = "ORG_ID")]
+    organizations: Vec<String>,
+    /// Refuse (429) what is beyond Neon's limits of calls: 700 a minute, 40 a second and route
+    #[arg(long)]
+    rate_limit: bool,
     /// How long each operation takes at least, in milliseconds
     #[arg(long, default_value_t = 1000, value_name = "MS")]
     operation_ms: u64,
@@ -100,6 +106,8 @@ impl Serve {
             api_listen: self.listen,
             pg_port: self.pg_port,
             api_key: self.api_key,
+            organizations: self.organizations,
+            rate_limit: self.rate_limit.then(RateLimit::default),
             operation_duration: Duration::from_millis(self.operation_ms),
             idle_second: Duration::from_millis(self.idle_second_ms),
             postgres_bin: self.postgres_bin,

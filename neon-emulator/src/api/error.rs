@@ -55,6 +55,34 @@ impl ApiError {
         )
     }
 
+    /// 403: not with this key.
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, message)
+    }
+
+    /// 404: what only a person has was asked for with an organization's key.
+    pub(crate) fn not_for_organizations() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not allowed for organization API keys",
+        )
+    }
+
+    /// 404: a key of one project asks for something else.
+    pub(crate) fn out_of_scope(project_id: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            format!(
+                "not allowed to perform actions outside the project this key is scoped to; subject_project_id:\"{project_id}\""
+            ),
+        )
+    }
+
+    /// 429: the account has called too often.
+    pub(crate) fn too_many_requests() -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too many requests")
+    }
+
     /// 404: `what` names the kind of thing, as in "branch".
     pub(crate) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("{what} not found"))

@@ -1,15 +1,18 @@
-//! Neon's API v2 over HTTP: routes, authentication, request ids, and the one way in which a
+//! Neon's API v2 over HTTP: routes, request ids, and the one way in which a
 //! mutation changes a project. The modules below hold one resource each.
 
+mod access;
 mod branches;
 mod connection_uri;
 mod databases;
 mod endpoints;
 mod error;
 mod faults;
+mod keys;
 mod limits;
 pub(crate) mod line;
 mod operations;
+mod organizations;
 mod projects;
 mod request;
 mod roles;
@@ -20,11 +23,11 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use jiff::{Timestamp, Unit};
 use serde_json::{Value, json};
@@ -45,6 +48,9 @@ pub(crate) const BASE_PATH: &str = "/api/v2";
 /// Where the counters are.
 pub(crate) const STATS_PATH: &str = "/_emulator/stats";
 
+/// Where the log of calls is.
+pub(crate) const CALLS_PATH: &str = "/_emulator/calls";
+
 /// Where the limits of a project are set.
 const LIMITS_PATH: &str = "/_emulator/projects/{project_id}/limits";
 
@@ -56,7 +62,7 @@ type Answer = Result<Response, ApiError>;
 
 /// All routes.
 pub(crate) fn router(control: Arc<Control>) -> Router {
-    let protected = middleware::from_fn_with_state(Arc::clone(&control), authenticate);
+    let protected = middleware::from_fn_with_state(Arc::clone(&control), access::authenticate);
     let api = routes()
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
@@ -64,6 +70,7 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
     Router::new()
         .nest(BASE_PATH, api)
         .route(STATS_PATH, get(stats))
+        .route(CALLS_PATH, get(calls))
         .route(LIMITS_PATH, get(limits::show).put(limits::set))
         .route(
             FAULTS_PATH,
@@ -79,6 +86,8 @@ fn routes() -> Router<Arc<Control>> {
         .route("/users/me", get(users::me))
         .route("/users/me/organizations", get(users::organizations))
         .route("/auth", get(users::auth))
+        .route("/api_keys", get(keys::list).post(keys::create))
+        .route("/api_keys/{key_id}", delete(keys::revoke))
         .route("/projects", get(projects::list).post(projects::create))
         .route("/projects/shared", get(projects::shared))
         .route(
@@ -96,8 +105,23 @@ fn routes() -> Router<Arc<Control>> {
             "/projects/{project_id}/operations/{operation_id}",
             get(operations::show),
         )
+        .merge(organization_routes())
         .merge(branch_routes())
         .merge(endpoint_routes())
+}
+
+fn organization_routes() -> Router<Arc<Control>> {
+    const ORGANIZATION: &str = "/organizations/{org_id}";
+    Router::new()
+        .route(ORGANIZATION, get(organizations::show))
+        .route(
+            &format!("{ORGANIZATION}/api_keys"),
+            get(keys::list_of_organization).post(keys::create_of_organization),
+        )
+        .route(
+            &format!("{ORGANIZATION}/api_keys/{{key_id}}"),
+            delete(keys::revoke_of_organization),
+        )
 }
 
 fn branch_routes() -> Router<Arc<Control>> {
@@ -286,39 +310,16 @@ async fn stats(State(control): Shared) -> Response {
     Json(control.stats()).into_response()
 }
 
+async fn calls(State(control): Shared) -> Response {
+    Json(control.calls.all()).into_response()
+}
+
 async fn no_route() -> ApiError {
     ApiError::no_route()
 }
 
 async fn no_method() -> ApiError {
     ApiError::no_method()
-}
-
-/// Bearer keys only; cookies, which some of Neon's clients send too, are ignored. Counts the call.
-async fn authenticate(State(control): Shared, request: Request, next: Next) -> Response {
-    let method = request.method().to_string();
-    let route = request.extensions().get::<MatchedPath>().map(|path| {
-        path.as_str()
-            .strip_prefix(BASE_PATH)
-            .unwrap_or(path.as_str())
-            .to_owned()
-    });
-    let route = route.unwrap_or_else(|| "unknown".to_owned());
-    let response = if bearer(request.headers()) == Some(control.api_key.expose()) {
-        faults::answer(&control, &route, request, next).await
-    } else {
-        ApiError::unauthorized().into_response()
-    };
-    control
-        .recorder
-        .api_call(&method, &route, response.status().as_u16());
-    response
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, key) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
 }
 
 /// Gives every request an id (the client's own, if it sent one) and errors their body.

@@ -2,15 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Path, State};
+use axum::{
+    Extension,
+    extract::{Path, State},
+};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Answer, Change, Shared, branches, created, databases, endpoints,
+    Answer, Change, Shared,
+    access::Caller,
+    branches, created, databases, endpoints,
     error::ApiError,
-    instant, ok, operations, put,
+    instant, ok, operations, organizations, put,
     request::{Body, Query},
     roles, users,
     validate::{self, ComputeRequest},
@@ -20,6 +25,7 @@ use crate::{
     limits::Limits,
     names,
     state::{
+        access::{Scope, USER_ID},
         model::{
             Branch, BranchState, ComputeSettings, Database, Endpoint, EndpointKind, Project, Role,
         },
@@ -82,18 +88,23 @@ struct UpdateProject {
     default_endpoint_settings: Option<ComputeRequest>,
 }
 
-pub(crate) async fn list(State(control): Shared, Query(query): Query<ListQuery>) -> Answer {
+pub(crate) async fn list(
+    State(control): Shared,
+    Extension(Caller(key)): Extension<Caller>,
+    Query(query): Query<ListQuery>,
+) -> Answer {
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     if !LIMITS.contains(&limit) {
         return Err(ApiError::bad_request("limit must be between 1 and 400"));
     }
     let search = query.search.unwrap_or_default();
+    let org_id = owner(&control, &key.scope, query.org_id)?;
     let body = control.store.read(|state| {
         let mut found: Vec<&Project> = state
             .projects
             .values()
             .filter(|project| project.name.contains(&search) || project.id.contains(&search))
-            .filter(|project| query.org_id.is_none() || project.org_id == query.org_id)
+            .filter(|project| project.org_id == org_id)
             .collect();
         found.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         let rest: Vec<&Project> = match &query.cursor {
@@ -131,7 +142,11 @@ pub(crate) async fn show(State(control): Shared, Path(id): Path<String>) -> Answ
     })
 }
 
-pub(crate) async fn create(State(control): Shared, Body(body): Body<CreateBody>) -> Answer {
+pub(crate) async fn create(
+    State(control): Shared,
+    Extension(Caller(key)): Extension<Caller>,
+    Body(mut body): Body<CreateBody>,
+) -> Answer {
     let now = Timestamp::now();
     let installed = control.postgres.major();
     if body
@@ -143,6 +158,7 @@ pub(crate) async fn create(State(control): Shared, Body(body): Body<CreateBody>)
             "the emulator runs PostgreSQL {installed} and no other version"
         )));
     }
+    body.project.org_id = owner(&control, &key.scope, body.project.org_id)?;
     let (mut project, branch, endpoint) = make(body.project, control.limits.clone(), now)?;
     let steps = vec![
         Step {
@@ -226,6 +242,24 @@ pub(crate) async fn delete(State(control): Shared, Path(id): Path<String>) -> An
     ok(json!({"project": shown}))
 }
 
+/// The organization whose projects are meant. Personal projects exist only as long as there is no organization.
+fn owner(
+    control: &Control,
+    scope: &Scope,
+    asked: Option<String>,
+) -> Result<Option<String>, ApiError> {
+    match (scope.organization(), asked) {
+        (Some(own), None) => Ok(Some(own.to_owned())),
+        (Some(own), Some(asked)) if own == asked => Ok(Some(asked)),
+        (Some(_), Some(_)) => Err(ApiError::not_found("organization")),
+        (None, Some(asked)) => Ok(Some(organizations::known(control, &asked)?.id)),
+        (None, None) if control.store.read(|state| state.organizations.is_empty()) => Ok(None),
+        (None, None) => Err(ApiError::bad_request(
+            "org_id is required, you can find it on your organization settings page",
+        )),
+    }
+}
+
 /// A project with its first branch and endpoint, not yet joined.
 fn make(
     asked: CreateProject,
@@ -258,6 +292,7 @@ fn make(
         schema_only: false,
         parent_moment: None,
         state: BranchState::Init,
+        pending_state: Some(BranchState::Ready),
         state_changed_at: now,
         default: true,
         protected: false,
@@ -316,7 +351,7 @@ fn retention(seconds: i64, limits: &Limits) -> Result<i64, ApiError> {
 fn view(project: &Project, control: &Control) -> Value {
     let mut shown = common(project, control);
     let owner = json!({
-        "email": users::EMAIL, "name": "Neon Emulator", "subscription_type": "scale",
+        "email": users::EMAIL, "name": users::user_name(), "subscription_type": "scale",
         "branches_limit": project.limits.branches,
     });
     put(&mut shown, "owner", Some(owner));
@@ -365,7 +400,7 @@ fn common(project: &Project, control: &Control) -> Value {
             "pg_settings": defaults.pg_settings,
         },
         "creation_source": "console",
-        "owner_id": users::USER_ID,
+        "owner_id": project.org_id.as_deref().unwrap_or(USER_ID),
         "created_at": instant(project.created_at),
         "updated_at": instant(project.updated_at),
     });

@@ -23,11 +23,14 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::wake::WakeError;
 use crate::{
+    calls::CallLog,
     compute::Compute,
+    config::EmulatorConfig,
     faults::{Fault, Faults},
     limits::Limits,
     names,
     postgres::{Postgres, server::Stop},
+    rates::Rates,
     secret::Secret,
     state::{
         Store,
@@ -62,6 +65,8 @@ pub(crate) struct Control {
     pub(crate) faults: Faults,
     pub(crate) postgres: Arc<Postgres>,
     pub(crate) pace: Pace,
+    pub(crate) rates: Rates,
+    pub(crate) calls: CallLog,
     pub(crate) api_key: Secret,
     pub(crate) pg_port: u16,
     /// Of new projects.
@@ -74,21 +79,32 @@ impl Control {
     pub(crate) fn new(
         store: Store,
         postgres: Postgres,
-        pace: Pace,
-        api_key: Secret,
+        config: &EmulatorConfig,
         pg_port: u16,
-        limits: Limits,
         stopping: CancellationToken,
     ) -> Self {
+        let given = config.api_key.as_ref();
+        let api_key = given.map_or_else(names::api_key, Secret::new);
+        let enrolled = store.update(|state| {
+            state.enrol(api_key.clone(), &config.organizations, Timestamp::now());
+            Ok::<_, Infallible>(())
+        });
+        enrolled.unwrap_or_else(|never| match never {});
         Self {
             store,
             recorder: Recorder::default(),
             faults: Faults::default(),
             postgres: Arc::new(postgres),
-            pace,
+            pace: Pace {
+                operation: config.operation_duration,
+                idle_second: config.idle_second,
+                poll: config.poll_interval,
+            },
+            rates: Rates::new(config.rate_limit.clone()),
+            calls: CallLog::default(),
             api_key,
             pg_port,
-            limits,
+            limits: config.limits.clone(),
             stopping,
             computes: Mutex::default(),
         }
@@ -156,8 +172,13 @@ impl Control {
     pub(crate) fn stats(&self) -> Stats {
         let computes = self.all_computes();
         let active = computes.iter().filter(|compute| compute.is_active());
-        self.recorder
-            .snapshot(active.map(|compute| compute.endpoint_id.clone()).collect())
+        let copier = self.postgres.copier();
+        Stats {
+            active_computes: active.map(|compute| compute.endpoint_id.clone()).collect(),
+            files_cloned: copier.cloned(),
+            files_copied: copier.copied(),
+            ..self.recorder.snapshot()
+        }
     }
 
     /// Sets a fault.

@@ -3,6 +3,7 @@
 //! Every change happens on a copy that is written to the file before it becomes visible, so a
 //! change is either whole or did not happen, and a restart sees what clients were told.
 
+pub(crate) mod access;
 pub(crate) mod model;
 pub(crate) mod operation;
 

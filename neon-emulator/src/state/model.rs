@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::operation::{Action, Operation, Status, Step, Work};
+use super::{
+    access::{ApiKey, Organization},
+    operation::{Action, Operation, Status, Step, Work},
+};
 use crate::{limits::Limits, names, postgres::history::Moment, secret::Secret};
 
 /// Finished operations kept for each project (Neon keeps about six months of them).
@@ -16,6 +19,9 @@ const OPERATIONS_KEPT: usize = 500;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct State {
     pub(crate) projects: BTreeMap<String, Project>,
+    pub(crate) organizations: BTreeMap<String, Organization>,
+    /// In the order in which they were made.
+    pub(crate) keys: Vec<ApiKey>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -66,6 +72,18 @@ pub(crate) enum BranchState {
     /// Its data is being replaced.
     Resetting,
     Ready,
+    /// Put away until a compute of it, or of a branch that comes from it, wakes.
+    Archived,
+}
+
+impl BranchState {
+    /// Whether there is data that can be read and copied.
+    pub(crate) fn has_data(self) -> bool {
+        match self {
+            Self::Ready | Self::Archived => true,
+            Self::Init | Self::Resetting => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -80,6 +98,8 @@ pub(crate) struct Branch {
     /// The point of the parent's history from which it was made, if one was asked for.
     pub(crate) parent_moment: Option<Moment>,
     pub(crate) state: BranchState,
+    /// What is on its way; nothing where the operation that was to bring it has failed.
+    pub(crate) pending_state: Option<BranchState>,
     pub(crate) state_changed_at: Timestamp,
     pub(crate) default: bool,
     pub(crate) protected: bool,
@@ -201,6 +221,21 @@ impl Project {
             .find(|branch| branch.name == branch_name)
     }
 
+    /// Takes a branch out of the archive, with those that it comes from.
+    pub(crate) fn unarchive(&mut self, branch_id: &str, now: Timestamp) {
+        let mut next = Some(branch_id.to_owned());
+        while let Some(id) = next.take()
+            && let Some(branch) = self.branches.get_mut(&id)
+        {
+            if branch.state == BranchState::Archived {
+                branch.state = BranchState::Ready;
+                branch.state_changed_at = now;
+                branch.updated_at = now;
+            }
+            next.clone_from(&branch.parent_id);
+        }
+    }
+
     /// Takes a branch and its endpoints out and returns what is left to do about them.
     pub(crate) fn remove_branch(&mut self, branch_id: &str) -> Vec<Step> {
         let step = |action, endpoint_id, work| Step {
@@ -251,7 +286,8 @@ impl Project {
         ids
     }
 
-    /// Sets an operation's status and its error.
+    /// Sets an operation's status and its error. A branch whose data will not be made by it stays as it is, and
+    /// nothing is on its way any more.
     pub(crate) fn settle(
         &mut self,
         id: &str,
@@ -259,14 +295,22 @@ impl Project {
         error: Option<String>,
         now: Timestamp,
     ) {
-        if let Some(operation) = self
+        let Some(operation) = self
             .operations
             .iter_mut()
             .find(|operation| operation.id == id)
+        else {
+            return;
+        };
+        operation.status = status;
+        operation.error = error;
+        operation.updated_at = now;
+        if status.is_in_vain()
+            && operation.work.makes_data()
+            && let Some(branch) = self.branches.get_mut(&operation.branch_id)
         {
-            operation.status = status;
-            operation.error = error;
-            operation.updated_at = now;
+            branch.pending_state = None;
+            branch.updated_at = now;
         }
     }
 }

@@ -47,6 +47,14 @@ impl Status {
             Self::Finished | Self::Failed | Self::Cancelled | Self::Skipped => true,
         }
     }
+
+    /// Whether it ended without its work.
+    pub(crate) fn is_in_vain(self) -> bool {
+        match self {
+            Self::Failed | Self::Cancelled => true,
+            Self::Scheduling | Self::Running | Self::Finished | Self::Skipped => false,
+        }
+    }
 }
 
 /// What an operation does. Each kind can be done twice without harm: after a crash the
@@ -103,6 +111,28 @@ pub(crate) enum Work {
     DropDatabase {
         name: String,
     },
+}
+
+impl Work {
+    /// Whether a branch waits for it to be ready.
+    pub(crate) fn makes_data(&self) -> bool {
+        match self {
+            Self::InitTimeline
+            | Self::CopyTimeline { .. }
+            | Self::CopySchema { .. }
+            | Self::ReplaceTimeline { .. } => true,
+            Self::RemoveTimeline { .. }
+            | Self::StartCompute
+            | Self::SuspendCompute
+            | Self::RestartCompute
+            | Self::Nothing
+            | Self::PutRole { .. }
+            | Self::DropRole { .. }
+            | Self::PutDatabase { .. }
+            | Self::RenameDatabase { .. }
+            | Self::DropDatabase { .. } => false,
+        }
+    }
 }
 
 /// An operation that a mutation asks for.

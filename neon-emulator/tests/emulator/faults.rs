@@ -20,6 +20,23 @@ fn branch(name: &str) -> Value {
     json!({"branch": {"name": name}})
 }
 
+/// Waits until no operation runs, whatever became of them.
+async fn unlocked(neon: &Neon, project: &str) {
+    let path = format!("/projects/{project}/operations");
+    let over =
+        |operation: &Value| !matches!(operation["status"].as_str(), Some("scheduling" | "running"));
+    eventually("the operations to end", async || {
+        let listed = neon.api.get(&path).await.expect(200);
+        listed["operations"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(over)
+            .then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn scripted_answers_come_instead_of_the_work_or_after_it() {
     let (neon, main, path) = settled().await;
@@ -168,6 +185,57 @@ async fn operations_fail_or_hang() {
     neon.emulator.clear_faults();
     eventually("the operation to end", async || {
         (status(&hanging, 0).await == "finished").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_is_on_its_way_to_a_branch_whose_making_has_failed() {
+    let (neon, main, path) = settled().await;
+    let child = neon.api.child(&main, "reset").await;
+    let fail = |action: &str| {
+        let fault = Fault::of(Effect::Operation {
+            action: Some(action.into()),
+            outcome: Outcome::Fail,
+        });
+        neon.emulator.set_fault(fault).unwrap();
+    };
+    let shown = async |of: &Target| neon.api.get(&of.at("")).await.expect(200)["branch"].clone();
+    let abandoned = async |of: &Target, state: &str| {
+        eventually("the operation to fail", async || {
+            shown(of).await.get("pending_state").is_none().then_some(())
+        })
+        .await;
+        assert_eq!(shown(of).await["current_state"], state);
+    };
+
+    fail("create_branch");
+    let made = neon.api.post(&path, branch("lost")).await.expect(201);
+    assert_eq!(made["branch"]["current_state"], "init");
+    assert_eq!(made["branch"]["pending_state"], "ready");
+    let lost = Target {
+        branch: text(&made["branch"]["id"]),
+        ..main.clone()
+    };
+    abandoned(&lost, "init").await;
+    unlocked(&neon, &main.project).await;
+    let of_it = json!({"branch": {"name": "child", "parent_id": lost.branch}});
+    let refused = neon.api.post(&path, of_it).await;
+    assert_eq!(refused.message(), "branch not ready yet");
+    neon.api.delete(&lost.at("")).await.expect(200);
+    unlocked(&neon, &main.project).await;
+
+    // What a reset waits for can fail too: it is then not begun.
+    fail("suspend_compute");
+    let reset = json!({"source_branch_id": main.branch});
+    let answer = neon.api.post(&child.at("/restore"), reset.clone()).await;
+    assert_eq!(answer.expect(200)["branch"]["pending_state"], "ready");
+    abandoned(&child, "resetting").await;
+    unlocked(&neon, &main.project).await;
+    let again = neon.api.post(&child.at("/restore"), reset).await;
+    again.expect(200);
+    eventually("the reset to be done", async || {
+        (shown(&child).await["current_state"] == "ready").then_some(())
     })
     .await;
 }

@@ -9,10 +9,12 @@
 
 mod branches;
 mod clients;
+mod clones;
 mod connections;
 mod contents;
 mod faults;
 mod history;
+mod keys;
 mod lifecycle;
 mod limits;
 mod npm;

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, fs};
 
+use neon_emulator::EmulatorConfig;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -13,6 +14,8 @@ use crate::{
 };
 
 const DESCRIPTION: &str = "node_modules/@neondatabase/api-client/public-v2-for-users.gen.yaml";
+
+const ORGANIZATION: &str = "org-described-1";
 
 /// Methods that the description uses.
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
@@ -81,7 +84,10 @@ impl Checked {
 #[tokio::test]
 async fn every_route_answers_as_neon_describes_it() {
     let description = tokio::task::spawn_blocking(description).await.unwrap();
-    let neon = own(quick());
+    let neon = own(EmulatorConfig {
+        organizations: vec![ORGANIZATION.to_owned()],
+        ..quick()
+    });
     let mut api = Checked {
         neon: neon.clone(),
         description,
@@ -96,6 +102,7 @@ async fn every_route_answers_as_neon_describes_it() {
         api.get(path).await;
     }
     let main = project(&mut api).await;
+    organization(&mut api, &main).await;
     let child = branches(&mut api, &main).await;
     contents(&mut api, &child).await;
     endpoints(&mut api, &child).await;
@@ -109,11 +116,12 @@ async fn every_route_answers_as_neon_describes_it() {
 }
 
 async fn project(api: &mut Checked) -> Target {
-    let body = json!({"project": {"name": "described", "settings": {"quota": {"active_time_seconds": 0}}}});
+    let body = json!({"project": {"name": "described", "org_id": ORGANIZATION, "settings": {"quota": {"active_time_seconds": 0}}}});
     let made = api.call("POST", "/projects", body, 201).await;
     let project = text(&made["project"]["id"]);
     let path = format!("/projects/{project}");
-    api.get("/projects?limit=1").await;
+    api.get(&format!("/projects?limit=1&org_id={ORGANIZATION}"))
+        .await;
     api.get(&path).await;
     let body = json!({"project": {"name": "renamed", "default_endpoint_settings": {"autoscaling_limit_max_cu": 2}}});
     api.call("PATCH", &path, body, 200).await;
@@ -128,6 +136,21 @@ async fn project(api: &mut Checked) -> Target {
         endpoint: text(&made["endpoints"][0]["id"]),
         host: text(&made["endpoints"][0]["host"]),
         password: text(&made["roles"][0]["password"]),
+    }
+}
+
+async fn organization(api: &mut Checked, main: &Target) {
+    let organization = format!("/organizations/{ORGANIZATION}");
+    api.get(&organization).await;
+    let scoped = json!({"key_name": "scoped", "project_id": main.project});
+    for (path, body) in [
+        ("/api_keys".to_owned(), json!({"key_name": "personal"})),
+        (format!("{organization}/api_keys"), scoped),
+    ] {
+        let made = api.call("POST", &path, body, 200).await;
+        api.get(&path).await;
+        let path = format!("{path}/{}", made["id"]);
+        api.call("DELETE", &path, Value::Null, 200).await;
     }
 }
 
@@ -156,6 +179,12 @@ async fn branches(api: &mut Checked, main: &Target) -> Target {
     api.get(&child.at("/compare_schema?db_name=neondb")).await;
     api.call("POST", &main.at("/set_as_default"), Value::Null, 200)
         .await;
+    let body = json!({"branch": {"name": "archived", "archived": true}});
+    let made = api.call("POST", &path, body, 201).await;
+    api.neon.api.settle(&main.project).await;
+    let path = format!("{path}/{}", text(&made["branch"]["id"]));
+    let shown = api.get(&path).await;
+    assert_eq!(shown["branch"]["current_state"], "archived");
     child
 }
 

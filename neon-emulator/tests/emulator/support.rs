@@ -103,6 +103,14 @@ impl Api {
         }
     }
 
+    /// A client of the same API with another key.
+    pub(crate) fn with_key(&self, key: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// A request with the right key.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.anonymous(method, path).bearer_auth(&self.key)
@@ -163,8 +171,18 @@ impl Api {
 
     /// A project, ready.
     pub(crate) async fn project(&self) -> Target {
+        self.project_as(json!({"name": "test"})).await
+    }
+
+    /// A project of an organization, ready.
+    pub(crate) async fn project_of(&self, org_id: &str) -> Target {
+        self.project_as(json!({"name": "test", "org_id": org_id}))
+            .await
+    }
+
+    async fn project_as(&self, project: Value) -> Target {
         let body = self
-            .post("/projects", json!({"project": {"name": "test"}}))
+            .post("/projects", json!({"project": project}))
             .await
             .expect(201);
         let project = text(&body["project"]["id"]);

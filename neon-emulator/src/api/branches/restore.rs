@@ -86,7 +86,7 @@ fn allowed(
     if branch.protected {
         return Err(ApiError::unprocessable("cannot reset protected branch"));
     }
-    if source.state != BranchState::Ready {
+    if !source.state.has_data() {
         return Err(ApiError::unprocessable("branch not ready yet"));
     }
     if source.expires_at.is_some() && source.id != branch.id {
@@ -126,6 +126,7 @@ fn replace(
         parent_id: Some(source_id.clone()),
         parent_moment: moment.clone(),
         state: BranchState::Resetting,
+        pending_state: Some(BranchState::Ready),
         state_changed_at: now,
         updated_at: now,
         last_reset: Some(Reset {

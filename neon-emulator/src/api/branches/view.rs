@@ -7,7 +7,7 @@ use crate::{
     control::Control,
     names,
     postgres::history::Moment,
-    state::model::{Branch, BranchState, Endpoint, Project},
+    state::model::{Branch, Endpoint, Project},
 };
 
 /// Empty where there is more than one role or database, as it is not clear then which is meant.
@@ -91,7 +91,7 @@ pub(crate) fn view(project: &Project, branch: &Branch) -> Value {
     put(
         &mut shown,
         "pending_state",
-        (branch.state != BranchState::Ready).then(|| json!("ready")),
+        branch.pending_state.map(|state| json!(state)),
     );
     put(&mut shown, "expires_at", branch.expires_at.map(instant));
     put(
