@@ -173,17 +173,14 @@ async fn statement_fails(
     data: Option<&String>,
 ) -> Result<Option<ServerError>, RunError> {
     const SAVE: &str = "SAVEPOINT sepulki_trial";
-    let ended = match data {
-        Some(data) => {
-            session::rows(connection, SAVE.to_owned()).await?;
-            watch::copy(connection, text, data).await
-        }
-        None => {
-            // a comment may be the last thing
-            let sql = format!("{SAVE}; {text}\n; RELEASE sepulki_trial");
-            let sent = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection);
-            sent.await.map(drop)
-        }
+    let ended = if let Some(data) = data {
+        session::rows(connection, SAVE.to_owned()).await?;
+        watch::copy(connection, text, data).await
+    } else {
+        // a comment may be the last thing
+        let sql = format!("{SAVE}; {text}\n; RELEASE sepulki_trial");
+        let sent = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection);
+        sent.await.map(drop)
     };
     let Err(error) = ended.map_err(Error::from) else {
         return Ok(None);
