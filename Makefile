@@ -4,7 +4,7 @@ CARGO ?= cargo
 TESTKIT = $(CARGO) run --quiet --bin testkit --
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status test fuzz lint bench assets setup
+.PHONY: help demo up down status test fuzz crash lint bench assets setup
 
 help: ## Show this list
 	@awk -F ': [^#]*## ' '/^[a-z]+: .*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test: assets ## Run all tests
 
 fuzz: ## Try 100,000 pairs of faults at random in the simulated world (PAIRS=n, SEED=first)
 	@PAIRS=$${PAIRS:-100000} $(CARGO) test --test simulation pairs_of_faults -- --nocapture
+
+crash: ## Kill migration runs and their servers, at least 200 times for real (KILLS=260)
+	@KILLS=$${KILLS:-260} $(CARGO) test --test engine_kills -- --nocapture
 
 lint: ## Check formatting, lints, documentation and dependencies
 	@.ci/lint

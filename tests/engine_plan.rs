@@ -287,6 +287,36 @@ fn policies_decide_what_is_in_the_way() {
 }
 
 #[test]
+fn a_baseline_is_recorded_where_nothing_is_yet() {
+    let policies = Policies {
+        baseline: Some(NAMES[1].into()),
+        ..Policies::default()
+    };
+    let recorded = |plan: &Plan| -> Vec<bool> {
+        let pending = plan.pending.iter();
+        pending.map(|file| file.is_baseline).collect()
+    };
+    let broken = bundle_of(&[(NAMES[0], "SELEC"), (NAMES[1], ""), (NAMES[2], "")]);
+    for state in [LedgerState::default(), ledger(&[])] {
+        let plan = plan_by(&policies, &broken, &state, None);
+        assert_eq!(recorded(&plan), [true, true, false]);
+        assert!(plan.is_runnable(), "what is not run need not be runnable");
+    }
+    // a file that comes in later, below the baseline, is not taken for an old one
+    let rows = ledger(&[(NAMES[1], checksum(NAMES[1]))]);
+    let plan = plan_by(&policies, &bundle(), &rows, None);
+    assert_eq!(recorded(&plan), [false, false]);
+    assert_eq!(problems(&plan), ["001_initial.sql OutOfOrder!"]);
+
+    let unknown = Policies {
+        baseline: Some("000_nowhere.sql".into()),
+        ..Policies::default()
+    };
+    let plan = plan_by(&unknown, &bundle(), &LedgerState::default(), None);
+    assert_eq!(problems(&plan), ["000_nowhere.sql UnknownBaseline!"]);
+}
+
+#[test]
 fn an_order_that_somebody_chose_is_followed() {
     let names = ["10_b.sql", "9_a.sql", "init.sql"];
     let files = || {

@@ -16,8 +16,31 @@ use engine_support::{
 };
 use sepulki::engine::{
     LedgerName, ProblemKind,
-    run::{RunError, apply, inspect},
+    run::{Inspection, RunError, apply, inspect},
 };
+
+#[tokio::test]
+async fn a_baseline_is_recorded_and_the_rest_is_run() {
+    let world = World::new().await;
+    let files = bundle(&[
+        ("001_a.sql", "CREATE TABLE a ();"),
+        ("002_b.sql", "ALTER TABLE a ADD COLUMN b int;"),
+        ("003_c.sql", "CREATE TABLE c ();"),
+    ]);
+    let mut request = world.request(&files);
+    request.policies.baseline = Some("002_b.sql".into());
+    request.until.clone_from(&request.policies.baseline);
+    let recorded = apply(request.clone(), |_| {}).await.unwrap();
+    assert_eq!(recorded.applied, ["001_a.sql", "002_b.sql"]);
+    assert_eq!(world.tables().await, "");
+    for (row, file) in recorded.ledger.rows.iter().zip(files.files()) {
+        assert_eq!(row.checksum.as_deref(), Some(file.sha256()));
+    }
+    request.until = None;
+    let rest = apply(request, |_| {}).await.unwrap();
+    assert_eq!(rest.applied, ["003_c.sql"]);
+    assert_eq!(world.tables().await, "c");
+}
 
 #[tokio::test]
 async fn plain_and_own_block_files_are_applied_once_with_their_rows() {
@@ -285,8 +308,15 @@ async fn tables_of_other_tools_are_left_alone() {
 async fn looking_changes_nothing() {
     let world = World::new().await;
     let ledger = LedgerName::default();
-    let look =
-        || async { inspect(&world.target(), &ledger, "test", Duration::from_secs(10)).await };
+    let target = world.target();
+    let inspection = Inspection {
+        target: &target,
+        ledger: &ledger,
+        holder: "test",
+        connect: Duration::from_secs(10),
+        protection: None,
+    };
+    let look = || async { inspect(inspection).await };
     assert!(!look().await.unwrap().exists);
     assert_eq!(
         world

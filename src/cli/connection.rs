@@ -32,6 +32,29 @@ pub(super) fn from_environment() -> Result<Target> {
     parse(&url)
 }
 
+/// The environment variable that names a scratch database.
+pub(super) const SCRATCH: &str = "SCRATCH_DATABASE_URL";
+
+/// The scratch database: that of a URL without a password, or of `SCRATCH_DATABASE_URL`.
+pub(super) fn scratch(url: Option<&str>) -> Result<Target> {
+    let Some(url) = url else {
+        let url = variable(SCRATCH).ok_or_else(|| {
+            Usage(format!(
+                "name a copy of the database with --scratch or {SCRATCH}"
+            ))
+        })?;
+        return parse(&url);
+    };
+    let parts = Parts::of(url)?;
+    if parts.password.is_some() || parts.parameters.contains_key("password") {
+        return Err(Usage(format!(
+            "others on this machine can read a password on the command line: leave it out (PGPASSWORD), or put the URL into {SCRATCH}"
+        ))
+        .into());
+    }
+    parse(url)
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "the command line may read the environment"

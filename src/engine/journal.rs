@@ -131,6 +131,11 @@ pub(crate) fn exists_sql() -> String {
     format!("SELECT pg_catalog.to_regclass('{TABLE}') IS NOT NULL")
 }
 
+/// Takes all notes back, those of other ledgers too: none of what they speak of is there any more.
+pub(crate) fn clear_sql() -> String {
+    format!("DELETE FROM {TABLE}")
+}
+
 /// Creates schema and table where they are missing; only while the lock of some ledger of the
 /// database is held, so two runs of different ledgers can meet here: the second one fails and is
 /// repeated.

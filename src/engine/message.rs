@@ -17,10 +17,9 @@ use super::{
 use crate::postgres::lock::Key;
 
 /// Undoes what an earlier file did to the session. DISCARD ALL would also drop the session's
-/// advisory locks. It is a transaction of its own because a changed transaction default still
-/// holds for the transaction in which it is reset.
-const RESET: [&str; 11] = [
-    "BEGIN",
+/// advisory locks. In front of a file it is a transaction of its own, because a changed
+/// transaction default still holds for the transaction in which it is reset.
+pub(crate) const CLEAN: [&str; 9] = [
     "RESET SESSION AUTHORIZATION",
     "RESET ROLE",
     "RESET ALL",
@@ -30,7 +29,6 @@ const RESET: [&str; 11] = [
     "DISCARD PLANS",
     "DISCARD SEQUENCES",
     "DISCARD TEMP",
-    "COMMIT",
 ];
 
 /// The file may have changed role; what is recorded is written by the role that owns the ledger.
@@ -266,7 +264,9 @@ impl<'a> Composer<'a> {
         if start == Start::GoOn {
             return composer;
         }
-        composer.ours(&RESET, Step::Prepare);
+        composer.ours(&["BEGIN"], Step::Prepare);
+        composer.ours(&CLEAN, Step::Prepare);
+        composer.ours(&["COMMIT"], Step::Prepare);
         let made = script.statements.iter().filter(|s| s.range.end <= byte);
         for statement in made.filter(|s| s.class == Class::Session) {
             let text = script.text.get(statement.range.clone()).unwrap_or_default();

@@ -28,14 +28,18 @@ mod message;
 mod order;
 mod plan;
 mod policy;
+mod protection;
 mod report;
 mod resume;
 pub mod run;
 mod sql;
+mod verify;
 
 pub use bundle::{Bundle, MAX_FILE_BYTES, MigrationFile, Part, SourceFile, digest};
 pub use ledger::{LedgerName, LedgerRow, LedgerState};
 pub use lint::{Lint, LintPolicy, Severity, lint, rule_names};
 pub use plan::{Pending, Plan, Problem, ProblemKind, plan, plan_by};
 pub use policy::{Order, Policies};
+pub use protection::Protection;
 pub use report::{Code, Diagnostic, Diagnostics, Position, Snippet};
+pub use verify::{Verdict, Verified};

@@ -6,6 +6,7 @@
 //! | yes | another checksum | applied, [`ProblemKind::Drifted`] |
 //! | yes | none, `unknown` | applied, [`ProblemKind::Unverified`] (a notice) |
 //! | yes | – | pending, up to the target |
+//! | yes, up to the baseline | no row at all | pending, but only to be recorded |
 //! | yes, pending | of a file that sorts behind it | pending, [`ProblemKind::OutOfOrder`] |
 //! | yes, pending | of a name that differs in case or `.sql` only | pending, [`ProblemKind::AlmostRecorded`] |
 //! | – | yes | [`ProblemKind::Missing`] (a notice: old files are pruned) |
@@ -38,13 +39,15 @@ pub struct Plan {
     pub problems: Vec<Problem>,
 }
 
-/// A file that is to run.
+/// A file that is to run, or to be recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
     /// The file name.
     pub version: String,
     /// Its checksum.
     pub sha256: String,
+    /// Whether the database has it already, so that it is recorded and not run.
+    pub is_baseline: bool,
 }
 
 /// Something about one version.
@@ -87,6 +90,8 @@ pub enum ProblemKind {
     Unrunnable(Diagnostics),
     /// The target is not in the bundle.
     UnknownTarget,
+    /// The baseline is not in the bundle.
+    UnknownBaseline,
     /// Recorded without a checksum: whether this very file was applied is unknown.
     Unverified,
     /// Applied, but the bundle does not have it.
@@ -112,7 +117,8 @@ impl ProblemKind {
             Self::AlmostRecorded { .. }
             | Self::SameNumber { .. }
             | Self::Unrunnable(_)
-            | Self::UnknownTarget => false,
+            | Self::UnknownTarget
+            | Self::UnknownBaseline => false,
         }
     }
 
@@ -126,6 +132,7 @@ impl ProblemKind {
             Self::SameNumber { .. } => "SameNumber",
             Self::Unrunnable(_) => "Unrunnable",
             Self::UnknownTarget => "UnknownTarget",
+            Self::UnknownBaseline => "UnknownBaseline",
             Self::Unverified => "Unverified",
             Self::Missing => "Missing",
         }
@@ -156,6 +163,9 @@ impl fmt::Display for Problem {
             ),
             ProblemKind::Unrunnable(findings) => findings.fmt(f),
             ProblemKind::UnknownTarget => write!(f, "the target {version} is not one of the files"),
+            ProblemKind::UnknownBaseline => {
+                write!(f, "the baseline {version} is not one of the files")
+            }
             ProblemKind::Unverified => write!(
                 f,
                 "{version} is recorded without a checksum: it counts as applied, but whether this very file was is unknown"
@@ -215,6 +225,12 @@ pub fn plan_by(
     if let Some(target) = target.filter(|_| end.is_none()) {
         problem(target, ProblemKind::UnknownTarget);
     }
+    // a ledger with rows knows by itself what the database has
+    let baseline = policies.baseline.as_deref().filter(|_| rows.is_empty());
+    let had = baseline.and_then(place);
+    if let Some(baseline) = baseline.filter(|_| had.is_none()) {
+        problem(baseline, ProblemKind::UnknownBaseline);
+    }
     let is_applied = |file: &MigrationFile| rows.contains_key(file.version());
     let last_applied = bundle.files().iter().rposition(is_applied);
     for (at, file) in bundle.files().iter().enumerate() {
@@ -228,12 +244,16 @@ pub fn plan_by(
         } else if end.is_none_or(|end| at <= end) && (target.is_none() || end.is_some()) {
             let last = last_applied.filter(|last| at < *last);
             let last = last.and_then(|last| bundle.files().get(last));
-            for kind in obstacles(bundle, file, &rows, last) {
-                problem(version, kind);
+            let is_baseline = had.is_some_and(|had| at <= had);
+            if !is_baseline {
+                for kind in obstacles(bundle, file, &rows, last) {
+                    problem(version, kind);
+                }
             }
             plan.pending.push(Pending {
                 version: version.to_owned(),
                 sha256: file.sha256().to_owned(),
+                is_baseline,
             });
         }
     }

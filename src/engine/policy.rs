@@ -29,6 +29,9 @@ pub struct Policies {
     pub accept: BTreeMap<String, String>,
     /// Versions that the ledger has under another name: recorded version to file.
     pub aliases: BTreeMap<String, String>,
+    /// While the ledger has no row: the last file that the database already has. It and those
+    /// before it are recorded, not run.
+    pub baseline: Option<String>,
 }
 
 impl Policies {

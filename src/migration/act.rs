@@ -19,7 +19,7 @@ use crate::api::Reason;
 use crate::clock::monotonic;
 use crate::cluster::KeyRead;
 use crate::engine::LedgerName;
-use crate::engine::run::{Progress, RunError, RunRequest, Timeouts};
+use crate::engine::run::{Inspection, Progress, RunError, RunRequest, Timeouts};
 use crate::neon::{BranchId, ErrorKind};
 use crate::postgres::{Target, Tls};
 use crate::reconcile::{Class, Error, Pass, Subject as _, Verdict};
@@ -72,20 +72,22 @@ fn look_again(kind: &Migrations, pass: &mut Pass<Migrations>, desired: &Desired)
     kind.cache.forget(&desired.uid);
 }
 
-/// Reads the ledger for the next decision.
+/// Reads the ledger for the next decision, and writes into the database what it is: a branch still says what its parent
+/// is.
 async fn read_ledger(
     kind: &Migrations,
     desired: &Desired,
     observed: &Observed,
 ) -> Result<(), Error> {
     let access = access(kind, desired, observed).await?;
-    let patience = Timeouts::default().connect;
-    let holder = holder(desired);
-    let read = kind
-        .world
-        .migrations
-        .inspect(&access.target, access.ledger, &holder, patience)
-        .await;
+    let inspection = Inspection {
+        target: &access.target,
+        ledger: access.ledger,
+        holder: &holder(desired),
+        connect: Timeouts::default().connect,
+        protection: Some(&access.database.protection),
+    };
+    let read = kind.world.migrations.inspect(inspection).await;
     let ledger = match read {
         Ok(state) => Ok(state),
         Err(RunError::LedgerConflict(why)) => Err(why),

@@ -40,6 +40,11 @@ pub(super) fn policies(spec: &SepulkiMigrationSpec) -> Policies {
         aliases: aliases
             .map(|(row, file)| (row.clone(), file.0.clone()))
             .collect(),
+        baseline: spec
+            .adopt
+            .as_ref()
+            .and_then(|adopt| adopt.baseline.as_ref())
+            .map(|file| file.0.clone()),
     }
 }
 
@@ -160,7 +165,7 @@ mod tests {
                 "outOfOrder": "Allow", "missingFile": "Fail", "checksumMismatch": "Warn",
                 "accept": [{"version": "001_a.sql", "sha256": sum}],
             },
-            "adopt": {"aliases": {"001_a": "001_a.sql"}},
+            "adopt": {"mode": "Baseline", "baseline": "002_b.sql", "aliases": {"001_a": "001_a.sql"}},
             "execution": {
                 "role": "r", "lockTimeout": "3s", "maxBlocked": "7s", "statementTimeout": "2m",
                 "deadline": "1h", "retries": 0, "analyze": false, "onAmbiguous": "Skip",
@@ -177,6 +182,7 @@ mod tests {
                 warn_on_checksum_mismatch: true,
                 accept: [("001_a.sql".to_owned(), sum)].into(),
                 aliases: [("001_a".to_owned(), "001_a.sql".to_owned())].into(),
+                baseline: Some("002_b.sql".into()),
             }
         );
         let timeouts = rest.timeouts;

@@ -133,6 +133,7 @@ pub fn of_plan(plan: &Plan) -> Option<LastError> {
         | ProblemKind::AlmostRecorded { .. }
         | ProblemKind::SameNumber { .. }
         | ProblemKind::UnknownTarget
+        | ProblemKind::UnknownBaseline
         | ProblemKind::Unverified
         | ProblemKind::Missing => None,
     };

@@ -176,7 +176,8 @@ async fn lints(desired: &Desired, observed: &Observed) -> Result<Vec<Lint>, Erro
         found.map_err(|error| Error::bug(format!("looking through the files failed: {error}")))?;
     lints.retain(|lint| {
         let mut pending = plan.pending.iter();
-        pending.any(|file| file.version == lint.diagnostic.file) && rest.lint.stops(lint)
+        pending.any(|file| !file.is_baseline && file.version == lint.diagnostic.file)
+            && rest.lint.stops(lint)
     });
     Ok(lints)
 }

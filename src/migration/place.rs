@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::desired::{self, Desired, invalid};
 use crate::api::{AppliedTo, ConditionType, NeonDatabase, NeonProject, SepulkiMigration};
-use crate::engine::LedgerName;
+use crate::engine::{LedgerName, Protection};
 use crate::reconcile::Block;
 use crate::world::Source;
 
@@ -32,6 +32,8 @@ pub struct Database {
     pub listed: Vec<String>,
     /// The branch it has claimed.
     pub branch: Option<Branch>,
+    /// What the database is to say of itself.
+    pub protection: Protection,
     /// Host of the direct connection.
     pub host: Option<String>,
     /// Owners of the databases that were brought about.
@@ -79,6 +81,10 @@ impl Database {
                 listed.collect()
             },
             unready: unready(object),
+            protection: Protection {
+                environment: object.spec.environment.as_str().to_owned(),
+                is_protected: status.branch.as_ref().is_some_and(|b| b.protected),
+            },
             owners: owners.map(|d| (d.name.clone(), d.owner.clone())).collect(),
             host: status.endpoint.map(|endpoint| endpoint.host),
             branch: status.branch.map(|branch| Branch {

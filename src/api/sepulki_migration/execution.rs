@@ -178,10 +178,28 @@ pub struct AcceptedFile {
     pub sha256: Sha256,
 }
 
+/// How far a history is believed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AdoptMode {
+    /// What the ledger records.
+    #[default]
+    Trust,
+    /// What the ledger records, or without a row the files up to the baseline.
+    Baseline,
+}
+
 /// A database that already has a history.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.baseline) == (self.mode == 'Baseline')", "baseline is given with mode Baseline, and only then"))]
 pub struct AdoptSpec {
+    /// Trust: what the ledger records counts as applied. Baseline: the same; and while the ledger has no row, the files
+    /// up to `baseline` are recorded without being run. A change counts from the next run on. Default: Trust.
+    #[serde(default)]
+    pub mode: AdoptMode,
+    /// The last file that a database without a ledger already has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<FileName>,
     /// Versions that the ledger has under another name than the file: recorded version to file name.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 256))]

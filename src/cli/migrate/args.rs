@@ -46,6 +46,9 @@ pub(super) struct Options {
     /// Order of the files; without it byte order, as long as the numbers in the names say the same
     #[arg(long, global = true, ignore_case = true, value_name = "ORDER")]
     order: Option<OrderMode>,
+    /// With --order Explicit: a text file that names all files in order, one a line
+    #[arg(long, global = true, value_name = "LIST")]
+    order_files: Option<PathBuf>,
     /// A file that is not applied although a later one is
     #[arg(
         long,
@@ -116,6 +119,7 @@ pub(super) struct Options {
 enum OrderMode {
     Lexicographic,
     Numeric,
+    Explicit,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -141,11 +145,22 @@ enum OnAmbiguous {
 }
 
 impl Options {
-    pub(super) fn order(&self) -> Order {
-        match self.order {
-            None => Order::Unambiguous,
-            Some(OrderMode::Lexicographic) => Order::Lexicographic,
-            Some(OrderMode::Numeric) => Order::Numeric,
+    pub(super) fn order(&self) -> Result<Order> {
+        match (self.order, &self.order_files) {
+            (None, None) => Ok(Order::Unambiguous),
+            (Some(OrderMode::Lexicographic), None) => Ok(Order::Lexicographic),
+            (Some(OrderMode::Numeric), None) => Ok(Order::Numeric),
+            (Some(OrderMode::Explicit), Some(list)) => {
+                let text = std::fs::read_to_string(list)
+                    .map_err(|error| Usage(format!("--order-files {}: {error}", list.display())))?;
+                let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
+                Ok(Order::Explicit(names.map(str::to_owned).collect()))
+            }
+            (Some(OrderMode::Explicit), None)
+            | (None | Some(OrderMode::Lexicographic | OrderMode::Numeric), Some(_)) => {
+                let message = "--order-files is given with --order Explicit, and only then";
+                Err(Usage(message.to_owned()).into())
+            }
         }
     }
 
@@ -175,6 +190,7 @@ impl Options {
             warn_on_checksum_mismatch: self.checksum_mismatch == Severity::Warn,
             accept: pairs("accept", &self.accept)?.into_iter().collect(),
             aliases: pairs("alias", &self.alias)?.into_iter().collect(),
+            baseline: None,
         })
     }
 

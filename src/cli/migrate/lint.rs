@@ -86,7 +86,7 @@ pub(super) fn lint(options: &Options, args: &LintArgs) -> Result<Ended> {
             return Err(Usage(format!("{file} is not one of the files in {folder}")).into());
         }
     }
-    let mut linted = match Bundle::in_order(files, &options.order()) {
+    let mut linted = match Bundle::in_order(files, &options.order()?) {
         Ok(bundle) => look_through(&bundle)?,
         Err(findings) => Linted {
             findings: findings.iter().map(broken).collect(),

@@ -4,8 +4,10 @@ mod args;
 mod lint;
 mod new;
 mod record;
+mod reset;
 mod show;
 mod up;
+mod verify;
 
 use std::{future::Future, path::Path, sync::Arc};
 
@@ -16,9 +18,12 @@ use tokio_util::sync::CancellationToken;
 use super::{Ended, Usage, connection};
 use crate::engine::{
     Bundle, LedgerState, SourceFile,
-    run::{self, RunRequest},
+    run::{self, Inspection, RunRequest},
 };
 use args::Options;
+
+/// The name under which sessions of the command line show themselves.
+const HOLDER: &str = "migrate";
 
 /// What to do with the files of a folder.
 #[derive(Debug, Args)]
@@ -82,6 +87,23 @@ enum Command {
         /// The last file that the database already has
         file: String,
     },
+    /// Find out what is there of the files that the ledger claims, on a copy of the database
+    #[command(
+        after_help = "For a ledger that another tool or people have written. Every file is tried on the copy, in a transaction that is rolled back; of the database only the catalog and the ledger are read. Verdicts: consistent (all of it is there), claimed but missing, unknown (it cannot be told, for example because only rows change), pending, and there without a row (it was run by hand). Exits with 1 where something claimed is missing.\n\nExample:\n  createdb scratch && pg_dump --schema-only \"$DATABASE_URL\" | psql -d scratch\n  sepulki migrate verify --scratch postgresql://localhost/scratch --alias 001_initial=001_initial.sql"
+    )]
+    Verify {
+        /// The copy, without a password (PGPASSWORD has it); without this the one of SCRATCH_DATABASE_URL
+        #[arg(long, value_name = "URL")]
+        scratch: Option<String>,
+    },
+    /// Drop everything that files can have made, and the ledger
+    #[command(
+        after_help = "All data are lost. Extensions, rights on schemas and default privileges stay. Refused where the operator has marked the database as production or protected, and where something belongs to a role that yours is no member of.\n\nExample:\n  sepulki migrate reset my_database && sepulki migrate up"
+    )]
+    Reset {
+        /// The name of the database, typed out: that of DATABASE_URL
+        database: String,
+    },
 }
 
 pub(super) fn run(args: &MigrateArgs) -> Result<Ended> {
@@ -94,6 +116,8 @@ pub(super) fn run(args: &MigrateArgs) -> Result<Ended> {
         Command::New { name } => new::new(options, &name.join(" ")),
         Command::Mark { file } => on_runtime(record::mark(options, file)),
         Command::Baseline { file } => on_runtime(record::baseline(options, file)),
+        Command::Verify { scratch } => on_runtime(verify::verify(options, scratch.as_deref())),
+        Command::Reset { database } => on_runtime(reset::reset(options, database)),
     }
 }
 
@@ -131,7 +155,7 @@ fn read_files(folder: &Path) -> Result<Vec<SourceFile>> {
 /// Compiles the files; what is wrong with the set is told in full.
 fn compile(options: &Options) -> Result<Arc<Bundle>> {
     let files = read_files(&options.dir)?;
-    match Bundle::in_order(files, &options.order()) {
+    match Bundle::in_order(files, &options.order()?) {
         Ok(bundle) => Ok(Arc::new(bundle)),
         Err(findings) => bail!("{}", findings.render().trim_end()),
     }
@@ -149,7 +173,7 @@ fn request(options: &Options, until: Option<&str>) -> Result<RunRequest> {
         ledger: options.ledger()?,
         bundle,
         until: until.map(str::to_owned),
-        holder: "migrate".to_owned(),
+        holder: HOLDER.to_owned(),
         timeouts: options.timeouts()?,
         execution: options.execution(),
         policies: options.policies()?,
@@ -159,7 +183,12 @@ fn request(options: &Options, until: Option<&str>) -> Result<RunRequest> {
 
 /// Reads the ledger.
 async fn inspect(request: &RunRequest) -> Result<LedgerState> {
-    let (target, ledger) = (&request.target, &request.ledger);
-    let patience = request.timeouts.connect;
-    Ok(run::inspect(target, ledger, &request.holder, patience).await?)
+    let inspection = Inspection {
+        target: &request.target,
+        ledger: &request.ledger,
+        holder: &request.holder,
+        connect: request.timeouts.connect,
+        protection: None,
+    };
+    Ok(run::inspect(inspection).await?)
 }

@@ -130,6 +130,7 @@ pub(super) fn told(plan: &Plan) -> Vec<Told> {
             | ProblemKind::AlmostRecorded { .. }
             | ProblemKind::SameNumber { .. }
             | ProblemKind::UnknownTarget
+            | ProblemKind::UnknownBaseline
             | ProblemKind::Unverified
             | ProblemKind::Missing => problem.to_string(),
         },
@@ -191,7 +192,7 @@ fn files(request: &RunRequest, state: &LedgerState, plan: &Plan) -> Vec<FileStat
 }
 
 /// What is known of an applied file's content.
-fn checksum(plan: &Plan, version: &str) -> &'static str {
+pub(super) fn checksum(plan: &Plan, version: &str) -> &'static str {
     let mut of_file = plan.problems.iter().filter(|p| p.version == version);
     of_file
         .find_map(|problem| match problem.kind {
@@ -202,6 +203,7 @@ fn checksum(plan: &Plan, version: &str) -> &'static str {
             | ProblemKind::SameNumber { .. }
             | ProblemKind::Unrunnable(_)
             | ProblemKind::UnknownTarget
+            | ProblemKind::UnknownBaseline
             | ProblemKind::Missing => None,
         })
         .unwrap_or("matches")

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rand::RngExt;
+use sqlx::postgres::PgRow;
 use tokio::time::sleep;
 
 use super::{
@@ -13,6 +14,7 @@ use crate::{
     engine::{
         journal::{self, Note, Subject},
         ledger::{self, LedgerName, LedgerRow, LedgerState},
+        protection::{self, Protection},
     },
     postgres::{Class, Error, Target, lock::Key},
 };
@@ -78,14 +80,50 @@ impl Control {
         patience: Duration,
         progress: &mut (impl FnMut(Progress) + Send),
     ) -> Result<(), RunError> {
-        take(
-            &mut self.session,
-            self.keys,
-            self.keys.control,
-            patience,
-            progress,
-        )
-        .await
+        let locks = shared_with(self.keys.control);
+        poll(&mut self.session, self.keys, locks, patience, progress).await
+    }
+
+    /// Takes all locks of the database and its ledger, so that neither a run nor anybody who
+    /// changes grants is at work.
+    pub(super) async fn take_all_locks(
+        &mut self,
+        patience: Duration,
+        progress: &mut (impl FnMut(Progress) + Send),
+    ) -> Result<(), RunError> {
+        let Keys { control, worker } = self.keys;
+        let locks = [control, worker, Key::database()].map(Key::try_for_session);
+        let locks = locks.join(" AND ");
+        poll(&mut self.session, self.keys, locks, patience, progress).await
+    }
+
+    /// What the database says of itself.
+    pub(super) async fn protection(&mut self) -> Result<Option<Protection>, RunError> {
+        if !self.answers_yes(protection::exists_sql()).await? {
+            return Ok(None);
+        }
+        let rows = session::rows(&mut self.session.connection, protection::read_sql()).await?;
+        let read = |row: &PgRow| {
+            Ok(Protection {
+                environment: get(row, 0)?,
+                is_protected: get(row, 1)?,
+            })
+        };
+        rows.first().map(read).transpose()
+    }
+
+    /// Has the database say this of itself.
+    pub(super) async fn protect(&mut self, wanted: &Protection) -> Result<(), RunError> {
+        if self.protection().await?.as_ref() == Some(wanted) {
+            return Ok(());
+        }
+        self.write(wanted.write_sql()).await
+    }
+
+    async fn answers_yes(&mut self, question: String) -> Result<bool, RunError> {
+        let rows = session::rows(&mut self.session.connection, question).await?;
+        let answer: Option<bool> = rows.first().map(|row| get(row, 0)).transpose()?;
+        Ok(answer == Some(true))
     }
 
     /// Reads the ledger; a table of that name that is none is an error.
@@ -172,10 +210,7 @@ impl Control {
     /// Whether there is a journal.
     pub(super) async fn has_journal(&mut self) -> Result<bool, RunError> {
         if !self.knows_journal {
-            let connection = &mut self.session.connection;
-            let rows = session::rows(connection, journal::exists_sql()).await?;
-            let exists: Option<bool> = rows.first().map(|row| get(row, 0)).transpose()?;
-            self.knows_journal = exists == Some(true);
+            self.knows_journal = self.answers_yes(journal::exists_sql()).await?;
         }
         Ok(self.knows_journal)
     }
@@ -236,20 +271,22 @@ pub(super) async fn signal(session: &mut Session, function: &str, pid: i32) -> R
     session::rows(&mut session.connection, sql).await.map(drop)
 }
 
-/// Polls for `key` and the shared lock of the database. Between polls the session holds no
-/// snapshot, so it is in nobody's way.
-pub(super) async fn take(
+/// An expression that takes `key`, and the lock that all runs of a database share.
+pub(super) fn shared_with(key: Key) -> String {
+    let database = Key::database().try_shared_for_session();
+    format!("{} AND {database}", key.try_for_session())
+}
+
+/// Polls for `locks`, an expression that takes them. Between polls the session holds no snapshot,
+/// so it is in nobody's way.
+pub(super) async fn poll(
     session: &mut Session,
     keys: Keys,
-    key: Key,
+    locks: String,
     patience: Duration,
     progress: &mut (impl FnMut(Progress) + Send),
 ) -> Result<(), RunError> {
-    let sql = format!(
-        "SELECT {} AND {}",
-        key.try_for_session(),
-        Key::database().try_shared_for_session()
-    );
+    let sql = format!("SELECT {locks}");
     let mut out_of_patience = Box::pin(sleep(patience));
     let mut last = None;
     loop {

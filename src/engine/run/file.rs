@@ -44,10 +44,10 @@ impl Worker {
         let mut session =
             session::open(&request.target, &request.holder, settings, patience).await?;
         let keys = control.keys;
-        control::take(
+        control::poll(
             &mut session,
             keys,
-            keys.worker,
+            control::shared_with(keys.worker),
             request.timeouts.other_run,
             progress,
         )

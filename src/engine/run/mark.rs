@@ -1,6 +1,6 @@
 //! Recording files as applied without running them.
 
-use super::{Progress, RunError, RunRequest, lock, planned};
+use super::{Progress, RunError, RunRequest, control::Control, lock, planned};
 use crate::engine::{
     journal::Subject,
     ledger::{LedgerState, literal},
@@ -22,12 +22,23 @@ pub async fn mark(
     if !state.exists {
         control.create_ledger().await?;
     }
+    let is_new = |version: &&String| !plan.applied.contains(version);
+    let versions: Vec<String> = versions.iter().filter(is_new).cloned().collect();
+    record(&request, &versions, &mut control).await?;
+    let state = control.ledger().await?;
+    control.close().await;
+    Ok(state)
+}
+
+/// Writes the rows of these files, which have none, in one transaction.
+pub(super) async fn record(
+    request: &RunRequest,
+    versions: &[String],
+    control: &mut Control,
+) -> Result<(), RunError> {
     let mut rows = Vec::new();
     let mut notes = Vec::new();
-    for version in versions
-        .iter()
-        .filter(|version| !plan.applied.contains(version))
-    {
+    for version in versions {
         let file = request
             .bundle
             .file(version)
@@ -54,7 +65,5 @@ pub async fn mark(
         );
         control.write(sql).await?;
     }
-    let state = control.ledger().await?;
-    control.close().await;
-    Ok(state)
+    Ok(())
 }

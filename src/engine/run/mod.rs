@@ -22,12 +22,15 @@ mod crew;
 mod error;
 mod failure;
 mod file;
+mod inspect;
 mod mark;
+mod reset;
 mod segments;
 mod session;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
@@ -37,13 +40,16 @@ use tokio_util::sync::CancellationToken;
 use super::{
     bundle::Bundle,
     ledger::{LedgerName, LedgerState},
-    plan::{Plan, plan_by},
+    plan::{Pending, Plan, plan_by},
     policy::Policies,
 };
 use crate::postgres::Target;
 
 pub use error::RunError;
+pub use inspect::{Inspection, inspect};
 pub use mark::mark;
+pub use reset::{ResetRequest, reset};
+pub use verify::{Verification, verify};
 
 use control::Control;
 use crew::Crew;
@@ -196,7 +202,7 @@ pub enum Progress {
         /// The pause.
         pause: Duration,
     },
-    /// The file and its row are committed.
+    /// The file and its row are committed; of a baseline the row.
     Applied {
         /// The file.
         version: String,
@@ -206,30 +212,12 @@ pub enum Progress {
 /// A run that went through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunReport {
-    /// What this run applied, in order.
+    /// What this run applied, in order; in front the baseline, which was recorded.
     pub applied: Vec<String>,
     /// The ledger at the end.
     pub ledger: LedgerState,
     /// The plan against that ledger: what is left behind the target, and notices.
     pub plan: Plan,
-}
-
-/// Reads the ledger in a short session, without any lock, and changes nothing.
-///
-/// # Errors
-/// Whatever keeps the ledger from being read; see [`RunError`].
-pub async fn inspect(
-    target: &Target,
-    ledger: &LedgerName,
-    holder: &str,
-    connect: Duration,
-) -> Result<LedgerState, RunError> {
-    let session = session::open(target, holder, session::control_settings(), connect);
-    let session = Box::pin(session).await?;
-    let mut control = Control::new(session, target, ledger);
-    let state = control.ledger().await?;
-    control.close().await;
-    Ok(state)
 }
 
 /// Applies what is pending. Tells `progress` what happens as it happens; what it told as
@@ -266,9 +254,19 @@ pub async fn apply(
     if !state.exists && !todo.pending.is_empty() {
         stop.or(control.create_ledger()).await?;
     }
-    let mut applied = Vec::new();
-    let total = todo.pending.len();
-    for (index, pending) in todo.pending.into_iter().enumerate() {
+    let (baseline, pending): (Vec<Pending>, Vec<Pending>) =
+        todo.pending.into_iter().partition(|file| file.is_baseline);
+    let mut applied: Vec<String> = baseline.into_iter().map(|file| file.version).collect();
+    // in one transaction: with half of it recorded, the rest would be run
+    stop.or(mark::record(&request, &applied, &mut control))
+        .await?;
+    for version in &applied {
+        progress(Progress::Applied {
+            version: version.clone(),
+        });
+    }
+    let total = pending.len();
+    for (index, pending) in pending.into_iter().enumerate() {
         stop.or(std::future::ready(Ok(()))).await?;
         let run = FileRun {
             request: &request,

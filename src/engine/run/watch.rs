@@ -208,7 +208,7 @@ pub(super) async fn execute(
     for piece in message.pieces() {
         let (answered, error) = match piece {
             Piece::Sql(text) => statements(connection, text).await,
-            Piece::Copy { command, data } => match copy(connection, command, data).await {
+            Piece::Copy { command, data } => match copy(connection, &command.sql, data).await {
                 Ok(()) => (1, None),
                 Err(error) => (0, Some(Error::from(error))),
             },
@@ -235,12 +235,12 @@ async fn statements(connection: &mut PgConnection, text: &Text) -> (usize, Optio
 }
 
 /// The server takes data only from a client that offers them.
-async fn copy(
+pub(super) async fn copy(
     connection: &mut PgConnection,
-    command: &Text,
+    command: &str,
     data: &str,
 ) -> Result<(), sqlx::Error> {
-    let mut copy = connection.copy_in_raw(&command.sql).await?;
+    let mut copy = connection.copy_in_raw(command).await?;
     for part in data.as_bytes().chunks(DATA_PART) {
         copy.send(part).await?;
     }

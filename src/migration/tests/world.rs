@@ -16,8 +16,8 @@ use super::{neon_database, now, object};
 use crate::api::{NeonDatabase, NeonProject, SepulkiMigration, SepulkiMigrationStatus};
 use crate::clock::{Clock as _, ManualClock};
 use crate::cluster::{self, KeyRead, KeyRef, NamespaceState, ObjectId};
-use crate::engine::run::{Progress, RunError, RunReport, RunRequest};
-use crate::engine::{self, LedgerName, LedgerRow, LedgerState};
+use crate::engine::run::{Inspection, Progress, RunError, RunReport, RunRequest};
+use crate::engine::{self, LedgerRow, LedgerState};
 use crate::migration::Migrations;
 use crate::neon::{self, NeonAccounts, NeonApi};
 use crate::postgres::{self, Target};
@@ -288,16 +288,15 @@ impl Cluster for Fake {
 
 #[async_trait]
 impl crate::world::Migrations for Fake {
-    async fn inspect(
-        &self,
-        at: &Target,
-        _: &LedgerName,
-        holder: &str,
-        _: Duration,
-    ) -> Result<LedgerState, RunError> {
-        assert_eq!(holder, "team/m");
+    async fn inspect(&self, of: Inspection<'_>) -> Result<LedgerState, RunError> {
+        assert_eq!(of.holder, "team/m");
+        let said = of.protection.unwrap();
+        assert_eq!(
+            (said.environment.as_str(), said.is_protected),
+            ("staging", false)
+        );
         self.inspections.fetch_add(1, Relaxed);
-        self.enter(at)?;
+        self.enter(of.target)?;
         Ok(self.state().ledger.clone())
     }
 

@@ -1,13 +1,10 @@
 //! The port to the migration engine on a real PostgreSQL.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::engine::run::{self, Progress, RunError, RunReport, RunRequest};
-use crate::engine::{LedgerName, LedgerState};
-use crate::postgres::Target;
+use crate::engine::LedgerState;
+use crate::engine::run::{self, Inspection, Progress, RunError, RunReport, RunRequest};
 use crate::world::Migrations;
 
 /// The migration engine.
@@ -16,14 +13,8 @@ pub struct LiveMigrations;
 
 #[async_trait]
 impl Migrations for LiveMigrations {
-    async fn inspect(
-        &self,
-        at: &Target,
-        ledger: &LedgerName,
-        holder: &str,
-        patience: Duration,
-    ) -> Result<LedgerState, RunError> {
-        run::inspect(at, ledger, holder, patience).await
+    async fn inspect(&self, of: Inspection<'_>) -> Result<LedgerState, RunError> {
+        run::inspect(of).await
     }
 
     async fn apply(

@@ -1,12 +1,11 @@
 //! The operator's ports onto the databases in memory: contents and migrations.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use secrecy::ExposeSecret;
-use sepulki::engine::run::{Progress, RunError, RunReport, RunRequest};
-use sepulki::engine::{Code, Diagnostic, LedgerName, LedgerState, plan};
+use sepulki::engine::run::{Inspection, Progress, RunError, RunReport, RunRequest};
+use sepulki::engine::{Code, Diagnostic, LedgerState, plan};
 use sepulki::postgres::extensions::Installed;
 use sepulki::postgres::retire::leftovers;
 use sepulki::postgres::roles::{following_login, login_to_use};
@@ -310,14 +309,8 @@ fn failure(version: &str) -> Diagnostic {
 
 #[async_trait]
 impl Migrations for MigrationsPort {
-    async fn inspect(
-        &self,
-        at: &Target,
-        _: &LedgerName,
-        _: &str,
-        _: Duration,
-    ) -> Result<LedgerState, RunError> {
-        self.0.faults.look(|| self.ledger(at)).await
+    async fn inspect(&self, of: Inspection<'_>) -> Result<LedgerState, RunError> {
+        self.0.faults.look(|| self.ledger(of.target)).await
     }
 
     async fn apply(

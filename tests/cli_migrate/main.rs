@@ -7,6 +7,8 @@
     reason = "a test says what it expects by failing"
 )]
 
+mod adoption;
+#[path = "../engine_support/mod.rs"]
 mod engine_support;
 
 use std::{
@@ -47,14 +49,18 @@ impl Checkout {
     }
 
     fn url(&self) -> String {
+        self.url_of(&self.world.database.name)
+    }
+
+    /// The owner's URL of any database of the server.
+    fn url_of(&self, name: &str) -> String {
         let (server, database) = (self.world.server, &self.world.database);
         format!(
-            "postgresql://{}:{}@{}:{}/{}?sslmode=verify-full&sslrootcert={}",
+            "postgresql://{}:{}@{}:{}/{name}?sslmode=verify-full&sslrootcert={}",
             database.owner,
             database.owner_password,
             server.host,
             server.port,
-            database.name,
             server.ca_file.display()
         )
     }
@@ -476,4 +482,56 @@ async fn a_database_is_validated() {
         (Some("login"), Some(false)),
         "{ran:?}"
     );
+}
+
+#[tokio::test]
+async fn a_database_is_emptied_only_by_its_name() {
+    let checkout = Checkout::new(&[A, C]).await;
+    assert_eq!(checkout.run(&["migrate", "up"]).code, 0);
+    assert_eq!(checkout.run(&["migrate", "reset"]).code, 2);
+    let name = checkout.world.database.name.as_str();
+    let wrong = checkout.run(&["migrate", "reset", "app"]);
+    assert_eq!(wrong.code, 2);
+    assert!(
+        wrong.err.contains("not app") && wrong.err.contains(name),
+        "{wrong:?}"
+    );
+    assert_eq!(checkout.world.tables().await, "a,c");
+    let right = checkout.run(&["migrate", "reset", name, "-o", "json"]);
+    assert_eq!(right.code, 0, "{right:?}");
+    assert_eq!(right.json()["dropped"], 3);
+    assert_eq!(checkout.world.tables().await, "");
+    assert_eq!(checkout.run(&["migrate", "status"]).code, 3);
+}
+
+#[tokio::test]
+async fn an_order_is_listed_where_names_have_none() {
+    let checkout = Checkout::new(&[
+        (
+            "robots.sql",
+            "CREATE TABLE robots (f int REFERENCES fleets);",
+        ),
+        ("fleets.sql", "CREATE TABLE fleets (id int PRIMARY KEY);"),
+    ])
+    .await;
+    let list = |text: &str| std::fs::write(checkout.folder.path().join("order.txt"), text).unwrap();
+    let explicit = ["--order", "Explicit", "--order-files", "order.txt"];
+    let run = |command: &[&str]| checkout.run(&[&["migrate"], command, &explicit].concat());
+    assert_eq!(run(&["plan"]).code, 2);
+    list("fleets.sql\n");
+    let unlisted = run(&["plan"]);
+    assert_eq!(unlisted.code, 1);
+    assert!(
+        unlisted
+            .err
+            .contains("robots.sql: this file is not in the explicit order"),
+        "{unlisted:?}"
+    );
+    list("\r\nfleets.sql\r\n  robots.sql \r\n");
+    let up = run(&["up", "-o", "json"]);
+    let order = serde_json::json!(["fleets.sql", "robots.sql"]);
+    assert_eq!(up.json()["applied"], order, "{up:?}");
+    for half in [["--order", "Explicit"], ["--order-files", "order.txt"]] {
+        assert_eq!(checkout.run(&[["migrate", "plan"], half].concat()).code, 2);
+    }
 }

@@ -1,0 +1,156 @@
+//! `sepulki migrate verify`: what is there of the files that the ledger claims.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::{
+    super::{
+        Ended, connection,
+        output::{self, columns},
+    },
+    args::Options,
+    request, show,
+};
+use crate::engine::{Plan, ProblemKind, Verdict, Verified, plan_by, run};
+
+/// What is printed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    database: String,
+    scratch: String,
+    versions: Vec<Told>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told {
+    version: String,
+    verdict: Word,
+    /// Of a recorded file: as in `status`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checksum: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// A verdict together with what the ledger says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+enum Word {
+    Consistent,
+    ClaimedButMissing,
+    Unknown,
+    Pending,
+    ThereWithoutRow,
+}
+
+impl Word {
+    fn of(verified: &Verified) -> Self {
+        match (&verified.verdict, verified.recorded) {
+            (Verdict::Consistent, true) => Self::Consistent,
+            (Verdict::Consistent, false) => Self::ThereWithoutRow,
+            (Verdict::Missing(_), true) => Self::ClaimedButMissing,
+            (Verdict::Missing(_), false) => Self::Pending,
+            (Verdict::Unknown(_), _) => Self::Unknown,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Consistent => "consistent",
+            Self::ClaimedButMissing => "claimed but missing",
+            Self::Unknown => "unknown",
+            Self::Pending => "pending",
+            Self::ThereWithoutRow => "there without a row",
+        }
+    }
+}
+
+pub(super) async fn verify(options: &Options, scratch: Option<&str>) -> Result<Ended> {
+    let request = request(options, None)?;
+    let scratch = connection::scratch(scratch)?;
+    let found = Box::pin(run::verify(&request, &scratch)).await?;
+    let plan = plan_by(&request.policies, &request.bundle, &found.ledger, None);
+    let versions = found.versions.into_iter();
+    let report = Report {
+        database: request.target.database.clone(),
+        scratch: scratch.database,
+        versions: versions.map(|verified| told(verified, &plan)).collect(),
+    };
+    output::print(options.output, &report, table)?;
+    let is_missing = |told: &Told| told.verdict == Word::ClaimedButMissing;
+    Ok(if report.versions.iter().any(is_missing) {
+        Ended::Failed
+    } else {
+        Ended::Fine
+    })
+}
+
+fn told(verified: Verified, plan: &Plan) -> Told {
+    let version = verified.version.as_str();
+    let is_recorded_file = verified.recorded && plan.applied.iter().any(|file| file == version);
+    let verdict = Word::of(&verified);
+    let checksum = is_recorded_file.then(|| show::checksum(plan, version));
+    let (missing, reason) = match verified.verdict {
+        Verdict::Consistent => (Vec::new(), None),
+        Verdict::Missing(changes) => (changes, None),
+        Verdict::Unknown(reason) => (Vec::new(), Some(almost(version, plan).unwrap_or(reason))),
+    };
+    Told {
+        verdict,
+        checksum,
+        missing,
+        reason,
+        version: verified.version,
+    }
+}
+
+/// The file that a row almost names.
+fn almost(row: &str, plan: &Plan) -> Option<String> {
+    plan.problems
+        .iter()
+        .find_map(|problem| match &problem.kind {
+            ProblemKind::AlmostRecorded { row: found } if found == row => Some(format!(
+                "there is no such file; if it is {file}, say so with --alias '{row}={file}'",
+                file = problem.version
+            )),
+            ProblemKind::AlmostRecorded { .. }
+            | ProblemKind::Drifted { .. }
+            | ProblemKind::OutOfOrder { .. }
+            | ProblemKind::SameNumber { .. }
+            | ProblemKind::Unrunnable(_)
+            | ProblemKind::UnknownTarget
+            | ProblemKind::UnknownBaseline
+            | ProblemKind::Unverified
+            | ProblemKind::Missing => None,
+        })
+}
+
+fn table(report: &Report) -> String {
+    let head = ["VERSION", "VERDICT", "CHECKSUM", "WHY"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(report.versions.iter().map(|told| {
+        vec![
+            told.version.clone(),
+            told.verdict.words().to_owned(),
+            told.checksum.unwrap_or_default().to_owned(),
+            told.reason.clone().unwrap_or(told.missing.join(", ")),
+        ]
+    }));
+    columns(&rows) + &advice(report)
+}
+
+/// What to do about what was found.
+fn advice(report: &Report) -> String {
+    let any = |word| report.versions.iter().any(|told| told.verdict == word);
+    let mut lines = String::new();
+    if any(Word::ClaimedButMissing) {
+        lines += "✗ claimed but missing: run what is missing by hand, or delete the row and have the file run with up --out-of-order Allow\n";
+    }
+    if any(Word::ThereWithoutRow) {
+        lines += "! there without a row: record it with mark FILE\n";
+    }
+    lines
+}

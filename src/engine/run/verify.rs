@@ -1,0 +1,237 @@
+//! Trying a history on a scratch copy; what is tried and what it means is in
+//! `engine/verify.rs`. The database itself is only read.
+
+use std::collections::BTreeMap;
+
+use rand::RngExt;
+use sqlx::{AssertSqlSafe, postgres::PgConnection};
+use tokio::time::timeout;
+
+use super::{
+    RunError, RunRequest,
+    control::Control,
+    session::{self, Session, get},
+    watch,
+};
+use crate::{
+    engine::{
+        ledger::LedgerState,
+        message::CLEAN,
+        sql::{Script, classify::Class as StatementClass},
+        verify::{
+            Trial, Verdict, Verified,
+            catalog::{self, Catalog},
+            trial::{Attempt, Tried, attempt},
+        },
+    },
+    postgres::{Class, Error, ServerError, Target, lock::Key},
+};
+
+/// What was found out about a history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verification {
+    /// The ledger of the database.
+    pub ledger: LedgerState,
+    /// Every file in order, then every row without one.
+    pub versions: Vec<Verified>,
+}
+
+/// Finds out what is there of each file, by trying all of them on `scratch`, a copy of the
+/// database of `request` (its rows are not needed). The copy is left as it was; of the database
+/// only the catalog and the ledger are read.
+///
+/// # Errors
+/// See [`RunError`]; [`RunError::Unsupported`] where `scratch` is no copy.
+pub async fn verify(request: &RunRequest, scratch: &Target) -> Result<Verification, RunError> {
+    let deadline = request.timeouts.deadline;
+    let work = Box::pin(compare(request, scratch));
+    // the end of the sessions is the server's reason to roll back
+    timeout(deadline, work).await.unwrap_or_else(|_| {
+        let text = format!("the history was not tried within {deadline:?}");
+        Err(RunError::DeadlineExceeded(text))
+    })
+}
+
+async fn compare(request: &RunRequest, scratch: &Target) -> Result<Verification, RunError> {
+    let original = open(request, &request.target).await?;
+    let mut control = Control::new(original, &request.target, &request.ledger);
+    let ledger = control.ledger().await?;
+    let mut original = control.session;
+    let mut copy = open(request, scratch).await?;
+    if is_same(&mut original.connection, &mut copy.connection).await? {
+        let text = "the scratch database is the database itself: name a copy of it";
+        return Err(RunError::Unsupported(text.to_owned()));
+    }
+    let expected = look(&mut original.connection).await?;
+    session::close(original.connection).await;
+    session::rows(&mut copy.connection, "BEGIN".to_owned()).await?;
+    let before = look(&mut copy.connection).await?;
+    if let Some(text) = no_copy(&expected, &before) {
+        return Err(RunError::Unsupported(text));
+    }
+    let mut trial = Trial::new(before.clone());
+    let mut now = before;
+    let mut unreadable = BTreeMap::new();
+    for file in request.bundle.files() {
+        match file.script() {
+            Ok(script) => {
+                let (tried, worked) = play(script, &mut copy).await?;
+                if worked {
+                    now = look(&mut copy.connection).await?;
+                }
+                trial.add(file.version(), tried, now.clone());
+            }
+            Err(findings) => {
+                unreadable.insert(file.version(), findings.to_string());
+            }
+        }
+    }
+    session::rows(&mut copy.connection, "ROLLBACK".to_owned()).await?;
+    session::close(copy.connection).await;
+    let versions = told(request, &ledger, &trial, &unreadable);
+    Ok(Verification { ledger, versions })
+}
+
+async fn open(request: &RunRequest, target: &Target) -> Result<Session, RunError> {
+    let mut settings = session::control_settings();
+    let mut set = |name: &str, value: String| settings.push((name.to_owned(), value));
+    set(
+        "lock_timeout",
+        format!("{}ms", request.timeouts.lock.as_millis()),
+    );
+    if let Some(limit) = request.timeouts.statement {
+        set("statement_timeout", format!("{}ms", limit.as_millis()));
+    }
+    let patience = request.timeouts.connect;
+    Box::pin(session::open(target, &request.holder, settings, patience)).await
+}
+
+/// Advisory locks are local to a database, so that one that is held elsewhere tells whether two
+/// sessions are in the same one, by whatever names they came there.
+async fn is_same(one: &mut PgConnection, other: &mut PgConnection) -> Result<bool, RunError> {
+    let key = Key::marker(rand::rng().random_range(1..i32::MAX)).try_for_session();
+    let question = format!("SELECT {key}");
+    session::rows(one, question.clone()).await?;
+    let rows = session::rows(other, question).await?;
+    let free: Option<bool> = rows.first().map(|row| get(row, 0)).transpose()?;
+    Ok(free != Some(true))
+}
+
+/// Reads the catalog. How definitions are printed depends on the search path.
+async fn look(connection: &mut PgConnection) -> Result<Catalog, RunError> {
+    let sql = format!("SET search_path = pg_catalog; {}", catalog::SQL);
+    let read = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection);
+    let mut found = Catalog::default();
+    for row in read.await.map_err(Error::from)? {
+        found.add(get(&row, 0)?, get(&row, 1)?, get(&row, 2)?, get(&row, 3)?);
+    }
+    Ok(found)
+}
+
+/// Why one database is no copy of the other.
+fn no_copy(original: &Catalog, copy: &Catalog) -> Option<String> {
+    const SHOWN: usize = 5;
+    let differences = original.foreign(copy);
+    let shown: Vec<&str> = differences.iter().take(SHOWN).map(String::as_str).collect();
+    let more = match differences.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!shown.is_empty()).then(|| {
+        let list = shown.join(", ");
+        format!("the scratch database is no copy of the database: {list}{more}; fill an empty one with pg_dump --schema-only")
+    })
+}
+
+/// Tries a file statement by statement, whatever becomes of each. Answers also whether anything
+/// worked, without which nothing can have changed.
+async fn play(script: &Script, copy: &mut Session) -> Result<(Tried, bool), RunError> {
+    let connection = &mut copy.connection;
+    session::rows(connection, CLEAN.join("; ")).await?;
+    let mut tried = Tried::default();
+    let mut worked = false;
+    for (index, statement) in script.statements.iter().enumerate() {
+        let text = script.text.get(statement.range.clone());
+        let text = match attempt(script, index) {
+            Attempt::Not => continue,
+            Attempt::AsItIs => text.unwrap_or_default().to_owned(),
+            Attempt::Instead(text) => text,
+        };
+        let data = script.data.get(&index);
+        let data = data.filter(|_| statement.class == StatementClass::CopyIn);
+        let error = statement_fails(connection, &text, data).await?;
+        worked |= error.is_none();
+        tried.note(script, index, error.as_ref());
+    }
+    Ok((tried, worked))
+}
+
+/// Runs one statement; if it fails, it leaves the transaction as it was.
+async fn statement_fails(
+    connection: &mut PgConnection,
+    text: &str,
+    data: Option<&String>,
+) -> Result<Option<ServerError>, RunError> {
+    const SAVE: &str = "SAVEPOINT sepulki_trial";
+    let ended = if let Some(data) = data {
+        session::rows(connection, SAVE.to_owned()).await?;
+        watch::copy(connection, text, data).await
+    } else {
+        // a comment may be the last thing
+        let sql = format!("{SAVE}; {text}\n; RELEASE sepulki_trial");
+        let sent = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection);
+        sent.await.map(drop)
+    };
+    let Err(error) = ended.map_err(Error::from) else {
+        return Ok(None);
+    };
+    match error {
+        Error {
+            server: Some(said),
+            class: Class::Denied | Class::Unsupported | Class::Invalid,
+            ..
+        } => {
+            let back = "ROLLBACK TO sepulki_trial".to_owned();
+            session::rows(connection, back).await?;
+            Ok(Some(*said))
+        }
+        other => Err(other.into()),
+    }
+}
+
+/// Every file in order, then every row without one.
+fn told(
+    request: &RunRequest,
+    ledger: &LedgerState,
+    trial: &Trial,
+    unreadable: &BTreeMap<&str, String>,
+) -> Vec<Verified> {
+    let policies = &request.policies;
+    let rows = ledger.rows.iter();
+    let recorded: Vec<&str> = rows.map(|row| policies.file_of(&row.version)).collect();
+    let mut verdicts: BTreeMap<&str, Verdict> = trial.verdicts().into_iter().collect();
+    let files = request.bundle.files().iter().map(|file| {
+        let version = file.version();
+        let verdict = verdicts.remove(version).unwrap_or_else(|| {
+            Verdict::Unknown(unreadable.get(version).cloned().unwrap_or_default())
+        });
+        Verified {
+            version: version.to_owned(),
+            recorded: recorded.contains(&version),
+            verdict,
+        }
+    });
+    let mut all: Vec<Verified> = files.collect();
+    let missing = ledger.rows.iter().filter(|row| {
+        let file = policies.file_of(&row.version);
+        request.bundle.file(file).is_none()
+    });
+    all.extend(missing.map(|row| Verified {
+        version: row.version.clone(),
+        recorded: true,
+        verdict: Verdict::Unknown(
+            "there is no such file; if it has another name, say so with an alias".to_owned(),
+        ),
+    }));
+    all
+}

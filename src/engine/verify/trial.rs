@@ -1,0 +1,198 @@
+//! What of a file is tried, and what the server's answers say. Pure.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    engine::sql::{
+        Script,
+        classify::Class,
+        lex::{Token, TokenKind, tokens},
+        position::position,
+    },
+    postgres::ServerError,
+};
+
+/// What one statement shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    /// Its work is there already, or it has worked and the catalog tells the rest.
+    Done,
+    /// It changes rows or the session, or cannot be tried.
+    Silent,
+    /// It failed for another reason.
+    Failed {
+        /// In the file, from 1.
+        line: usize,
+        /// The server's words.
+        message: String,
+    },
+}
+
+/// What came of trying a file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tried {
+    pub(crate) evidence: Vec<Evidence>,
+    /// Names in statements that were refused: what they were about is already as they want it.
+    pub(crate) idle_words: BTreeSet<String>,
+}
+
+/// How a statement is tried.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// As it stands, its data included.
+    AsItIs,
+    /// This instead: what works beside others cannot be rolled back, its plain form can.
+    Instead(String),
+    /// Not at all: it cannot be rolled back, or only steers a transaction.
+    Not,
+}
+
+/// How statement `index` is tried.
+pub(crate) fn attempt(script: &Script, index: usize) -> Attempt {
+    let Some(statement) = script.statements.get(index) else {
+        return Attempt::Not;
+    };
+    match &statement.class {
+        Class::Empty
+        | Class::Begin { .. }
+        | Class::Commit
+        | Class::CommitAndChain
+        | Class::Rollback
+        | Class::Savepoint
+        | Class::PrepareTransaction
+        | Class::SetTransaction
+        | Class::ReadsOtherwise(_)
+        | Class::DiscardAll
+        | Class::CopyOut
+        | Class::ControlsTransaction(_) => Attempt::Not,
+        Class::Autocommit(_) => plain_form(&script.text, index, script),
+        Class::Session | Class::CopyIn | Class::Call(_) | Class::Transactional => Attempt::AsItIs,
+    }
+}
+
+/// `CREATE INDEX`, `DROP INDEX` and `DETACH PARTITION` without their CONCURRENTLY.
+fn plain_form(text: &str, index: usize, script: &Script) -> Attempt {
+    let range = script.statements.get(index).map(|s| s.range.clone());
+    let text = text.get(range.unwrap_or_default()).unwrap_or_default();
+    let all = tokens(text);
+    let has = |word: &str| all.iter().any(|token| token.is_word(text, word));
+    let is_known = (has("INDEX") && (has("CREATE") || has("DROP"))) || has("DETACH");
+    let concurrently = all.iter().find(|t| t.is_word(text, "CONCURRENTLY"));
+    match concurrently.filter(|_| is_known && !has("REINDEX")) {
+        Some(Token { range, .. }) => {
+            let mut plain = text.to_owned();
+            plain.replace_range(range.clone(), "");
+            Attempt::Instead(plain)
+        }
+        None => Attempt::Not,
+    }
+}
+
+impl Tried {
+    /// Takes note of how a statement ended.
+    pub(crate) fn note(&mut self, script: &Script, index: usize, error: Option<&ServerError>) {
+        let Some(statement) = script.statements.get(index) else {
+            return;
+        };
+        let text = script.text.get(statement.range.clone()).unwrap_or_default();
+        let words = words(text);
+        let evidence = match error {
+            None if changes_catalog(&words) => Evidence::Done,
+            None => Evidence::Silent,
+            Some(error) if is_there(&error.sqlstate) || is_gone(&error.sqlstate, &words) => {
+                self.idle_words
+                    .extend(words.iter().map(|w| w.to_lowercase()));
+                Evidence::Done
+            }
+            // labels of this very history, which is one transaction here
+            Some(error) if error.sqlstate == "55P04" => Evidence::Silent,
+            Some(error) => Evidence::Failed {
+                line: position(&script.text, statement.range.start).line,
+                message: error.message.clone(),
+            },
+        };
+        self.evidence.push(evidence);
+    }
+}
+
+/// Words and names of a statement, without quotes.
+fn words(text: &str) -> Vec<String> {
+    let all = tokens(text).into_iter();
+    all.filter(|t| matches!(t.kind, TokenKind::Word | TokenKind::QuotedName))
+        .map(|t| t.text(text).trim_matches('"').to_owned())
+        .collect()
+}
+
+fn changes_catalog(words: &[String]) -> bool {
+    let first = words.first().map(|word| word.to_ascii_uppercase());
+    matches!(
+        first.as_deref(),
+        Some("CREATE" | "ALTER" | "DROP" | "COMMENT")
+    )
+}
+
+/// Something of that name, or that very row, exists.
+fn is_there(sqlstate: &str) -> bool {
+    matches!(
+        sqlstate,
+        "42P07" | "42710" | "42723" | "42701" | "42P06" | "42P04" | "42P16" | "23505"
+    )
+}
+
+/// What was to be dropped or renamed does not exist any more.
+fn is_gone(sqlstate: &str, words: &[String]) -> bool {
+    let removes = |word: &String| {
+        ["DROP", "RENAME"]
+            .iter()
+            .any(|w| w.eq_ignore_ascii_case(word))
+    };
+    matches!(sqlstate, "42P01" | "42703" | "42704" | "42883" | "3F000")
+        && changes_catalog(words)
+        && words.iter().take(8).any(removes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Bundle, SourceFile};
+
+    fn script(text: &str) -> Script {
+        let file = SourceFile {
+            name: "1.sql".into(),
+            bytes: text.into(),
+        };
+        Bundle::compile(vec![file]).unwrap().files()[0]
+            .script()
+            .unwrap()
+            .clone()
+    }
+
+    #[test]
+    fn nothing_is_tried_that_could_not_be_rolled_back() {
+        for (text, expected) in [
+            ("CREATE TABLE a ();", Attempt::AsItIs),
+            ("VACUUM a;", Attempt::Not),
+            ("REINDEX INDEX CONCURRENTLY i;", Attempt::Not),
+            ("CREATE DATABASE d;", Attempt::Not),
+            ("ALTER SYSTEM SET work_mem = '1MB';", Attempt::Not),
+            ("DO $$ BEGIN COMMIT; END $$;", Attempt::Not),
+            (
+                "CREATE INDEX CONCURRENTLY i ON a (b);",
+                Attempt::Instead("CREATE INDEX  i ON a (b);".into()),
+            ),
+            (
+                "DROP INDEX CONCURRENTLY i;",
+                Attempt::Instead("DROP INDEX  i;".into()),
+            ),
+            (
+                "ALTER TABLE p DETACH PARTITION q CONCURRENTLY;",
+                Attempt::Instead("ALTER TABLE p DETACH PARTITION q ;".into()),
+            ),
+        ] {
+            assert_eq!(attempt(&script(text), 0), expected, "{text}");
+        }
+        let block = script("BEGIN;\nSELECT 1;\nCOMMIT;");
+        let all = [0, 1, 2].map(|index| attempt(&block, index));
+        assert_eq!(all, [Attempt::Not, Attempt::AsItIs, Attempt::Not]);
+    }
+}
