@@ -206,8 +206,7 @@ fn source_ready(
     };
     let wrong = plan::files(desired, observed).or_else(|| {
         // the files of a settled object are not compiled again
-        let compiled = observed.bundle.is_some() && !observed.is_complete(desired);
-        compiled.then(|| plan::set(observed))?
+        (!observed.is_complete(desired)).then(|| plan::set(observed))?
     });
     match wrong {
         Some(Decision::Wait(wait)) => say(false, wait.reason, wait.message),
@@ -326,16 +325,24 @@ fn why(verdict: &Verdict) -> (Reason, String) {
 
 /// A condition as it was.
 fn kept(previous: &[Condition], type_: ConditionType) -> Option<Said> {
-    let found = previous.iter().find(|c| c.type_ == type_.as_str())?;
-    Some(Said {
-        is_true: found.status == "True",
-        reason: found.reason.clone(),
-        message: found.message.clone(),
-    })
+    find(previous, type_).map(said)
 }
 
 /// A condition as it was, if it speaks of this generation.
 fn kept_for(previous: &[Condition], type_: ConditionType, generation: i64) -> Option<Said> {
-    let found = previous.iter().find(|c| c.type_ == type_.as_str())?;
-    (found.observed_generation == Some(generation)).then(|| kept(previous, type_))?
+    find(previous, type_)
+        .filter(|found| found.observed_generation == Some(generation))
+        .map(said)
+}
+
+fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition> {
+    conditions.iter().find(|c| c.type_ == type_.as_str())
+}
+
+fn said(condition: &Condition) -> Said {
+    Said {
+        is_true: condition.status == "True",
+        reason: condition.reason.clone(),
+        message: condition.message.clone(),
+    }
 }

@@ -3,6 +3,7 @@
 mod first_steps;
 mod inside_the_branch;
 mod the_branch;
+mod the_edges;
 mod which_branch;
 
 use jiff::SignedDuration;

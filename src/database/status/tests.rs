@@ -535,3 +535,102 @@ fn what_could_not_be_granted_is_told_and_hinders_nothing() {
         "not granted: web: SELECT on TABLE public.theirs in the database app, which another role owns"
     );
 }
+
+#[test]
+fn an_extension_that_stays_in_another_schema_is_told_of_the_database_it_is_in() {
+    let extension = |schema: &str| json!([{"name": "postgis", "schema": schema}]);
+    let told = |first: &str, second: &str| {
+        let spec = json!({"databases": [
+            {"name": "app", "extensions": extension(first)},
+            {"name": "reports", "extensions": extension(second)},
+        ]});
+        let desired = Desired::of(&object(Environment::Staging, spec), "default");
+        let mut observed = settled(&desired);
+        let found = |name: &str, schema: &str| {
+            serde_json::from_value(json!({
+                "name": name, "owner": "app_owner", "created": true, "extensions": [
+                    {"name": "ltree", "version": "1.3", "schema": "elsewhere"},
+                    {"name": "postgis", "version": "3.5", "schema": schema},
+                ],
+            }))
+            .unwrap()
+        };
+        observed.recorded.databases = vec![found("app", "public"), found("reports", "maps")];
+        let status = project(
+            &observed.recorded,
+            &desired,
+            Some(&observed),
+            &settled_verdict(),
+            now(),
+        );
+        find(&status, "DatabasesReady").message.clone()
+    };
+    assert!(!told("public", "maps").contains("postgis"));
+    assert_eq!(
+        told("maps", "maps"),
+        "the extension postgis of the database app stays in the schema public, not in maps"
+    );
+    assert_eq!(
+        told("public", "public"),
+        "the extension postgis of the database reports stays in the schema maps, not in public"
+    );
+}
+
+#[test]
+fn an_object_that_was_settled_is_reconciling_while_something_is_done() {
+    let desired = desired(Environment::Staging);
+    let observed = settled(&desired);
+    let of = |recorded: &NeonDatabaseStatus, verdict: &Verdict| {
+        project(recorded, &desired, Some(&observed), verdict, now())
+    };
+    let settled = of(&observed.recorded, &settled_verdict());
+    let acting = of(&settled, &Verdict::Acting("resizing the compute".into()));
+    assert_eq!(find(&acting, "Reconciling").status, "True");
+    assert_eq!(find(&acting, "Reconciling").message, "resizing the compute");
+}
+
+#[test]
+fn what_was_asked_of_another_endpoint_says_nothing_of_this_one() {
+    let desired = desired(Environment::Staging);
+    let mut observed = settled(&desired);
+    if let Fact::Known(endpoint) = &mut observed.endpoint {
+        endpoint.suspend_timeout_seconds = -1;
+    }
+    let values = |suspend: &str| {
+        let values = json!({"minCU": 0.25, "maxCU": 1.0, "suspendAfter": suspend});
+        Some(serde_json::from_value(values).unwrap())
+    };
+    let before = observed.recorded.endpoint.as_mut().unwrap();
+    before.id = "ep-before".into();
+    (before.requested, before.stored) = (values("60s"), values("60s"));
+    let status = project(
+        &observed.recorded,
+        &desired,
+        Some(&observed),
+        &waiting(),
+        now(),
+    );
+    let endpoint = status.endpoint.unwrap();
+    assert_eq!(endpoint.id, "ep-it");
+    assert_eq!((endpoint.requested, endpoint.stored), (None, None));
+}
+
+#[test]
+fn while_the_parent_it_inherits_from_is_missing_nothing_is_known_to_be_asked_for() {
+    let bare = object(Environment::Staging, json!({"databases": [], "roles": []}));
+    let desired = Desired {
+        heritage: Heritage::Missing("mother".into()),
+        ..Desired::of(&bare, "default")
+    };
+    let observed = settled(&desired);
+    let status = project(
+        &observed.recorded,
+        &desired,
+        Some(&observed),
+        &waiting(),
+        now(),
+    );
+    for type_ in ["DatabasesReady", "CredentialsPublished"] {
+        assert_eq!(find(&status, type_).status, "False", "{type_}");
+    }
+}

@@ -2,6 +2,7 @@
 
 mod loops;
 mod properties;
+mod status;
 mod table;
 mod world;
 

@@ -165,7 +165,32 @@ fn other_files_than_the_digest_says_are_waited_for() {
 fn a_target_that_is_no_file_is_told_with_the_files() {
     let desired = desired(&json!({"target": {"version": "004_d.sql"}}));
     let message = blocks(decide(&desired, &ready(), now()), Reason::TargetNotFound);
-    names(&message, &["004_d.sql", "003_c.sql"]);
+    names(&message, &["004_d.sql"]);
+    let listed = "there are 001_a.sql, 002_b.sql, 003_c.sql";
+    assert!(message.ends_with(listed), "{message}");
+}
+
+#[test]
+fn of_many_files_the_last_few_are_told_beside_a_target_that_is_none() {
+    let files = |count: u32| {
+        let one = |n| file(&format!("{n:03}_a.sql"), "SELECT 1");
+        (1..=count).map(one).collect::<Vec<_>>()
+    };
+    let desired = desired(&json!({"target": {"version": "009_z.sql"}}));
+    for (count, listed) in [
+        (
+            5,
+            "there are 001_a.sql, 002_a.sql, 003_a.sql, 004_a.sql, 005_a.sql",
+        ),
+        (
+            6,
+            "there are …, 002_a.sql, 003_a.sql, 004_a.sql, 005_a.sql, 006_a.sql",
+        ),
+    ] {
+        let observed = observed(files(count), LedgerState::default(), None);
+        let message = blocks(decide(&desired, &observed, now()), Reason::TargetNotFound);
+        assert!(message.ends_with(listed), "{message}");
+    }
 }
 
 #[test]
@@ -376,6 +401,22 @@ fn a_database_that_is_not_ready_is_waited_for_with_the_reason() {
         ));
     });
     names(&message, &["being deleted"]);
+}
+
+#[test]
+fn without_a_branch_or_a_host_nobody_can_connect() {
+    for (branch, host) in [(database().branch, None), (None, database().host)] {
+        let without = Observed {
+            database: Fact::Known(Database {
+                branch,
+                host,
+                ..database()
+            }),
+            ..ready()
+        };
+        let message = waits(answer(&without), Reason::DatabaseNotReady);
+        names(&message, &["has no endpoint yet"]);
+    }
 }
 
 #[test]

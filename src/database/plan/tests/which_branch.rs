@@ -20,7 +20,7 @@ use crate::reconcile::Fact;
 const ANNOUNCED_LONG_AGO: SignedDuration = SignedDuration::from_secs(30);
 
 /// One access rule for everybody, with so much of it used up.
-fn full(most: i32, held: usize, ahead: usize) -> Terms {
+pub(super) fn full(most: i32, held: usize, ahead: usize) -> Terms {
     let mut full = terms(json!([{"namespaces": {}, "maxBranches": most}]));
     for rule in &mut full.rules {
         (rule.held, rule.ahead) = (held, ahead);
