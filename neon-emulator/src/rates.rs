@@ -65,14 +65,14 @@ impl Rates {
             (new_keys, most) if route == new_keys => most.min(limit.per_second_and_route),
             _ => limit.per_second_and_route,
         };
-        let on_route = passed.routes.entry(route).or_default();
+        let recent = passed.routes.entry(route).or_default();
         forget(&mut passed.all, MINUTE, now);
-        forget(on_route, SECOND, now);
-        if passed.all.len() >= limit.per_minute || on_route.len() >= of_route {
+        forget(recent, SECOND, now);
+        if passed.all.len() >= limit.per_minute || recent.len() >= of_route {
             return false;
         }
         passed.all.push_back(now);
-        on_route.push_back(now);
+        recent.push_back(now);
         true
     }
 }

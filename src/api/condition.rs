@@ -129,9 +129,11 @@ words!(
         LimitReached,
         /// Neon is at work.
         OperationsRunning,
+        /// Neon was at work and did not do it.
+        OperationFailed,
         /// Neon cannot be reached or fails.
         NeonUnavailable,
-        /// The project is busy with other operations.
+        /// The project is busy with other operations, or with objects that came first.
         ProjectLocked,
         /// Neon allows no more requests for a moment.
         RateLimited,

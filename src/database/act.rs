@@ -60,16 +60,7 @@ pub(super) async fn act(
             Ok(())
         }
         Action::ResetBranch(parent) => context.reset_branch(pass, parent).await,
-        Action::ForgetOperations => {
-            // what they brought about is not in a listing that is older than they are
-            context
-                .account()
-                .await?
-                .snapshots
-                .invalidate(context.project()?);
-            pass.status.operations.clear();
-            Ok(())
-        }
+        Action::ForgetOperations => context.forget_operations(pass).await,
         Action::Resolve(effective) => {
             pass.status.project_id = Some(context.project()?.to_string());
             pass.status.effective = Some(effective.clone());
@@ -100,6 +91,7 @@ pub(super) async fn act(
             context.create_branch(pass, parent).await
         }
         Action::DeleteBranch(id) => context.delete_branch(pass, id).await,
+        Action::DiscardBranch(id) => context.discard_branch(pass, id).await,
         Action::RenewLease(lease) => context.renew_lease(pass, *lease).await,
         Action::EndLease => context.end_lease(pass).await,
         Action::Protect(protected) => context.protect(pass, *protected).await,
@@ -140,6 +132,7 @@ impl Context<'_> {
         }
         kind.checked.forget(&desired.uid);
         kind.refusals.forget(&desired.uid);
+        kind.failures.forget(&desired.uid);
         let Some(source) = &self.observed.source else {
             return Ok(());
         };
@@ -148,6 +141,19 @@ impl Context<'_> {
             let account = kind.world.neon.open(&key);
             account.snapshots.invalidate(&source.project);
         }
+        Ok(())
+    }
+
+    async fn forget_operations(&self, pass: &mut Pass) -> Result<(), Error> {
+        // what they brought about is not in a listing that is older than they are
+        let account = self.account().await?;
+        account.snapshots.invalidate(self.project()?);
+        let mut failed = self.observed.operations.iter();
+        if let Some(words) = failed.find_map(|operation| operation.failure.clone()) {
+            let (failures, uid) = (&self.kind.failures, &self.desired.uid);
+            failures.tell(uid, words, self.now);
+        }
+        pass.status.operations.clear();
         Ok(())
     }
 
@@ -314,7 +320,7 @@ fn record_database(status: &mut NeonDatabaseStatus, name: &str, owner: &str) {
     });
 }
 
-fn forget_branch(status: &mut NeonDatabaseStatus) {
+pub(super) fn forget_branch(status: &mut NeonDatabaseStatus) {
     status.branch = None;
     status.endpoint = None;
     status.plan_limit = None;

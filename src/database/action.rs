@@ -29,6 +29,8 @@ pub enum Action {
     AnnounceBranch,
     /// Fork a branch off this one.
     CreateBranch(BranchId),
+    /// Delete a branch of ours that Neon could not make, so that it is made again.
+    DiscardBranch(BranchId),
     /// Drop a branch that is gone from the record, so that it is made again.
     ForgetBranch,
     /// The branch was reset, restored or made anew: what was true inside of it no longer is.
@@ -103,6 +105,7 @@ impl crate::reconcile::Action for Action {
             Self::ClaimBranch(_) => "ClaimBranch",
             Self::AnnounceBranch => "AnnounceBranch",
             Self::CreateBranch(_) => "CreateBranch",
+            Self::DiscardBranch(_) => "DiscardBranch",
             Self::ForgetBranch => "ForgetBranch",
             Self::RecordIncarnation => "RecordIncarnation",
             Self::RenewLease(_) => "RenewLease",
@@ -138,6 +141,7 @@ impl crate::reconcile::Action for Action {
             Self::Extend(_) => "changing how long the branch may live".to_owned(),
             Self::ClaimBranch(branch) => format!("taking up the branch {}", branch.name),
             Self::AnnounceBranch | Self::CreateBranch(_) => "creating the branch".to_owned(),
+            Self::DiscardBranch(_) => "taking away a branch that Neon could not make".to_owned(),
             Self::ForgetBranch => "the branch is gone and is made again".to_owned(),
             Self::RecordIncarnation => "the branch was reset or restored".to_owned(),
             Self::RenewLease(_) | Self::EndLease => "renewing the lease".to_owned(),

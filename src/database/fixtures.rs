@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::compute;
 use super::desired::{Desired, Rest};
+use super::failures::Failure;
 use super::observe::{Observed, Parent, Standing, incarnation};
 use super::rules::{Rule, Terms};
 use crate::api::{
@@ -119,6 +120,14 @@ pub(super) fn a_database(name: &str, owner: &str) -> Database {
     }
 }
 
+/// Something that failed a moment ago.
+pub(super) fn a_failure() -> Failure {
+    Failure {
+        words: Some("there is no room".to_owned()),
+        until: now() + SignedDuration::from_secs(1),
+    }
+}
+
 /// The terms of the NeonProject `sea` with these access rules, for a fork of `base`. Nothing is used up.
 pub(super) fn terms(rules: Value) -> Terms {
     let rules: Vec<AccessRule> = serde_json::from_value(rules).unwrap();
@@ -176,6 +185,7 @@ pub(super) fn fresh() -> Observed {
 pub(super) fn settled(desired: &Desired) -> Observed {
     let rest = rest(desired);
     let mut branch = a_branch("br-it", &desired.branch_name);
+    branch.annotations = desired.mark.annotations();
     branch.protected = rest.protected.value;
     branch.expires_at = rest
         .lease
@@ -196,6 +206,7 @@ pub(super) fn settled(desired: &Desired) -> Observed {
             credentials: Credentials::Own,
             own_passwords: Vec::new(),
             created_time: Time(branch.created_at),
+            ready_time: Some(Time(at(1))),
             expiry_time: branch.expires_at.map(Time),
         }),
         endpoint: Some(compute::status(&endpoint, None, None)),

@@ -3,7 +3,7 @@
 //! | file | question |
 //! |---|---|
 //! | `desired` (with `asked`, `compute`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
-//! | `observe` (with `checked`, `given`, `refusals`) | what is? |
+//! | `observe` (with `checked`, `failures`, `given`, `refusals`, `room`, `line`) | what is? |
 //! | `plan` (with `rotation`, `deletion`, `reset`, `action`, and `rules`) | what next? pure; opens with the decision table |
 //! | `act` (with `on_neon`, `contents`, `logins`, `secrets`, and `credentials`, `template`) | do it |
 //! | `status` | how does it stand? pure |
@@ -16,10 +16,12 @@ pub mod compute;
 pub mod credentials;
 pub mod deletion;
 pub mod desired;
+mod failures;
 #[cfg(test)]
 mod fixtures;
 mod given;
 pub mod inherit;
+pub mod line;
 pub mod mark;
 pub mod max_age;
 pub mod observe;
@@ -47,6 +49,8 @@ use action::Action;
 use checked::Checked;
 use credentials::Form;
 use desired::{Desired, WantedSecret};
+use failures::Failures;
+use line::Lines;
 use observe::Observed;
 use refusals::Refusals;
 use room::Room;
@@ -57,8 +61,10 @@ type Pass = reconcile::Pass<Databases>;
 pub struct Databases {
     world: World,
     checked: Checked,
+    failures: Failures,
     refusals: Refusals,
     room: Room,
+    lines: Lines,
 }
 
 impl Databases {
@@ -68,8 +74,10 @@ impl Databases {
         Self {
             world,
             checked: Checked::default(),
+            failures: Failures::default(),
             refusals: Refusals::default(),
             room: Room::default(),
+            lines: Lines::default(),
         }
     }
 

@@ -17,6 +17,8 @@ use jiff::Timestamp;
 use super::credentials::Found;
 use super::deletion;
 use super::desired::{Desired, Rest};
+use super::failures::Failure;
+use super::line::Line;
 use super::password::Problem;
 use super::rules::Terms;
 use super::{Databases, Pass, max_age};
@@ -25,6 +27,8 @@ use crate::cluster::NamespaceState;
 use crate::neon::{Branch, BranchId, Database, Endpoint};
 use crate::reconcile::{Block, Error, Fact};
 use crate::world::{Operation, Source, at_cluster, operations};
+
+pub(super) use branches::is_older;
 
 /// What is known.
 #[derive(Clone, Debug)]
@@ -39,6 +43,8 @@ pub struct Observed {
     pub key: Key,
     /// On which terms its NeonProject lets the object have a branch; none where it has one, or refers to none.
     pub terms: Option<Terms>,
+    /// Who comes first where the object has no branch yet.
+    pub line: Line,
     /// Whether the namespace is being deleted, or gone.
     pub namespace_going: bool,
     /// Operations that are waited for.
@@ -79,6 +85,8 @@ pub struct Observed {
     pub password_problems: BTreeMap<String, Problem>,
     /// Why Neon refused to make the branch a short while ago.
     pub refused: Option<Block>,
+    /// What Neon has begun a short while ago and not done.
+    pub failure: Option<Failure>,
     /// What Secrets that are not out yet are held back for, in words.
     pub held_back_for: Vec<String>,
 }
@@ -143,6 +151,7 @@ impl Observed {
             source: None,
             key: Key::Good,
             terms: None,
+            line: Line::default(),
             namespace_going: false,
             operations: Vec::new(),
             candidates: Vec::new(),
@@ -163,6 +172,7 @@ impl Observed {
             current_secrets: BTreeSet::new(),
             password_problems: BTreeMap::new(),
             refused: None,
+            failure: None,
             held_back_for: Vec::new(),
         }
     }
@@ -255,8 +265,12 @@ pub(super) async fn observe(
     branches::branches(kind, desired, &others, &listing, &mut observed);
     observed.terms = terms::terms(kind, desired, &others, &listing, &observed, now);
     if !desired.deleting {
+        if observed.recorded.branch.is_none() {
+            observed.line = kind.lines.of(desired, &others, project, now);
+        }
         observed.applied_files = kind.applied_files(desired);
         observed.refused = kind.refusals.of(desired, now);
+        observed.failure = kind.failures.of(&desired.uid, now);
         observed.held_back_for = migrations::missing(kind, desired, &observed);
         contents::contents(kind, api, project, desired, &listing, &mut observed).await?;
         let as_asked = |rest: &Rest| observed.contents_are_as_asked(rest);

@@ -19,13 +19,15 @@
 //! | 8 | no branch recorded, own: a branch bears our mark | ClaimBranch |
 //! | 9 | no branch recorded, to take over: missing; somebody else's; free | Blocked BranchNotFound; Blocked BranchClaimed; ClaimBranch |
 //! | 10 | no branch recorded, own: name taken; parent missing or not ready; else | Blocked BranchNameConflict; Wait; AnnounceBranch, CreateBranch |
-//! |   | … Neon has refused this very branch a short while ago | Blocked, as it was refused |
+//! |   | … Neon has refused this very branch a short while ago; could not make it | Blocked, as it was refused; Wait OperationFailed |
 //! |   | … the parent expires, or is a descendant of this very object | Blocked ParentExpires; Blocked InvalidSpec |
 //! |   | … to be made or taken over, but no access rule admits that; no room under the rule | Blocked AccessDenied; Wait NoRoom |
+//! |   | … to be made, but others come first; Neon has no room, and others ask first | Wait ProjectLocked; Wait LimitReached |
 //! | 11 | branch recorded but gone: just made; suspended; disposable, or nobody was given credentials of it; else | Wait; Suspended; ForgetBranch; Blocked BranchMissing |
 //! | 12 | an older object holds the same branch | Blocked BranchClaimed |
-//! | 13 | another incarnation than recorded | RecordIncarnation |
-//! | 14 | branch being made | Wait OperationsRunning |
+//! | 13 | branch being made or reset | Wait OperationsRunning |
+//! |   | … Neon is no longer at it: suspended; a reset of ours; never used by anybody: protected, else; other | Suspended; ResetBranch; Blocked OperationFailed, DiscardBranch; Blocked OperationFailed |
+//! | 14 | another incarnation than recorded | RecordIncarnation |
 //! | 15 | lease due or not wanted | RenewLease, EndLease |
 //! | 16 | suspended | Suspended |
 //! |   | a reset is asked for; it was taken up: something in the way; else | TakeUpReset; Wait; ResetBranch |
@@ -48,10 +50,12 @@
 //! |   | a login is due to be replaced | ReplaceLogin |
 //! | 27 | else | Settled |
 //!
-//! Rows 7 to 18 are in `branch`, what access rules have to do with them in `admission`, rows 19 to 26 in `inside`.
+//! Rows 7 to 18 are in `branch`, what access rules have to do with them in `admission`, what Neon has begun and not done in
+//! `given_up`, rows 19 to 26 in `inside`.
 
 mod admission;
 mod branch;
+pub(super) mod given_up;
 mod inside;
 
 use std::time::Duration;

@@ -14,6 +14,7 @@ use super::fixtures::{
     settled,
 };
 use super::inherit::Heritage;
+use super::mark::Mark;
 use super::observe::{Existing, Key, Observed, Standing};
 use super::{max_age, plan, status};
 use crate::api::{Credentials, DeletionPolicy, Environment};
@@ -107,15 +108,20 @@ prop_compose! {
     fn a_branch_of_any_kind()(
         id in select(vec!["br-it", "br-other"]),
         state in select(vec![
-            BranchState::Init, BranchState::Ready, BranchState::Ready, BranchState::Resetting,
+            BranchState::Init, BranchState::Init, BranchState::Ready, BranchState::Ready, BranchState::Resetting,
             BranchState::Archived, BranchState::Other("new".into()),
         ]),
+        pending in prop::bool::weighted(0.3),
+        ours in prop::bool::weighted(0.9),
         protected in any::<bool>(),
         reset in prop::option::weighted(0.2, 0..4_000_i64),
         expires in prop::option::of(0..400_000_i64),
     ) -> Branch {
+        let mark = Desired::of(&object(Environment::Preview, json!({})), "default").mark;
         Branch {
             current_state: state,
+            pending_state: pending.then_some(BranchState::Ready),
+            annotations: if ours { mark.annotations() } else { [].into() },
             protected,
             last_reset_at: reset.map(at),
             expires_at: expires.map(at),
@@ -155,7 +161,7 @@ prop_compose! {
     ) -> Surroundings {
         Surroundings {
             key, namespace_going, rival, branch_free, reset_time,
-            operations: ended.into_iter().map(|ended| Operation { action: "x".into(), ended }).collect(),
+            operations: ended.into_iter().map(|ended| Operation { action: "x".into(), ended, failure: None }).collect(),
             candidates: (0..candidates).map(|n| format!("c{n}")).collect(),
             held_back_for: held_back.then(|| "m".to_owned()).into_iter().collect(),
             children: (0..children).map(|n| format!("k{n}")).collect(),
@@ -262,11 +268,20 @@ fn stage_of(desired: &Desired, stage: u8) -> Observed {
     }
 }
 
+/// Whose credentials a branch has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Own,
+    Inherited,
+    /// Its parent's, and nobody could use it yet.
+    NeverUsed,
+}
+
 /// What is inside of a branch and out of it.
 #[derive(Clone, Debug)]
 struct Inside {
     digest: bool,
-    own: bool,
+    whose: Whose,
     roles: Fact<Vec<&'static str>>,
     databases: Fact<Vec<&'static str>>,
     shared: Fact<Vec<String>>,
@@ -277,14 +292,14 @@ struct Inside {
 prop_compose! {
     fn inside()(
         digest in any::<bool>(),
-        own in any::<bool>(),
+        whose in select(vec![Whose::Own, Whose::Inherited, Whose::NeverUsed]),
         roles in fact(select(vec![vec![], vec!["app_owner"], vec!["boss", "app_owner"]])),
         databases in fact(select(vec![vec![], vec!["app_owner"], vec!["boss"], vec!["web"]])),
         shared in fact(select(vec![vec![], vec!["app_owner".to_owned()]])),
         secret in fact(any::<(bool, bool)>()),
         current in prop::bool::weighted(0.7),
     ) -> Inside {
-        Inside { digest, own, roles, databases, shared, secret, current }
+        Inside { digest, whose, roles, databases, shared, secret, current }
     }
 }
 
@@ -293,8 +308,14 @@ impl Inside {
         if !self.digest {
             observed.recorded.content_digest = None;
         }
-        if let (Some(branch), false) = (&mut observed.recorded.branch, self.own) {
+        if let (Some(branch), Whose::Inherited | Whose::NeverUsed) =
+            (&mut observed.recorded.branch, self.whose)
+        {
             branch.credentials = Credentials::Inherited;
+        }
+        if let (Some(branch), Whose::NeverUsed) = (&mut observed.recorded.branch, self.whose) {
+            branch.ready_time = None;
+            observed.recorded.connection_secrets.clear();
         }
         observed.api_roles = match self.roles {
             Fact::Known(names) => Fact::Known(names.into_iter().map(str::to_owned).collect()),
@@ -380,6 +401,10 @@ fn rests_on_facts(action: &Action, observed: &Observed) -> bool {
             .known()
             .is_some_and(|branch| branch.parent_id.as_ref() == Some(parent)),
         Action::ForgetBranch => observed.branch.is_absent(),
+        Action::DiscardBranch(id) => observed
+            .branch
+            .known()
+            .is_some_and(|branch| branch.id == *id && branch.was_given_up()),
         Action::DeleteBranch(id) => {
             let seen = match observed.recorded.branch {
                 Some(_) => observed.branch.known(),
@@ -458,6 +483,19 @@ proptest! {
                 let named = desired.existing.as_ref().and_then(|e| e.id.as_deref());
                 prop_assert_eq!(named, Some(id.as_str()));
             }
+        }
+    }
+
+    #[test]
+    fn only_what_nobody_can_have_used_is_discarded((desired, observed, now) in situation()) {
+        if let Some(Action::DiscardBranch(_)) = decided(&desired, &observed, now) {
+            let recorded = observed.recorded.branch.as_ref().unwrap();
+            prop_assert!(!recorded.taken_over && recorded.ready_time.is_none());
+            prop_assert_eq!(recorded.credentials, Credentials::Inherited);
+            let branch = observed.branch.known().unwrap();
+            prop_assert_eq!(Mark::of(&branch.annotations), Some(desired.mark.clone()));
+            prop_assert!(!branch.protected && observed.children.is_empty() && observed.branch_free);
+            prop_assert!(!desired.suspend && observed.older_rival.is_none());
         }
     }
 
@@ -548,6 +586,8 @@ fn the_situations_reach_every_decision() {
         "ClaimBranch",
         "AnnounceBranch",
         "CreateBranch",
+        "DiscardBranch",
+        "OperationFailed",
         "ForgetBranch",
         "RecordIncarnation",
         "RenewLease",

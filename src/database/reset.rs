@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::action::Action;
 use super::desired::Desired;
 use super::observe::Observed;
-use super::plan::{LATER, wait};
+use super::plan::{LATER, given_up, wait};
 use crate::api::{Environment, RESET, Reason};
 use crate::neon::Branch;
 use crate::reconcile::Decision;
@@ -72,7 +72,12 @@ pub fn decide(
     let due = observed.recorded.reset_time.as_ref()?;
     let parent = branch.parent_id.as_ref()?;
     let name = &branch.name;
-    if due.0 > now {
+    let resetting = format!("reset the branch {name}");
+    if let Some(pause) = given_up::pause(observed, &resetting, now) {
+        return Some(pause);
+    }
+    // one that Neon is no longer at is not under way, whenever it was asked for
+    if due.0 > now && !branch.was_given_up() {
         let message = format!("Neon was asked to reset the branch {name} and may be at it");
         return Some(wait(Reason::OperationsRunning, message, LATER));
     }

@@ -11,7 +11,7 @@ use super::observe::Observed;
 use crate::api::{
     ConditionType, EndpointStatus, NeonDatabaseStatus, Reason, condition, set_condition,
 };
-use crate::neon::{BranchState, Endpoint};
+use crate::neon::Endpoint;
 use crate::postgres::extensions;
 use crate::reconcile::{Fact, Verdict, summarize};
 
@@ -27,7 +27,7 @@ pub fn project(
     let mut status = recorded.clone();
     status.observed_generation = desired.generation;
     if let Some(observed) = observed {
-        bring_up_to_date(&mut status, desired, observed);
+        bring_up_to_date(&mut status, desired, observed, now);
     }
     status.conditions = conditions(recorded, &status, desired, observed, verdict, now);
     status
@@ -39,7 +39,12 @@ fn whole_seconds(time: Timestamp) -> Time {
 }
 
 /// What Neon says of the branch and endpoint that are recorded.
-fn bring_up_to_date(status: &mut NeonDatabaseStatus, desired: &Desired, observed: &Observed) {
+fn bring_up_to_date(
+    status: &mut NeonDatabaseStatus,
+    desired: &Desired,
+    observed: &Observed,
+    now: Timestamp,
+) {
     if let (Some(recorded), Fact::Known(branch)) = (&mut status.branch, &observed.branch)
         && recorded.id == branch.id.as_str()
     {
@@ -48,6 +53,9 @@ fn bring_up_to_date(status: &mut NeonDatabaseStatus, desired: &Desired, observed
         recorded.is_default = branch.default;
         recorded.protected = branch.protected;
         recorded.expiry_time = branch.expires_at.map(whole_seconds);
+        if !branch.is_unusable() {
+            recorded.ready_time.get_or_insert(whole_seconds(now));
+        }
     }
     if let Ok(rest) = &desired.rest {
         status.plan_limit = rest.compute.still_limited(status.plan_limit.as_ref());
@@ -198,11 +206,7 @@ fn parts(
     let no = || why_not(verdict);
     let branch = match (&status.branch, &observed.branch) {
         (Some(recorded), Fact::Known(branch))
-            if observed.older_rival.is_none()
-                && !matches!(
-                    branch.current_state,
-                    BranchState::Init | BranchState::Resetting
-                ) =>
+            if observed.older_rival.is_none() && !branch.is_unusable() =>
         {
             yes(
                 Reason::Succeeded,

@@ -11,15 +11,13 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
-use super::budgets::Budgets;
 use super::client::Client;
-use super::pacing::{Pacing, ProjectQueues};
 use super::transport::Transport;
 use super::{
     Branch, BranchId, CallObserver, ChangedEndpoint, ClientSettings, CreateBranch, CreateEndpoint,
-    CreatedBranch, Database, Endpoint, EndpointId, ErrorKind, Identity, NeonApi, Operation,
-    OperationId, PacingRules, Project, ProjectId, Result, Role, SetupError, Snapshots,
-    UpdateBranch, UpdateEndpoint, UpdateProject, UpdatedProject,
+    CreatedBranch, Database, Endpoint, EndpointId, ErrorKind, Identity, Manners, NeonApi,
+    Operation, OperationId, Project, ProjectId, Result, Role, SetupError, Snapshots, UpdateBranch,
+    UpdateEndpoint, UpdateProject, UpdatedProject,
 };
 
 /// What one API key gives access to.
@@ -72,9 +70,7 @@ pub trait NeonAccounts: Send + Sync {
 /// The accounts at a Neon that is reached by HTTP.
 pub struct Accounts {
     transport: Arc<Transport>,
-    rules: PacingRules,
-    budgets: Arc<Budgets>,
-    queues: Arc<ProjectQueues>,
+    manners: Manners,
     open: Mutex<HashMap<KeyDigest, Arc<Account>>>,
 }
 
@@ -91,10 +87,8 @@ impl Accounts {
         observer: Arc<dyn CallObserver>,
     ) -> std::result::Result<Self, SetupError> {
         Ok(Self {
-            rules: settings.pacing.clone(),
+            manners: Manners::new(settings.pacing.clone()),
             transport: Arc::new(Transport::new(settings, observer)?),
-            budgets: Arc::default(),
-            queues: Arc::default(),
             open: Mutex::default(),
         })
     }
@@ -107,8 +101,7 @@ impl NeonAccounts for Accounts {
         let digest: KeyDigest = Sha256::digest(key.as_bytes()).into();
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let account = open.entry(digest).or_insert_with(|| {
-            let (budgets, queues) = (Arc::clone(&self.budgets), Arc::clone(&self.queues));
-            let pacing = Pacing::new(self.rules.clone(), budgets, queues);
+            let pacing = self.manners.of_a_key();
             let client = Client::new(Arc::clone(&self.transport), key.into(), pacing);
             Arc::new(Account::new(Arc::new(client)))
         });

@@ -9,7 +9,9 @@ use http::{HeaderValue, Method};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use super::error::shown;
 use super::pacing::Pacing;
+use super::queues::TakenOn;
 use super::transport::{Answer, Request, Transport};
 use super::wire::{
     self, BranchesAnswer, CreatedBranchAnswer, DatabasesAnswer, EndpointAnswer, EndpointsAnswer,
@@ -115,6 +117,13 @@ fn bearer(key: &str) -> Option<HeaderValue> {
     let mut bearer = HeaderValue::from_str(&format!("Bearer {key}")).ok()?;
     bearer.set_sensitive(true);
     (!key.is_empty()).then_some(bearer)
+}
+
+impl TakenOn for Answer {
+    fn running(&self) -> Vec<OperationId> {
+        // an answer that cannot be read is told where it is read
+        operations(self).map_or_else(|_| Vec::new(), |all| all.running())
+    }
 }
 
 fn operations(answer: &Answer) -> Result<Vec<Operation>> {
@@ -337,7 +346,13 @@ impl NeonApi for Client {
 
     async fn operation(&self, project: &ProjectId, operation: &OperationId) -> Result<Operation> {
         let ids = [project.as_str(), operation.as_str()];
-        let answer = self.get(OPERATION, &ids, &[]).await?;
-        Ok(answer.read::<OperationAnswer>()?.operation)
+        let answer = self.get(OPERATION, &ids, &[]).await;
+        let mut told = answer.and_then(|answer| Ok(answer.read::<OperationAnswer>()?.operation));
+        self.pacing.heard(project, operation, &told);
+        if let Ok(operation) = &mut told {
+            let key = self.key.expose_secret();
+            operation.error = operation.error.take().map(|text| shown(&text, key));
+        }
+        told
     }
 }

@@ -80,7 +80,7 @@ impl Error {
         let body = serde_json::from_slice::<ErrorBody>(body).unwrap_or_default();
         let message = match body.message.trim() {
             "" => format!("status {status} without an explanation"),
-            message => excerpt(&redact(message, key)),
+            message => shown(message, key),
         };
         Self {
             kind: classify(status, &body.code, &body.message),
@@ -104,8 +104,9 @@ struct ErrorBody {
 /// A condition's message has room for so many characters of Neon's.
 const LONGEST_MESSAGE: usize = 1000;
 
-fn excerpt(text: &str) -> String {
-    text.chars().take(LONGEST_MESSAGE).collect()
+/// Words of Neon's as they may be shown.
+pub(super) fn shown(text: &str, key: &str) -> String {
+    redact(text, key).chars().take(LONGEST_MESSAGE).collect()
 }
 
 /// The one table: what a status, a code and a message mean together.

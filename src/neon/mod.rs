@@ -9,7 +9,8 @@
 //! | `accounts` | one client, budget and set of listings per API key; mutations make listings stale |
 //! | `snapshot` | one shared listing per project for all objects in it |
 //! | `budgets` | which keys share a budget, because they are of one account |
-//! | `pacing` | what waits and what is repeated: 423, 429, the account's budget, a project's queue |
+//! | `pacing` | what waits and what is repeated: 423, 429, the account's budget |
+//! | `queues` | whose turn it is to change a project |
 //! | `client`, `wire` | the calls and their bodies |
 //! | `transport`, `api_host` | one HTTP attempt, and where it may go |
 //! | `error`, `redact` | what an answer means, and no secret in its text |
@@ -24,6 +25,7 @@ mod error;
 mod fake;
 mod observer;
 mod pacing;
+mod queues;
 mod redact;
 mod snapshot;
 mod transport;
@@ -37,7 +39,8 @@ pub use accounts::{Account, Accounts, NeonAccounts};
 pub use api_host::{ApiHost, InvalidApiHost};
 pub use error::{Error, ErrorKind};
 pub use observer::{Call, CallObserver, Unobserved};
-pub use pacing::{Backoff, PacingRules};
+pub use pacing::{Backoff, Manners, Pacing, PacingRules};
+pub use queues::TakenOn;
 pub use snapshot::{ProjectSnapshot, Snapshots};
 pub use transport::{ClientSettings, SetupError};
 pub use types::{

@@ -8,18 +8,18 @@
 //! | anything else | returned | returned |
 //!
 //! Neon allows 700 calls a minute and account and locks a project while its operations run. So every attempt takes
-//! a permit of the account's [`Budget`], and the mutations of one project stand in one queue ([`ProjectQueues`]). The
-//! queue is short: whoever waits in it keeps a pass busy, and other projects need passes, too.
+//! a permit of the account's [`Budget`], and the mutations of one project stand in one queue ([`ProjectQueues`]), in
+//! which the next one goes when the operations of the one before have ended.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::budgets::{Budgets, KeyBudget};
-use super::{Error, ErrorKind, ProjectId, Result};
+use super::queues::{ProjectQueues, TakenOn};
+use super::{Error, ErrorKind, Operation, OperationId, ProjectId, Result};
 
 /// The rules' figures.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,35 +135,52 @@ fn next(rules: &PacingRules, effect: Effect, error: &Error, failed: u32) -> Next
     }
 }
 
-/// The manners of one account.
-pub(super) struct Pacing {
+/// Manners that all keys share: the queues of projects, for two keys may reach the same one, and the budgets of the
+/// accounts that are known.
+#[derive(Clone, Default)]
+pub struct Manners {
+    rules: PacingRules,
+    budgets: Arc<Budgets>,
+    queues: Arc<ProjectQueues>,
+}
+
+impl Manners {
+    /// By these rules.
+    #[must_use]
+    pub fn new(rules: PacingRules) -> Self {
+        Self {
+            rules,
+            ..Self::default()
+        }
+    }
+
+    /// Those of another key: with a budget of its own until it is known whose the key is.
+    #[must_use]
+    pub fn of_a_key(&self) -> Pacing {
+        let own = Budget::new(self.rules.calls_per_second);
+        Pacing {
+            budget: KeyBudget::new(own, Arc::clone(&self.budgets)),
+            rules: self.rules.clone(),
+            queues: Arc::clone(&self.queues),
+        }
+    }
+}
+
+/// The manners of one key.
+pub struct Pacing {
     rules: PacingRules,
     budget: KeyBudget,
     queues: Arc<ProjectQueues>,
 }
 
 impl Pacing {
-    /// A budget of its own until it is known whose the key is; the queues are shared by all accounts, for two keys may
-    /// reach the same project.
-    pub(super) fn new(
-        rules: PacingRules,
-        budgets: Arc<Budgets>,
-        queues: Arc<ProjectQueues>,
-    ) -> Self {
-        Self {
-            budget: KeyBudget::new(Budget::new(rules.calls_per_second), budgets),
-            rules,
-            queues,
-        }
-    }
-
     /// The key is of this account, and shares its budget from now on.
-    pub(super) fn belongs_to(&self, account: &str) {
+    pub fn belongs_to(&self, account: &str) {
         self.budget.belongs_to(account);
     }
 
     /// Makes a call that changes nothing. Each attempt is told how long the budget held it back.
-    pub(super) async fn read<T, A, F>(&self, attempt: A) -> Result<T>
+    pub async fn read<T, A, F>(&self, attempt: A) -> Result<T>
     where
         A: Fn(Duration) -> F + Send + Sync,
         F: Future<Output = Result<T>> + Send,
@@ -172,15 +189,30 @@ impl Pacing {
     }
 
     /// Makes a call that changes something, when it is its turn in the project's queue. It keeps its place while
-    /// it waits for the project to become free. Where too many stand in the queue already it is
-    /// [`ErrorKind::Locked`] at once.
-    pub(super) async fn mutate<T, A, F>(&self, project: &ProjectId, attempt: A) -> Result<T>
+    /// it waits for the project to become free, and it is over for the others when its operations are: see
+    /// [`Pacing::heard`]. Where too many stand in the queue already it is [`ErrorKind::Locked`] at once.
+    pub async fn mutate<T, A, F>(&self, project: &ProjectId, attempt: A) -> Result<T>
     where
+        T: TakenOn,
         A: Fn(Duration) -> F + Send + Sync,
         F: Future<Output = Result<T>> + Send,
     {
-        let _turn = self.queues.turn(project).await.ok_or_else(queue_is_full)?;
-        self.repeat(Effect::Mutation, attempt).await
+        let turn = self.queues.turn(project).await.ok_or_else(queue_is_full)?;
+        let answer = self.repeat(Effect::Mutation, attempt).await?;
+        turn.goes_on_until(answer.running());
+        Ok(answer)
+    }
+
+    /// Somebody has asked how an operation stands: one that has ended no longer keeps others waiting, and neither does
+    /// one that Neon no longer knows.
+    pub fn heard(&self, project: &ProjectId, operation: &OperationId, told: &Result<Operation>) {
+        let ended = match told {
+            Ok(operation) => operation.status.is_terminal(),
+            Err(error) => error.kind == ErrorKind::NotFound,
+        };
+        if ended {
+            self.queues.ended(project, operation);
+        }
     }
 
     async fn repeat<T, A, F>(&self, effect: Effect, attempt: A) -> Result<T>
@@ -267,31 +299,6 @@ impl Budget {
         lock(&self.paused_until).filter(|until| *until > stopwatch())
     }
 }
-
-/// One queue per project for what changes it.
-///
-/// A turn is a value, so that a caller can one day keep it until the last operation of its mutation has ended.
-#[derive(Default)]
-pub(super) struct ProjectQueues {
-    queues: Mutex<HashMap<ProjectId, Arc<tokio::sync::Mutex<()>>>>,
-}
-
-impl ProjectQueues {
-    /// The next turn; none where the queue is full.
-    async fn turn(&self, project: &ProjectId) -> Option<OwnedMutexGuard<()>> {
-        let queue = {
-            let mut queues = lock(&self.queues);
-            let queue = queues.entry(project.clone()).or_default();
-            // one is the map's own, each of the others is a caller's who waits or has the turn
-            (Arc::strong_count(queue) <= LONGEST_QUEUE).then(|| Arc::clone(queue))
-        };
-        Some(queue?.lock_owned().await)
-    }
-}
-
-/// How many mutations of one project may be under way or waiting for their turn. Each waits inside of a pass, and the
-/// passes of all objects are a limited number: more would stop the work on every other project.
-const LONGEST_QUEUE: usize = 4;
 
 fn queue_is_full() -> Error {
     Error::without_answer(

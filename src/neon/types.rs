@@ -177,6 +177,12 @@ impl OperationStatus {
     pub fn is_failure(&self) -> bool {
         matches!(self, Self::Failed | Self::Error | Self::Cancelled)
     }
+
+    /// Whether somebody has ended the operation before it was done.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled)
+    }
 }
 
 /// A branch.
@@ -211,6 +217,24 @@ pub struct Branch {
     /// Marks written at creation; the list answers them beside the branches.
     #[serde(skip)]
     pub annotations: BTreeMap<String, String>,
+}
+
+impl Branch {
+    /// Whether what is in it is not there yet, so that nobody can use it.
+    #[must_use]
+    pub fn is_unusable(&self) -> bool {
+        matches!(
+            self.current_state,
+            BranchState::Init | BranchState::Resetting
+        )
+    }
+
+    /// Whether Neon was to bring it into being, or back to another state, and is no longer at it: that operation failed or was
+    /// cancelled.
+    #[must_use]
+    pub fn was_given_up(&self) -> bool {
+        self.is_unusable() && self.pending_state.is_none()
+    }
 }
 
 /// An endpoint: the compute of a branch.

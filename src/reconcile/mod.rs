@@ -41,7 +41,7 @@ pub use fact::Fact;
 pub use locks::{BranchLocks, ExclusiveLock, SharedLock};
 pub use memory::Memory;
 pub use named::named;
-pub use report::{Notice, PassReport, notice};
+pub use report::{Notice, PassReport, concerns_others, notice};
 pub use summary::summarize;
 
 /// A kind as the loop sees it.

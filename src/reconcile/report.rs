@@ -56,6 +56,29 @@ pub fn notice(before: &[Condition], after: &[Condition], verdict: &Verdict) -> O
     })
 }
 
+/// Whether others have to hear of a pass: the object stands otherwise than before, or it was brought up to date, which
+/// those that inherit from it may have waited for.
+#[must_use]
+pub fn concerns_others(before: &[Condition], after: &[Condition], report: &PassReport) -> bool {
+    let up_to_date = !report.actions.is_empty() && matches!(report.verdict, Verdict::Settled(_));
+    report.verdict == Verdict::Gone || up_to_date || standing(before) != standing(after)
+}
+
+/// What others go by. Words are for people: two objects in trouble that told each other every new word of it would keep
+/// each other awake.
+fn standing(conditions: &[Condition]) -> Vec<(&str, &str, &str, Option<i64>)> {
+    let mut list = Vec::new();
+    for c in conditions {
+        list.push((
+            c.type_.as_str(),
+            c.status.as_str(),
+            c.reason.as_str(),
+            c.observed_generation,
+        ));
+    }
+    list
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -114,6 +137,33 @@ mod tests {
         for (before, after, verdict, expected) in rows {
             let told = notice(&before, &after, verdict).map(|n| (n.warning, n.reason));
             assert_eq!(told, expected, "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn others_hear_of_what_an_object_is_not_of_its_words_and_of_work_that_came_to_an_end() {
+        let ready = |is, message: &str| {
+            let at = Timestamp::UNIX_EPOCH;
+            let type_ = ConditionType::Ready;
+            vec![condition(type_, is, Reason::Progressing, message, 1, at)]
+        };
+        let settled = || Verdict::Settled(Duration::from_secs(1));
+        let acting = || Verdict::Acting("x".into());
+        let act = ["act"].as_slice();
+        let rows = [
+            (ready(false, "other words"), acting(), act, false),
+            (ready(true, ""), acting(), act, true),
+            (ready(false, ""), settled(), [].as_slice(), false),
+            (ready(false, ""), settled(), act, true),
+            (ready(false, ""), Verdict::Gone, act, true),
+        ];
+        for (after, verdict, actions, expected) in rows {
+            let report = PassReport {
+                verdict,
+                actions: actions.to_vec(),
+            };
+            let hear = concerns_others(&ready(false, ""), &after, &report);
+            assert_eq!(hear, expected, "{report:?}");
         }
     }
 }

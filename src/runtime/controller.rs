@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
@@ -22,7 +20,8 @@ use super::triggers::Wake;
 use crate::clock::{Clock, monotonic};
 use crate::cluster::{Event, EventType, ObjectId, Objects, Reporter, Seen};
 use crate::reconcile::{
-    Admission, Conditions, Memory, Notice, PassReport, Subject, Verdict, drive, notice,
+    Admission, Conditions, Memory, Notice, PassReport, Subject, Verdict, concerns_others, drive,
+    notice,
 };
 use crate::telemetry::{Metrics, Outcome};
 
@@ -196,7 +195,7 @@ where
         }
         let after = pass.object.conditions();
         let gone = report.verdict == Verdict::Gone;
-        if gone || standing(after) != standing(&before) {
+        if concerns_others(&before, after, &report) {
             self.shared.wake.dependents(&change(&pass.object, gone));
         }
         if (after != before || gone)
@@ -311,21 +310,6 @@ fn story(verdict: &Verdict) -> (&'static str, &str) {
         Verdict::Blocked(block) => (block.reason.as_str(), &block.message),
         Verdict::Failed(error) => (error.reason.as_str(), &error.message),
     }
-}
-
-/// What others go by. Words are for people: two objects in trouble that told each other every new word of it would keep
-/// each other awake.
-fn standing(conditions: &[Condition]) -> Vec<(&str, &str, &str, Option<i64>)> {
-    let mut list = Vec::new();
-    for c in conditions {
-        list.push((
-            c.type_.as_str(),
-            c.status.as_str(),
-            c.reason.as_str(),
-            c.observed_generation,
-        ));
-    }
-    list
 }
 
 /// When to look again, if nothing is heard before.

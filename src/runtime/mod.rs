@@ -5,6 +5,7 @@
 //! ```
 
 mod controller;
+mod counts;
 pub mod dependents;
 mod invalid;
 mod observer;
@@ -149,6 +150,7 @@ async fn operate(
         migrations,
         namespaces,
     };
+    counts::show(metrics, &watches);
     let kubernetes = Kubernetes::new(objects.clone(), watches.clone());
     let world = world(config, metrics, kubernetes, stop)?;
     let wake = Wake::new(&watches);

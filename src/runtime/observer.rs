@@ -8,6 +8,8 @@ pub(super) struct CountCalls(pub(super) Metrics);
 
 impl CallObserver for CountCalls {
     fn call(&self, call: &Call) {
-        self.0.neon_request(call.method, call.route, call.status);
+        let (route, held_back) = (call.route, call.budget_wait);
+        self.0
+            .neon_request(call.method, route, call.status, held_back);
     }
 }

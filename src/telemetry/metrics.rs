@@ -3,29 +3,15 @@
 //! Labels come from closed sets only: a label is an enum or a `&'static str` out of the code, so that no object's name,
 //! no message and no id can become one. Cheap to clone; all clones count into the same registry.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use prometheus_client::{
-    collector::Collector,
-    encoding::{
-        DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder,
-        text::encode,
-    },
-    metrics::{
-        MetricType,
-        counter::Counter,
-        family::Family,
-        gauge::{ConstGauge, Gauge},
-        histogram::Histogram,
-        info::Info,
-    },
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::Registry,
 };
 
+use super::counted::{BranchCounts, Counted, ObjectCounts};
 use super::process::ProcessMetrics;
 
 /// Media type of [`Metrics::encode`].
@@ -35,6 +21,9 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 const PASS_SECONDS: [f64; 11] = [
     0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0, 1800.0,
 ];
+
+/// Upper bounds in seconds: an account at rest holds nothing back, one that Neon has told to pause does for ten seconds.
+const BUDGET_SECONDS: [f64; 7] = [0.001, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// How a pass ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,17 +55,6 @@ impl EncodeLabelValue for Outcome {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         self.as_str().encode(encoder)
     }
-}
-
-/// How many objects of a kind say what about themselves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ObjectCounts {
-    /// `Ready=True`.
-    pub ready: u32,
-    /// `Ready=False`.
-    pub not_ready: u32,
-    /// `Ready=Unknown`, no condition yet, or an object that does not decode.
-    pub unknown: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -130,10 +108,11 @@ pub struct Metrics {
     actions: Family<ActionLabels, Counter>,
     errors: Family<ErrorLabels, Counter>,
     neon_requests: Family<NeonLabels, Counter>,
+    budget_seconds: Histogram,
     branches_left_behind: Counter,
     migrations_applied: Counter,
     admission_waiting: Gauge,
-    objects: ObjectSources,
+    counted: Counted,
 }
 
 impl Default for Metrics {
@@ -179,6 +158,12 @@ impl Metrics {
             "Calls to Neon; status none: no answer came",
             neon_requests.clone(),
         );
+        let budget_seconds = Histogram::new(BUDGET_SECONDS);
+        registry.register(
+            "sepulki_neon_budget_wait_seconds",
+            "How long calls to Neon waited for their turn under the account's budget",
+            budget_seconds.clone(),
+        );
         let branches_left_behind = Counter::default();
         registry.register(
             "sepulki_branches_left_behind",
@@ -202,8 +187,8 @@ impl Metrics {
             "The program that runs",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
-        let objects = ObjectSources::default();
-        registry.register_collector(Box::new(objects.clone()));
+        let counted = Counted::default();
+        registry.register_collector(Box::new(counted.clone()));
         registry.register_collector(Box::new(ProcessMetrics));
         Self {
             registry: Arc::new(registry),
@@ -212,10 +197,11 @@ impl Metrics {
             actions,
             errors,
             neon_requests,
+            budget_seconds,
             branches_left_behind,
             migrations_applied,
             admission_waiting,
-            objects,
+            counted,
         }
     }
 
@@ -243,8 +229,16 @@ impl Metrics {
             .inc();
     }
 
-    /// A call to Neon ended. `route` is the path's pattern, without ids; no `status` if no answer came.
-    pub fn neon_request(&self, method: &'static str, route: &'static str, status: Option<u16>) {
+    /// A call to Neon ended. `route` is the path's pattern, without ids; no `status` if no answer came; `held_back` is how
+    /// long the account's budget made it wait.
+    pub fn neon_request(
+        &self,
+        method: &'static str,
+        route: &'static str,
+        status: Option<u16>,
+        held_back: Duration,
+    ) {
+        self.budget_seconds.observe(held_back.as_secs_f64());
         self.neon_requests
             .get_or_create(&NeonLabels {
                 method,
@@ -278,14 +272,12 @@ impl Metrics {
         kind: &'static str,
         count: impl Fn() -> ObjectCounts + Send + Sync + 'static,
     ) {
-        self.objects
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(ObjectSource {
-                kind,
-                count: Box::new(count),
-            });
+        self.counted.objects(kind, Box::new(count));
+    }
+
+    /// Shows how many objects have a branch or wait for one. `count` is asked like that of [`Metrics::objects`].
+    pub fn branches(&self, count: impl Fn() -> BranchCounts + Send + Sync + 'static) {
+        self.counted.branches(Box::new(count));
     }
 
     /// All metrics in OpenMetrics text, see [`CONTENT_TYPE`].
@@ -307,43 +299,6 @@ pub struct WaitingGuard(Gauge);
 impl Drop for WaitingGuard {
     fn drop(&mut self) {
         self.0.dec();
-    }
-}
-
-/// Who counts the objects of each kind.
-#[derive(Clone, Debug, Default)]
-struct ObjectSources(Arc<Mutex<Vec<ObjectSource>>>);
-
-struct ObjectSource {
-    kind: &'static str,
-    count: Box<dyn Fn() -> ObjectCounts + Send + Sync>,
-}
-
-impl fmt::Debug for ObjectSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ObjectSource")
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Collector for ObjectSources {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Objects, by the status of their Ready condition";
-        let mut family =
-            encoder.encode_descriptor("sepulki_objects", help, None, MetricType::Gauge)?;
-        for source in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let counts = (source.count)();
-            for (ready, count) in [
-                ("true", counts.ready),
-                ("false", counts.not_ready),
-                ("unknown", counts.unknown),
-            ] {
-                let labels = [("kind", source.kind), ("ready", ready)];
-                ConstGauge::new(i64::from(count)).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -370,8 +325,13 @@ mod tests {
         metrics.pass("NeonDatabase", Outcome::Settled, Duration::from_millis(3));
         metrics.action("NeonDatabase", "create_branch");
         metrics.error("SepulkiMigration", "transient");
-        metrics.neon_request("GET", "/projects/{project}/branches", Some(429));
-        metrics.neon_request("POST", "/projects/{project}/branches", None);
+        metrics.neon_request(
+            "GET",
+            "/projects/{project}/branches",
+            Some(429),
+            Duration::from_millis(700),
+        );
+        metrics.neon_request("POST", "/projects/{project}/branches", None, Duration::ZERO);
         metrics.migrations_applied(3);
         metrics.branch_left_behind();
         for line in [
@@ -381,6 +341,8 @@ mod tests {
             r#"sepulki_errors_total{kind="SepulkiMigration",class="transient"} 1"#,
             r#"sepulki_neon_requests_total{method="GET",route="/projects/{project}/branches",status="429"} 1"#,
             r#"sepulki_neon_requests_total{method="POST",route="/projects/{project}/branches",status="none"} 1"#,
+            r#"sepulki_neon_budget_wait_seconds_bucket{le="0.5"} 1"#,
+            r#"sepulki_neon_budget_wait_seconds_bucket{le="1.0"} 2"#,
             "sepulki_migrations_applied_total 3",
             "sepulki_branches_left_behind_total 1",
             concat!(
@@ -414,30 +376,5 @@ mod tests {
         assert!(has(&metrics, "sepulki_admission_waiting 1"));
         drop(two);
         assert!(has(&metrics, "sepulki_admission_waiting 0"));
-    }
-
-    #[test]
-    fn objects_are_counted_at_the_scrape() {
-        let metrics = Metrics::new();
-        let counts = Arc::new(Mutex::new(ObjectCounts {
-            ready: 2,
-            not_ready: 1,
-            unknown: 0,
-        }));
-        let source = Arc::clone(&counts);
-        metrics.objects("NeonDatabase", move || *source.lock().unwrap());
-        assert!(has(
-            &metrics,
-            r#"sepulki_objects{kind="NeonDatabase",ready="true"} 2"#
-        ));
-        counts.lock().unwrap().ready = 3;
-        assert!(has(
-            &metrics,
-            r#"sepulki_objects{kind="NeonDatabase",ready="true"} 3"#
-        ));
-        assert!(has(
-            &metrics,
-            r#"sepulki_objects{kind="NeonDatabase",ready="false"} 1"#
-        ));
     }
 }

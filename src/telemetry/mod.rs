@@ -1,8 +1,10 @@
 //! What the operator tells about itself: log lines and metrics. Imports nothing of ours but the clock.
 
+mod counted;
 mod logs;
 mod metrics;
 mod process;
 
+pub use counted::{BranchCounts, ObjectCounts};
 pub use logs::{AlreadyInstalled, LogFormat, install};
-pub use metrics::{CONTENT_TYPE, Metrics, ObjectCounts, Outcome, WaitingGuard};
+pub use metrics::{CONTENT_TYPE, Metrics, Outcome, WaitingGuard};

@@ -13,6 +13,8 @@ pub struct Operation {
     pub action: String,
     /// Whether it has ended, well or not; what it should have brought about is looked at anyhow.
     pub ended: bool,
+    /// What became of it, in words, where it ended without doing its work.
+    pub failure: Option<String>,
 }
 
 impl Operation {
@@ -37,18 +39,34 @@ pub async fn operations(
     let mut operations = Vec::new();
     for recorded in recorded {
         let id = OperationId::from(recorded.id.as_str());
-        let ended = match api.operation(project, &id).await {
-            Ok(operation) => operation.status.is_terminal(),
+        let (ended, failure) = match api.operation(project, &id).await {
+            Ok(operation) => (operation.status.is_terminal(), failure(&operation)),
             // Neon forgets operations; what they should have brought about is looked at anyhow
-            Err(error) if error.kind == ErrorKind::NotFound => true,
+            Err(error) if error.kind == ErrorKind::NotFound => (true, None),
             Err(error) => return Err(at_neon(error)),
         };
         operations.push(Operation {
             action: recorded.action.clone(),
             ended,
+            failure,
         });
     }
     Ok(operations)
+}
+
+fn failure(operation: &neon::Operation) -> Option<String> {
+    let how = if operation.status.is_cancelled() {
+        "was cancelled"
+    } else {
+        "failed"
+    };
+    let why = operation.error.iter().map(|error| format!(": {error}"));
+    let told = format!(
+        "its operation {} {how}{}",
+        operation.action,
+        why.collect::<String>()
+    );
+    operation.status.is_failure().then_some(told)
 }
 
 /// Adds those that have not ended to the record.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use sepulki::api::{ABANDON, EXTEND, RECONCILE, RESET, RETRY, Reason};
+use sepulki::neon::BranchState;
 use serde_json::json;
 
 use crate::database::{reconciling, says, stalled};
@@ -183,4 +184,30 @@ async fn a_reset_that_neon_took_on_and_did_not_do_is_asked_for_again() {
     check(&sim, &FILES);
     let reset = sim.at_neon(|project, _| project.branches[1].branch.last_reset_at);
     assert!(reset.is_some(), "{}", operator.story(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_that_neon_gave_up_is_begun_again_until_it_is_done() {
+    let mut operator = settled(production_and_preview).await;
+    let sim = Arc::clone(&operator.sim);
+    sim.faults.restart();
+    sim.faults.plan(2, Fault::OperationGivenUp);
+    let id = sim.at_neon(|project, _| project.branches[1].branch.id.clone());
+    sim.annotate_database("pr-7", RESET, &format!("{id}@{}", sim.now()));
+    operator.run_for(SignedDuration::from_secs(20)).await;
+    check(&sim, &FILES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_of_somebody_that_neon_gave_up_is_told_and_made_good_where_that_is_asked() {
+    let mut operator = settled(production_and_preview).await;
+    let sim = Arc::clone(&operator.sim);
+    sim.at_neon(|project, _| project.branches[1].given_up = Some(BranchState::Resetting));
+    operator.run_for(HOUR).await;
+    let message = stalled(&sim.get_database("pr-7").unwrap(), Reason::OperationFailed);
+    says(&message, &["preview/team/pr-7", RESET]);
+    let id = sim.at_neon(|project, _| project.branches[1].branch.id.clone());
+    sim.annotate_database("pr-7", RESET, &format!("{id}@{}", sim.now()));
+    operator.settle().await;
+    check(&sim, &FILES);
 }

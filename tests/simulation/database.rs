@@ -290,7 +290,9 @@ async fn a_rebuilt_cluster_takes_its_branches_up_again() {
         let mut state = operator.sim.lock();
         let kubernetes = &mut state.kubernetes;
         kubernetes.secrets.retain(|key, _| key.1 == "neon-api-key");
-        for object in std::mem::take(&mut kubernetes.databases).into_values() {
+        let databases: Vec<NeonDatabase> = kubernetes.databases.values().cloned().collect();
+        kubernetes.databases.clear();
+        for object in databases {
             let mut fresh =
                 NeonDatabase::new(object.metadata.name.as_deref().unwrap(), object.spec);
             fresh.metadata.namespace = Some(NAMESPACE.to_owned());
@@ -298,8 +300,9 @@ async fn a_rebuilt_cluster_takes_its_branches_up_again() {
             let key = (NAMESPACE.to_owned(), fresh.metadata.name.clone().unwrap());
             kubernetes.databases.insert(key, fresh);
         }
-        for migration in kubernetes.migrations.values_mut() {
-            migration.status = None;
+        let migrations: Vec<_> = kubernetes.migrations.keys().cloned().collect();
+        for key in migrations {
+            kubernetes.migrations.get_mut(&key).unwrap().status = None;
         }
     }
     operator.restart();
@@ -420,4 +423,29 @@ async fn what_is_no_longer_asked_for_is_withdrawn() {
     operator.settle().await;
     assert_eq!(operator.sim.secret("pr-7"), None);
     check(&operator.sim, &FILES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_that_neon_cannot_make_is_asked_for_with_patience_and_told_and_made_in_the_end() {
+    let mut operator = begin(|sim| {
+        sim.at_neon(|project, _| project.makes_none = true);
+        sim.database("production", "production", json!({}));
+        sim.database("staging", "staging", simple());
+    });
+    operator.run_for(MINUTE * 30).await;
+    let sim = Arc::clone(&operator.sim);
+    let message = reconciling(&database(&operator, "staging"), Reason::OperationFailed);
+    says(
+        &message,
+        &["staging/team/staging", "the compute did not start"],
+    );
+    let mutations = sim.lock().neon.calls.mutations.clone();
+    let asked = mutations.iter().filter(|what| what.starts_with("create"));
+    let asked = asked.count();
+    assert!((25..=45).contains(&asked), "asked for {asked} times");
+    assert_eq!(sim.branch_names(), ["main"]);
+
+    sim.at_neon(|project, _| project.makes_none = false);
+    operator.run_for(MINUTE * 2).await;
+    check(&sim, &[]);
 }

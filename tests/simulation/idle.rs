@@ -3,46 +3,21 @@
 use jiff::SignedDuration;
 use sepulki::api::{NeonDatabase, SepulkiMigration};
 use sepulki::reconcile::Conditions;
-use serde_json::json;
 
-use crate::scene::{FILES, child_of, simple, with};
+use crate::scene::town;
 use crate::world::Sim;
 use crate::world::operator::Operator;
 
 const PROJECTS: usize = 10;
 
-/// Beside the production that they are forked from.
-const PREVIEWS_OF_EACH: usize = 19;
-
-/// How many of the previews have a migration.
-const MIGRATIONS_OF_EACH: usize = 4;
+const DATABASES: usize = 200;
 
 const MINUTES: usize = 10;
-
-/// In each project an environment, previews of it, and migrations of some.
-fn many(sim: &Sim) {
-    sim.files(&FILES);
-    for number in 1..=PROJECTS {
-        let project = format!("project-{number}");
-        sim.neon_project(&project);
-        let production = format!("production-{number}");
-        let inside = || with(simple(), json!({"projectId": project}));
-        sim.database(&production, "production", inside());
-        sim.migration(&production, json!({}));
-        for preview in 1..=PREVIEWS_OF_EACH {
-            let name = format!("pr-{number}-{preview}");
-            sim.database(&name, "preview", with(inside(), child_of(&production)));
-            if preview <= MIGRATIONS_OF_EACH {
-                sim.migration(&name, json!({}));
-            }
-        }
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn two_hundred_objects_at_rest_cost_two_listings_per_project_and_minute() {
     let sim = Sim::new();
-    many(&sim);
+    town(&sim, PROJECTS, DATABASES / PROJECTS);
     let mut operator = Operator::new(&sim);
     operator.settle().await;
     // what nobody tells is noticed within a minute or two
@@ -50,7 +25,7 @@ async fn two_hundred_objects_at_rest_cost_two_listings_per_project_and_minute() 
     let (begin, effects) = (sim.now(), sim.faults.effects().len());
     let (before, sessions, writes) = {
         let mut state = sim.lock();
-        assert_eq!(state.kubernetes.databases.len(), 200);
+        assert_eq!(state.kubernetes.databases.len(), DATABASES);
         let mut databases = state.kubernetes.databases.values();
         assert!(databases.all(NeonDatabase::is_settled));
         let mut migrations = state.kubernetes.migrations.values();
@@ -83,7 +58,7 @@ async fn two_hundred_objects_at_rest_cost_two_listings_per_project_and_minute() 
     // not even one that changes nothing
     assert_eq!(sim.faults.effects()[effects..], [""; 0]);
     println!(
-        "200 objects in {PROJECTS} projects, {MINUTES} minutes: {} listings, no other call, session or write",
+        "{DATABASES} objects in {PROJECTS} projects, {MINUTES} minutes: {} listings, no other call, session or write",
         calls.listings - before.listings
     );
 }

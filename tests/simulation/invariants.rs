@@ -72,13 +72,13 @@ pub fn check_gone(sim: &Sim, name: &str, retained: bool) {
 }
 
 fn every_object_is_ready(state: &State) {
-    for (key, object) in &state.kubernetes.projects {
+    for (key, object) in state.kubernetes.projects.iter() {
         assert!(object.is_settled(), "{key:?}: {:?}", object.conditions());
     }
-    for (key, object) in &state.kubernetes.databases {
+    for (key, object) in state.kubernetes.databases.iter() {
         assert!(object.is_settled(), "{key:?}: {:?}", object.conditions());
     }
-    for (key, object) in &state.kubernetes.migrations {
+    for (key, object) in state.kubernetes.migrations.iter() {
         assert!(object.is_settled(), "{key:?}: {:?}", object.conditions());
     }
 }
@@ -95,7 +95,7 @@ pub fn branch_of<'a>(state: &'a State, object: &NeonDatabase) -> &'a SimBranch {
 
 fn one_branch_per_object(state: &State) {
     let mut held = BTreeMap::new();
-    for (key, object) in &state.kubernetes.databases {
+    for (key, object) in state.kubernetes.databases.iter() {
         let branch = branch_of(state, object);
         let other = held.insert(branch.branch.id.to_string(), key.clone());
         assert_eq!(other, None, "held by {key:?}, too");
@@ -204,7 +204,7 @@ fn published<'a>(
 
 fn secrets_are_those_wanted_and_work(state: &State) {
     let mut known = BTreeSet::new();
-    for (key, object) in &state.kubernetes.databases {
+    for (key, object) in state.kubernetes.databases.iter() {
         let desired = desired(state, object);
         let rest = desired.rest.as_ref().unwrap();
         let found = published(state, &key.0, &key.1);

@@ -10,6 +10,7 @@
 
 mod asked;
 mod bad_input;
+mod burst;
 mod compute;
 mod convergence;
 mod database;
@@ -23,7 +24,9 @@ mod matrix;
 mod migration;
 mod past;
 mod project;
+mod restart;
 mod roles;
+mod room;
 mod rotation;
 mod scene;
 mod settings;

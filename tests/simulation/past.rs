@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 use sepulki::api::Reason;
+use sepulki::neon::ErrorKind;
 use sepulki::reconcile::Conditions;
 use serde_json::{Value, json};
 
@@ -59,6 +60,15 @@ async fn a_moment_that_neon_does_not_have_is_told_in_its_words() {
         );
         assert_eq!(preview.status.unwrap().plan_limit, None);
         assert_eq!(operator.sim.branch_names(), ["main"]);
+        // one question, and no other for ten minutes
+        operator.run_for(MINUTE * 8).await;
+        let state = operator.sim.lock();
+        let asked = state.neon.calls.refused.iter();
+        let refused = |(what, kind): &&(String, ErrorKind)| {
+            what.starts_with("create branch") && *kind == ErrorKind::Rejected
+        };
+        let asked = asked.filter(refused);
+        assert_eq!(asked.count(), 1);
     }
     let mut operator = begin(no_day);
     operator.run_for(MINUTE).await;

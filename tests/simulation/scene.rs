@@ -1,5 +1,7 @@
 //! Worlds that tests begin with.
 
+use std::ops::Range;
+
 use serde_json::{Value, json};
 
 use crate::world::Sim;
@@ -36,6 +38,40 @@ pub fn inside(name: &str) -> Value {
 /// One database, one role and one Secret.
 pub fn simple() -> Value {
     json!({"databases": [{"name": "app"}], "roles": [{"name": "web", "access": "ReadWrite"}]})
+}
+
+/// In each of so many projects so many environments: production, which has a migration, and previews of it.
+pub fn town(sim: &Sim, projects: usize, of_each: usize) {
+    founded(sim, projects);
+    grown(sim, projects, 1..of_each);
+}
+
+/// In each of so many projects production with a migration.
+pub fn founded(sim: &Sim, projects: usize) {
+    sim.files(&FILES);
+    for number in 1..=projects {
+        let project = format!("project-{number}");
+        sim.neon_project(&project);
+        let production = format!("production-{number}");
+        let inside = with(simple(), json!({"projectId": project}));
+        sim.database(&production, "production", inside);
+        sim.migration(&production, json!({}));
+    }
+}
+
+/// In each of so many projects these previews of production, of which every fifth has a migration.
+pub fn grown(sim: &Sim, projects: usize, previews: Range<usize>) {
+    for number in 1..=projects {
+        let inside = with(simple(), child_of(&format!("production-{number}")));
+        let inside = with(inside, json!({"projectId": format!("project-{number}")}));
+        for preview in previews.clone() {
+            let name = format!("pr-{number}-{preview}");
+            sim.database(&name, "preview", inside.clone());
+            if preview % 5 == 0 {
+                sim.migration(&name, json!({}));
+            }
+        }
+    }
 }
 
 pub fn with(mut spec: Value, more: Value) -> Value {

@@ -24,8 +24,10 @@ fn open_to_the_parents(sim: &Sim, object: &NeonDatabase) -> Vec<String> {
     let child = branch_of(&state, object);
     let parent = child.branch.parent_id.as_ref().unwrap();
     let parent = &state.neon.branch(parent.as_str()).unwrap().server;
-    let shared =
-        |name: &&String| child.server.roles[*name].password == parent.roles[*name].password;
+    let shared = |name: &&String| {
+        let there = parent.roles.get(*name);
+        there.is_some_and(|there| there.password == child.server.roles[*name].password)
+    };
     let api = |branch: &SimBranch| branch.roles.keys().cloned().collect::<Vec<_>>();
     api(child).iter().filter(shared).cloned().collect()
 }

@@ -172,8 +172,13 @@ impl Control {
     pub(crate) fn stats(&self) -> Stats {
         let computes = self.all_computes();
         let active = computes.iter().filter(|compute| compute.is_active());
-        self.recorder
-            .snapshot(active.map(|compute| compute.endpoint_id.clone()).collect())
+        let copier = self.postgres.copier();
+        Stats {
+            active_computes: active.map(|compute| compute.endpoint_id.clone()).collect(),
+            files_cloned: copier.cloned(),
+            files_copied: copier.copied(),
+            ..self.recorder.snapshot()
+        }
     }
 
     /// Sets a fault.

@@ -112,8 +112,7 @@ impl Control {
                 if let Some((roles, databases)) = catalog {
                     catalog::take(branch, roles, databases, now);
                 }
-                branch.state = BranchState::Ready;
-                branch.pending_state = None;
+                branch.state = branch.pending_state.take().unwrap_or(BranchState::Ready);
                 branch.state_changed_at = now;
                 branch.updated_at = now;
             }

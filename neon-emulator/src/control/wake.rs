@@ -66,7 +66,7 @@ impl Control {
         Ok((compute, awake))
     }
 
-    /// Starts an endpoint's server if it does not run, and counts that.
+    /// Starts an endpoint's server if it does not run, and counts that. Its branch is then in no archive.
     pub(super) async fn wake(
         &self,
         project_id: &str,
@@ -78,6 +78,9 @@ impl Control {
             .await?;
         if awake.woken {
             self.recorder.at(&endpoint.id, |counts| counts.wakeups += 1);
+            self.in_project(project_id, |project, now| {
+                project.unarchive(&endpoint.branch_id, now);
+            });
             self.at_endpoint(project_id, &endpoint.id, |endpoint, now| {
                 endpoint.started_at = Some(now);
             });
@@ -113,7 +116,9 @@ impl Control {
                 return Err(WakeError::NoRoom);
             }
             match branch.state {
-                BranchState::Ready => Ok(self.launch_of(project, branch, endpoint)),
+                BranchState::Ready | BranchState::Archived => {
+                    Ok(self.launch_of(project, branch, endpoint))
+                }
                 BranchState::Init | BranchState::Resetting => Err(WakeError::NotReady),
             }
         })

@@ -7,6 +7,10 @@ use std::{
     fs, io,
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink},
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::history::WAL;
@@ -24,57 +28,83 @@ const EMPTIED: [&str; 8] = [
     WAL,
 ];
 
-/// Copies `from` without its write-ahead log to `to`, which must not exist. Files that vanish
-/// meanwhile are left out, as a running server removes files at any time and its log tells the
-/// copy about it.
-pub(crate) fn without_log(from: &Path, to: &Path) -> io::Result<()> {
-    make_dir_like(from, to)?;
-    for entry in fs::read_dir(from)? {
-        let name = entry?.file_name();
-        let text = name.to_string_lossy();
-        let (source, target) = (from.join(&name), to.join(&name));
-        if text.starts_with("postmaster.") {
-            continue;
-        }
-        if EMPTIED.contains(&&*text) {
-            make_dir_like(&source, &target)?;
-        } else {
-            tolerate_vanished(tree(&source, &target))?;
-        }
-    }
-    Ok(())
+/// Copies, and counts which files it could clone. Its clones count together.
+#[derive(Clone, Default)]
+pub(crate) struct Copier(Arc<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    cloned: AtomicU64,
+    copied: AtomicU64,
 }
 
-/// Copies a file, or a folder with all that is in it.
-pub(crate) fn tree(from: &Path, to: &Path) -> io::Result<()> {
-    let metadata = fs::symlink_metadata(from)?;
-    if metadata.is_dir() {
+impl Copier {
+    /// How many files were cloned.
+    pub(crate) fn cloned(&self) -> u64 {
+        self.0.cloned.load(Ordering::Relaxed)
+    }
+
+    /// How many files were copied byte by byte.
+    pub(crate) fn copied(&self) -> u64 {
+        self.0.copied.load(Ordering::Relaxed)
+    }
+
+    /// Copies `from` without its write-ahead log to `to`, which must not exist. Files that vanish
+    /// meanwhile are left out, as a running server removes files at any time and its log tells the
+    /// copy about it.
+    pub(crate) fn without_log(&self, from: &Path, to: &Path) -> io::Result<()> {
         make_dir_like(from, to)?;
         for entry in fs::read_dir(from)? {
             let name = entry?.file_name();
-            tolerate_vanished(tree(&from.join(&name), &to.join(&name)))?;
+            let text = name.to_string_lossy();
+            let (source, target) = (from.join(&name), to.join(&name));
+            if text.starts_with("postmaster.") {
+                continue;
+            }
+            if EMPTIED.contains(&&*text) {
+                make_dir_like(&source, &target)?;
+            } else {
+                tolerate_vanished(self.tree(&source, &target))?;
+            }
         }
-    } else if metadata.is_symlink() {
-        symlink(fs::read_link(from)?, to)?;
-    } else if metadata.is_file() {
-        file(from, to, metadata.mode())?;
-        chown(to, Some(metadata.uid()), Some(metadata.gid()))?;
+        Ok(())
     }
-    Ok(())
-}
 
-/// Clones a file, or copies it where the file system cannot clone.
-fn file(from: &Path, to: &Path, mode: u32) -> io::Result<()> {
-    let mut source = fs::File::open(from)?;
-    let mut target = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode & 0o7777)
-        .open(to)?;
-    if rustix::fs::ioctl_ficlone(&target, &source).is_err() {
-        io::copy(&mut source, &mut target)?;
+    /// Copies a file, or a folder with all that is in it.
+    pub(crate) fn tree(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let metadata = fs::symlink_metadata(from)?;
+        if metadata.is_dir() {
+            make_dir_like(from, to)?;
+            for entry in fs::read_dir(from)? {
+                let name = entry?.file_name();
+                tolerate_vanished(self.tree(&from.join(&name), &to.join(&name)))?;
+            }
+        } else if metadata.is_symlink() {
+            symlink(fs::read_link(from)?, to)?;
+        } else if metadata.is_file() {
+            self.file(from, to, metadata.mode())?;
+            chown(to, Some(metadata.uid()), Some(metadata.gid()))?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Clones a file, or copies it where the file system cannot clone.
+    fn file(&self, from: &Path, to: &Path, mode: u32) -> io::Result<()> {
+        let mut source = fs::File::open(from)?;
+        let mut target = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode & 0o7777)
+            .open(to)?;
+        let count = if rustix::fs::ioctl_ficlone(&target, &source).is_ok() {
+            &self.0.cloned
+        } else {
+            io::copy(&mut source, &mut target)?;
+            &self.0.copied
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 fn make_dir_like(from: &Path, to: &Path) -> io::Result<()> {
@@ -108,7 +138,9 @@ mod tests {
         fs::write(from.join("pg_wal/000000010000000000000001"), "log").unwrap();
         fs::write(from.join("postmaster.pid"), "1").unwrap();
 
-        without_log(&from, &to).unwrap();
+        let copier = Copier::default();
+        copier.without_log(&from, &to).unwrap();
+        assert_eq!(copier.cloned() + copier.copied(), 1);
         assert_eq!(fs::read(to.join("base/5/112")).unwrap(), b"rows");
         assert_eq!(
             fs::metadata(to.join("base/5/112")).unwrap().mode() & 0o777,

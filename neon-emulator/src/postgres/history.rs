@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::copy;
+use super::copy::{self, Copier};
 
 /// The write-ahead log's folder.
 pub(crate) const WAL: &str = "pg_wal";
@@ -104,17 +104,16 @@ pub(crate) fn first_needed(data: &Path, label: Option<&str>) -> anyhow::Result<u
 }
 
 /// Copies the log of `from` from the segment `first` on into the empty log of `to`.
-pub(crate) fn copy_log(from: &Path, to: &Path, first: u64) -> io::Result<()> {
+pub(crate) fn copy_log(copier: &Copier, from: &Path, to: &Path, first: u64) -> io::Result<()> {
     for (name, file) in log_files(from)? {
         let wanted = match file {
             LogFile::Segment(place) => place >= first,
             LogFile::TimelineHistory => true,
         };
         if wanted {
-            copy::tolerate_vanished(copy::tree(
-                &from.join(WAL).join(&name),
-                &to.join(WAL).join(&name),
-            ))?;
+            copy::tolerate_vanished(
+                copier.tree(&from.join(WAL).join(&name), &to.join(WAL).join(&name)),
+            )?;
         }
     }
     Ok(())
@@ -122,7 +121,7 @@ pub(crate) fn copy_log(from: &Path, to: &Path, first: u64) -> io::Result<()> {
 
 /// Puts the logs of a line of descent together in the empty log of `to`, a copy of the template.
 /// `lineage` holds data directories, the oldest first; servers may be writing to them.
-pub(crate) fn gather(lineage: &[PathBuf], to: &Path) -> anyhow::Result<()> {
+pub(crate) fn gather(copier: &Copier, lineage: &[PathBuf], to: &Path) -> anyhow::Result<()> {
     let mut whole: BTreeMap<String, PathBuf> = BTreeMap::new();
     for data in lineage {
         let own = log_files(data).with_context(|| data.display().to_string())?;
@@ -141,7 +140,7 @@ pub(crate) fn gather(lineage: &[PathBuf], to: &Path) -> anyhow::Result<()> {
         }));
     }
     for (name, path) in whole {
-        copy::tree(&path, &to.join(WAL).join(name))?;
+        copier.tree(&path, &to.join(WAL).join(name))?;
     }
     Ok(())
 }
@@ -233,7 +232,7 @@ mod tests {
             &[(two, "c2"), ("00000002.history", "h")],
         );
         let to = data(dir.path(), "to", &[]);
-        gather(&[parent, child], &to).unwrap();
+        gather(&Copier::default(), &[parent, child], &to).unwrap();
         let read = |name: &str| fs::read_to_string(to.join(WAL).join(name)).ok();
         assert_eq!(read(one).as_deref(), Some("p1"));
         assert_eq!(read(two).as_deref(), Some("c2"));

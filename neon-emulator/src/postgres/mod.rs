@@ -27,6 +27,7 @@ use tokio::task::spawn_blocking;
 
 use self::{
     account::Account,
+    copy::Copier,
     history::Moment,
     install::Install,
     launcher::Launcher,
@@ -40,6 +41,7 @@ pub(crate) struct Postgres {
     account: Account,
     launcher: Launcher,
     template: Template,
+    copier: Copier,
     timelines: PathBuf,
     /// Short, because the path of a unix socket may have 107 bytes.
     sockets: PathBuf,
@@ -67,6 +69,7 @@ impl Postgres {
             account,
             launcher: Launcher::start()?,
             template,
+            copier: Copier::default(),
             timelines,
             sockets: sockets.to_path_buf(),
         })
@@ -79,6 +82,11 @@ impl Postgres {
     /// Where the programs are.
     pub(crate) fn bin(&self) -> &Path {
         self.install.bin()
+    }
+
+    /// What has copied all data here, for its counts.
+    pub(crate) fn copier(&self) -> &Copier {
+        &self.copier
     }
 
     /// The data directory of a timeline.
@@ -106,10 +114,11 @@ impl Postgres {
     pub(crate) async fn copy_resting(&self, from: &Path, timeline: &str) -> anyhow::Result<()> {
         let partial = self.partial(timeline)?;
         let (from, to) = (from.to_path_buf(), partial.join("data"));
+        let copier = self.copier.clone();
         spawn_blocking(move || {
-            copy::without_log(&from, &to)?;
+            copier.without_log(&from, &to)?;
             let first = history::first_needed(&from, None)?;
-            anyhow::Ok(history::copy_log(&from, &to, first)?)
+            anyhow::Ok(history::copy_log(&copier, &from, &to, first)?)
         })
         .await??;
         self.finish(&partial, timeline)
@@ -140,14 +149,16 @@ impl Postgres {
     ) -> anyhow::Result<()> {
         sql::start_backup(session).await?;
         let (source, target) = (from.to_path_buf(), to.to_path_buf());
-        spawn_blocking(move || copy::without_log(&source, &target)).await??;
+        let copier = self.copier.clone();
+        spawn_blocking(move || copier.without_log(&source, &target)).await??;
         let label = sql::stop_backup(session).await?;
         let first = history::first_needed(from, Some(&label))?;
         let label_file = to.join("backup_label");
         fs::write(&label_file, label)?;
         self.account.give(&label_file)?;
         let (source, target) = (from.to_path_buf(), to.to_path_buf());
-        spawn_blocking(move || history::copy_log(&source, &target, first)).await??;
+        let copier = self.copier.clone();
+        spawn_blocking(move || history::copy_log(&copier, &source, &target, first)).await??;
         Ok(())
     }
 
@@ -165,9 +176,10 @@ impl Postgres {
         let data = partial.join("data");
         let (template, to) = (self.template.data(self).await?, data.clone());
         let lineage: Vec<PathBuf> = lineage.iter().map(|id| self.data(id)).collect();
+        let copier = self.copier.clone();
         spawn_blocking(move || {
-            copy::without_log(&template, &to)?;
-            history::gather(&lineage, &to)
+            copier.without_log(&template, &to)?;
+            history::gather(&copier, &lineage, &to)
         })
         .await??;
         let signal = data.join("recovery.signal");

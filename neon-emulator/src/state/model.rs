@@ -72,6 +72,18 @@ pub(crate) enum BranchState {
     /// Its data is being replaced.
     Resetting,
     Ready,
+    /// Put away until a compute of it, or of a branch that comes from it, wakes.
+    Archived,
+}
+
+impl BranchState {
+    /// Whether there is data that can be read and copied.
+    pub(crate) fn has_data(self) -> bool {
+        match self {
+            Self::Ready | Self::Archived => true,
+            Self::Init | Self::Resetting => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -207,6 +219,21 @@ impl Project {
         self.branches
             .values()
             .find(|branch| branch.name == branch_name)
+    }
+
+    /// Takes a branch out of the archive, with those that it comes from.
+    pub(crate) fn unarchive(&mut self, branch_id: &str, now: Timestamp) {
+        let mut next = Some(branch_id.to_owned());
+        while let Some(id) = next.take()
+            && let Some(branch) = self.branches.get_mut(&id)
+        {
+            if branch.state == BranchState::Archived {
+                branch.state = BranchState::Ready;
+                branch.state_changed_at = now;
+                branch.updated_at = now;
+            }
+            next.clone_from(&branch.parent_id);
+        }
     }
 
     /// Takes a branch and its endpoints out and returns what is left to do about them.

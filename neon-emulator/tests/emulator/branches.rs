@@ -5,7 +5,7 @@ use std::process::Stdio;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use crate::support::{eventually, psql, psql_command, shared};
+use crate::support::{Target, eventually, psql, psql_command, shared, text};
 
 #[tokio::test]
 async fn a_copy_of_a_running_parent_under_writes_is_consistent_and_apart() {
@@ -153,4 +153,53 @@ async fn a_branch_is_deleted_when_it_expires() {
             .unwrap_err()
             .contains("could not be found")
     );
+}
+
+#[tokio::test]
+async fn an_archived_branch_is_woken_with_those_that_it_comes_from() {
+    let neon = shared();
+    let main = neon.api.project().await;
+    neon.sql(&main, "CREATE TABLE t AS SELECT 1 AS n");
+    let path = format!("/projects/{}/branches", main.project);
+    let archived = async |name: &str, parent: &str| {
+        let body = json!({"branch": {"name": name, "parent_id": parent, "archived": true}});
+        let made = neon
+            .api
+            .done(&main.project, neon.api.post(&path, body))
+            .await;
+        assert_eq!(made["branch"]["pending_state"], "archived");
+        text(&made["branch"]["id"])
+    };
+    let state = async |branch: &str| {
+        let shown = neon.api.get(&format!("{path}/{branch}")).await.expect(200);
+        text(&shown["branch"]["current_state"])
+    };
+    let old = archived("old", &main.branch).await;
+    let child = archived("child", &old).await;
+    let other = archived("other", &old).await;
+    assert_eq!(
+        (state(&old).await, state(&child).await),
+        ("archived".into(), "archived".into())
+    );
+
+    let body = json!({"endpoint": {"branch_id": child, "type": "read_write"}});
+    let endpoints = format!("/projects/{}/endpoints", main.project);
+    let made = neon
+        .api
+        .done(&main.project, neon.api.post(&endpoints, body))
+        .await;
+    let woken = Target {
+        branch: child.clone(),
+        endpoint: text(&made["endpoint"]["id"]),
+        host: text(&made["endpoint"]["host"]),
+        ..main.clone()
+    };
+    assert_eq!(neon.sql(&woken, "SELECT n FROM t"), "1");
+    assert_eq!(
+        (state(&old).await, state(&child).await),
+        ("ready".into(), "ready".into())
+    );
+    assert_eq!(state(&other).await, "archived");
+    let body = json!({"branch": {"name": "both", "archived": true, "protected": true}});
+    assert_eq!(neon.api.post(&path, body).await.status, 422);
 }

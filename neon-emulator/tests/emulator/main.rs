@@ -9,6 +9,7 @@
 
 mod branches;
 mod clients;
+mod clones;
 mod connections;
 mod contents;
 mod faults;

@@ -179,6 +179,12 @@ async fn branches(api: &mut Checked, main: &Target) -> Target {
     api.get(&child.at("/compare_schema?db_name=neondb")).await;
     api.call("POST", &main.at("/set_as_default"), Value::Null, 200)
         .await;
+    let body = json!({"branch": {"name": "archived", "archived": true}});
+    let made = api.call("POST", &path, body, 201).await;
+    api.neon.api.settle(&main.project).await;
+    let path = format!("{path}/{}", text(&made["branch"]["id"]));
+    let shown = api.get(&path).await;
+    assert_eq!(shown["branch"]["current_state"], "archived");
     child
 }
 

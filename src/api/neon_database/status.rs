@@ -160,6 +160,10 @@ pub struct BranchStatus {
     pub own_passwords: Vec<String>,
     /// When it was made.
     pub created_time: Time,
+    /// When it was first seen to be usable. A branch that never was, because Neon could not make it, is taken away and made
+    /// again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_time: Option<Time>,
     /// When Neon deletes it unless the lease is renewed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiry_time: Option<Time>,

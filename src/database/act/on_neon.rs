@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Context, Pass};
+use super::{Context, Pass, forget_branch};
 use crate::api::{BranchStatus, Credentials, NeonDatabaseStatus, Reason};
 use crate::database::compute;
 use crate::database::desired::moment;
@@ -31,10 +31,15 @@ impl Context<'_> {
                     // an answer that says that nothing was made
                     pass.status.branch_request_time = None;
                 }
+                if error.kind == ErrorKind::Limit {
+                    let (lines, why) = (&self.kind.lines, error.to_string());
+                    lines.is_full(self.project()?, &why, self.now);
+                }
                 let from = parent_moment(body.at.as_ref());
                 return self.refused(pass, &format!("the branch {}{from}", body.name), error);
             }
         };
+        self.kind.lines.has_room(self.project()?);
         self.record_branch(&mut pass.status, &created.branch);
         self.record_endpoint(&mut pass.status, created.endpoint.as_ref())?;
         record_operations(&mut pass.status.operations, &created.operations);
@@ -48,11 +53,15 @@ impl Context<'_> {
             return Err(at_neon(error));
         };
         let tried = pass.status.plan_limit.take();
-        pass.status.plan_limit = rest.compute.leave_out(tried.as_ref(), &error.message);
+        let of_a_moment = speaks_of_the_past(&error.message);
+        if !of_a_moment {
+            pass.status.plan_limit = rest.compute.leave_out(tried.as_ref(), &error.message);
+        }
         if pass.status.plan_limit.is_some() {
             return Ok(());
         }
         let with = match compute::in_words(&rest.compute.asked(tried.as_ref())) {
+            _ if of_a_moment => String::new(),
             asked if asked.is_empty() => String::new(),
             asked => format!(" with {asked} (spec.compute)"),
         };
@@ -93,6 +102,15 @@ impl Context<'_> {
         Ok(())
     }
 
+    /// Takes away what Neon could not make.
+    pub(super) async fn discard_branch(&self, pass: &mut Pass, id: &BranchId) -> Result<(), Error> {
+        self.delete_branch(pass, id).await?;
+        forget_branch(&mut pass.status);
+        let (failures, uid) = (&self.kind.failures, &self.desired.uid);
+        failures.begin_again(uid, self.now);
+        Ok(())
+    }
+
     pub(super) async fn reset_branch(
         &self,
         pass: &mut Pass,
@@ -101,6 +119,15 @@ impl Context<'_> {
         let branch = self.branch()?;
         let _lock = self.lock(branch.as_str())?;
         let account = self.account().await?;
+        if self
+            .observed
+            .branch
+            .known()
+            .is_some_and(Branch::was_given_up)
+        {
+            let (failures, uid) = (&self.kind.failures, &self.desired.uid);
+            failures.begin_again(uid, self.now);
+        }
         let reset = account
             .api
             .reset_branch(self.project()?, &branch, parent)
@@ -328,6 +355,7 @@ impl Context<'_> {
             credentials,
             own_passwords: Vec::new(),
             created_time: Time(branch.created_at),
+            ready_time: None,
             expiry_time: branch.expires_at.map(Time),
         }
     }
@@ -343,6 +371,13 @@ fn record_own_password(status: &mut NeonDatabaseStatus, role: &str) {
 }
 
 /// In words: where in the parent's past.
+/// Whether Neon speaks of a moment that it does not have, which no other compute would help.
+fn speaks_of_the_past(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    let mut words = message.split(|c: char| !c.is_alphanumeric());
+    words.any(|word| matches!(word, "history" | "retention" | "timestamp" | "lsn"))
+}
+
 fn parent_moment(at: Option<&Moment>) -> String {
     match at {
         None => String::new(),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{Key, Observed, branches};
 use crate::database::Databases;
-use crate::neon::{Account, Branch, BranchId, BranchState, Endpoint, ProjectSnapshot};
+use crate::neon::{Account, Branch, BranchId, Endpoint, ProjectSnapshot};
 use crate::reconcile::Error;
 use crate::world::{Reached, Source, Way, at_neon};
 
@@ -55,12 +55,6 @@ pub(super) async fn listing(
 const IN_MOTION: Duration = Duration::from_secs(1);
 
 fn is_in_motion(observed: &Observed, listing: &ProjectSnapshot) -> bool {
-    let being_made = |branch: &Branch| {
-        matches!(
-            branch.current_state,
-            BranchState::Init | BranchState::Resetting
-        )
-    };
     let Some(recorded) = &observed.recorded.branch else {
         let effective = observed.recorded.effective.as_ref();
         let named = effective.and_then(|effective| {
@@ -71,10 +65,10 @@ fn is_in_motion(observed: &Observed, listing: &ProjectSnapshot) -> bool {
             let existing = || branches::named_by(effective.existing.as_ref()?, listing);
             parent.map_or_else(existing, |name| listing.branch_named(name))
         });
-        return named.is_some_and(being_made);
+        return named.is_some_and(Branch::is_unusable);
     };
     let id = BranchId::from(recorded.id.as_str());
-    let branch = listing.branch(&id).is_some_and(being_made);
+    let branch = listing.branch(&id).is_some_and(Branch::is_unusable);
     let endpoint = listing
         .read_write_endpoint(&id)
         .is_some_and(Endpoint::is_being_made);

@@ -179,7 +179,7 @@ fn holds(other: &NeonDatabase, id: &BranchId) -> bool {
 
 /// Between two objects that hold one branch the older wins, and of two that were made in the same second the one whose
 /// uid comes first.
-pub(super) fn is_older(other: &NeonDatabase, desired: &Desired) -> bool {
+pub(in crate::database) fn is_older(other: &NeonDatabase, desired: &Desired) -> bool {
     let age =
         |created: Option<Timestamp>, uid: &str| (created.unwrap_or(Timestamp::MAX), uid.to_owned());
     let theirs = age(

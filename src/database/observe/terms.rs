@@ -180,7 +180,10 @@ fn waits_for_room(object: &NeonDatabase) -> bool {
     match object.conditions().iter().find(ready) {
         // nobody looked yet, or not since it was changed: it may be about to
         _ if !object.is_observed() => true,
-        Some(c) => c.reason == Reason::NoRoom.as_str() || c.reason == Reason::Progressing.as_str(),
+        Some(c) => {
+            let is = |reason: Reason| c.reason == reason.as_str();
+            is(Reason::NoRoom) || is(Reason::Progressing) || is(Reason::ProjectLocked)
+        }
         None => true,
     }
 }

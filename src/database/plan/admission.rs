@@ -1,4 +1,4 @@
-//! Whether a NeonProject lets the object have a branch: rows 7 and 10. Pure.
+//! Whether a NeonProject lets the object have a branch, and whether it is its turn: rows 7 and 10. Pure.
 //!
 //! Asked of an object that has none. A branch that bears our mark exists, and is taken up whatever the rules say by now.
 
@@ -6,7 +6,7 @@ use super::{Action, LATER, Next, SOON, Stage, block, wait};
 use crate::api::{ParentBranch, Reason};
 use crate::database::desired::Desired;
 use crate::database::observe::Observed;
-use crate::database::rules::{Refusal, WayIn};
+use crate::database::rules::{Refusal, Terms, WayIn};
 use crate::reconcile::{Block, Decision};
 
 /// Row 7: nothing is resolved for an object that no rule would admit.
@@ -19,11 +19,23 @@ pub(super) fn welcome(desired: &Desired, observed: &Observed) -> Stage {
     admitted.err().map(refused)
 }
 
-/// Row 10: lets a branch be made or taken over where a rule admits it and has room.
+/// Row 10: lets a branch be made or taken over where a rule admits it and has room, and made when it is its turn.
 pub(super) fn gate(desired: &Desired, observed: &Observed, next: Next) -> Next {
-    let Some(terms) = &observed.terms else {
-        return next;
+    let next = match &observed.terms {
+        Some(terms) => by_the_rules(terms, desired, observed, next),
+        None => next,
     };
+    // what was announced goes on: somebody older may have come since
+    if next != Decision::Act(Action::AnnounceBranch) {
+        return next;
+    }
+    match observed.line.wait() {
+        Some(turn) => wait(turn.reason, turn.message, turn.after),
+        None => next,
+    }
+}
+
+fn by_the_rules(terms: &Terms, desired: &Desired, observed: &Observed, next: Next) -> Next {
     let effective = observed.recorded.effective.as_ref();
     let takes_over = effective.is_some_and(|effective| effective.existing.is_some());
     // before it is told who has the branch

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Action, LATER, Next, RECHECK, SOON, Stage, admission, block, inside, wait};
+use super::{Action, LATER, Next, RECHECK, SOON, Stage, admission, block, given_up, inside, wait};
 use crate::api::{
     BranchStatus, Credentials, Effective, ExistingBranch, ExternalDeletionAction, ParentBranch,
     Reason,
@@ -10,7 +10,7 @@ use crate::api::{
 use crate::database::desired::{Desired, Rest};
 use crate::database::observe::{Observed, Parent, Standing};
 use crate::database::reset;
-use crate::neon::{Branch, BranchState};
+use crate::neon::Branch;
 use crate::reconcile::{Block, Decision, Fact};
 
 /// A branch that was made this recently may be missing from a listing that lags behind.
@@ -130,18 +130,18 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
             format!("the branch {} belongs to {rival}", branch.name),
         ));
     }
-    if observed.incarnation() != Some(recorded.incarnation.clone()) {
-        return Some(Decision::Act(Action::RecordIncarnation));
+    if branch.was_given_up() {
+        return Some(given_up::decide(desired, observed, recorded, branch, now));
     }
-    if matches!(
-        branch.current_state,
-        BranchState::Init | BranchState::Resetting
-    ) {
+    if branch.is_unusable() {
         return Some(wait(
             Reason::OperationsRunning,
             format!("the branch {} is being made", branch.name),
             SOON,
         ));
+    }
+    if observed.incarnation() != Some(recorded.incarnation.clone()) {
+        return Some(Decision::Act(Action::RecordIncarnation));
     }
     lease(rest.lease, recorded, branch, now)
         .or_else(|| desired.suspend.then_some(Decision::Suspended(RECHECK)))
@@ -203,22 +203,27 @@ fn first_branch(desired: &Desired, observed: &Observed, now: Timestamp) -> Next 
                 parent.name
             ),
         ),
-        Fact::Known(parent) => from_parent(parent, observed, now),
+        Fact::Known(parent) => from_parent(parent, name, observed, now),
     }
 }
 
 /// Forks the branch, once its parent is ready.
-fn from_parent(parent: &Parent, observed: &Observed, now: Timestamp) -> Next {
+fn from_parent(parent: &Parent, branch: &str, observed: &Observed, now: Timestamp) -> Next {
     let name = &parent.name;
     let (how, after) = match (parent.standing, &parent.branch) {
         (Standing::Ready, Some(id)) => {
-            return match &observed.refused {
-                Some(refused) => Decision::Blocked(refused.clone()),
-                None if was_asked_for(observed, ANNOUNCED, now) => {
-                    Decision::Act(Action::CreateBranch(id.clone()))
-                }
-                None => Decision::Act(Action::AnnounceBranch),
-            };
+            if let Some(refused) = &observed.refused {
+                return Decision::Blocked(refused.clone());
+            }
+            let making = format!("make the branch {branch}");
+            if let Some(pause) = given_up::pause(observed, &making, now) {
+                return pause;
+            }
+            return Decision::Act(if was_asked_for(observed, ANNOUNCED, now) {
+                Action::CreateBranch(id.clone())
+            } else {
+                Action::AnnounceBranch
+            });
         }
         (Standing::BeingMade, _) => ("not ready", SOON),
         (Standing::Deleting, _) => ("being deleted", LATER),
@@ -324,10 +329,11 @@ fn missing(
 /// Whether nobody was ever given credentials of the branch: then nothing is lost with it. Neon has taken it back because it
 /// could not make it.
 fn was_never_used(rest: &Rest, observed: &Observed, recorded: &BranchStatus) -> bool {
-    recorded.credentials == Credentials::Inherited
-        // a branch without databases is never made ours: it may be in use all the same
-        && !rest.databases.is_empty()
-        && observed.recorded.connection_secrets.is_empty()
+    let was_never_there = recorded.ready_time.is_none();
+    // a branch without databases is never made ours: it may be in use all the same
+    let was_never_given =
+        !rest.databases.is_empty() && observed.recorded.connection_secrets.is_empty();
+    recorded.credentials == Credentials::Inherited && (was_never_there || was_never_given)
 }
 
 /// Row 3: a lease that is renewed while the rest of the spec waits for a person.

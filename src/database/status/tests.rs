@@ -182,7 +182,7 @@ fn a_part_says_what_was_seen_of_it_whatever_became_of_the_whole() {
         [branch, databases, credentials]
     );
     assert!(of(|o| o.branch = Fact::Absent).is_empty());
-    assert!(of(|o| seen(o).current_state = BranchState::Resetting).is_empty());
+    assert!(of(|o| seen(o).current_state = crate::neon::BranchState::Resetting).is_empty());
     assert!(of(|o| o.older_rival = Some("x".into())).is_empty());
     // what is inside was true of another life of the branch
     assert_eq!(

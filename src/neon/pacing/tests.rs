@@ -5,9 +5,10 @@ use std::sync::Mutex;
 use tokio::time::sleep;
 
 use super::*;
+use crate::neon::queues::LONGEST_QUEUE;
 
 fn pacing() -> Pacing {
-    Pacing::new(PacingRules::default(), Arc::default(), Arc::default())
+    Manners::new(PacingRules::default()).of_a_key()
 }
 
 fn failure(kind: ErrorKind, status: Option<u16>) -> Error {
@@ -332,10 +333,8 @@ async fn an_abandoned_mutation_gives_its_turn_away() {
 
 #[tokio::test(start_paused = true)]
 async fn two_accounts_share_a_projects_queue_but_not_a_budget() {
-    let queues: Arc<ProjectQueues> = Arc::default();
-    let (budgets, rules) = (Arc::<Budgets>::default(), PacingRules::default());
-    let one = Pacing::new(rules.clone(), Arc::clone(&budgets), Arc::clone(&queues));
-    let two = Pacing::new(rules, budgets, queues);
+    let manners = Manners::new(PacingRules::default());
+    let (one, two) = (manners.of_a_key(), manners.of_a_key());
     let log = Log::new();
     let project = ProjectId::from("p");
     let call = |who: u32| {
@@ -366,9 +365,8 @@ async fn call(key: &Pacing, log: &Log) -> Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn keys_of_one_account_share_its_budget_and_its_pauses() {
-    let budgets = Arc::<Budgets>::default();
-    let key = || Pacing::new(PacingRules::default(), Arc::clone(&budgets), Arc::default());
-    let (one, two, other) = (key(), key(), key());
+    let manners = Manners::new(PacingRules::default());
+    let [one, two, other] = [(); 3].map(|()| manners.of_a_key());
     for (key, account) in [(&one, "blue"), (&two, "blue"), (&other, "red")] {
         key.belongs_to(account);
     }

@@ -329,6 +329,7 @@ fn operation(ended: bool) -> Operation {
     Operation {
         action: "apply_config".to_owned(),
         ended,
+        failure: None,
     }
 }
 

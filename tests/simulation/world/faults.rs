@@ -30,10 +30,12 @@ pub enum Fault {
     OperationFails,
     /// Neon takes the work on, its operation fails, and nothing has been done.
     OperationUndone,
+    /// Neon takes on making or resetting a branch, its operation fails, and the branch stays as nobody can use it.
+    OperationGivenUp,
 }
 
 /// Those that need nobody to end them.
-pub const FAULTS: [Fault; 8] = [
+pub const FAULTS: [Fault; 9] = [
     Fault::Fails,
     Fault::AnswerLost,
     Fault::Crash,
@@ -42,6 +44,7 @@ pub const FAULTS: [Fault; 8] = [
     Fault::Locked,
     Fault::OperationFails,
     Fault::OperationUndone,
+    Fault::OperationGivenUp,
 ];
 
 /// What an effect changes, and so how it can go wrong.
@@ -53,9 +56,18 @@ pub enum On {
     Read,
     /// A project of Neon's.
     Neon {
-        /// Whether Neon goes on working on it after it has answered.
-        operations: bool,
+        /// What Neon goes on working on after it has answered.
+        works_on: Option<Work>,
     },
+}
+
+/// What Neon's operations bring about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// A branch, or another state of it.
+    Branch,
+    /// Anything else.
+    Other,
 }
 
 /// A boundary that was passed.
@@ -73,7 +85,13 @@ impl Effect {
             Fault::Fails | Fault::AnswerLost | Fault::Crash => true,
             Fault::StaleRead => on != On::Read,
             Fault::TooMany | Fault::Locked => matches!(on, On::Neon { .. }),
-            Fault::OperationFails | Fault::OperationUndone => on == On::Neon { operations: true },
+            Fault::OperationFails | Fault::OperationUndone => {
+                matches!(on, On::Neon { works_on: Some(_) })
+            }
+            Fault::OperationGivenUp => {
+                let works_on = Some(Work::Branch);
+                on == On::Neon { works_on }
+            }
             Fault::HeldUp => false,
         })
     }
@@ -153,9 +171,9 @@ impl Faults {
     }
 
     /// Notes that Neon goes on working on this effect.
-    pub fn goes_on_working(&self, number: usize) {
+    pub fn goes_on_working(&self, number: usize, on: Work) {
         if let Some(effect) = self.lock().effects.get_mut(number - 1) {
-            effect.on = On::Neon { operations: true };
+            effect.on = On::Neon { works_on: Some(on) };
         }
     }
 
@@ -233,7 +251,8 @@ impl Faults {
                 | Fault::TooMany
                 | Fault::Locked
                 | Fault::OperationFails
-                | Fault::OperationUndone,
+                | Fault::OperationUndone
+                | Fault::OperationGivenUp,
             )
             | None => {
                 yield_now().await;

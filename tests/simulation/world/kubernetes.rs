@@ -1,7 +1,6 @@
 //! Kubernetes in memory: objects with resource versions, generations, finalizers and owners; a watch that lags.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -11,6 +10,8 @@ use kube::Resource;
 use sepulki::api::{NeonDatabase, NeonProject, SepulkiMigration};
 use sepulki::cluster::{Error, ErrorKind, NamespaceState, ObjectId, Result};
 use serde_json::Value;
+
+use super::objects::Objects;
 
 /// Namespace and name.
 pub type Key = (String, String);
@@ -24,26 +25,28 @@ pub struct Kubernetes {
     versions: u64,
     uids: u64,
     /// Their namespace is empty.
-    pub projects: BTreeMap<Key, NeonProject>,
-    pub databases: BTreeMap<Key, NeonDatabase>,
-    pub migrations: BTreeMap<Key, SepulkiMigration>,
+    pub projects: Objects<NeonProject>,
+    pub databases: Objects<NeonDatabase>,
+    pub migrations: Objects<SepulkiMigration>,
     pub secrets: BTreeMap<Key, StoredSecret>,
     pub config_maps: BTreeMap<Key, BTreeMap<String, Vec<u8>>>,
     pub namespaces: BTreeMap<String, NamespaceState>,
     pub labels: BTreeMap<String, BTreeMap<String, String>>,
-    pub watched: Watched,
+    /// Labels of namespaces, as the watch tells them.
+    pub watched_labels: BTreeMap<String, BTreeMap<String, String>>,
+    /// What the watches have told of so far, in order.
+    pub told: Vec<(Kind, Key)>,
     held_back: bool,
     /// Writes of the operator that changed something.
     pub writes: Vec<String>,
 }
 
-/// What the operator's watches know.
-#[derive(Clone, Default)]
-pub struct Watched {
-    pub projects: Vec<Arc<NeonProject>>,
-    pub databases: Vec<Arc<NeonDatabase>>,
-    pub migrations: Vec<Arc<SepulkiMigration>>,
-    pub labels: BTreeMap<String, BTreeMap<String, String>>,
+/// The kinds of the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Project,
+    Database,
+    Migration,
 }
 
 /// A Secret, and which of its keys the operator manages: server-side apply leaves the others alone.
@@ -109,7 +112,7 @@ impl Kubernetes {
         self.uids += 1;
         let version = self.next_version();
         let meta = object.meta_mut();
-        meta.uid = Some(format!("uid-{:03}", self.uids));
+        meta.uid = Some(format!("uid-{:05}", self.uids));
         meta.resource_version = Some(version);
         meta.generation = Some(1);
         meta.creation_timestamp = Some(whole_seconds(now));
@@ -138,12 +141,15 @@ impl Kubernetes {
         if std::mem::take(&mut self.held_back) {
             return;
         }
-        self.watched = Watched {
-            projects: self.projects.values().cloned().map(Arc::new).collect(),
-            labels: self.labels.clone(),
-            databases: self.databases.values().cloned().map(Arc::new).collect(),
-            migrations: self.migrations.values().cloned().map(Arc::new).collect(),
-        };
+        let told = [
+            (Kind::Project, self.projects.deliver()),
+            (Kind::Database, self.databases.deliver()),
+            (Kind::Migration, self.migrations.deliver()),
+        ];
+        for (kind, keys) in told {
+            self.told.extend(keys.into_iter().map(|key| (kind, key)));
+        }
+        self.watched_labels.clone_from(&self.labels);
     }
 
     /// Somebody deletes an object: it goes when its last finalizer does.
@@ -184,7 +190,7 @@ impl Kubernetes {
         self.namespaces.insert(name.to_owned(), going);
         self.secrets.retain(|key, _| key.0 != name);
         self.config_maps.retain(|key, _| key.0 != name);
-        self.migrations.retain(|key, _| key.0 != name);
+        self.migrations.retain(|key| key.0 != name);
         let keys: Vec<Key> = self
             .databases
             .keys()

@@ -5,14 +5,19 @@
 //! | `kubernetes`, `neon`, `postgres` | the three systems, as they behave |
 //! | `ports`, `inside` | the operator's ports onto them |
 //! | `faults`, `trouble` | effect boundaries, and how Neon goes wrong at them |
-//! | `operator` | one process of the operator: passes, memory, when to look again |
+//! | `objects` | the objects of one kind, and what the watch has told of them |
+//! | `operator`, `agenda` | one process of the operator: passes, memory, when to look again |
+//! | `bustle` | the same under load, with time that flows |
 //!
 //! Nothing sleeps and nothing is random: the same test does the same every time.
 
+mod agenda;
+mod bustle;
 pub mod faults;
 mod inside;
 pub mod kubernetes;
 pub mod neon;
+mod objects;
 pub mod operator;
 mod ports;
 pub mod postgres;
@@ -23,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use sepulki::clock::{Clock, ManualClock};
+use sepulki::clock::{Clock, ManualClock, monotonic};
 use sepulki::cluster::{NamespaceState, ObjectId};
 use sepulki::neon::ProjectId;
 use sepulki::reconcile::BranchLocks;
@@ -31,6 +36,7 @@ use sepulki::telemetry::Metrics;
 use sepulki::world::{Settings, World};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use faults::Faults;
@@ -54,6 +60,8 @@ pub struct Sim {
     pub clock: ManualClock,
     pub faults: Faults,
     state: Mutex<State>,
+    /// Since when time flows by itself; it stands still otherwise, but for [`Sim::advance`].
+    flows_since: Option<Instant>,
 }
 
 /// Everything in it.
@@ -84,11 +92,25 @@ pub struct Released {
 impl Sim {
     /// One namespace with a good key, one project with its default branch.
     pub fn new() -> Arc<Self> {
+        Arc::new(Self::still())
+    }
+
+    /// The same, where time flows by itself, as fast as everybody waits, and the operator's calls to Neon are paced as they
+    /// are in earnest.
+    pub fn flowing() -> Arc<Self> {
+        Arc::new(Self {
+            flows_since: Some(monotonic()),
+            ..Self::still()
+        })
+    }
+
+    fn still() -> Self {
         let now = Timestamp::from_millisecond(1_800_000_000_250).unwrap();
         let sim = Self {
             clock: ManualClock::new(now),
             faults: Faults::default(),
             state: Mutex::default(),
+            flows_since: None,
         };
         {
             let mut state = sim.lock();
@@ -102,7 +124,7 @@ impl Sim {
                 .foreign_secret(NAMESPACE, "neon-api-key", &key);
         }
         sim.neon_project(PROJECT);
-        Arc::new(sim)
+        sim
     }
 
     /// Another project on Neon for the good key, with its default branch.
@@ -121,6 +143,7 @@ impl Sim {
             clock: ManualClock::new(self.now()),
             faults: Faults::default(),
             state: Mutex::new(self.lock().clone()),
+            flows_since: self.flows_since.map(|_| monotonic()),
         })
     }
 
@@ -129,7 +152,9 @@ impl Sim {
     }
 
     pub fn now(&self) -> Timestamp {
-        self.clock.now()
+        let flown = self.flows_since.map(|since| since.elapsed());
+        let flown = SignedDuration::try_from(flown.unwrap_or_default()).unwrap();
+        self.clock.now() + flown
     }
 
     /// Lets time pass, for the operator's own waiting too.

@@ -19,12 +19,15 @@ use sepulki::database::Databases;
 use sepulki::migration::Migrations;
 use sepulki::project::Projects;
 use sepulki::reconcile::{
-    BranchLocks, Conditions, Memory, Pass, PassReport, Subject, Verdict, drive, notice,
+    BranchLocks, Conditions, Memory, Pass, PassReport, Subject, Verdict, concerns_others, drive,
+    notice,
 };
 use sepulki::runtime::dependents::{Change, Changes, What};
 use sepulki::world::World;
 
 use super::Sim;
+use super::agenda::{Agenda, Uid};
+use super::kubernetes::{Kind, Kubernetes};
 
 /// Failures in a row that leave the status of a settled object alone, as in the runtime.
 const HICCUPS: u32 = 3;
@@ -38,11 +41,8 @@ const ENOUGH: usize = 2_000;
 /// More passes than an object of the big ones needs.
 const ENOUGH_FOR_ONE: usize = 100;
 
-/// Which object, by uid.
-type Uid = String;
-
-/// What a process knows.
-struct Process {
+/// The kinds of a process, with what it remembers of their objects.
+pub(super) struct Kinds {
     world: World,
     projects: Projects,
     databases: Databases,
@@ -50,17 +50,10 @@ struct Process {
     project_memory: Memory<NeonProject>,
     database_memory: Memory<NeonDatabase>,
     migration_memory: Memory<SepulkiMigration>,
-    agenda: BTreeMap<Uid, Timestamp>,
-    /// What the watch told of each object when it was last told.
-    told: BTreeMap<Uid, String>,
-    config_maps: BTreeMap<super::Key, BTreeMap<String, Vec<u8>>>,
-    verdicts: BTreeMap<Uid, Verdict>,
 }
 
-impl Process {
-    fn new(sim: &Arc<Sim>) -> Self {
-        let world = sim.world();
-        sim.lock().kubernetes.deliver();
+impl Kinds {
+    fn new(world: World) -> Self {
         Self {
             projects: Projects::new(world.clone()),
             databases: Databases::new(world.clone()),
@@ -69,10 +62,137 @@ impl Process {
             project_memory: Memory::default(),
             database_memory: Memory::default(),
             migration_memory: Memory::default(),
-            agenda: BTreeMap::new(),
+        }
+    }
+
+    /// One pass over the object that is here; nothing where it did not come to its end.
+    pub(super) async fn pass(&self, sim: &Arc<Sim>, place: &(Kind, super::Key)) -> Option<Turn> {
+        let (kind, key) = place;
+        match kind {
+            Kind::Project => {
+                let seen = sim.lock().kubernetes.projects.watched().get(key).cloned();
+                pass(sim, &self.projects, &self.project_memory, seen).await
+            }
+            Kind::Database => {
+                let seen = sim.lock().kubernetes.databases.watched().get(key).cloned();
+                pass(sim, &self.databases, &self.database_memory, seen).await
+            }
+            Kind::Migration => {
+                let seen = sim.lock().kubernetes.migrations.watched().get(key).cloned();
+                pass(sim, &self.migrations, &self.migration_memory, seen).await
+            }
+        }
+    }
+}
+
+/// What a process knows.
+pub(super) struct Process {
+    pub(super) kinds: Arc<Kinds>,
+    pub(super) agenda: Agenda,
+    /// How much of what the watches have told this process has taken note of.
+    heard: usize,
+    /// What the watch told of each object when it was last told.
+    told: BTreeMap<(Kind, super::Key), Told>,
+    /// Where each object is.
+    pub(super) places: BTreeMap<Uid, (Kind, super::Key)>,
+    config_maps: BTreeMap<super::Key, BTreeMap<String, Vec<u8>>>,
+    verdicts: BTreeMap<Uid, Verdict>,
+}
+
+/// What makes an object due. Status is not in it.
+#[derive(PartialEq)]
+struct Told {
+    uid: Uid,
+    generation: Option<i64>,
+    finalizers: Option<Vec<String>>,
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+impl Told {
+    fn of(meta: &ObjectMeta) -> Self {
+        Self {
+            uid: meta.uid.clone().unwrap_or_default(),
+            generation: meta.generation,
+            finalizers: meta.finalizers.clone(),
+            annotations: meta.annotations.clone(),
+        }
+    }
+}
+
+impl Process {
+    fn new(sim: &Arc<Sim>) -> Self {
+        let world = sim.world();
+        let mut process = Self::of(world);
+        {
+            let mut state = sim.lock();
+            let kubernetes = &mut state.kubernetes;
+            kubernetes.deliver();
+            process.heard = kubernetes.told.len();
+        }
+        let now = sim.now();
+        process.take_note_of_all(&sim.lock().kubernetes, now);
+        process
+    }
+
+    fn of(world: World) -> Self {
+        Self {
+            kinds: Arc::new(Kinds::new(world)),
+            agenda: Agenda::default(),
+            heard: 0,
             told: BTreeMap::new(),
+            places: BTreeMap::new(),
             config_maps: BTreeMap::new(),
             verdicts: BTreeMap::new(),
+        }
+    }
+
+    /// The first thing that a watch tells: everything.
+    fn take_note_of_all(&mut self, kubernetes: &Kubernetes, now: Timestamp) {
+        let projects = kubernetes.projects.watched().keys();
+        let databases = kubernetes.databases.watched().keys();
+        let migrations = kubernetes.migrations.watched().keys();
+        let all = projects.map(|key| (Kind::Project, key));
+        let all = all.chain(databases.map(|key| (Kind::Database, key)));
+        for (kind, key) in all.chain(migrations.map(|key| (Kind::Migration, key))) {
+            self.take_note(kubernetes, (kind, key.clone()), now);
+        }
+    }
+
+    /// What the watches have told since.
+    fn catch_up(&mut self, kubernetes: &Kubernetes, now: Timestamp) {
+        for place in kubernetes.told.iter().skip(self.heard) {
+            self.take_note(kubernetes, place.clone(), now);
+        }
+        self.heard = kubernetes.told.len();
+    }
+
+    fn take_note(&mut self, kubernetes: &Kubernetes, place: (Kind, super::Key), now: Timestamp) {
+        let (kind, key) = &place;
+        let meta = match kind {
+            Kind::Project => kubernetes.projects.watched().get(key).map(|o| &o.metadata),
+            Kind::Database => kubernetes.databases.watched().get(key).map(|o| &o.metadata),
+            Kind::Migration => kubernetes
+                .migrations
+                .watched()
+                .get(key)
+                .map(|o| &o.metadata),
+        };
+        let told = meta.map(Told::of);
+        let before = self.told.remove(&place);
+        if before == told {
+            self.told.extend(told.map(|told| (place, told)));
+            return;
+        }
+        let uid = |told: &Option<Told>| told.as_ref().map(|told| told.uid.clone());
+        if let Some(gone) = uid(&before).filter(|gone| uid(&told).as_ref() != Some(gone)) {
+            self.agenda.remove(&gone);
+            self.verdicts.remove(&gone);
+            self.places.remove(&gone);
+        }
+        if let Some(told) = told {
+            self.agenda.put(&told.uid, now);
+            self.places.insert(told.uid.clone(), place.clone());
+            self.told.insert(place, told);
         }
     }
 }
@@ -80,7 +200,7 @@ impl Process {
 /// The operator in a world.
 pub struct Operator {
     pub sim: Arc<Sim>,
-    process: Process,
+    pub(super) process: Process,
     /// Passes so far, in words.
     pub passes: Vec<String>,
     /// How often the process died.
@@ -115,14 +235,26 @@ impl Operator {
         self.crashes += 1;
     }
 
+    /// Ends the process, and what was told of its passes: nothing of it is left but what it did.
+    pub fn end(&mut self) {
+        self.process = Process::of(self.sim.world());
+        self.forget_story();
+    }
+
+    /// Forgets what was told of passes so far.
+    pub fn forget_story(&mut self) {
+        self.passes = Vec::new();
+        self.sim.lock().said = String::new();
+    }
+
     /// The locks of the process that runs.
     pub fn locks(&self) -> &BranchLocks {
-        &self.process.world.locks
+        &self.process.kinds.world.locks
     }
 
     /// Branches that the process has given up, as its metrics tell.
     pub fn left_behind(&self) -> u64 {
-        let metrics = self.process.world.metrics.encode().unwrap();
+        let metrics = self.process.kinds.world.metrics.encode().unwrap();
         let line = metrics
             .lines()
             .find(|line| line.starts_with("sepulki_branches_left_behind_total "));
@@ -158,8 +290,7 @@ impl Operator {
         loop {
             let due = self.look_around();
             if due.is_empty() {
-                let next = self.process.agenda.values().min().copied();
-                let next = next.unwrap_or(end).min(end);
+                let next = self.process.agenda.next().unwrap_or(end).min(end);
                 self.sim.advance(next.duration_since(self.sim.now())).await;
                 if next == end {
                     return;
@@ -180,8 +311,8 @@ impl Operator {
     }
 
     async fn wait(&self) {
-        let next = self.process.agenda.values().min();
-        let next = *next.expect("something is on the agenda");
+        let next = self.process.agenda.next();
+        let next = next.expect("something is on the agenda");
         self.sim.advance(next.duration_since(self.sim.now())).await;
     }
 
@@ -195,40 +326,25 @@ impl Operator {
     }
 
     /// The watches tell what has changed; answers who is due.
-    fn look_around(&mut self) -> Vec<Uid> {
+    pub(super) fn look_around(&mut self) -> Vec<Uid> {
         let now = self.sim.now();
         let mut state = self.sim.lock();
         state.kubernetes.deliver();
         for (key, files) in &state.kubernetes.config_maps {
             let known = self.process.config_maps.insert(key.clone(), files.clone());
             if known.as_ref() != Some(files) {
-                self.process.migrations.forget_config_map(&key.0, &key.1);
-                for migration in &state.kubernetes.watched.migrations {
-                    let uid = migration.metadata.uid.clone().unwrap_or_default();
-                    self.process.agenda.insert(uid, now);
+                self.process
+                    .kinds
+                    .migrations
+                    .forget_config_map(&key.0, &key.1);
+                for migration in state.kubernetes.migrations.watched().values() {
+                    let uid = migration.metadata.uid.as_deref().unwrap_or_default();
+                    self.process.agenda.put(uid, now);
                 }
             }
         }
-        let watched = &state.kubernetes.watched;
-        let metas = watched.databases.iter().map(|o| &o.metadata);
-        let metas: Vec<&ObjectMeta> = metas
-            .chain(watched.migrations.iter().map(|o| &o.metadata))
-            .chain(watched.projects.iter().map(|o| &o.metadata))
-            .collect();
-        let alive = |uid: &Uid| metas.iter().any(|meta| meta.uid.as_ref() == Some(uid));
-        self.process.agenda.retain(|uid, _| alive(uid));
-        self.process.verdicts.retain(|uid, _| alive(uid));
-        for meta in &metas {
-            let uid = meta.uid.clone().unwrap_or_default();
-            // status is not told
-            let news = (&meta.generation, &meta.finalizers, &meta.annotations);
-            let news = format!("{news:?}");
-            if self.process.told.insert(uid.clone(), news.clone()) != Some(news) {
-                self.process.agenda.insert(uid, now);
-            }
-        }
-        let due = self.process.agenda.iter().filter(|(_, at)| **at <= now);
-        due.map(|(uid, _)| uid.clone()).collect()
+        self.process.catch_up(&state.kubernetes, now);
+        self.process.agenda.due(now)
     }
 
     /// One pass over each of these. What they see of each other is what the watches told before.
@@ -248,7 +364,7 @@ impl Operator {
     }
 
     /// Notes what became of passes; true where the process died of one.
-    fn over(&mut self, ended: Vec<(Uid, Option<Turn>)>) -> bool {
+    pub(super) fn over(&mut self, ended: Vec<(Uid, Option<Turn>)>) -> bool {
         let now = self.sim.now();
         for (uid, turn) in ended {
             self.process.agenda.remove(&uid);
@@ -256,7 +372,7 @@ impl Operator {
                 self.close(turn);
             } else {
                 self.passes.push(format!("{uid}: did not end"));
-                self.process.agenda.insert(uid, now);
+                self.process.agenda.put(&uid, now);
             }
         }
         let crashed = self.sim.faults.take_crash();
@@ -268,24 +384,10 @@ impl Operator {
 
     /// One pass over one object; nothing where it did not come to its end.
     async fn pass(&self, uid: Uid) -> (Uid, Option<Turn>) {
-        let (process, sim) = (&self.process, &self.sim);
-        let watched = sim.lock().kubernetes.watched.clone();
-        let is_it = |meta: &ObjectMeta| meta.uid.as_ref() == Some(&uid);
-        let turn = if let Some(object) = watched.projects.iter().find(|o| is_it(&o.metadata)) {
-            let started = Started::of(&process.project_memory, object.as_ref().clone());
-            let ended = run(sim, &process.projects, &started).await;
-            started.over(&process.project_memory, ended, sim)
-        } else if let Some(object) = watched.databases.iter().find(|o| is_it(&o.metadata)) {
-            let started = Started::of(&process.database_memory, object.as_ref().clone());
-            let ended = run(sim, &process.databases, &started).await;
-            started.over(&process.database_memory, ended, sim)
-        } else if let Some(object) = watched.migrations.iter().find(|o| is_it(&o.metadata)) {
-            let started = Started::of(&process.migration_memory, object.as_ref().clone());
-            let ended = run(sim, &process.migrations, &started).await;
-            started.over(&process.migration_memory, ended, sim)
-        } else {
-            None
+        let Some(place) = self.process.places.get(&uid) else {
+            return (uid, None);
         };
+        let turn = self.process.kinds.pass(&self.sim, place).await;
         (uid, turn)
     }
 
@@ -298,8 +400,7 @@ impl Operator {
         }
         if let Some(after) = turn.again {
             let at = now + SignedDuration::try_from(after).unwrap();
-            let due = self.process.agenda.entry(turn.uid.clone()).or_insert(at);
-            *due = (*due).min(at);
+            self.process.agenda.put_by(&turn.uid, at);
         }
         self.process.verdicts.insert(turn.uid, turn.verdict);
     }
@@ -307,18 +408,19 @@ impl Operator {
     /// Who may have waited for a change of this object.
     fn wake(&mut self, change: &Change) {
         let now = self.sim.now();
-        let watched = self.sim.lock().kubernetes.watched.clone();
-        let databases = watched.databases.iter();
+        let state = self.sim.lock();
+        let kubernetes = &state.kubernetes;
+        let databases = kubernetes.databases.watched().values();
         let databases = databases.filter(|other| change.concerns_database(other));
-        let migrations = watched.migrations.iter();
+        let migrations = kubernetes.migrations.watched().values();
         let migrations = migrations.filter(|other| change.concerns_migration(other));
-        let projects = watched.projects.iter();
+        let projects = kubernetes.projects.watched().values();
         let projects = projects.filter(|other| change.concerns_project(other));
         let metas = databases.map(|other| &other.metadata);
         let metas = metas.chain(migrations.map(|other| &other.metadata));
         for meta in metas.chain(projects.map(|other| &other.metadata)) {
-            let uid = meta.uid.clone().unwrap_or_default();
-            self.process.agenda.insert(uid, now);
+            let uid = meta.uid.as_deref().unwrap_or_default();
+            self.process.agenda.put(uid, now);
         }
     }
 }
@@ -333,12 +435,12 @@ struct Started<O> {
 }
 
 /// A pass that has ended, without its types.
-struct Turn {
-    uid: Uid,
+pub(super) struct Turn {
+    pub(super) uid: Uid,
     change: Change,
     changed: bool,
     again: Option<Duration>,
-    verdict: Verdict,
+    pub(super) verdict: Verdict,
     line: String,
 }
 
@@ -380,7 +482,7 @@ impl<O: Conditions + Changes + Resource<DynamicType = ()> + Clone> Started<O> {
         let attempts = memory.ended(&self.uid, self.generation, failed, latest);
         let after = pass.object.conditions();
         let gone = report.verdict == Verdict::Gone;
-        let changed = after != self.before || gone;
+        let changed = concerns_others(&self.before, after, &report);
         let event = notice(&self.before, after, &report.verdict);
         let events: Vec<_> = pass.notices.iter().chain(&event).collect();
         let kind = O::kind(&());
@@ -422,6 +524,22 @@ fn again(verdict: &Verdict, attempts: u32, uid: &str) -> Option<Duration> {
         Verdict::Failed(error) => Some(error.backoff(attempts, uid)),
         Verdict::Gone => None,
     }
+}
+
+/// One pass over an object as the watch has told of it, if it has.
+async fn pass<S>(
+    sim: &Arc<Sim>,
+    subject: &S,
+    memory: &Memory<S::Object>,
+    seen: Option<Arc<S::Object>>,
+) -> Option<Turn>
+where
+    S: Subject,
+    S::Object: Conditions + Changes + Resource<DynamicType = ()>,
+{
+    let started = Started::of(memory, seen?.as_ref().clone());
+    let ended = run(sim, subject, &started).await;
+    started.over(memory, ended, sim)
 }
 
 /// Runs one pass, unless it is dropped or the process dies on the way.

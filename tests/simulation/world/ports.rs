@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -14,8 +15,9 @@ use sepulki::cluster::{
 };
 use sepulki::neon::{
     Account, Branch, BranchId, ChangedEndpoint, CreateBranch, CreateEndpoint, CreatedBranch,
-    Database, Endpoint, EndpointId, Identity, NeonAccounts, NeonApi, Operation, OperationId,
-    Project, ProjectId, Role, UpdateBranch, UpdateEndpoint, UpdateProject, UpdatedProject,
+    Database, Endpoint, EndpointId, Identity, Manners, NeonAccounts, NeonApi, Operation,
+    OperationId, Pacing, Project, ProjectId, Role, TakenOn, UpdateBranch, UpdateEndpoint,
+    UpdateProject, UpdatedProject,
 };
 use sepulki::world::Cluster;
 use serde_json::Value;
@@ -78,20 +80,41 @@ impl ClusterPort {
 #[async_trait]
 impl Cluster for ClusterPort {
     fn projects(&self) -> Vec<Arc<NeonProject>> {
-        self.sim.lock().kubernetes.watched.projects.clone()
+        let state = self.sim.lock();
+        state
+            .kubernetes
+            .projects
+            .watched()
+            .values()
+            .cloned()
+            .collect()
     }
 
     fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
         let state = self.sim.lock();
-        state.kubernetes.watched.labels.get(namespace).cloned()
+        state.kubernetes.watched_labels.get(namespace).cloned()
     }
 
     fn databases(&self) -> Vec<Arc<NeonDatabase>> {
-        self.sim.lock().kubernetes.watched.databases.clone()
+        let state = self.sim.lock();
+        state
+            .kubernetes
+            .databases
+            .watched()
+            .values()
+            .cloned()
+            .collect()
     }
 
     fn migrations(&self) -> Vec<Arc<SepulkiMigration>> {
-        self.sim.lock().kubernetes.watched.migrations.clone()
+        let state = self.sim.lock();
+        state
+            .kubernetes
+            .migrations
+            .watched()
+            .values()
+            .cloned()
+            .collect()
     }
 
     async fn api_key(&self, at: &KeyRef, anew: bool) -> sepulki::cluster::Result<KeyRead> {
@@ -202,6 +225,8 @@ impl Cluster for ClusterPort {
 /// Neon's accounts, as one process knows them.
 pub struct AccountsPort {
     sim: Arc<Sim>,
+    /// None where nobody waits for a turn.
+    manners: Option<Manners>,
     open: Mutex<HashMap<String, Arc<Account>>>,
 }
 
@@ -209,6 +234,7 @@ impl AccountsPort {
     pub fn new(sim: &Arc<Sim>) -> Self {
         Self {
             sim: Arc::clone(sim),
+            manners: sim.flows_since.map(|_| Manners::default()),
             open: Mutex::default(),
         }
     }
@@ -220,7 +246,8 @@ impl NeonAccounts for AccountsPort {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let account = open.entry(key.clone()).or_insert_with(|| {
             let sim = Arc::clone(&self.sim);
-            Arc::new(Account::new(Arc::new(NeonPort { sim, key })))
+            let pacing = self.manners.as_ref().map(Manners::of_a_key);
+            Arc::new(Account::new(Arc::new(NeonPort { sim, key, pacing })))
         });
         Arc::clone(account)
     }
@@ -230,49 +257,73 @@ impl NeonAccounts for AccountsPort {
 struct NeonPort {
     sim: Arc<Sim>,
     key: String,
+    pacing: Option<Pacing>,
 }
 
 impl NeonPort {
     /// A call that changes something: refused while operations run.
-    async fn mutate<T>(
+    async fn mutate<T: TakenOn + Send>(
         &self,
         project: &ProjectId,
         what: String,
-        work: impl FnOnce(&mut neon::Project, Timestamp) -> sepulki::neon::Result<T>,
+        work: impl Fn(&mut neon::Project, Timestamp) -> sepulki::neon::Result<T> + Send + Sync,
     ) -> sepulki::neon::Result<T> {
-        let call = |number, fault| {
+        let attempt = |_| self.try_to(project, &what, &work);
+        match &self.pacing {
+            Some(pacing) => pacing.mutate(project, attempt).await,
+            None => attempt(Duration::ZERO).await,
+        }
+    }
+
+    async fn try_to<T>(
+        &self,
+        project: &ProjectId,
+        what: &str,
+        work: impl Fn(&mut neon::Project, Timestamp) -> sepulki::neon::Result<T>,
+    ) -> sepulki::neon::Result<T> {
+        let call = |number, fault: Option<Fault>| {
             let now = self.sim.now();
             let mut state = self.sim.lock();
             state.neon.tick(now);
+            state.neon.calls.attempts += 1;
             let project = state.neon.project(&self.key, project)?;
             project.before(fault, now)?;
-            project.unlocked(now)?;
-            let before = project.clone();
-            let result = work(project, now);
-            if result.is_ok() {
-                if project.after(fault, before, now) {
-                    self.sim.faults.goes_on_working(number);
+            let fault = fault.or(project.makes_none.then_some(Fault::OperationGivenUp));
+            let before = fault.map(|_| project.clone());
+            let running = project.operations.len();
+            let result = project.unlocked(now).and_then(|()| work(project, now));
+            if let Err(error) = &result {
+                let refused = (what.to_owned(), error.kind);
+                state.neon.calls.refused.push(refused);
+            } else {
+                if let Some(work) = project.works_on(running) {
+                    self.sim.faults.goes_on_working(number, work);
                 }
-                state.neon.calls.mutations.push(what.clone());
+                if let (Some(fault), Some(before)) = (fault, before) {
+                    project.after(fault, before, now);
+                }
+                state.neon.calls.mutations.push(what.to_owned());
             }
             result
         };
-        let on = On::Neon { operations: false };
-        self.sim.faults.effect_on(on, what.clone(), call).await
+        let on = On::Neon { works_on: None };
+        self.sim.faults.effect_on(on, what.to_owned(), call).await
     }
 
-    async fn look<T>(
+    async fn look<T: Send>(
         &self,
         project: &ProjectId,
-        listing: bool,
-        work: impl FnOnce(&mut neon::Project, Timestamp) -> sepulki::neon::Result<T>,
+        route: &'static str,
+        work: impl Fn(&mut neon::Project, Timestamp) -> sepulki::neon::Result<T> + Send + Sync,
     ) -> sepulki::neon::Result<T> {
         let call = || {
             let now = self.sim.now();
             let mut state = self.sim.lock();
             state.neon.tick(now);
             let calls = &mut state.neon.calls;
-            if listing {
+            calls.attempts += 1;
+            *calls.by_route.entry(route).or_default() += 1;
+            if matches!(route, BRANCHES | ENDPOINTS) {
                 calls.listings += 1;
                 calls.listed.entry(project.clone()).or_default().push(now);
             } else {
@@ -280,19 +331,30 @@ impl NeonPort {
             }
             work(state.neon.project(&self.key, project)?, now)
         };
-        self.sim.faults.look(call).await
+        let attempt = |_| self.sim.faults.look(call);
+        match &self.pacing {
+            Some(pacing) => pacing.read(attempt).await,
+            None => attempt(Duration::ZERO).await,
+        }
     }
 }
+
+const BRANCHES: &str = "branches";
+const ENDPOINTS: &str = "endpoints";
 
 #[async_trait]
 impl NeonApi for NeonPort {
     async fn identity(&self) -> sepulki::neon::Result<Identity> {
         let call = || self.sim.lock().neon.identity(&self.key);
-        self.sim.faults.look(call).await
+        let identity = self.sim.faults.look(call).await;
+        if let (Some(pacing), Ok(identity)) = (&self.pacing, &identity) {
+            pacing.belongs_to(&identity.account_id);
+        }
+        identity
     }
 
     async fn project(&self, project: &ProjectId) -> sepulki::neon::Result<Project> {
-        self.look(project, false, |found, _| Ok(found.view(project)))
+        self.look(project, "project", |found, _| Ok(found.view(project)))
             .await
     }
 
@@ -316,12 +378,12 @@ impl NeonApi for NeonPort {
     }
 
     async fn branches(&self, project: &ProjectId) -> sepulki::neon::Result<Vec<Branch>> {
-        self.look(project, true, |p, now| Ok(p.list_branches(now)))
+        self.look(project, BRANCHES, |p, now| Ok(p.list_branches(now)))
             .await
     }
 
     async fn endpoints(&self, project: &ProjectId) -> sepulki::neon::Result<Vec<Endpoint>> {
-        self.look(project, true, |p, now| Ok(p.list_endpoints(now)))
+        self.look(project, ENDPOINTS, |p, now| Ok(p.list_endpoints(now)))
             .await
     }
 
@@ -351,9 +413,8 @@ impl NeonApi for NeonPort {
                 p.branches.retain(|b| b.branch.id != id);
                 return Err(refused);
             }
-            let branch = p.branches(now).into_iter().find(|b| b.id == id);
             Ok(CreatedBranch {
-                branch: branch.unwrap(),
+                branch: p.find(&id)?.told(now),
                 endpoint: p.told(&id, now),
                 operations: p.operation("create_branch", now),
             })
@@ -449,7 +510,7 @@ impl NeonApi for NeonPort {
         project: &ProjectId,
         branch: &BranchId,
     ) -> sepulki::neon::Result<Vec<Role>> {
-        self.look(project, false, |p, _| {
+        self.look(project, "roles", |p, _| {
             let branch = p.find(branch)?;
             let role = |name: &String| Role {
                 name: name.clone(),
@@ -485,7 +546,7 @@ impl NeonApi for NeonPort {
         branch: &BranchId,
         role: &str,
     ) -> sepulki::neon::Result<SecretString> {
-        self.look(project, false, |p, _| {
+        self.look(project, "reveal_password", |p, _| {
             let password = p.find(branch)?.roles.get(role).cloned();
             password
                 .map(SecretString::from)
@@ -519,7 +580,7 @@ impl NeonApi for NeonPort {
         project: &ProjectId,
         branch: &BranchId,
     ) -> sepulki::neon::Result<Vec<Database>> {
-        self.look(project, false, |p, _| {
+        self.look(project, "databases", |p, _| {
             let databases = &p.find(branch)?.server.databases;
             let database = |(name, found): (&String, &super::postgres::PgDatabase)| Database {
                 name: name.clone(),
@@ -562,7 +623,11 @@ impl NeonApi for NeonPort {
         project: &ProjectId,
         operation: &OperationId,
     ) -> sepulki::neon::Result<Operation> {
-        self.look(project, false, |p, now| p.ask_operation(operation, now))
-            .await
+        let ask = |p: &mut neon::Project, now| p.ask_operation(operation, now);
+        let told = self.look(project, "operation", ask).await;
+        if let Some(pacing) = &self.pacing {
+            pacing.heard(project, operation, &told);
+        }
+        told
     }
 }

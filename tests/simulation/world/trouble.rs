@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use sepulki::neon::{Branch, Endpoint, ErrorKind, OperationStatus, Result};
+use sepulki::neon::{Branch, BranchState, Endpoint, ErrorKind, OperationStatus, Result};
 
-use super::faults::Fault;
+use super::faults::{Fault, Work};
 use super::neon::{Project, error};
 
 /// How long Neon asks to wait after too many requests.
@@ -30,16 +30,29 @@ impl Project {
         }
     }
 
-    /// What becomes of a change that was accepted when the project was as `before`; true where Neon goes on working on it.
-    pub fn after(&mut self, fault: Option<Fault>, before: Self, now: Timestamp) -> bool {
-        let works = self.operations.len() > before.operations.len();
+    /// What Neon goes on working on since it had so many operations.
+    pub fn works_on(&self, operations: usize) -> Option<Work> {
+        let (begun, _) = self.operations.get(operations)?;
+        Some(match begun.action.as_str() {
+            "create_branch" => Work::Branch,
+            _ => Work::Other,
+        })
+    }
+
+    /// What becomes of a change that was accepted when the project was as `before`.
+    pub fn after(&mut self, fault: Fault, before: Self, now: Timestamp) {
+        let works = self.works_on(before.operations.len());
         match fault {
-            Some(Fault::StaleRead) => {
+            Fault::StaleRead => {
                 self.stale_branches = Some(before.branches(now));
                 self.stale_endpoints = Some(before.endpoints(now));
             }
-            Some(Fault::OperationFails) => self.fail_operations(before.operations.len()),
-            Some(Fault::OperationUndone) if works => {
+            Fault::OperationFails => self.fail_operations(before.operations.len()),
+            Fault::OperationGivenUp if works == Some(Work::Branch) => {
+                self.fail_operations(before.operations.len());
+                self.give_up(&before);
+            }
+            Fault::OperationUndone if works.is_some() => {
                 self.fail_operations(before.operations.len());
                 *self = Self {
                     ids: self.ids,
@@ -47,9 +60,33 @@ impl Project {
                     ..before
                 };
             }
-            Some(_) | None => {}
+            Fault::Fails
+            | Fault::AnswerLost
+            | Fault::Crash
+            | Fault::HeldUp
+            | Fault::TooMany
+            | Fault::Locked
+            | Fault::OperationGivenUp
+            | Fault::OperationUndone => {}
         }
-        works
+    }
+
+    /// The branch that was made or reset since stays as nobody can use it.
+    fn give_up(&mut self, before: &Self) {
+        let reset_then = |id| {
+            let mut before = before.branches.iter();
+            let found = before.find(|b| b.branch.id == id);
+            found.map(|b| b.branch.last_reset_at)
+        };
+        for found in &mut self.branches {
+            let then = reset_then(found.branch.id.clone());
+            if then != Some(found.branch.last_reset_at) {
+                found.given_up = Some(match then {
+                    Some(_) => BranchState::Resetting,
+                    None => BranchState::Init,
+                });
+            }
+        }
     }
 
     fn fail_operations(&mut self, from: usize) {

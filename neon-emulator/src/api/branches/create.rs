@@ -47,6 +47,7 @@ struct CreateBranch {
     parent_timestamp: Option<String>,
     init_source: Option<String>,
     protected: bool,
+    archived: bool,
     expires_at: Option<String>,
 }
 
@@ -101,6 +102,11 @@ fn make(project: &Project, body: &CreateBody, now: Timestamp) -> Result<(Branch,
     let asked = &body.branch;
     validate::annotations(&body.annotation_value)?;
     let schema_only = schema_only(asked)?;
+    if asked.archived && asked.protected {
+        return Err(ApiError::unprocessable(
+            "a protected branch cannot be archived",
+        ));
+    }
     let parent = parent(project, asked)?;
     let (lsn, timestamp) = (
         asked.parent_lsn.as_deref(),
@@ -115,7 +121,7 @@ fn make(project: &Project, body: &CreateBody, now: Timestamp) -> Result<(Branch,
             "cannot create a child of a branch with an expiration",
         ));
     }
-    if parent.state != BranchState::Ready {
+    if !parent.state.has_data() {
         return Err(ApiError::unprocessable("branch not ready yet"));
     }
     let mut branch = Branch {
@@ -125,7 +131,11 @@ fn make(project: &Project, body: &CreateBody, now: Timestamp) -> Result<(Branch,
         schema_only,
         parent_moment: moment.clone(),
         state: BranchState::Init,
-        pending_state: Some(BranchState::Ready),
+        pending_state: Some(if asked.archived {
+            BranchState::Archived
+        } else {
+            BranchState::Ready
+        }),
         state_changed_at: now,
         default: false,
         protected: asked.protected,

@@ -86,7 +86,7 @@ fn allowed(
     if branch.protected {
         return Err(ApiError::unprocessable("cannot reset protected branch"));
     }
-    if source.state != BranchState::Ready {
+    if !source.state.has_data() {
         return Err(ApiError::unprocessable("branch not ready yet"));
     }
     if source.expires_at.is_some() && source.id != branch.id {

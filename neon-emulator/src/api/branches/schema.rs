@@ -12,7 +12,7 @@ use crate::{
     api::{Answer, Shared, error::ApiError, ok, request::Query, validate},
     control::Control,
     postgres::history::Moment,
-    state::model::{BranchState, Project},
+    state::model::Project,
 };
 
 #[derive(Deserialize)]
@@ -94,7 +94,7 @@ fn subject(
 ) -> Result<Subject, ApiError> {
     let branch = find(project, branch_id)?;
     let moment = validate::moment(project, prefix, lsn, timestamp, Timestamp::now())?;
-    if branch.state != BranchState::Ready {
+    if !branch.state.has_data() {
         return Err(ApiError::unprocessable("branch not ready yet"));
     }
     // In the past there may be others than now.

@@ -31,6 +31,7 @@ pub(super) fn rows() -> Vec<Row> {
     let ended = |ended| Operation {
         action: "create_branch".into(),
         ended,
+        failure: None,
     };
     Rows::from(staging.clone(), observed)
         .row(

@@ -8,10 +8,11 @@ use super::super::*;
 use super::Answer::{Act, Blocked, Settled, Suspended, Wait};
 use super::{Row, Rows};
 use crate::api::{Credentials, Environment};
-use crate::database::fixtures::{at, desired, now, object, recorded, seen, settled};
+use crate::database::fixtures::{a_failure, at, desired, now, object, recorded, seen, settled};
 use crate::neon::BranchState;
 use crate::reconcile::Fact;
 use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 pub(super) fn rows() -> Vec<Row> {
     let staging = desired(Environment::Staging);
@@ -19,6 +20,16 @@ pub(super) fn rows() -> Vec<Row> {
     let observed = settled(&staging);
     let gone = |o: &mut Observed| o.branch = Fact::Absent;
     let lease = SignedDuration::from_hours(72);
+    let state = |o: &mut Observed, state: BranchState, at_work: bool| {
+        seen(o).current_state = state;
+        seen(o).pending_state = at_work.then_some(BranchState::Ready);
+    };
+    let unmade = |o: &mut Observed| {
+        state(o, BranchState::Init, false);
+        recorded(o).ready_time = None;
+        recorded(o).credentials = Credentials::Inherited;
+    };
+    let discarded = || Act(Action::DiscardBranch("br-it".into()));
     Rows::from(staging, observed)
         .row(
             11,
@@ -80,6 +91,19 @@ pub(super) fn rows() -> Vec<Row> {
         )
         .row(
             11,
+            "staging is gone, which Neon had never made, and which lists no databases",
+            |d, o| {
+                gone(o);
+                recorded(o).credentials = Credentials::Inherited;
+                recorded(o).ready_time = None;
+                if let Ok(rest) = &mut d.rest {
+                    rest.databases.clear();
+                }
+            },
+            Act(Action::ForgetBranch),
+        )
+        .row(
+            11,
             "staging is gone, and lists no databases to give credentials of",
             |d, o| {
                 gone(o);
@@ -109,21 +133,109 @@ pub(super) fn rows() -> Vec<Row> {
         )
         .row(
             13,
+            "the branch is being made",
+            |_, o| state(o, BranchState::Init, true),
+            Wait(Reason::OperationsRunning),
+        )
+        .row(
+            13,
+            "the branch is being reset",
+            |_, o| {
+                state(o, BranchState::Resetting, true);
+                seen(o).last_reset_at = Some(at(1_000));
+            },
+            Wait(Reason::OperationsRunning),
+        )
+        .row(
+            13,
+            "Neon could not make the branch",
+            |_, o| unmade(o),
+            discarded(),
+        )
+        .row(
+            13,
+            "Neon could not make the branch, suspended",
+            |d, o| {
+                unmade(o);
+                d.suspend = true;
+            },
+            Suspended,
+        )
+        .row(
+            13,
+            "Neon could not make the branch, and nobody may delete it",
+            |_, o| {
+                unmade(o);
+                seen(o).protected = true;
+            },
+            Blocked(Reason::OperationFailed),
+        )
+        .row(
+            13,
+            "a branch that Neon could not make was not made by us",
+            |_, o| {
+                unmade(o);
+                seen(o).annotations.clear();
+            },
+            Blocked(Reason::OperationFailed),
+        )
+        .row(
+            13,
+            "a branch was ready once, and Neon is no longer at it",
+            |_, o| {
+                unmade(o);
+                recorded(o).ready_time = Some(Time(at(1)));
+            },
+            Blocked(Reason::OperationFailed),
+        )
+        .row(
+            13,
+            "a branch that was taken over, and Neon is no longer at it",
+            |_, o| {
+                unmade(o);
+                recorded(o).taken_over = true;
+            },
+            Blocked(Reason::OperationFailed),
+        )
+        .row(
+            13,
+            "somebody has credentials of a branch, and Neon is no longer at it",
+            |_, o| {
+                unmade(o);
+                recorded(o).credentials = Credentials::Own;
+            },
+            Blocked(Reason::OperationFailed),
+        )
+        .row(
+            13,
+            "somebody's reset was not done",
+            |_, o| state(o, BranchState::Resetting, false),
+            Blocked(Reason::OperationFailed),
+        )
+        .row(
+            13,
+            "a reset of ours was not done",
+            |_, o| {
+                state(o, BranchState::Resetting, false);
+                o.recorded.reset_time = Some(Time(now() + SignedDuration::from_secs(60)));
+            },
+            Act(Action::ResetBranch("br-parent".into())),
+        )
+        .row(
+            13,
+            "a reset of ours was not done, a moment ago",
+            |_, o| {
+                state(o, BranchState::Resetting, false);
+                o.recorded.reset_time = Some(Time(now()));
+                o.failure = Some(a_failure());
+            },
+            Wait(Reason::OperationFailed),
+        )
+        .row(
+            14,
             "the branch was reset",
             |_, o| seen(o).last_reset_at = Some(at(1_000)),
             Act(Action::RecordIncarnation),
-        )
-        .row(
-            14,
-            "the branch is being made",
-            |_, o| seen(o).current_state = BranchState::Init,
-            Wait(Reason::OperationsRunning),
-        )
-        .row(
-            14,
-            "the branch is being reset",
-            |_, o| seen(o).current_state = BranchState::Resetting,
-            Wait(Reason::OperationsRunning),
         )
         .row(
             15,

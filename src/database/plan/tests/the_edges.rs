@@ -9,13 +9,14 @@ use serde_json::json;
 use super::super::*;
 use super::which_branch::full;
 use super::{Answer, answer};
-use crate::api::{DatabaseStatus, Environment};
+use crate::api::{Credentials, DatabaseStatus, Environment};
 use crate::database::fixtures::{
-    INTERVAL, a_branch, a_database, at, desired, effective, effective_takeover, fresh, now, object,
-    recorded, seen, settled, terms,
+    INTERVAL, a_branch, a_database, a_failure, at, desired, effective, effective_takeover, fresh,
+    now, object, recorded, seen, settled, terms,
 };
 use crate::database::observe::Existing;
 use crate::database::{plan, rotation};
+use crate::neon::BranchState;
 use crate::reconcile::Fact;
 
 fn decide(desired: &Desired, observed: &Observed) -> Answer {
@@ -271,4 +272,44 @@ fn what_is_older_than_its_max_age_goes_before_anything_else_is_done_about_it() {
         panic!("its time is over");
     };
     assert_eq!(branch.as_str(), "br-it");
+}
+
+#[test]
+fn what_neon_has_not_done_is_told_with_its_words_where_they_are_known() {
+    let desired = desired(Environment::Staging);
+    let mut observed = settled(&desired);
+    seen(&mut observed).current_state = BranchState::Init;
+    let without = words(&desired, &observed);
+    assert!(
+        without.contains("has not done it: nobody can use it"),
+        "{without}"
+    );
+    observed.failure = Some(a_failure());
+    let with = words(&desired, &observed);
+    assert!(
+        with.contains("has not done it, because there is no room: "),
+        "{with}"
+    );
+    recorded(&mut observed).ready_time = None;
+    recorded(&mut observed).credentials = Credentials::Inherited;
+    seen(&mut observed).protected = true;
+    let protected = words(&desired, &observed);
+    assert!(
+        protected.contains("because there is no room; it is protected"),
+        "{protected}"
+    );
+}
+
+#[test]
+fn neon_is_left_alone_with_what_it_could_not_do_for_as_long_as_was_said() {
+    let (desired, mut observed) = to_fork();
+    observed.failure = Some(a_failure());
+    let Decision::Wait(wait) = plan::decide(&desired, &observed, now()) else {
+        panic!("it is waited");
+    };
+    assert_eq!(wait.after, Duration::from_secs(1));
+    assert_eq!(
+        wait.message,
+        "Neon could not make the branch staging/team/it, because there is no room; it is asked again"
+    );
 }

@@ -10,8 +10,9 @@ use super::super::*;
 use super::Answer::{Act, Blocked, Wait};
 use super::{Row, Rows};
 use crate::api::Environment;
+use crate::database::failures::Failure;
 use crate::database::fixtures::{
-    a_branch, a_parent, desired, effective, effective_takeover, fresh, now, terms,
+    a_branch, a_failure, a_parent, desired, effective, effective_takeover, fresh, now, terms,
 };
 use crate::database::observe::Existing;
 use crate::database::rules::Terms;
@@ -100,6 +101,30 @@ pub(super) fn rows() -> Vec<Row> {
         )
         .row(
             10,
+            "others come first",
+            |_, o| o.line.ahead = 4,
+            Wait(Reason::ProjectLocked),
+        )
+        .row(
+            10,
+            "others come first, but it was announced",
+            |_, o| {
+                o.line.ahead = 4;
+                o.recorded.branch_request_time = Some(Time(now()));
+            },
+            Act(Action::CreateBranch("br-parent".into())),
+        )
+        .row(
+            10,
+            "Neon has no room, and an older one asks",
+            |_, o| {
+                o.line.ahead = 1;
+                o.line.full = Some("Neon: branches limit exceeded".into());
+            },
+            Wait(Reason::LimitReached),
+        )
+        .row(
+            10,
             "a full access rule, but the parent is missing",
             |_, o| {
                 o.terms = Some(full(2, 2, 0));
@@ -178,6 +203,26 @@ pub(super) fn rows() -> Vec<Row> {
             "the parent is ready, and the branch was announced",
             |_, o| o.recorded.branch_request_time = Some(Time(now())),
             Act(Action::CreateBranch("br-parent".into())),
+        )
+        .row(
+            10,
+            "Neon could not make it a moment ago",
+            |_, o| {
+                o.failure = Some(a_failure());
+                o.recorded.branch_request_time = Some(Time(now()));
+            },
+            Wait(Reason::OperationFailed),
+        )
+        .row(
+            10,
+            "Neon could not make it a while ago",
+            |_, o| {
+                o.failure = Some(Failure {
+                    until: now(),
+                    ..a_failure()
+                });
+            },
+            Act(Action::AnnounceBranch),
         )
         .row(
             10,

@@ -1,0 +1,131 @@
+//! Data on a file system that can share blocks.
+
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use neon_emulator::{EmulatorConfig, Stats};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{Neon, Target, own, quick, text};
+
+/// The smallest that `mkfs.xfs` makes is 300 MB. The file is sparse.
+const SIZE: u64 = 512 << 20;
+
+/// An XFS of its own, unmounted when dropped. To mount one takes root, or sudo without a password.
+struct SharesBlocks {
+    mounted: PathBuf,
+    _folder: TempDir,
+}
+
+impl SharesBlocks {
+    fn make() -> Self {
+        let open = std::fs::Permissions::from_mode(0o755);
+        let folder = tempfile::Builder::new()
+            .permissions(open)
+            .tempdir()
+            .unwrap();
+        let (image, mounted) = (folder.path().join("image"), folder.path().join("mounted"));
+        std::fs::File::create(&image)
+            .unwrap()
+            .set_len(SIZE)
+            .unwrap();
+        std::fs::create_dir(&mounted).unwrap();
+        as_root(&["mkfs.xfs", "-q", "-m", "reflink=1"], &[&image]).unwrap();
+        let mount = ["mount", "-t", "xfs", "-o", "loop"];
+        as_root(&mount, &[&image, &mounted]).unwrap();
+        let made = Self {
+            mounted,
+            _folder: folder,
+        };
+        as_root(&["chmod", "0777"], &[&made.mounted]).unwrap();
+        made
+    }
+}
+
+impl Drop for SharesBlocks {
+    fn drop(&mut self) {
+        // Lazily: a server that is still ending may have it open.
+        as_root(&["umount", "--lazy"], &[&self.mounted]).ok();
+    }
+}
+
+/// Runs a command of the system's with these paths behind it.
+fn as_root(command: &[&str], paths: &[&Path]) -> Result<(), String> {
+    let script = r#"PATH=$PATH:/usr/sbin:/sbin
+        if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi"#;
+    let mut line = Command::new("sh");
+    line.args(["-c", script, "sh"]).args(command).args(paths);
+    let output = line.output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!(
+        "this test needs root, loop devices and the package xfsprogs: {command:?}: {said}"
+    ))
+}
+
+/// Does something, and says how many files it cloned. It must not have copied any.
+async fn cloned<T>(neon: &Neon, what: impl Future<Output = T>) -> (T, u64) {
+    let before = neon.emulator.stats().files_cloned;
+    let done = what.await;
+    let Stats {
+        files_cloned,
+        files_copied,
+        ..
+    } = neon.emulator.stats();
+    assert_eq!(files_copied, 0);
+    (done, files_cloned - before)
+}
+
+async fn call(neon: &Neon, of: &Target, path: &str, body: Value) -> Value {
+    neon.api.done(&of.project, neon.api.post(path, body)).await
+}
+
+#[tokio::test]
+async fn where_blocks_can_be_shared_nothing_is_copied() {
+    let shares = SharesBlocks::make();
+    let neon = own(EmulatorConfig {
+        data_dir: Some(shares.mounted.join("data")),
+        ..quick()
+    });
+    let (main, files) = cloned(&neon, neon.api.project()).await;
+    assert!(files > 100, "a new project: {files}");
+    neon.sql(&main, "CREATE TABLE t AS SELECT 1 AS n");
+    let past = neon.sql(&main, "SELECT pg_current_wal_lsn()");
+    neon.sql(&main, "INSERT INTO t VALUES (2)");
+    let all = "SELECT string_agg(n::text, ',' ORDER BY n) FROM t";
+
+    let (awake, files) = cloned(&neon, neon.api.child(&main, "awake")).await;
+    assert!(files > 100, "from a running server: {files}");
+    assert_eq!(neon.sql(&awake, all), "1,2");
+
+    let suspend = format!("{}/suspend", main.endpoint_path());
+    call(&neon, &main, &suspend, json!({})).await;
+    let (_, files) = cloned(&neon, neon.api.child(&main, "asleep")).await;
+    assert!(files > 100, "from one that sleeps: {files}");
+
+    let branches = format!("/projects/{}/branches", main.project);
+    let body = json!({
+        "branch": {"name": "past", "parent_id": main.branch, "parent_lsn": past},
+        "endpoints": [{"type": "read_write"}],
+    });
+    let (made, files) = cloned(&neon, call(&neon, &main, &branches, body)).await;
+    assert!(files > 100, "from the past: {files}");
+    let past = Target {
+        branch: text(&made["branch"]["id"]),
+        endpoint: text(&made["endpoints"][0]["id"]),
+        host: text(&made["endpoints"][0]["host"]),
+        ..main.clone()
+    };
+    assert_eq!(neon.sql(&past, all), "1");
+
+    let body = json!({"source_branch_id": main.branch});
+    let (_, files) = cloned(&neon, call(&neon, &main, &past.at("/restore"), body)).await;
+    assert!(files > 100, "a reset: {files}");
+    assert_eq!(neon.sql(&past, all), "1,2");
+}

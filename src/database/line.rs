@@ -1,0 +1,258 @@
+//! Whose turn it is to get a branch: first come, first served, in every project. Pure but for Neon's last word on it.
+//!
+//! Neon changes a project one step at a time, and an account may make so many calls. Who comes too early finds the
+//! project busy, comes back some time later, and is overtaken by whoever is luckier; so it waits here, in the order in
+//! which the objects were made, and asks nobody. The line is read off the other objects, so that a process that has
+//! just started knows it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::desired::Desired;
+use super::observe::is_older;
+use super::plan::LATER;
+use crate::api::{ConditionType, NeonDatabase, Reason};
+use crate::neon::ProjectId;
+use crate::reconcile::Conditions;
+
+/// So many objects of a project are brought up at a time. One cannot use up the calls of its account, because it waits for
+/// Neon between them; more than may queue for a change of the project would be turned away there.
+const AT_A_TIME: usize = 4;
+
+/// No object is brought up faster.
+const PACE: Duration = Duration::from_secs(1);
+
+/// How soon to look again at the latest, for those ahead may go away.
+const LATEST: Duration = Duration::from_mins(5);
+
+/// How long Neon's word is believed that it has no room. Whoever comes first asks again every minute.
+const BELIEVED: SignedDuration = SignedDuration::from_mins(5);
+
+/// The line before a project, as one object finds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Line {
+    /// Older objects of the project that are getting a branch or wait for one.
+    pub ahead: usize,
+    /// What Neon said when it last had no room for a branch; none where it has made one since.
+    pub full: Option<String>,
+}
+
+/// Why an object has to wait, and how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// What the condition says.
+    pub reason: Reason,
+    /// What is waited for, and at which place.
+    pub message: String,
+    /// When to look again.
+    pub after: Duration,
+}
+
+impl Line {
+    /// What to wait for; none where it is this object's turn.
+    #[must_use]
+    pub fn wait(&self) -> Option<Turn> {
+        // where there is no room the first in line asks for all
+        let most = self.full.as_ref().map_or(AT_A_TIME, |_| 1);
+        let before = self.ahead.checked_sub(most)?;
+        let others = match self.ahead {
+            1 => "an older object comes".to_owned(),
+            many => format!("{many} older objects come"),
+        };
+        let place = self.ahead + 1;
+        let paces = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
+        let after = PACE.saturating_mul(paces).min(LATEST);
+        Some(match &self.full {
+            Some(full) => Turn {
+                reason: Reason::LimitReached,
+                message: format!(
+                    "number {place} in line for room in the project, {others} first: {full}"
+                ),
+                after: after.max(LATER),
+            },
+            None => Turn {
+                reason: Reason::ProjectLocked,
+                message: format!(
+                    "number {place} in line for a branch of the project: {others} first"
+                ),
+                after,
+            },
+        })
+    }
+}
+
+/// What Neon said of each project that had no room. Losing it costs some calls.
+#[derive(Default)]
+pub(super) struct Lines {
+    full: Mutex<HashMap<ProjectId, (Timestamp, String)>>,
+}
+
+impl Lines {
+    /// The line as an object without a branch finds it.
+    pub(super) fn of(
+        &self,
+        desired: &Desired,
+        others: &[Arc<NeonDatabase>],
+        project: &ProjectId,
+        now: Timestamp,
+    ) -> Line {
+        let ahead = |other: &&Arc<NeonDatabase>| is_in_line(other) && is_older(other, desired);
+        let mut full = self.lock();
+        full.retain(|_, (at, _)| now.duration_since(*at) < BELIEVED);
+        Line {
+            ahead: others.iter().filter(ahead).count(),
+            full: full.get(project).map(|(_, why)| why.clone()),
+        }
+    }
+
+    /// Neon has no room for a branch.
+    pub(super) fn is_full(&self, project: &ProjectId, why: &str, now: Timestamp) {
+        self.lock().insert(project.clone(), (now, why.to_owned()));
+    }
+
+    /// Neon has made a branch.
+    pub(super) fn has_room(&self, project: &ProjectId) {
+        self.lock().remove(project);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ProjectId, (Timestamp, String)>> {
+        self.full.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether an object is getting a branch, with what belongs inside of it, or waits for nothing but its turn. One that
+/// waits for anything else lets the others pass.
+fn is_in_line(object: &NeonDatabase) -> bool {
+    if object.metadata.deletion_timestamp.is_some() || object.spec.suspend {
+        return false;
+    }
+    let status = object.status.as_ref();
+    let has_branch = status.is_some_and(|status| status.branch.is_some());
+    if has_branch && status.is_some_and(|status| status.content_digest.is_some()) {
+        return false;
+    }
+    if !object.is_observed() {
+        return !has_branch;
+    }
+    let ready = |c: &&_| is_ready(c);
+    let ready = object.conditions().iter().find(ready);
+    ready.is_none_or(|ready| {
+        let is = |reason: Reason| ready.reason == reason.as_str();
+        let under_way = is(Reason::Progressing)
+            || is(Reason::OperationsRunning)
+            || is(Reason::ProjectLocked)
+            || is(Reason::RateLimited);
+        under_way || (is(Reason::LimitReached) && !has_branch)
+    })
+}
+
+fn is_ready(condition: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition) -> bool {
+    condition.type_ == ConditionType::Ready.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::Environment;
+    use crate::database::fixtures;
+
+    fn line(ahead: usize, full: Option<&str>) -> Option<Turn> {
+        let full = full.map(str::to_owned);
+        Line { ahead, full }.wait()
+    }
+
+    #[test]
+    fn some_are_brought_up_at_a_time_and_the_others_are_told_their_place() {
+        assert_eq!(line(0, None), None);
+        assert_eq!(line(3, None), None);
+        let fifth = line(4, None).unwrap();
+        assert_eq!(fifth.reason, Reason::ProjectLocked);
+        assert_eq!(
+            fifth.message,
+            "number 5 in line for a branch of the project: 4 older objects come first"
+        );
+        assert_eq!(fifth.after, Duration::from_secs(1));
+        assert_eq!(line(53, None).unwrap().after, Duration::from_secs(50));
+        assert_eq!(line(5000, None).unwrap().after, LATEST);
+    }
+
+    #[test]
+    fn where_there_is_no_room_one_asks_for_all() {
+        let full = Some("Neon: branches limit exceeded");
+        assert_eq!(line(0, full), None);
+        let second = line(1, full).unwrap();
+        assert_eq!(second.reason, Reason::LimitReached);
+        assert_eq!(
+            second.message,
+            "number 2 in line for room in the project, an older object comes first: Neon: branches limit exceeded"
+        );
+        assert_eq!(second.after, LATER);
+    }
+
+    #[test]
+    fn neons_word_holds_until_it_makes_a_branch_or_is_old() {
+        let lines = Lines::default();
+        let (desired, now) = (fixtures::desired(Environment::Preview), fixtures::now());
+        let sea = ProjectId::from("sea");
+        let full = |project: &str, at| lines.of(&desired, &[], &project.into(), at).full;
+        lines.is_full(&sea, "no room", now);
+        assert_eq!(full("sea", now).as_deref(), Some("no room"));
+        assert_eq!(full("lake", now), None);
+        lines.has_room(&sea);
+        assert_eq!(full("sea", now), None);
+        lines.is_full(&sea, "no room", now);
+        assert_eq!(full("sea", now + BELIEVED), None);
+    }
+
+    /// An object without a branch that says this of itself, and whatever else.
+    fn object(reason: &str, more: &Value) -> NeonDatabase {
+        let ready = json!({"type": "Ready", "status": "False", "reason": reason, "message": "",
+                           "lastTransitionTime": "2026-12-01T00:00:00Z"});
+        let mut status = json!({"observedGeneration": 1, "conditions": [ready]});
+        if let (Some(status), Some(more)) = (status.as_object_mut(), more.as_object()) {
+            status.extend(more.clone());
+        }
+        let object = json!({
+            "apiVersion": "sepulki.dev/v1alpha1", "kind": "NeonDatabase",
+            "metadata": {"name": "it", "namespace": "team", "uid": "it", "generation": 1},
+            "spec": {"projectId": "p", "environment": "preview"},
+            "status": status,
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn only_who_waits_for_nothing_but_its_turn_is_in_line() {
+        let branch = json!({"branch": {
+            "id": "br-it", "name": "it", "isDefault": false, "protected": false, "takenOver": false,
+            "incarnation": "i", "credentials": "Inherited", "createdTime": "2026-12-01T00:00:00Z",
+        }});
+        let mut done = branch.clone();
+        done["contentDigest"] = json!("d");
+        let nothing = json!({});
+        let unseen = json!({"observedGeneration": 0});
+        for (reason, more, expected) in [
+            ("Progressing", &nothing, true),
+            ("OperationsRunning", &branch, true),
+            ("OperationsRunning", &done, false),
+            ("ProjectLocked", &nothing, true),
+            ("LimitReached", &nothing, true),
+            ("LimitReached", &branch, false),
+            ("NoRoom", &nothing, false),
+            ("ParentNotReady", &nothing, false),
+            ("DatabaseUnavailable", &branch, false),
+            ("ParentNotReady", &unseen, true),
+        ] {
+            let is = is_in_line(&object(reason, more));
+            assert_eq!(is, expected, "{reason} {more}");
+        }
+        let mut waits = object("Progressing", &nothing);
+        waits.spec.suspend = true;
+        assert!(!is_in_line(&waits));
+    }
+}

@@ -1,0 +1,143 @@
+//! Counts what the watches know, for the metrics.
+
+use std::sync::Arc;
+
+use kube::runtime::reflector::Store;
+
+use super::{DATABASES, MIGRATIONS, PROJECTS};
+use crate::api::{ConditionType, NeonDatabase, Reason};
+use crate::cluster::Seen;
+use crate::reconcile::Conditions;
+use crate::telemetry::{BranchCounts, Metrics, ObjectCounts};
+use crate::world::live::Watches;
+
+/// Has the metrics count the objects of these watches at every scrape.
+pub(super) fn show(metrics: &Metrics, watches: &Watches) {
+    let projects = watches.projects.clone();
+    metrics.objects(PROJECTS, move || of_a_watch(&projects));
+    let databases = watches.databases.clone();
+    metrics.objects(DATABASES, move || of_a_watch(&databases));
+    let migrations = watches.migrations.clone();
+    metrics.objects(MIGRATIONS, move || of_a_watch(&migrations));
+    let databases = watches.databases.clone();
+    metrics.branches(move || {
+        let seen = databases.state();
+        branches(seen.iter().filter_map(|seen| seen.0.as_ref().ok()))
+    });
+}
+
+fn of_a_watch<K>(store: &Store<Seen<K>>) -> ObjectCounts
+where
+    K: kube::Resource<DynamicType = ()> + Conditions + Clone + 'static,
+{
+    let seen = store.state();
+    objects(seen.iter().map(|seen| seen.0.as_ref().ok()))
+}
+
+/// Counts objects; none for one that does not decode.
+fn objects<'a, K: Conditions + 'a>(all: impl Iterator<Item = Option<&'a Arc<K>>>) -> ObjectCounts {
+    let mut counts = ObjectCounts::default();
+    for object in all {
+        let count = match object.and_then(|object| ready(object.as_ref())) {
+            Some(("True", _)) => &mut counts.ready,
+            Some(("False", _)) => &mut counts.not_ready,
+            Some(_) | None => &mut counts.unknown,
+        };
+        *count = count.saturating_add(1);
+    }
+    counts
+}
+
+/// Counts who has a branch, and who waits for one.
+fn branches<'a>(all: impl Iterator<Item = &'a Arc<NeonDatabase>>) -> BranchCounts {
+    let mut counts = BranchCounts::default();
+    for object in all {
+        let status = object.status.as_ref();
+        let reason = ready(object.as_ref()).map(|(_, reason)| reason);
+        let is = |wanted: Reason| reason == Some(wanted.as_str());
+        let count = if status.is_some_and(|status| status.branch.is_some()) {
+            &mut counts.held
+        } else if is(Reason::NoRoom) {
+            &mut counts.no_room
+        } else if is(Reason::ProjectLocked) {
+            &mut counts.in_line
+        } else if is(Reason::LimitReached) {
+            &mut counts.limit_reached
+        } else {
+            continue;
+        };
+        *count = count.saturating_add(1);
+    }
+    counts
+}
+
+/// Status and reason of the Ready condition.
+fn ready(object: &impl Conditions) -> Option<(&str, &str)> {
+    let mut conditions = object.conditions().iter();
+    let ready = conditions.find(|c| c.type_ == ConditionType::Ready.as_str())?;
+    Some((&ready.status, &ready.reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn database(status: &Value) -> Arc<NeonDatabase> {
+        let object = json!({
+            "apiVersion": "sepulki.dev/v1alpha1", "kind": "NeonDatabase",
+            "metadata": {"name": "it", "namespace": "team", "generation": 1},
+            "spec": {"projectId": "p", "environment": "preview"},
+            "status": status,
+        });
+        Arc::new(serde_json::from_value(object).unwrap())
+    }
+
+    fn says(status: &str, reason: &str) -> Value {
+        let ready = json!({"type": "Ready", "status": status, "reason": reason, "message": "",
+                           "lastTransitionTime": "2026-12-01T00:00:00Z"});
+        json!({"observedGeneration": 1, "conditions": [ready]})
+    }
+
+    #[test]
+    fn objects_are_counted_by_what_they_say_and_those_that_do_not_decode_too() {
+        let all = [
+            database(&says("True", "Succeeded")),
+            database(&says("True", "Succeeded")),
+            database(&says("False", "NoRoom")),
+            database(&json!({"observedGeneration": 1})),
+        ];
+        let seen = all.iter().map(Some).chain([None]);
+        let expected = ObjectCounts {
+            ready: 2,
+            not_ready: 1,
+            unknown: 2,
+        };
+        assert_eq!(objects(seen), expected);
+    }
+
+    #[test]
+    fn who_has_a_branch_does_not_wait_for_one() {
+        let mut held = says("False", "LimitReached");
+        held["branch"] = json!({
+            "id": "br-it", "name": "it", "isDefault": false, "protected": false, "takenOver": false,
+            "incarnation": "i", "credentials": "Own", "createdTime": "2026-12-01T00:00:00Z",
+        });
+        let all = [
+            database(&held),
+            database(&says("False", "NoRoom")),
+            database(&says("False", "ProjectLocked")),
+            database(&says("False", "ProjectLocked")),
+            database(&says("False", "LimitReached")),
+            database(&says("False", "ParentNotReady")),
+        ];
+        let expected = BranchCounts {
+            held: 1,
+            no_room: 1,
+            in_line: 2,
+            limit_reached: 1,
+        };
+        assert_eq!(branches(all.iter()), expected);
+    }
+}
