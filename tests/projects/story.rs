@@ -7,7 +7,7 @@ use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use testkit::operator::{Platform, Tenant};
 
-use crate::OPERATOR;
+use crate::{OPERATOR, alone};
 
 /// The namespaces, beside the one with the key.
 struct Places {
@@ -92,6 +92,7 @@ fn migration(namespace: &str, name: &str) -> Value {
 
 #[tokio::test]
 async fn previews_in_namespaces_without_a_key() -> anyhow::Result<()> {
+    let _alone = alone().await;
     let tenant = Platform::shared().await?.tenant().await?;
     let places = Places::make(&tenant).await?;
     let _operator = tenant

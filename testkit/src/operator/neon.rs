@@ -19,6 +19,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// A running emulator, ended when dropped.
 pub struct Neon {
     emulator: Emulator,
+    /// Whose the projects are, where they are an organization's.
+    organization: Option<String>,
     // Dropped after the emulator. They remove what a static, which is never dropped, would leave.
     _sockets: Option<ScratchDir>,
     _data: ScratchDir,
@@ -43,10 +45,12 @@ impl Neon {
             data_dir: Some(data_dir.clone()),
             ..config
         };
+        let organization = config.organizations.first().cloned();
         let emulator = tokio::task::spawn_blocking(|| Emulator::start(config)).await??;
         let sockets = std::fs::read_link(data_dir.join("sockets")).ok();
         Ok(Self {
             emulator,
+            organization,
             _sockets: sockets.map(ScratchDir::adopt).transpose()?,
             _data: data,
         })
@@ -66,7 +70,7 @@ impl Neon {
 
     /// Makes a project and waits until its default branch can be used.
     pub async fn project(&self, name: &str) -> anyhow::Result<String> {
-        let body = json!({ "project": { "name": name } });
+        let body = json!({ "project": { "name": name, "org_id": self.organization } });
         let made = self.post("/projects", body).await?;
         let id = made.pointer("/project/id").and_then(Value::as_str);
         let id = id
@@ -84,6 +88,19 @@ impl Neon {
         })
         .await?;
         Ok(id)
+    }
+
+    /// Makes a key that reaches this project alone. It is the organization's, so there has to be one.
+    pub async fn key_of(&self, project: &str, name: &str) -> anyhow::Result<String> {
+        let organization = self
+            .organization
+            .as_deref()
+            .context("the emulator has no organization")?;
+        let path = format!("/organizations/{organization}/api_keys");
+        let body = json!({ "key_name": name, "project_id": project });
+        let made = self.post(&path, body).await?;
+        let key = made.pointer("/key").and_then(Value::as_str);
+        key.map(str::to_owned).context("the answer holds no key")
     }
 
     /// The project's branches as its API lists them.
