@@ -56,6 +56,10 @@ pub(super) async fn act(
             extend(pass, until, now);
             Ok(())
         }
+        Action::DropReset => {
+            context.drop_reset(pass);
+            Ok(())
+        }
         Action::TakeUpReset(request) => {
             context.take_up_reset(pass, request);
             Ok(())
@@ -177,6 +181,18 @@ impl Context<'_> {
                 message,
             }),
         }
+    }
+
+    /// What was taken up and could not be done in time is told like what was not taken up at all.
+    fn drop_reset(&self, pass: &mut Pass) {
+        pass.status.reset_time = None;
+        let request = pass.status.handled.reset.clone().unwrap_or_default();
+        let why = reset::problem(self.desired, self.observed, &request, self.now);
+        pass.notices.extend(why.map(|message| Notice {
+            warning: true,
+            reason: Reason::AnnotationIgnored,
+            message,
+        }));
     }
 
     fn source(&self) -> Result<&Source, Error> {
@@ -331,6 +347,8 @@ fn record_database(status: &mut NeonDatabaseStatus, name: &str, owner: &str) {
 
 pub(super) fn forget_branch(status: &mut NeonDatabaseStatus) {
     status.branch = None;
+    // it was asked for the branch that is gone
+    status.reset_time = None;
     status.endpoint = None;
     status.read_replicas.clear();
     status.plan_limit = None;

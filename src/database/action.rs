@@ -17,6 +17,8 @@ pub enum Action {
     Extend(String),
     /// Take up that the branch is to go back to its parent's state.
     TakeUpReset(String),
+    /// No longer reset the branch: what that was asked for is over.
+    DropReset,
     /// Bring the branch back to the state of this one, its parent.
     ResetBranch(BranchId),
     /// Drop operations that have ended from the record.
@@ -107,6 +109,7 @@ impl crate::reconcile::Action for Action {
             Self::LookAgain => "LookAgain",
             Self::Extend(_) => "Extend",
             Self::TakeUpReset(_) => "TakeUpReset",
+            Self::DropReset => "DropReset",
             Self::ResetBranch(_) => "ResetBranch",
             Self::ForgetOperations => "ForgetOperations",
             Self::Resolve(_) => "Resolve",
@@ -150,6 +153,7 @@ impl crate::reconcile::Action for Action {
             }
             Self::LookAgain => "looking at everything anew".to_owned(),
             Self::TakeUpReset(_) | Self::ResetBranch(_) => "resetting the branch".to_owned(),
+            Self::DropReset => "leaving the branch as it is".to_owned(),
             Self::Extend(_) => "changing how long the branch may live".to_owned(),
             Self::ClaimBranch(branch) => format!("taking up the branch {}", branch.name),
             Self::AnnounceBranch | Self::CreateBranch(_) => "creating the branch".to_owned(),

@@ -9,21 +9,21 @@ use super::desired::Desired;
 use super::observe::Observed;
 use super::plan::{LATER, block, wait};
 use crate::api::{EXTEND, Reason};
+use crate::neon::Branch;
 use crate::reconcile::{Decision, Fact};
 
-/// When the branch has to go: its `maxAge` counted from the creation of object or branch, whichever is older, or the
-/// time that it was extended to, whichever is later. None: never, as for every branch that would not go with its object.
+/// When the branch has to go: its `maxAge` counted from the creation of the object, or the time that it was extended to,
+/// whichever is later. None: never, as for every branch that would not go with its object.
+///
+/// A branch that is older than its object was kept when an earlier object of this name went, or survived its cluster: it
+/// has as long as a new one, for whoever wrote the object did not ask to lose what is in it.
 #[must_use]
 pub fn end(desired: &Desired, observed: &Observed) -> Option<Timestamp> {
     let max_age = desired.max_age?;
     if !deletion::deletes(desired, observed) {
         return None;
     }
-    let recorded = observed.recorded.branch.as_ref();
-    let made = recorded.map(|branch| branch.created_time.0);
-    let found = observed.marked.as_ref().map(|branch| branch.created_at);
-    let born = desired.created.into_iter().chain(made).chain(found).min()?;
-    let end = born.checked_add(max_age).ok()?;
+    let end = desired.created?.checked_add(max_age).ok()?;
     let handled = observed.recorded.handled.extend.as_deref();
     Some(end.max(handled.and_then(until).unwrap_or(end)))
 }
@@ -36,7 +36,7 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Option<
         return None;
     }
     let branch = match (&observed.recorded.branch, &observed.branch) {
-        (None, _) => observed.marked.as_ref(),
+        (None, _) => made_for(desired, observed),
         (Some(_), Fact::Known(branch)) => Some(branch),
         (Some(_), Fact::Absent) => return Some(Decision::Act(Action::ForgetBranch)),
         (Some(_), Fact::Unknown) => {
@@ -57,6 +57,13 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Option<
              raise spec.branch.maxAge to have it again"
         ),
     ))
+}
+
+/// A branch with our mark that is not on record, if this very object can have asked for it.
+fn made_for<'a>(desired: &Desired, observed: &'a Observed) -> Option<&'a Branch> {
+    let since = desired.created?;
+    let marked = observed.marked.as_ref();
+    marked.filter(|branch| branch.created_at >= since)
 }
 
 #[cfg(test)]

@@ -26,11 +26,11 @@
 //! | 11 | branch recorded but gone: just made; suspended; disposable, or nobody was given credentials of it; else | Wait; Suspended; ForgetBranch; Blocked BranchMissing |
 //! | 12 | an older object holds the same branch | Blocked BranchClaimed |
 //! | 13 | branch being made or reset | Wait OperationsRunning |
-//! |   | … Neon is no longer at it: suspended; a reset of ours; never used by anybody: protected, else; other | Suspended; ResetBranch; Blocked OperationFailed, DiscardBranch; Blocked OperationFailed |
+//! |   | … Neon is no longer at it: suspended; a reset of ours; never used by anybody: protected, else; other | Suspended; ResetBranch; Blocked OperationFailed, DiscardBranch; Blocked OperationFailed; where blocked or suspended, lease due before: RenewLease |
 //! | 14 | another incarnation than recorded | RecordIncarnation |
 //! | 15 | lease due or not wanted | RenewLease, EndLease |
 //! | 16 | suspended | Suspended |
-//! |   | a reset is asked for; it was taken up: something in the way; else | TakeUpReset; Wait; ResetBranch |
+//! |   | a reset is asked for; it was taken up: for another branch or too long ago; something in the way; else | TakeUpReset; DropReset; Wait; ResetBranch |
 //! | 17 | protection differs | Protect |
 //! | 18 | a migration is at work and something is left to do | Wait MigrationRunning |
 //! | 19 | endpoint missing; being made | CreateEndpoint; Wait |

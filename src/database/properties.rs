@@ -357,6 +357,11 @@ fn situation() -> impl Strategy<Value = (Desired, Observed, Timestamp)> {
                 let asked = asked_for.map(|seconds_ago| Time(at(now - seconds_ago)));
                 observed.recorded.branch_request_time = asked;
             }
+            if observed.recorded.reset_time.is_some() {
+                // some of them too long ago
+                let request = asked_for.map(|ago| format!("br-it@{}", at(now - ago * 6)));
+                observed.recorded.handled.reset = request;
+            }
             (desired, observed, at(now))
         },
     )
@@ -446,6 +451,7 @@ fn rests_on_facts(action: &Action, observed: &Observed) -> bool {
         | Action::LookAgain
         | Action::Extend(_)
         | Action::TakeUpReset(_)
+        | Action::DropReset
         | Action::ForgetOperations
         | Action::Resolve(_)
         | Action::ClaimBranch(_)
@@ -588,6 +594,7 @@ fn the_situations_reach_every_decision() {
         "Extend",
         "Expired",
         "TakeUpReset",
+        "DropReset",
         "ResetBranch",
         "ForgetOperations",
         "Resolve",

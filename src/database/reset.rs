@@ -81,6 +81,10 @@ pub fn decide(
         let message = format!("Neon was asked to reset the branch {name} and may be at it");
         return Some(wait(Reason::OperationsRunning, message, LATER));
     }
+    // what nothing is left of to lose is brought back, however long ago it was asked for
+    if !branch.was_given_up() && is_void(desired, observed, now) {
+        return Some(Decision::Act(Action::DropReset));
+    }
     if branch.protected {
         let message = format!("the branch {name} is protected: Neon does not reset it");
         return Some(wait(Reason::BranchProtected, message, LATER));
@@ -97,6 +101,12 @@ pub fn decide(
     Some(Decision::Act(Action::ResetBranch(parent.clone())))
 }
 
+/// Whether a request that was taken up could not be taken up now: it has waited for too long, or was for another branch.
+fn is_void(desired: &Desired, observed: &Observed, now: Timestamp) -> bool {
+    let request = observed.recorded.handled.reset.as_ref();
+    request.is_none_or(|request| problem(desired, observed, request, now).is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -104,6 +114,7 @@ mod tests {
     use super::*;
     use crate::database::fixtures::{desired, now, recorded, seen, settled};
     use crate::database::plan::UNANSWERED;
+    use crate::neon::BranchState;
 
     fn ago(minutes: i64) -> String {
         format!("br-it@{}", now() - SignedDuration::from_mins(minutes))
@@ -186,5 +197,28 @@ mod tests {
             Reason::ChildrenExist
         );
         assert_eq!(waits(|o| o.branch_free = false), Reason::MigrationRunning);
+    }
+
+    #[test]
+    fn a_request_that_has_waited_for_too_long_or_was_for_another_branch_is_dropped() {
+        let (desired, mut observed) = preview();
+        observed.recorded.reset_time = Some(Time(now()));
+        let mut asked = |request: Option<String>, given_up: bool| {
+            observed.recorded.handled.reset = request;
+            seen(&mut observed).current_state = if given_up {
+                BranchState::Resetting
+            } else {
+                BranchState::Ready
+            };
+            decided(&desired, &mut observed)
+        };
+        let dropped = Some(Decision::Act(Action::DropReset));
+        let reset = Some(Decision::Act(Action::ResetBranch("br-parent".into())));
+        let another = ago(0).replace("br-it", "br-before");
+        assert_eq!(asked(Some(ago(15)), false), reset);
+        assert_eq!(asked(Some(ago(16)), false), dropped);
+        assert_eq!(asked(Some(another), false), dropped);
+        assert_eq!(asked(None, false), dropped);
+        assert_eq!(asked(Some(ago(16)), true), reset);
     }
 }

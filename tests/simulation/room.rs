@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use sepulki::api::{NeonDatabase, Reason};
 use sepulki::reconcile::Conditions;
+use serde_json::json;
 
 use crate::database::{reconciling, says};
 use crate::scene::{child_of, simple, with};
@@ -89,4 +90,23 @@ async fn room_at_neon_goes_to_who_came_first_and_one_asks_for_all() {
         .at_neon(|project, _| project.most_branches = None);
     operator.run_for(MINUTE * 8).await;
     assert_eq!(settled(&operator).len(), PREVIEWS - 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_be_protected_takes_no_room_from_others() {
+    let sim = Sim::new();
+    sim.at_neon(|project, _| project.most_protected = Some(1));
+    sim.database("production", "production", simple());
+    let protected = json!({"branch": {"protected": true}});
+    sim.database("older", "staging", with(simple(), protected));
+    let mut operator = Operator::new(&sim);
+    operator.run_for(MINUTE * 2).await;
+    let older = operator.sim.get_database("older").unwrap();
+    reconciling(&older, Reason::LimitReached);
+    for number in 0..2 {
+        let spec = with(simple(), child_of("production"));
+        sim.database(&name(number), "preview", spec);
+    }
+    operator.run_for(MINUTE * 3).await;
+    assert_eq!(settled(&operator), [0, 1]);
 }

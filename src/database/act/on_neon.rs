@@ -31,7 +31,8 @@ impl Context<'_> {
                     // an answer that says that nothing was made
                     pass.status.branch_request_time = None;
                 }
-                if error.kind == ErrorKind::Limit {
+                // how many may be protected says nothing of the room that others need
+                if error.kind == ErrorKind::Limit && !error.message.contains("protected") {
                     let (lines, why) = (&self.kind.lines, error.to_string());
                     lines.is_full(self.project()?, &why, self.now);
                 }
@@ -332,6 +333,14 @@ impl Context<'_> {
         status.branch_request_time = None;
     }
 
+    /// Whether the branch was there before it was last asked for: somebody may have used it, whatever its state is now.
+    fn found_again(&self, branch: &Branch) -> bool {
+        let asked = self.observed.recorded.branch_request_time.as_ref();
+        // Neon's clock may be behind ours, and an answer may have come in late
+        let since = |asked: &Time| asked.0 - UNANSWERED;
+        asked.is_none_or(|asked| branch.created_at < since(asked))
+    }
+
     fn claim(&self, branch: &Branch) -> BranchStatus {
         let taken_over = self
             .observed
@@ -356,7 +365,7 @@ impl Context<'_> {
             credentials,
             own_passwords: Vec::new(),
             created_time: Time(branch.created_at),
-            ready_time: None,
+            ready_time: self.found_again(branch).then(|| Time(branch.created_at)),
             expiry_time: branch.expires_at.map(Time),
         }
     }

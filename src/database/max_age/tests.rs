@@ -24,15 +24,29 @@ fn extended(until: &str) -> Option<Timestamp> {
 }
 
 #[test]
-fn age_counts_from_whichever_of_object_and_branch_is_older() {
+fn age_counts_from_the_object_not_from_a_branch_that_was_there_before() {
     let (mut desired, mut observed) = preview();
     assert_eq!(end(&desired, &observed), Some(at(-60) + AGE));
     // an object in a rebuilt cluster, with the branch it had before
     desired.created = Some(at(3_000));
-    assert_eq!(end(&desired, &observed), Some(at(0) + AGE));
+    assert_eq!(end(&desired, &observed), Some(at(3_000) + AGE));
     observed.marked = observed.branch.known().cloned();
     observed.recorded.branch = None;
-    assert_eq!(end(&desired, &observed), Some(at(0) + AGE));
+    assert_eq!(end(&desired, &observed), Some(at(3_000) + AGE));
+}
+
+#[test]
+fn a_branch_that_an_earlier_object_of_the_name_has_kept_is_not_deleted_unseen() {
+    let (mut desired, mut observed) = preview();
+    observed.marked = observed.branch.known().cloned();
+    observed.recorded.branch = None;
+    observed.recorded.connection_secrets.clear();
+    let long_after = at(3_000) + AGE + AGE;
+    let delete = Decision::Act(Action::DeleteBranch("br-it".into()));
+    assert_eq!(decide(&desired, &observed, long_after), Some(delete));
+    desired.created = Some(at(3_000));
+    let left = decide(&desired, &observed, long_after);
+    assert!(!matches!(left, Some(Decision::Act(_))), "{left:?}");
 }
 
 #[test]

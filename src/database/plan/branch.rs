@@ -131,7 +131,11 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
         ));
     }
     if branch.was_given_up() {
-        return Some(given_up::decide(desired, observed, recorded, branch, now));
+        let next = given_up::decide(desired, observed, recorded, branch, now);
+        let rests = matches!(next, Decision::Suspended(_) | Decision::Blocked(_));
+        // what a person is to look at does not run out meanwhile
+        let due = || lease(rest.lease, recorded, branch, now);
+        return rests.then(due).flatten().or(Some(next));
     }
     if branch.is_unusable() {
         return Some(wait(

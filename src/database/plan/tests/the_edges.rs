@@ -313,3 +313,29 @@ fn neon_is_left_alone_with_what_it_could_not_do_for_as_long_as_was_said() {
         "Neon could not make the branch staging/team/it, because there is no room; it is asked again"
     );
 }
+
+#[test]
+fn a_branch_that_a_person_has_to_look_at_does_not_run_out_meanwhile() {
+    let mut desired = desired(Environment::Preview);
+    let lease = SignedDuration::from_hours(72);
+    let mut observed = settled(&desired);
+    seen(&mut observed).current_state = BranchState::Resetting;
+    let blocked = Answer::Blocked(Reason::OperationFailed);
+    assert_eq!(decide(&desired, &observed), blocked);
+    let settled_expiry = seen(&mut observed).expires_at;
+    seen(&mut observed).expires_at = Some(now());
+    let renew = || Answer::Act(Action::RenewLease(lease));
+    assert_eq!(decide(&desired, &observed), renew());
+    desired.suspend = true;
+    assert_eq!(decide(&desired, &observed), renew());
+    seen(&mut observed).expires_at = settled_expiry;
+    assert_eq!(decide(&desired, &observed), Answer::Suspended);
+    // what is taken away needs none
+    desired.suspend = false;
+    seen(&mut observed).current_state = BranchState::Init;
+    seen(&mut observed).expires_at = Some(now());
+    recorded(&mut observed).ready_time = None;
+    recorded(&mut observed).credentials = Credentials::Inherited;
+    let discard = Answer::Act(Action::DiscardBranch("br-it".into()));
+    assert_eq!(decide(&desired, &observed), discard);
+}
