@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use sepulki::api::{NeonDatabase, Reason};
+use sepulki::neon::BranchState;
 use sepulki::reconcile::Conditions;
 use serde_json::json;
 
@@ -280,35 +281,51 @@ async fn a_parent_that_is_not_there_yet_is_waited_for() {
     check(&operator.sim, &[]);
 }
 
+/// The objects and the key come back from Git; statuses and published Secrets are lost.
+fn rebuild(operator: &mut Operator) {
+    let now = operator.sim.now();
+    let mut state = operator.sim.lock();
+    let kubernetes = &mut state.kubernetes;
+    kubernetes.secrets.retain(|key, _| key.1 == "neon-api-key");
+    let databases: Vec<NeonDatabase> = kubernetes.databases.values().cloned().collect();
+    kubernetes.databases.clear();
+    for object in databases {
+        let mut fresh = NeonDatabase::new(object.metadata.name.as_deref().unwrap(), object.spec);
+        fresh.metadata.namespace = Some(NAMESPACE.to_owned());
+        let fresh = kubernetes.create(fresh, now);
+        let key = (NAMESPACE.to_owned(), fresh.metadata.name.clone().unwrap());
+        kubernetes.databases.insert(key, fresh);
+    }
+    let migrations: Vec<_> = kubernetes.migrations.keys().cloned().collect();
+    for key in migrations {
+        kubernetes.migrations.get_mut(&key).unwrap().status = None;
+    }
+    drop(state);
+    operator.restart();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_rebuilt_cluster_takes_its_branches_up_again() {
     let mut operator = settled(production_and_preview).await;
     let before = operator.sim.branch_names();
-    // the objects and the key come back from Git; statuses and published Secrets are lost
-    {
-        let now = operator.sim.now();
-        let mut state = operator.sim.lock();
-        let kubernetes = &mut state.kubernetes;
-        kubernetes.secrets.retain(|key, _| key.1 == "neon-api-key");
-        let databases: Vec<NeonDatabase> = kubernetes.databases.values().cloned().collect();
-        kubernetes.databases.clear();
-        for object in databases {
-            let mut fresh =
-                NeonDatabase::new(object.metadata.name.as_deref().unwrap(), object.spec);
-            fresh.metadata.namespace = Some(NAMESPACE.to_owned());
-            let fresh = kubernetes.create(fresh, now);
-            let key = (NAMESPACE.to_owned(), fresh.metadata.name.clone().unwrap());
-            kubernetes.databases.insert(key, fresh);
-        }
-        let migrations: Vec<_> = kubernetes.migrations.keys().cloned().collect();
-        for key in migrations {
-            kubernetes.migrations.get_mut(&key).unwrap().status = None;
-        }
-    }
-    operator.restart();
+    rebuild(&mut operator);
     operator.settle().await;
     check(&operator.sim, &FILES);
     assert_eq!(operator.sim.branch_names(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_there_before_the_cluster_was_rebuilt_is_not_thrown_away_whatever_its_state() {
+    let mut operator = settled(production_and_preview).await;
+    let sim = Arc::clone(&operator.sim);
+    let id = |sim: &Sim| sim.at_neon(|project, _| project.branches[1].branch.id.clone());
+    let before = id(&sim);
+    operator.run_for(MINUTE * 10).await;
+    sim.at_neon(|project, _| project.branches[1].given_up = Some(BranchState::Init));
+    rebuild(&mut operator);
+    operator.run_for(MINUTE * 10).await;
+    stalled(&database(&operator, "pr-7"), Reason::OperationFailed);
+    assert_eq!(id(&sim), before);
 }
 
 #[tokio::test(start_paused = true)]
