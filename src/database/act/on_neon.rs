@@ -365,7 +365,7 @@ impl Context<'_> {
             credentials,
             own_passwords: Vec::new(),
             created_time: Time(branch.created_at),
-            ready_time: self.found_again(branch).then(|| Time(branch.created_at)),
+            ready_time: self.found_again(branch).then_some(Time(branch.created_at)),
             expiry_time: branch.expires_at.map(Time),
         }
     }
