@@ -145,6 +145,7 @@ impl Context<'_> {
         kind.checked.forget(&desired.uid);
         kind.refusals.forget(&desired.uid);
         kind.replica_refusals.forget(&desired.uid);
+        kind.protection_refusals.forget(&desired.uid);
         kind.failures.forget(&desired.uid);
         let Some(source) = &self.observed.source else {
             return Ok(());

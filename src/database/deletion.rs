@@ -10,7 +10,7 @@
 //! |   | … the key is gone for good or refused, the namespace is going | LeaveBehind |
 //! | 5 | … the NeonProject or the key is missing; the key refused; the project unknown | Wait; Blocked |
 //! | 6 | … the branch is somebody else's | ReleaseFinalizer |
-//! | 7 | … the branch is there: protected; has children; a migration runs; else | Wait; Wait; Wait; DeleteBranch |
+//! | 7 | … the branch is there: protected, or the project's default; has children; a migration runs; else | Wait; Wait; Wait; DeleteBranch |
 //! | 8 | … the branch may be too new to be listed, or was asked for and no answer came | Wait OperationsRunning |
 //! | 9 | … the branch is gone: Secrets of ours; none | WithdrawSecrets; ReleaseFinalizer |
 //!
@@ -160,6 +160,13 @@ pub(super) fn delete(observed: &Observed, branch: &Branch) -> Decision<Action> {
     if branch.protected {
         let message =
             format!("the branch {name} is protected: unprotect it on Neon to let it be deleted");
+        return wait(Reason::BranchProtected, message, LATER);
+    }
+    if branch.default {
+        let message = format!(
+            "the branch {name} is the project's default, which Neon does not delete: make another branch the default to let \
+             it be deleted"
+        );
         return wait(Reason::BranchProtected, message, LATER);
     }
     if !observed.children.is_empty() {

@@ -67,6 +67,8 @@ pub struct Databases {
     refusals: Refusals,
     /// Of read replicas, which hold nothing else up.
     replica_refusals: Refusals,
+    /// Of protection, which holds nothing else up either.
+    protection_refusals: Refusals,
     room: Room,
     lines: Lines,
 }
@@ -81,6 +83,7 @@ impl Databases {
             failures: Failures::default(),
             refusals: Refusals::default(),
             replica_refusals: Refusals::default(),
+            protection_refusals: Refusals::default(),
             room: Room::default(),
             lines: Lines::default(),
         }

@@ -71,6 +71,8 @@ pub struct Observed {
     pub replicas: Vec<Endpoint>,
     /// Why Neon refused a read replica a short while ago.
     pub replica_refused: Option<Block>,
+    /// Why Neon refused to protect the branch a short while ago.
+    pub protection_refused: Option<Block>,
     /// Branches and objects that hang on the recorded branch.
     pub children: Vec<String>,
     /// Names of the branch's roles, as Neon lists them.
@@ -169,6 +171,7 @@ impl Observed {
             endpoint: Fact::Unknown,
             replicas: Vec::new(),
             replica_refused: None,
+            protection_refused: None,
             children: Vec::new(),
             api_roles: Fact::Unknown,
             databases: Fact::Unknown,
@@ -277,6 +280,7 @@ pub(super) async fn observe(
         observed.applied_files = kind.applied_files(desired);
         observed.refused = kind.refusals.of(desired, now);
         observed.replica_refused = kind.replica_refusals.of(desired, now);
+        observed.protection_refused = kind.protection_refusals.of(desired, now);
         observed.failure = kind.failures.of(&desired.uid, now);
         observed.held_back_for = migrations::missing(kind, desired, &observed);
         contents::contents(kind, api, project, desired, &listing, &mut observed).await?;

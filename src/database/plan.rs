@@ -31,7 +31,7 @@
 //! | 15 | lease due or not wanted | RenewLease, EndLease |
 //! | 16 | suspended | Suspended |
 //! |   | a reset is asked for; it was taken up: for another branch or too long ago; something in the way; else | TakeUpReset; DropReset; Wait; ResetBranch |
-//! | 17 | protection differs | Protect |
+//! | 17 | protection differs, and Neon has not refused it a short while ago | Protect |
 //! | 18 | a migration is at work and something is left to do | Wait MigrationRunning |
 //! | 19 | endpoint missing; being made | CreateEndpoint; Wait |
 //! |   | endpoint not as asked: not asked for yet; changed since Neon answered, and set by the spec | ResizeCompute |
@@ -49,6 +49,7 @@
 //! |   | a Secret is out that the record does not know | RecordLogin |
 //! | 26 | a Secret is out that is no longer asked for | WithdrawSecrets |
 //! |   | a login is due to be replaced | ReplaceLogin |
+//! |   | Neon has refused the protection that the spec sets | Blocked LimitReached |
 //! |   | a read replica of ours that is no longer asked for; on a protected branch | DeleteReplica; Blocked BranchProtected |
 //! |   | a read replica that Neon has refused a short while ago | Blocked, as it was refused |
 //! | 27 | else | Settled |

@@ -1,4 +1,4 @@
-//! Branches and read replicas that Neon has refused, so that the same is asked for again now and then, and not at every look.
+//! Branches, read replicas and protection that Neon has refused, so that the same is asked for again now and then, and not at every look.
 //! Losing it costs one more try.
 
 use std::collections::HashMap;

@@ -10,7 +10,7 @@ use super::inherit::Heritage;
 use super::observe::Observed;
 use super::replicas;
 use crate::api::{ConditionType, NeonDatabaseStatus, Reason, condition, set_condition};
-use crate::neon::Endpoint;
+use crate::neon::{Branch, Endpoint};
 use crate::postgres::extensions;
 use crate::reconcile::{Fact, Verdict, summarize};
 
@@ -188,19 +188,20 @@ fn parts(
 ) -> Parts {
     let yes = |reason: Reason, message: String| (true, reason, message);
     let no = || why_not(verdict);
+    let rest = desired.rest.as_ref().ok();
     let branch = match (&status.branch, &observed.branch) {
         (Some(recorded), Fact::Known(branch))
             if observed.older_rival.is_none() && !branch.is_unusable() =>
         {
-            yes(
-                Reason::Succeeded,
-                format!("branch {} ({})", recorded.name, recorded.id),
-            )
+            let name = format!("branch {} ({})", recorded.name, recorded.id);
+            match unprotected(rest, observed, branch) {
+                Some(why) => yes(Reason::PlanLimited, format!("{name}: {why}")),
+                None => yes(Reason::Succeeded, name),
+            }
         }
         (Some(_) | None, _) => no(),
     };
     let ready = branch.0;
-    let rest = desired.rest.as_ref().ok();
     let compute = match (&observed.endpoint, rest) {
         (Fact::Known(endpoint), Some(rest))
             if ready
@@ -251,6 +252,18 @@ fn is_as_asked(endpoint: &Endpoint, status: &NeonDatabaseStatus, rest: &Rest) ->
 fn replicas_are_due(rest: &Rest, observed: &Observed, status: &NeonDatabaseStatus) -> bool {
     let mut changes = replicas::changes(&rest.replicas, &observed.replicas, &status.read_replicas);
     changes.next().is_some()
+}
+
+/// Why a branch that should be protected is not, where Neon refuses that.
+fn unprotected<'a>(
+    rest: Option<&Rest>,
+    observed: &'a Observed,
+    branch: &Branch,
+) -> Option<&'a str> {
+    let refused = observed.protection_refused.as_ref();
+    let wanted = rest.is_some_and(|rest| rest.protected.value);
+    let refused = refused.filter(|_| wanted && !branch.protected)?;
+    Some(&refused.message)
 }
 
 /// What the compute has instead of what was wanted.

@@ -110,3 +110,33 @@ async fn who_may_not_be_protected_takes_no_room_from_others() {
     operator.run_for(MINUTE * 3).await;
     assert_eq!(settled(&operator), [0, 1]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn protection_of_the_profile_that_the_plan_has_not_is_left_out_and_told() {
+    let sim = Sim::new();
+    sim.at_neon(|project, _| project.most_protected = Some(0));
+    sim.database("production", "production", simple());
+    let mut operator = Operator::new(&sim);
+    operator.settle().await;
+    assert!(sim.secret("production").is_some());
+    let told = |sim: &Sim| {
+        let production = sim.get_database("production").unwrap();
+        assert!(production.is_settled());
+        let conditions = production.status.unwrap().conditions;
+        let branch = conditions.into_iter().find(|c| c.type_ == "BranchReady");
+        branch
+            .map(|branch| (branch.reason, branch.message))
+            .unwrap()
+    };
+    let (reason, message) = told(&sim);
+    assert_eq!(reason, "PlanLimited");
+    says(
+        &message,
+        &["does not protect the branch main", "spec.branch.protected"],
+    );
+    // asked for again now and then, and had once there is a plan for it
+    sim.at_neon(|project, _| project.most_protected = None);
+    operator.run_for(MINUTE * 12).await;
+    assert_eq!(told(&sim).0, "Succeeded");
+    assert!(sim.at_neon(|project, _| project.branches[0].branch.protected));
+}

@@ -31,8 +31,11 @@ impl Context<'_> {
                     // an answer that says that nothing was made
                     pass.status.branch_request_time = None;
                 }
-                // how many may be protected says nothing of the room that others need
-                if error.kind == ErrorKind::Limit && !error.message.contains("protected") {
+                if is_of_protection(&error) && body.protected && !self.rest()?.protected.explicit {
+                    self.refuse_protection(&body.name, error);
+                    return Ok(());
+                }
+                if error.kind == ErrorKind::Limit && !is_of_protection(&error) {
                     let (lines, why) = (&self.kind.lines, error.to_string());
                     lines.is_full(self.project()?, &why, self.now);
                 }
@@ -171,19 +174,48 @@ impl Context<'_> {
             protected: Some(protected),
             ..UpdateBranch::default()
         };
-        self.update_branch(pass, &update).await
+        match self.try_update(&update).await? {
+            Err(error) if protected && is_of_protection(&error) => {
+                let name = self.observed.branch.known().map(|branch| &branch.name);
+                self.refuse_protection(name.map_or("", String::as_str), error);
+            }
+            answer => {
+                let operations = answer.map_err(at_neon)?;
+                record_operations(&mut pass.status.operations, &operations);
+            }
+        }
+        Ok(())
+    }
+
+    /// What Neon refuses to protect is told at the end, and asked for again later.
+    fn refuse_protection(&self, name: &str, error: neon::Error) {
+        let message = format!(
+            "Neon does not protect the branch {name}: {}; protect one less, or set spec.branch.protected to false",
+            error.message
+        );
+        let error = Error {
+            class: Class::Invalid,
+            message,
+            ..at_neon(error)
+        };
+        let refusals = &self.kind.protection_refusals;
+        refusals.remember(self.desired, &error, self.now);
     }
 
     async fn update_branch(&self, pass: &mut Pass, update: &UpdateBranch) -> Result<(), Error> {
-        let account = self.account().await?;
-        let branch = self.branch()?;
-        let operations = account
-            .api
-            .update_branch(self.project()?, &branch, update)
-            .await
-            .map_err(at_neon)?;
+        let operations = self.try_update(update).await?.map_err(at_neon)?;
         record_operations(&mut pass.status.operations, &operations);
         Ok(())
+    }
+
+    /// Neon's answer, where it could be asked.
+    async fn try_update(
+        &self,
+        update: &UpdateBranch,
+    ) -> Result<neon::Result<Vec<neon::Operation>>, Error> {
+        let account = self.account().await?;
+        let (project, branch) = (self.project()?, self.branch()?);
+        Ok(account.api.update_branch(project, &branch, update).await)
     }
 
     pub(super) async fn create_endpoint(&self, pass: &mut Pass) -> Result<(), Error> {
@@ -298,7 +330,9 @@ impl Context<'_> {
             name: name.unwrap_or_else(|| self.desired.branch_name.clone()),
             parent_id: parent.clone(),
             at: self.moment()?,
-            protected: rest.protected.value,
+            // where only the profile says so it may be left out
+            protected: rest.protected.value
+                && (rest.protected.explicit || self.observed.protection_refused.is_none()),
             expires_at: rest.lease.map(|lease| self.expiry(lease)).transpose()?,
             annotations: self.desired.mark.annotations(),
             endpoint: rest.compute.new_endpoint(limit),
@@ -369,6 +403,11 @@ impl Context<'_> {
             expiry_time: branch.expires_at.map(Time),
         }
     }
+}
+
+/// Whether as many branches are protected as Neon allows, which says nothing of the room for others.
+fn is_of_protection(error: &neon::Error) -> bool {
+    error.kind == ErrorKind::Limit && error.message.contains("protected")
 }
 
 fn record_own_password(status: &mut NeonDatabaseStatus, role: &str) {

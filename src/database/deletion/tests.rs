@@ -342,6 +342,12 @@ fn deleting() -> Vec<Case> {
         ),
         case(
             7,
+            "made the project's default by somebody",
+            |_, o| seen(o).default = true,
+            Wait(Reason::BranchProtected),
+        ),
+        case(
+            7,
             "children",
             |_, o| o.children = vec!["c".into()],
             Wait(Reason::ChildrenExist),

@@ -150,7 +150,7 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
     lease(rest.lease, recorded, branch, now)
         .or_else(|| desired.suspend.then_some(Decision::Suspended(RECHECK)))
         .or_else(|| reset::decide(desired, observed, branch, now))
-        .or_else(|| protection(rest, branch))
+        .or_else(|| protection(rest, observed, branch))
         .or_else(|| {
             let next = inside::inside(desired, rest, observed, recorded, now)?;
             let busy = matches!(next, Decision::Act(_)) && !observed.branch_free;
@@ -161,6 +161,7 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
                 next
             })
         })
+        .or_else(|| refused_protection(rest, observed, branch))
 }
 
 /// Rows 8 to 10: which branch is to be ours.
@@ -375,8 +376,18 @@ fn lease(
 }
 
 /// Row 17. Protection is raised by itself and lowered only where the spec says so.
-fn protection(rest: &Rest, branch: &Branch) -> Stage {
+fn protection(rest: &Rest, observed: &Observed, branch: &Branch) -> Stage {
     let wanted = rest.protected;
     let differs = wanted.value != branch.protected && (wanted.value || wanted.explicit);
-    differs.then_some(Decision::Act(Action::Protect(wanted.value)))
+    // what Neon has refused holds nothing else up
+    let is_refused = wanted.value && observed.protection_refused.is_some();
+    (differs && !is_refused).then_some(Decision::Act(Action::Protect(wanted.value)))
+}
+
+/// After row 26: protection that the spec sets and Neon refuses. That of the profile is left out.
+fn refused_protection(rest: &Rest, observed: &Observed, branch: &Branch) -> Stage {
+    let wanted = rest.protected.value && rest.protected.explicit;
+    let refused = observed.protection_refused.clone();
+    let refused = refused.filter(|_| wanted && !branch.protected);
+    refused.map(Decision::Blocked)
 }

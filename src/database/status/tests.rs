@@ -634,3 +634,30 @@ fn while_the_parent_it_inherits_from_is_missing_nothing_is_known_to_be_asked_for
         assert_eq!(find(&status, type_).status, "False", "{type_}");
     }
 }
+
+#[test]
+fn protection_that_neon_refuses_is_told_beside_a_ready_branch() {
+    let desired = desired(Environment::Production);
+    let mut observed = settled(&desired);
+    let told = |observed: &Observed, desired: &Desired| {
+        let verdict = settled_verdict();
+        let status = project(&observed.recorded, desired, Some(observed), &verdict, now());
+        assert!(is(&status, "Ready") && is(&status, "BranchReady"));
+        let branch = find(&status, "BranchReady");
+        (branch.reason.clone(), branch.message.clone())
+    };
+    let refused = crate::reconcile::Block {
+        reason: Reason::LimitReached,
+        message: "Neon does not protect it".into(),
+    };
+    observed.protection_refused = Some(refused);
+    assert_eq!(told(&observed, &desired).0, "Succeeded");
+    seen(&mut observed).protected = false;
+    let (reason, message) = told(&observed, &desired);
+    assert_eq!(reason, "PlanLimited");
+    assert!(message.ends_with(": Neon does not protect it"), "{message}");
+    let staging = crate::database::fixtures::desired(Environment::Staging);
+    let mut unasked = settled(&staging);
+    unasked.protection_refused = observed.protection_refused.clone();
+    assert_eq!(told(&unasked, &staging).0, "Succeeded");
+}

@@ -14,6 +14,13 @@ use crate::reconcile::Fact;
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+fn no_protection() -> Block {
+    Block {
+        reason: Reason::LimitReached,
+        message: "no".into(),
+    }
+}
+
 pub(super) fn rows() -> Vec<Row> {
     let staging = desired(Environment::Staging);
     let preview = desired(Environment::Preview);
@@ -326,6 +333,75 @@ pub(super) fn rows() -> Vec<Row> {
                 seen(o).protected = false;
             },
             Act(Action::Protect(true)),
+        )
+        .row(
+            17,
+            "to be protected by the profile, and Neon refuses that",
+            |d, o| {
+                *d = desired(Environment::Production);
+                *o = settled(d);
+                seen(o).protected = false;
+                o.protection_refused = Some(no_protection());
+            },
+            Settled,
+        )
+        .row(
+            17,
+            "to be protected by the spec, and Neon refuses that",
+            |d, o| {
+                *d = Desired::of(
+                    &object(Environment::Staging, json!({"branch": {"protected": true}})),
+                    "default",
+                );
+                *o = settled(d);
+                seen(o).protected = false;
+                o.protection_refused = Some(no_protection());
+            },
+            Blocked(Reason::LimitReached),
+        )
+        .row(
+            17,
+            "Neon refused to protect it, refuses nothing else, and a Secret is missing",
+            |d, o| {
+                *d = Desired::of(
+                    &object(Environment::Staging, json!({"branch": {"protected": true}})),
+                    "default",
+                );
+                *o = settled(d);
+                seen(o).protected = false;
+                o.protection_refused = Some(no_protection());
+                o.current_secrets.clear();
+            },
+            Act(Action::PublishCredentials("web".into())),
+        )
+        .row(
+            17,
+            "Neon refused to protect it, and it is protected by now",
+            |d, o| {
+                *d = Desired::of(
+                    &object(Environment::Staging, json!({"branch": {"protected": true}})),
+                    "default",
+                );
+                *o = settled(d);
+                o.protection_refused = Some(no_protection());
+            },
+            Settled,
+        )
+        .row(
+            17,
+            "Neon refused to protect it, and the spec no longer wants that",
+            |d, o| {
+                *d = Desired::of(
+                    &object(
+                        Environment::Staging,
+                        json!({"branch": {"protected": false}}),
+                    ),
+                    "default",
+                );
+                seen(o).protected = true;
+                o.protection_refused = Some(no_protection());
+            },
+            Act(Action::Protect(false)),
         )
         .row(
             17,
