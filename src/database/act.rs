@@ -6,6 +6,7 @@ mod logins;
 mod on_neon;
 mod replicas;
 mod secrets;
+mod upkeep;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
