@@ -137,6 +137,7 @@ mod tests {
         let problem = |request: &str| problem(&desired, &observed, request, now());
         assert_eq!(problem(&ago(0)), None);
         assert_eq!(problem(&ago(15)), None);
+        assert_eq!(problem(&ago(-5)), None);
         for (request, part) in [
             (ago(16), "15 minutes"),
             (ago(-6), "in the future"),
@@ -166,6 +167,10 @@ mod tests {
             recorded(&mut observed).taken_over = true;
             assert!(problem(&desired, &observed, &ago(0), now()).is_some());
         }
+        let (desired, mut observed) = preview();
+        recorded(&mut observed).parent_id = None;
+        let why = problem(&desired, &observed, &ago(0), now()).unwrap();
+        assert!(why.contains("no parent"), "{why}");
     }
 
     #[test]

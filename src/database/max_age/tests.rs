@@ -43,6 +43,12 @@ fn a_branch_that_an_earlier_object_of_the_name_has_kept_is_not_deleted_unseen() 
     observed.recorded.connection_secrets.clear();
     let long_after = at(3_000) + AGE + AGE;
     let delete = Decision::Act(Action::DeleteBranch("br-it".into()));
+    assert_eq!(
+        decide(&desired, &observed, long_after),
+        Some(delete.clone())
+    );
+    // made in the very second of the object
+    desired.created = Some(at(0));
     assert_eq!(decide(&desired, &observed, long_after), Some(delete));
     desired.created = Some(at(3_000));
     let left = decide(&desired, &observed, long_after);

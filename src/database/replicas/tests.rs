@@ -264,3 +264,42 @@ fn a_body_has_what_the_spec_sets() {
     assert_eq!(of(a), (Some((1.0, 2.0)), Some(-1)));
     assert_eq!(of(b), (None, Some(60)));
 }
+
+#[test]
+fn one_record_is_kept_of_each_replica() {
+    let (_, observed) = complete();
+    let mut kept = observed.recorded.read_replicas.clone();
+    let again = kept[0].clone();
+    record(&mut kept, again);
+    let names: Vec<&str> = kept.iter().map(|known| known.name.as_str()).collect();
+    assert_eq!(names, ["c", "a-b"]);
+}
+
+#[test]
+fn a_replica_that_is_another_endpoint_than_recorded_is_recorded_anew() {
+    let (desired, mut observed) = complete();
+    observed.recorded.read_replicas[0].endpoint.id = "ep-before".into();
+    let changes = |observed: &Observed| {
+        let record = &observed.recorded.read_replicas;
+        let all = changes(&rest(&desired).replicas, &observed.replicas, record);
+        all.collect::<Vec<_>>()
+    };
+    assert_eq!(changes(&observed), [Action::RecordReplica("a-b".into())]);
+}
+
+#[test]
+fn the_status_follows_what_is_listed_of_replicas() {
+    let (desired, mut observed) = complete();
+    observed.replicas[0].autoscaling_limit_max_cu = 4.0;
+    let verdict = Verdict::Settled(Duration::from_mins(1));
+    let told = status::project(
+        &observed.recorded,
+        &desired,
+        Some(&observed),
+        &verdict,
+        now(),
+    );
+    let found = told.read_replicas.iter().find(|known| known.name == "a-b");
+    let most = found.map(|known| known.endpoint.max_cu);
+    assert_eq!(most, Some(4.0));
+}

@@ -661,3 +661,31 @@ fn protection_that_neon_refuses_is_told_beside_a_ready_branch() {
     unasked.protection_refused = observed.protection_refused.clone();
     assert_eq!(told(&unasked, &staging).0, "Succeeded");
 }
+
+#[test]
+fn when_a_branch_was_first_usable_is_recorded_once() {
+    let desired = desired(Environment::Staging);
+    let mut observed = settled(&desired);
+    let told = |observed: &Observed| {
+        let status = project(
+            &observed.recorded,
+            &desired,
+            Some(observed),
+            &waiting(),
+            now(),
+        );
+        status.branch.unwrap().ready_time.map(|time| time.0)
+    };
+    let before = observed
+        .recorded
+        .branch
+        .as_ref()
+        .unwrap()
+        .ready_time
+        .clone();
+    assert_eq!(told(&observed), before.map(|time| time.0));
+    recorded(&mut observed).ready_time = None;
+    assert_eq!(told(&observed), Some(now()));
+    seen(&mut observed).current_state = crate::neon::BranchState::Init;
+    assert_eq!(told(&observed), None);
+}

@@ -325,6 +325,18 @@ pub(super) fn rows() -> Vec<Row> {
             Suspended,
         )
         .row(
+            16,
+            "a reset was taken up",
+            |d, o| {
+                *d = preview.clone();
+                *o = settled(d);
+                o.recorded.handled.reset = Some(format!("br-it@{}", now()));
+                o.recorded.reset_time = Some(Time(now()));
+                o.endpoint = Fact::Absent;
+            },
+            Act(Action::ResetBranch("br-parent".into())),
+        )
+        .row(
             17,
             "to be protected",
             |d, o| {
