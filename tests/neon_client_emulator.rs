@@ -140,11 +140,11 @@ async fn a_branch_comes_to_be_is_used_and_goes() {
     };
     let created = api.create_branch(project, &create).await.unwrap();
     let branch = created.branch.id.clone();
-    // The project is locked now; the client waits for its turn.
-    let operations = api.create_role(project, &branch, "app").await.unwrap();
-    assert!(world.statuses.0.lock().unwrap().contains(&Some(423)));
-    world.finished(&created.operations).await;
-    world.finished(&operations).await;
+    // The project is locked now; the client waits for its turn, and asks Neon for nothing it would refuse.
+    let create_role = api.create_role(project, &branch, "app");
+    let (operations, ()) = tokio::join!(create_role, world.finished(&created.operations));
+    assert!(!world.statuses.0.lock().unwrap().contains(&Some(423)));
+    world.finished(&operations.unwrap()).await;
 
     let listing = account
         .snapshots
