@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::desired::Desired;
 use super::observe::is_older;
 use super::plan::LATER;
-use crate::api::{ConditionType, NeonDatabase, Reason};
+use crate::api::{NeonDatabase, Reason};
 use crate::neon::ProjectId;
 use crate::reconcile::Conditions;
 
@@ -137,9 +137,7 @@ fn is_in_line(object: &NeonDatabase) -> bool {
     if !object.is_observed() {
         return !has_branch;
     }
-    let ready = |c: &&_| is_ready(c);
-    let ready = object.conditions().iter().find(ready);
-    ready.is_none_or(|ready| {
+    object.ready().is_none_or(|ready| {
         let is = |reason: Reason| ready.reason == reason.as_str();
         let under_way = is(Reason::Progressing)
             || is(Reason::OperationsRunning)
@@ -147,10 +145,6 @@ fn is_in_line(object: &NeonDatabase) -> bool {
             || is(Reason::RateLimited);
         under_way || (is(Reason::LimitReached) && !has_branch)
     })
-}
-
-fn is_ready(condition: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition) -> bool {
-    condition.type_ == ConditionType::Ready.as_str()
 }
 
 #[cfg(test)]

@@ -11,10 +11,15 @@ pub trait Conditions {
     /// The generation that they speak of.
     fn is_observed(&self) -> bool;
 
+    /// The condition that sums the others up; none before the first look.
+    fn ready(&self) -> Option<&Condition> {
+        let mut conditions = self.conditions().iter();
+        conditions.find(|c| c.type_ == ConditionType::Ready.as_str())
+    }
+
     /// Whether this very generation was found to be as asked.
     fn is_settled(&self) -> bool {
-        let ready = |c: &Condition| c.type_ == ConditionType::Ready.as_str() && c.status == "True";
-        self.is_observed() && self.conditions().iter().any(ready)
+        self.is_observed() && self.ready().is_some_and(|c| c.status == "True")
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kube::runtime::reflector::Store;
 
 use super::{DATABASES, MIGRATIONS, PROJECTS};
-use crate::api::{ConditionType, NeonDatabase, Reason};
+use crate::api::{NeonDatabase, Reason};
 use crate::cluster::Seen;
 use crate::reconcile::Conditions;
 use crate::telemetry::{BranchCounts, Metrics, ObjectCounts};
@@ -38,9 +38,10 @@ where
 fn objects<'a, K: Conditions + 'a>(all: impl Iterator<Item = Option<&'a Arc<K>>>) -> ObjectCounts {
     let mut counts = ObjectCounts::default();
     for object in all {
-        let count = match object.and_then(|object| ready(object.as_ref())) {
-            Some(("True", _)) => &mut counts.ready,
-            Some(("False", _)) => &mut counts.not_ready,
+        let ready = object.and_then(|object| object.ready());
+        let count = match ready.map(|ready| ready.status.as_str()) {
+            Some("True") => &mut counts.ready,
+            Some("False") => &mut counts.not_ready,
             Some(_) | None => &mut counts.unknown,
         };
         *count = count.saturating_add(1);
@@ -53,8 +54,8 @@ fn branches<'a>(all: impl Iterator<Item = &'a Arc<NeonDatabase>>) -> BranchCount
     let mut counts = BranchCounts::default();
     for object in all {
         let status = object.status.as_ref();
-        let reason = ready(object.as_ref()).map(|(_, reason)| reason);
-        let is = |wanted: Reason| reason == Some(wanted.as_str());
+        let ready = object.ready();
+        let is = |reason: Reason| ready.is_some_and(|ready| ready.reason == reason.as_str());
         let count = if status.is_some_and(|status| status.branch.is_some()) {
             &mut counts.held
         } else if is(Reason::NoRoom) {
@@ -69,13 +70,6 @@ fn branches<'a>(all: impl Iterator<Item = &'a Arc<NeonDatabase>>) -> BranchCount
         *count = count.saturating_add(1);
     }
     counts
-}
-
-/// Status and reason of the Ready condition.
-fn ready(object: &impl Conditions) -> Option<(&str, &str)> {
-    let mut conditions = object.conditions().iter();
-    let ready = conditions.find(|c| c.type_ == ConditionType::Ready.as_str())?;
-    Some((&ready.status, &ready.reason))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Key, Observed};
-use crate::api::{ConditionType, NeonDatabase, NeonProject, Reason};
+use crate::api::{NeonDatabase, NeonProject, Reason};
 use crate::database::desired::Desired;
 use crate::database::mark::Mark;
 use crate::database::plan::UNANSWERED;
@@ -63,19 +63,10 @@ fn unready(project: &NeonProject) -> Option<String> {
     if project.is_settled() {
         return None;
     }
-    let ready = |c: &&_| condition_is(c, ConditionType::Ready);
-    let found = project.conditions().iter().find(ready);
-    Some(match found {
+    Some(match project.ready() {
         Some(c) if project.is_observed() => format!("{} ({})", c.message, c.reason),
         Some(_) | None => "it was not looked at yet".to_owned(),
     })
-}
-
-fn condition_is(
-    condition: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition,
-    type_: ConditionType,
-) -> bool {
-    condition.type_ == type_.as_str()
 }
 
 /// The terms of the NeonProject, for an object that has no branch yet.
@@ -176,8 +167,7 @@ fn waits_for_room(object: &NeonDatabase) -> bool {
     if object.metadata.deletion_timestamp.is_some() || object.spec.suspend {
         return false;
     }
-    let ready = |c: &&_| condition_is(c, ConditionType::Ready);
-    match object.conditions().iter().find(ready) {
+    match object.ready() {
         // nobody looked yet, or not since it was changed: it may be about to
         _ if !object.is_observed() => true,
         Some(c) => {
