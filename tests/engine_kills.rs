@@ -178,18 +178,8 @@ impl Case {
         let world = &self.world;
         let log = "SELECT string_agg(what, ',' ORDER BY what) FROM log";
         let notes = "SELECT count(*) FROM sepulki_engine.journal";
-        let dump = Command::new(world.server.bin_dir.join("pg_dump"))
-            .args(["-s", "-O", "-N", "sepulki_engine", "-U", &world.server.user])
-            .args(["-p", &world.server.port.to_string(), "-h"])
-            .arg(&world.server.socket_dir)
-            .arg(&world.database.name)
-            .output()
-            .unwrap();
-        assert!(dump.status.success(), "{dump:?}");
-        let dump = String::from_utf8(dump.stdout).unwrap();
-        let lines = dump.lines().filter(|line| !line.starts_with('\\'));
         [
-            lines.collect::<Vec<_>>().join("\n"),
+            world.dump(),
             world.one(log).await,
             world.versions().await.join(","),
             world.one(notes).await,

@@ -11,7 +11,6 @@
 mod engine_support;
 
 use std::{
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -73,28 +72,6 @@ const KILLS: [Kill; 4] = [
 ];
 const OURS: &str = "application_name LIKE 'sepulki/%' AND datname = current_database()";
 const LOG: &str = "SELECT string_agg(what, ',' ORDER BY what) FROM log";
-
-/// What the end is compared by: everything but the engine's own schema.
-fn dump(world: &World) -> String {
-    let output = Command::new(world.server.bin_dir.join("pg_dump"))
-        .args([
-            "-s",
-            "-O",
-            "-N",
-            "sepulki_engine",
-            "-U",
-            &world.server.user,
-            "-h",
-        ])
-        .arg(&world.server.socket_dir)
-        .args(["-p", &world.server.port.to_string(), &world.database.name])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let lines = text.lines().filter(|line| !line.starts_with('\\'));
-    lines.collect::<Vec<_>>().join("\n")
-}
 
 async fn request(world: &World, bundle: &Arc<Bundle>) -> (RunRequest, Relay) {
     let relay = Relay::start(world.socket(), Startup::Forward).await;
@@ -174,7 +151,7 @@ async fn interrupted_anywhere_in_any_way_the_end_is_the_same() {
     apply(undisturbed, |_| {}).await.unwrap();
     let turns = relay.turns.load(Ordering::Relaxed);
     let end = Arc::new((
-        dump(&world).replace(&world.database.name, "db"),
+        world.dump().replace(&world.database.name, "db"),
         world.one(LOG).await,
     ));
     let cases: Vec<(usize, Kill)> = (1..=turns)
@@ -198,7 +175,7 @@ async fn interrupted_anywhere_in_any_way_the_end_is_the_same() {
                         asked.fetch_add(1, Ordering::Relaxed);
                     }
                     assert_eq!(world.one(LOG).await, end.1, "{place}");
-                    let dumped = dump(&world).replace(&world.database.name, "db");
+                    let dumped = world.dump().replace(&world.database.name, "db");
                     assert!(dumped == end.0, "{place}: {dumped}");
                     let versions = world.versions().await;
                     assert_eq!(versions, FILES.map(|(name, _)| name), "{place}");

@@ -11,6 +11,7 @@ pub(crate) mod relay;
 pub(crate) mod slow;
 
 use std::{
+    process::Command,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -50,6 +51,21 @@ impl World {
         let server = Postgres::shared().await.unwrap();
         let database = server.database().await.unwrap();
         Self { server, database }
+    }
+
+    /// What the end of a run is compared by: the schema of everything but the engine's own.
+    pub(crate) fn dump(&self) -> String {
+        let output = Command::new(self.server.bin_dir.join("pg_dump"))
+            .args(["-s", "-O", "-N", "sepulki_engine", "-U", &self.server.user])
+            .args(["-p", &self.server.port.to_string(), "-h"])
+            .arg(&self.server.socket_dir)
+            .arg(&self.database.name)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with('\\'));
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     pub(crate) fn target(&self) -> Target {

@@ -14,6 +14,11 @@ use crate::reconcile::Fact;
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+fn protected_by_spec(protected: bool) -> Desired {
+    let spec = json!({"branch": {"protected": protected}});
+    Desired::of(&object(Environment::Staging, spec), "default")
+}
+
 fn no_protection() -> Block {
     Block {
         reason: Reason::LimitReached,
@@ -361,10 +366,7 @@ pub(super) fn rows() -> Vec<Row> {
             17,
             "to be protected by the spec, and Neon refuses that",
             |d, o| {
-                *d = Desired::of(
-                    &object(Environment::Staging, json!({"branch": {"protected": true}})),
-                    "default",
-                );
+                *d = protected_by_spec(true);
                 *o = settled(d);
                 seen(o).protected = false;
                 o.protection_refused = Some(no_protection());
@@ -375,10 +377,7 @@ pub(super) fn rows() -> Vec<Row> {
             17,
             "Neon refused to protect it, refuses nothing else, and a Secret is missing",
             |d, o| {
-                *d = Desired::of(
-                    &object(Environment::Staging, json!({"branch": {"protected": true}})),
-                    "default",
-                );
+                *d = protected_by_spec(true);
                 *o = settled(d);
                 seen(o).protected = false;
                 o.protection_refused = Some(no_protection());
@@ -390,10 +389,7 @@ pub(super) fn rows() -> Vec<Row> {
             17,
             "Neon refused to protect it, and it is protected by now",
             |d, o| {
-                *d = Desired::of(
-                    &object(Environment::Staging, json!({"branch": {"protected": true}})),
-                    "default",
-                );
+                *d = protected_by_spec(true);
                 *o = settled(d);
                 o.protection_refused = Some(no_protection());
             },
@@ -403,13 +399,7 @@ pub(super) fn rows() -> Vec<Row> {
             17,
             "Neon refused to protect it, and the spec no longer wants that",
             |d, o| {
-                *d = Desired::of(
-                    &object(
-                        Environment::Staging,
-                        json!({"branch": {"protected": false}}),
-                    ),
-                    "default",
-                );
+                *d = protected_by_spec(false);
                 seen(o).protected = true;
                 o.protection_refused = Some(no_protection());
             },
@@ -425,13 +415,7 @@ pub(super) fn rows() -> Vec<Row> {
             17,
             "protected against the spec",
             |d, o| {
-                *d = Desired::of(
-                    &object(
-                        Environment::Staging,
-                        json!({"branch": {"protected": false}}),
-                    ),
-                    "default",
-                );
+                *d = protected_by_spec(false);
                 seen(o).protected = true;
             },
             Act(Action::Protect(false)),
