@@ -15,15 +15,16 @@ use std::sync::Arc;
 use super::action::Action;
 use super::desired::{Desired, Rest};
 use super::observe::{Observed, incarnation};
+use super::refusals::Refused;
 use super::room::Place;
 use super::{Databases, Pass, asked, reset, rotation};
 use crate::api::{
     BRANCH_FINALIZER, BranchStatus, Credentials, DatabaseStatus, EXTEND, NeonDatabaseStatus, Reason,
 };
 use crate::cluster::{KeyRead, ObjectId};
-use crate::neon::{Account, BranchId, ProjectId};
+use crate::neon::{self, Account, BranchId, ProjectId};
 use crate::reconcile::{Class, Error, ExclusiveLock, Notice};
-use crate::world::{Source, at_cluster};
+use crate::world::{Source, at_cluster, at_neon};
 
 /// Everything an effect needs.
 pub(super) struct Context<'a> {
@@ -145,8 +146,6 @@ impl Context<'_> {
         }
         kind.checked.forget(&desired.uid);
         kind.refusals.forget(&desired.uid);
-        kind.replica_refusals.forget(&desired.uid);
-        kind.protection_refusals.forget(&desired.uid);
         kind.failures.forget(&desired.uid);
         let Some(source) = &self.observed.source else {
             return Ok(());
@@ -177,11 +176,7 @@ impl Context<'_> {
         pass.status.handled.reset = Some(request.to_owned());
         match reset::problem(self.desired, self.observed, request, self.now) {
             None => pass.status.reset_time = Some(Time(self.now)),
-            Some(message) => pass.notices.push(Notice {
-                warning: true,
-                reason: Reason::AnnotationIgnored,
-                message,
-            }),
+            Some(message) => pass.notices.push(ignored(message)),
         }
     }
 
@@ -190,11 +185,25 @@ impl Context<'_> {
         pass.status.reset_time = None;
         let request = pass.status.handled.reset.clone().unwrap_or_default();
         let why = reset::problem(self.desired, self.observed, &request, self.now);
-        pass.notices.extend(why.map(|message| Notice {
-            warning: true,
-            reason: Reason::AnnotationIgnored,
+        pass.notices.extend(why.map(ignored));
+    }
+
+    /// Neon refuses this, in these words: it is left alone with it for a while, for only a person can do something about it.
+    fn refuse(&self, what: Refused, message: String, error: neon::Error) -> Error {
+        let error = Error {
+            class: Class::Invalid,
             message,
-        }));
+            ..at_neon(error)
+        };
+        let refusals = &self.kind.refusals;
+        refusals.remember(self.desired, what, &error, self.now);
+        error
+    }
+
+    /// What Neon could not do is begun anew: should it fail again, the next time is later.
+    fn begin_again(&self) {
+        let (failures, uid) = (&self.kind.failures, &self.desired.uid);
+        failures.begin_again(uid, self.now);
     }
 
     fn source(&self) -> Result<&Source, Error> {
@@ -329,11 +338,17 @@ fn extend(pass: &mut Pass, until: &str, now: Timestamp) {
         Some(_) => "is in the past",
         None => "is not a time in the form of RFC 3339 such as 2026-12-24T18:00:00Z",
     };
-    pass.notices.push(Notice {
+    let message = format!("{EXTEND}: {until} {problem}");
+    pass.notices.push(ignored(message));
+}
+
+/// That an annotation was taken up and means nothing.
+fn ignored(message: String) -> Notice {
+    Notice {
         warning: true,
         reason: Reason::AnnotationIgnored,
-        message: format!("{EXTEND}: {until} {problem}"),
-    });
+        message,
+    }
 }
 
 fn record_database(status: &mut NeonDatabaseStatus, name: &str, owner: &str) {

@@ -337,8 +337,8 @@ const ENTRIES: [&str; 11] = [
     "ca.crt",
 ];
 
-/// SHA-256 of our entries and of those that a template and read replicas have added, whose keys are `more`. What others add stays through
-/// every write of ours, so it must not count.
+/// SHA-256 of our entries and of those that a template and read replicas have added, whose keys are `more`. What others add
+/// stays through every write of ours, so it must not count.
 fn content_digest(data: Option<&BTreeMap<String, ByteString>>, more: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(more);

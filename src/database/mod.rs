@@ -65,10 +65,6 @@ pub struct Databases {
     checked: Checked,
     failures: Failures,
     refusals: Refusals,
-    /// Of read replicas, which hold nothing else up.
-    replica_refusals: Refusals,
-    /// Of protection, which holds nothing else up either.
-    protection_refusals: Refusals,
     room: Room,
     lines: Lines,
 }
@@ -82,8 +78,6 @@ impl Databases {
             checked: Checked::default(),
             failures: Failures::default(),
             refusals: Refusals::default(),
-            replica_refusals: Refusals::default(),
-            protection_refusals: Refusals::default(),
             room: Room::default(),
             lines: Lines::default(),
         }

@@ -20,6 +20,7 @@ use super::desired::{Desired, Rest};
 use super::failures::Failure;
 use super::line::Line;
 use super::password::Problem;
+use super::refusals::Refused;
 use super::rules::Terms;
 use super::{Databases, Pass, max_age};
 use crate::api::NeonDatabaseStatus;
@@ -278,9 +279,10 @@ pub(super) async fn observe(
             observed.line = kind.lines.of(desired, &others, project, now);
         }
         observed.applied_files = kind.applied_files(desired);
-        observed.refused = kind.refusals.of(desired, now);
-        observed.replica_refused = kind.replica_refusals.of(desired, now);
-        observed.protection_refused = kind.protection_refusals.of(desired, now);
+        let refused = |what| kind.refusals.of(desired, what, now);
+        observed.refused = refused(Refused::Branch);
+        observed.replica_refused = refused(Refused::Replica);
+        observed.protection_refused = refused(Refused::Protection);
         observed.failure = kind.failures.of(&desired.uid, now);
         observed.held_back_for = migrations::missing(kind, desired, &observed);
         contents::contents(kind, api, project, desired, &listing, &mut observed).await?;

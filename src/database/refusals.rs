@@ -1,21 +1,32 @@
-//! Branches, read replicas and protection that Neon has refused, so that the same is asked for again now and then, and not at every look.
-//! Losing it costs one more try.
+//! What Neon has refused, so that the same is asked for again now and then, and not at every look. Losing it costs one more
+//! try.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::desired::Desired;
-use crate::reconcile::{Block, Class, Error};
+use crate::reconcile::{Block, Error};
 
 /// What was refused may be allowed one day, when the plan has changed.
 const GOOD_FOR: SignedDuration = SignedDuration::from_mins(10);
 
-/// The last refusal of each object.
+/// What can be refused. Neither of the last two holds anything else up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Refused {
+    /// The branch with its compute.
+    Branch,
+    /// A read replica.
+    Replica,
+    /// Protection of the branch.
+    Protection,
+}
+
+/// The last refusals of each object, by its uid.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    refused: Mutex<HashMap<String, Refusal>>,
+    refused: Mutex<HashMap<(String, Refused), Refusal>>,
 }
 
 #[derive(Debug)]
@@ -27,19 +38,17 @@ struct Refusal {
 
 impl Refusals {
     /// Why this very spec was refused a short while ago.
-    pub(super) fn of(&self, desired: &Desired, now: Timestamp) -> Option<Block> {
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let refusal = refused.get(&desired.uid).filter(|refusal| {
+    pub(super) fn of(&self, desired: &Desired, what: Refused, now: Timestamp) -> Option<Block> {
+        let refused = self.lock();
+        let key = (desired.uid.clone(), what);
+        let refusal = refused.get(&key).filter(|refusal| {
             refusal.generation == desired.generation && now.duration_since(refusal.at) < GOOD_FOR
         })?;
         Some(refusal.why.clone())
     }
 
     /// Remembers an error that only a person can do something about.
-    pub(super) fn remember(&self, desired: &Desired, error: &Error, now: Timestamp) {
-        if error.class != Class::Invalid {
-            return;
-        }
+    pub(super) fn remember(&self, desired: &Desired, what: Refused, error: &Error, now: Timestamp) {
         let refusal = Refusal {
             generation: desired.generation,
             at: now,
@@ -48,14 +57,17 @@ impl Refusals {
                 message: error.message.clone(),
             },
         };
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refused = self.lock();
         refused.retain(|_, refusal| now.duration_since(refusal.at) < GOOD_FOR);
-        refused.insert(desired.uid.clone(), refusal);
+        refused.insert((desired.uid.clone(), what), refusal);
     }
 
     /// Somebody wants it to be tried again.
     pub(super) fn forget(&self, uid: &str) {
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.remove(uid);
+        self.lock().retain(|(of, _), _| of != uid);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, Refused), Refusal>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

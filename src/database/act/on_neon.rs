@@ -9,6 +9,7 @@ use crate::database::compute;
 use crate::database::desired::moment;
 use crate::database::observe::incarnation;
 use crate::database::plan::UNANSWERED;
+use crate::database::refusals::Refused;
 use crate::neon::{
     self, Branch, BranchId, ChangedEndpoint, CreateBranch, CreateEndpoint, Endpoint, ErrorKind,
     Moment,
@@ -69,12 +70,8 @@ impl Context<'_> {
             asked if asked.is_empty() => String::new(),
             asked => format!(" with {asked} (spec.compute)"),
         };
-        let error = Error {
-            message: format!("Neon refuses {what}{with}: {}", error.message),
-            ..at_neon(error)
-        };
-        self.kind.refusals.remember(self.desired, &error, self.now);
-        Err(error)
+        let message = format!("Neon refuses {what}{with}: {}", error.message);
+        Err(self.refuse(Refused::Branch, message, error))
     }
 
     /// What was asked of the endpoint and what Neon made of it.
@@ -110,8 +107,7 @@ impl Context<'_> {
     pub(super) async fn discard_branch(&self, pass: &mut Pass, id: &BranchId) -> Result<(), Error> {
         self.delete_branch(pass, id).await?;
         forget_branch(&mut pass.status);
-        let (failures, uid) = (&self.kind.failures, &self.desired.uid);
-        failures.begin_again(uid, self.now);
+        self.begin_again();
         Ok(())
     }
 
@@ -123,14 +119,9 @@ impl Context<'_> {
         let branch = self.branch()?;
         let _lock = self.lock(branch.as_str())?;
         let account = self.account().await?;
-        if self
-            .observed
-            .branch
-            .known()
-            .is_some_and(Branch::was_given_up)
-        {
-            let (failures, uid) = (&self.kind.failures, &self.desired.uid);
-            failures.begin_again(uid, self.now);
+        let seen = self.observed.branch.known();
+        if seen.is_some_and(Branch::was_given_up) {
+            self.begin_again();
         }
         let reset = account
             .api
@@ -334,7 +325,6 @@ fn record_own_password(status: &mut NeonDatabaseStatus, role: &str) {
     }
 }
 
-/// In words: where in the parent's past.
 /// Whether Neon speaks of a moment that it does not have, which no other compute would help.
 fn speaks_of_the_past(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
@@ -342,6 +332,7 @@ fn speaks_of_the_past(message: &str) -> bool {
     words.any(|word| matches!(word, "history" | "retention" | "timestamp" | "lsn"))
 }
 
+/// In words: where in the parent's past.
 fn parent_moment(at: Option<&Moment>) -> String {
     match at {
         None => String::new(),

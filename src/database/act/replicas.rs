@@ -3,9 +3,10 @@
 use super::{Context, Pass};
 use crate::api::{NeonDatabaseStatus, ReadReplicaStatus};
 use crate::database::compute;
+use crate::database::refusals::Refused;
 use crate::database::replicas::{self, Replica};
 use crate::neon::{self, ChangedEndpoint, CreateEndpoint, Endpoint, EndpointId, ErrorKind};
-use crate::reconcile::{Class, Error};
+use crate::reconcile::Error;
 use crate::world::{at_neon, record_operations};
 
 impl Context<'_> {
@@ -110,15 +111,10 @@ impl Context<'_> {
             asked if asked.is_empty() => String::new(),
             asked => format!(" with {asked}"),
         };
-        let (name, words) = (&replica.name, error.message.clone());
-        let error = Error {
-            class: Class::Invalid,
-            message: format!(
-                "Neon refuses the read replica {name}{with} (spec.compute.readReplicas): {words}"
-            ),
-            ..at_neon(error)
-        };
-        let refusals = &self.kind.replica_refusals;
-        refusals.remember(self.desired, &error, self.now);
+        let (name, words) = (&replica.name, &error.message);
+        let message = format!(
+            "Neon refuses the read replica {name}{with} (spec.compute.readReplicas): {words}"
+        );
+        self.refuse(Refused::Replica, message, error);
     }
 }

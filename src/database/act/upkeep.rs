@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Context, Pass};
 use crate::api::Reason;
+use crate::database::refusals::Refused;
 use crate::neon::{self, ErrorKind, UpdateBranch};
 use crate::reconcile::{Class, Error};
 use crate::world::{at_neon, record_operations};
@@ -53,13 +54,7 @@ impl Context<'_> {
             "Neon does not protect the branch {name}: {}; protect one less, or set spec.branch.protected to false",
             error.message
         );
-        let error = Error {
-            class: Class::Invalid,
-            message,
-            ..at_neon(error)
-        };
-        let refusals = &self.kind.protection_refusals;
-        refusals.remember(self.desired, &error, self.now);
+        self.refuse(Refused::Protection, message, error);
     }
 
     async fn update_branch(&self, pass: &mut Pass, update: &UpdateBranch) -> Result<(), Error> {
