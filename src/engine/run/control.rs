@@ -52,6 +52,17 @@ pub(super) struct Phase {
 }
 
 impl Control {
+    /// Connects as `holder`; a server that is asleep has so long to come up.
+    pub(super) async fn open(
+        target: &Target,
+        ledger: &LedgerName,
+        holder: &str,
+        connect: Duration,
+    ) -> Result<Self, RunError> {
+        let session = session::open(target, holder, session::control_settings(), connect);
+        Ok(Self::new(Box::pin(session).await?, target, ledger))
+    }
+
     pub(super) fn new(session: Session, target: &Target, ledger: &LedgerName) -> Self {
         let name = ledger.quoted();
         Self {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{RunError, control::Control, session};
+use super::{RunError, control::Control};
 use crate::{
     engine::{
         ledger::{LedgerName, LedgerState},
@@ -32,14 +32,7 @@ pub struct Inspection<'a> {
 /// # Errors
 /// Whatever keeps the ledger from being read; see [`RunError`].
 pub async fn inspect(of: Inspection<'_>) -> Result<LedgerState, RunError> {
-    let session = session::open(
-        of.target,
-        of.holder,
-        session::control_settings(),
-        of.connect,
-    );
-    let session = Box::pin(session).await?;
-    let mut control = Control::new(session, of.target, of.ledger);
+    let mut control = Control::open(of.target, of.ledger, of.holder, of.connect).await?;
     if let Some(protection) = of.protection {
         control.protect(protection).await?;
     }

@@ -311,15 +311,9 @@ async fn lock(
     request: &RunRequest,
     progress: &mut (impl FnMut(Progress) + Send),
 ) -> Result<Control, RunError> {
-    let settings = session::control_settings();
-    let session = session::open(
-        &request.target,
-        &request.holder,
-        settings,
-        request.timeouts.connect,
-    )
-    .await?;
-    let mut control = Control::new(session, &request.target, &request.ledger);
+    let connect = request.timeouts.connect;
+    let control = Control::open(&request.target, &request.ledger, &request.holder, connect);
+    let mut control = control.await?;
     control
         .take_lock(request.timeouts.other_run, progress)
         .await?;

@@ -8,11 +8,7 @@
 use sqlx::AssertSqlSafe;
 use tokio::time::timeout;
 
-use super::{
-    Progress, RunError, Timeouts,
-    control::Control,
-    session::{self, get},
-};
+use super::{Progress, RunError, Timeouts, control::Control, session::get};
 use crate::{
     engine::{
         journal,
@@ -51,14 +47,7 @@ pub async fn reset(
         holder,
         timeouts,
     } = request;
-    let session = session::open(
-        target,
-        holder,
-        session::control_settings(),
-        timeouts.connect,
-    );
-    let session = Box::pin(session).await?;
-    let mut control = Control::new(session, target, ledger);
+    let mut control = Control::open(target, ledger, holder, timeouts.connect).await?;
     control
         .take_all_locks(timeouts.other_run, &mut progress)
         .await?;

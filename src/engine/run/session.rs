@@ -9,7 +9,7 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use super::{RunError, RunRequest};
+use super::{RunError, RunRequest, Timeouts};
 use crate::postgres::{Class, Error, Options, Target, connect};
 
 /// Longest wait for a statement of the bookkeeping, none of which can take long.
@@ -48,18 +48,25 @@ pub(super) fn control_settings() -> Settings {
     .to_vec()
 }
 
-/// The same with the caller's lock timeout. A session that runs files may only be ended by the
-/// run itself, so limits that a role or database may carry are lifted.
-pub(super) fn worker_settings(request: &RunRequest, server_version: u32) -> Settings {
+/// The same with the caller's limits of locks and statements.
+pub(super) fn limited_settings(timeouts: &Timeouts) -> Settings {
     let mut settings = control_settings();
-    let mut set = |name: &str, value: String| settings.push((name.to_owned(), value));
-    let timeouts = &request.timeouts;
-    set("lock_timeout", format!("{}ms", timeouts.lock.as_millis()));
+    let mut set = |name: &str, limit: Duration| {
+        settings.push((name.to_owned(), format!("{}ms", limit.as_millis())));
+    };
+    set("lock_timeout", timeouts.lock);
     if let Some(statement) = timeouts.statement {
-        set("statement_timeout", format!("{}ms", statement.as_millis()));
+        set("statement_timeout", statement);
     }
+    settings
+}
+
+/// The same in the caller's role. A session that runs files may only be ended by the run itself,
+/// so limits that a role or database may carry are lifted.
+pub(super) fn worker_settings(request: &RunRequest, server_version: u32) -> Settings {
+    let mut settings = limited_settings(&request.timeouts);
     if let Some(role) = &request.execution.role {
-        set("role", role.clone());
+        settings.push(("role".to_owned(), role.clone()));
     }
     if server_version >= 170_000 {
         settings.push(("transaction_timeout".to_owned(), "0".to_owned()));

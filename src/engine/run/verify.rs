@@ -93,15 +93,7 @@ async fn compare(request: &RunRequest, scratch: &Target) -> Result<Verification,
 }
 
 async fn open(request: &RunRequest, target: &Target) -> Result<Session, RunError> {
-    let mut settings = session::control_settings();
-    let mut set = |name: &str, value: String| settings.push((name.to_owned(), value));
-    set(
-        "lock_timeout",
-        format!("{}ms", request.timeouts.lock.as_millis()),
-    );
-    if let Some(limit) = request.timeouts.statement {
-        set("statement_timeout", format!("{}ms", limit.as_millis()));
-    }
+    let settings = session::limited_settings(&request.timeouts);
     let patience = request.timeouts.connect;
     Box::pin(session::open(target, &request.holder, settings, patience)).await
 }
