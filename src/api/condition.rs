@@ -123,7 +123,7 @@ words!(
         BranchProtected,
         /// Neon refuses a value of the spec.
         NeonRejected,
-        /// The compute is ready, with what the Neon plan allows instead of what was wanted.
+        /// This part is ready, with what the Neon plan allows instead of what was wanted.
         PlanLimited,
         /// A limit of the Neon plan is reached.
         LimitReached,

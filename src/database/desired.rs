@@ -80,8 +80,8 @@ pub struct Desired {
 pub struct Rest {
     /// Whether Neon is to refuse deleting the branch; where only the profile says so, protection is not lowered.
     pub protected: Setting<bool>,
-    /// How long Neon keeps the branch after the operator was last heard of.
-    pub lease: Option<SignedDuration>,
+    /// How long Neon keeps the branch after the operator was last heard of; none for ever.
+    pub lease: Setting<Option<SignedDuration>>,
     /// The read-write compute.
     pub compute: Compute,
     /// Read replicas to be there.
@@ -263,7 +263,10 @@ fn rest(
     }
     let protected = Setting::of(branch.protected, profile.protected);
     Ok(Rest {
-        lease: lease(spec, branch, profile, protected.value)?,
+        lease: Setting {
+            value: lease(spec, branch, profile, protected.value)?,
+            explicit: branch.lease.is_some(),
+        },
         protected,
         compute: compute(spec, profile)?,
         replicas: replicas(spec)?,

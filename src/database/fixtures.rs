@@ -190,6 +190,7 @@ pub(super) fn settled(desired: &Desired) -> Observed {
     branch.protected = rest.protected.value;
     branch.expires_at = rest
         .lease
+        .value
         .map(|lease| now() + lease - SignedDuration::from_hours(1));
     let endpoint = an_endpoint(desired);
     let incarnation = incarnation(&branch);

@@ -72,6 +72,8 @@ pub struct Observed {
     pub replicas: Vec<Endpoint>,
     /// Why Neon refused a read replica a short while ago.
     pub replica_refused: Option<Block>,
+    /// Why Neon refused the branch's lease a short while ago.
+    pub lease_refused: Option<Block>,
     /// Why Neon refused to protect the branch a short while ago.
     pub protection_refused: Option<Block>,
     /// Branches and objects that hang on the recorded branch.
@@ -172,6 +174,7 @@ impl Observed {
             endpoint: Fact::Unknown,
             replicas: Vec::new(),
             replica_refused: None,
+            lease_refused: None,
             protection_refused: None,
             children: Vec::new(),
             api_roles: Fact::Unknown,
@@ -282,6 +285,7 @@ pub(super) async fn observe(
         let refused = |what| kind.refusals.of(desired, what, now);
         observed.refused = refused(Refused::Branch);
         observed.replica_refused = refused(Refused::Replica);
+        observed.lease_refused = refused(Refused::Lease);
         observed.protection_refused = refused(Refused::Protection);
         observed.failure = kind.failures.of(&desired.uid, now);
         observed.held_back_for = migrations::missing(kind, desired, &observed);

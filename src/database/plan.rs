@@ -28,7 +28,7 @@
 //! | 13 | branch being made or reset | Wait OperationsRunning |
 //! |   | … Neon is no longer at it: suspended; a reset of ours; never used by anybody: protected, else; other | Suspended; ResetBranch; Blocked OperationFailed, DiscardBranch; Blocked OperationFailed; where blocked or suspended, lease due before: RenewLease |
 //! | 14 | another incarnation than recorded | RecordIncarnation |
-//! | 15 | lease due or not wanted | RenewLease, EndLease |
+//! | 15 | lease due, and Neon has not refused it a short while ago; not wanted | RenewLease; EndLease |
 //! | 16 | suspended | Suspended |
 //! |   | a reset is asked for; it was taken up: for another branch or too long ago; something in the way; else | TakeUpReset; DropReset; Wait; ResetBranch |
 //! | 17 | protection differs, and Neon has not refused it a short while ago | Protect |
@@ -49,18 +49,19 @@
 //! |   | a Secret is out that the record does not know | RecordLogin |
 //! | 26 | a Secret is out that is no longer asked for | WithdrawSecrets |
 //! |   | a login is due to be replaced | ReplaceLogin |
-//! |   | Neon has refused the protection that the spec sets | Blocked LimitReached |
+//! |   | Neon has refused a short while ago the lease or the protection that the spec sets | Blocked, as it was refused |
 //! |   | a read replica of ours that is no longer asked for; on a protected branch | DeleteReplica; Blocked BranchProtected |
 //! |   | a read replica that Neon has refused a short while ago | Blocked, as it was refused |
 //! | 27 | else | Settled |
 //!
-//! Rows 7 to 18 are in `branch`, what access rules have to do with them in `admission`, what Neon has begun and not done in
+//! Rows 7 to 18 are in `branch`, those of lease and protection in `upkeep`, what access rules have to do with them in `admission`, what Neon has begun and not done in
 //! `given_up`, rows 19 to 26 in `inside`.
 
 mod admission;
 mod branch;
 pub(super) mod given_up;
 mod inside;
+mod upkeep;
 
 use std::time::Duration;
 
@@ -75,6 +76,7 @@ use crate::reconcile::{Block, Decision, Wait};
 use crate::world::Operation;
 
 pub use branch::{UNANSWERED, may_be_unlisted, may_still_come};
+pub use upkeep::{refused_lease, refused_protection};
 
 /// How soon to look again at something Neon is busy with.
 const SOON: Duration = Duration::from_millis(500);
@@ -102,7 +104,7 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
     let rest = match &desired.rest {
         Ok(rest) => rest,
         Err(block) => {
-            let keep_alive = branch::keep_alive(desired, observed, now);
+            let keep_alive = upkeep::keep_alive(desired, observed, now);
             return keep_alive.unwrap_or_else(|| Decision::Blocked(block.clone()));
         }
     };
@@ -137,6 +139,7 @@ fn before_the_lease_ends(rest: &Rest, next: Next) -> Next {
     // renewed after half of it, hence twice in that time
     let quarter = rest
         .lease
+        .value
         .and_then(|lease| Duration::try_from(lease / 4).ok());
     look_again_within(quarter, next)
 }

@@ -12,13 +12,15 @@ use crate::reconcile::{Block, Error};
 /// What was refused may be allowed one day, when the plan has changed.
 const GOOD_FOR: SignedDuration = SignedDuration::from_mins(10);
 
-/// What can be refused. Neither of the last two holds anything else up.
+/// What can be refused. Only the first holds everything else up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Refused {
     /// The branch with its compute.
     Branch,
     /// A read replica.
     Replica,
+    /// The lease of the branch.
+    Lease,
     /// Protection of the branch.
     Protection,
 }

@@ -8,9 +8,9 @@ use super::compute;
 use super::desired::{Database, Desired, Rest};
 use super::inherit::Heritage;
 use super::observe::Observed;
-use super::replicas;
+use super::{plan, replicas};
 use crate::api::{ConditionType, NeonDatabaseStatus, Reason, condition, set_condition};
-use crate::neon::{Branch, Endpoint};
+use crate::neon::Endpoint;
 use crate::postgres::extensions;
 use crate::reconcile::{Fact, Verdict, summarize};
 
@@ -97,7 +97,7 @@ fn conditions(
         desired.generation,
         now,
     );
-    let parts = observed.map(|observed| parts(status, desired, observed, verdict));
+    let parts = observed.map(|observed| parts(status, desired, observed, verdict, now));
     for type_ in PARTS {
         let (is, reason, message) = match &parts {
             Some(parts) => part(parts, type_),
@@ -185,6 +185,7 @@ fn parts(
     desired: &Desired,
     observed: &Observed,
     verdict: &Verdict,
+    now: Timestamp,
 ) -> Parts {
     let yes = |reason: Reason, message: String| (true, reason, message);
     let no = || why_not(verdict);
@@ -194,7 +195,7 @@ fn parts(
             if observed.older_rival.is_none() && !branch.is_unusable() =>
         {
             let name = format!("branch {} ({})", recorded.name, recorded.id);
-            match unprotected(rest, observed, branch) {
+            match rest.and_then(|rest| left_out(rest, observed, now)) {
                 Some(why) => yes(Reason::PlanLimited, format!("{name}: {why}")),
                 None => yes(Reason::Succeeded, name),
             }
@@ -254,16 +255,16 @@ fn replicas_are_due(rest: &Rest, observed: &Observed, status: &NeonDatabaseStatu
     changes.next().is_some()
 }
 
-/// Why a branch that should be protected is not, where Neon refuses that.
-fn unprotected<'a>(
-    rest: Option<&Rest>,
-    observed: &'a Observed,
-    branch: &Branch,
-) -> Option<&'a str> {
-    let refused = observed.protection_refused.as_ref();
-    let wanted = rest.is_some_and(|rest| rest.protected.value);
-    let refused = refused.filter(|_| wanted && !branch.protected)?;
-    Some(&refused.message)
+/// What the branch has not, though it should, because Neon refuses that.
+fn left_out(rest: &Rest, observed: &Observed, now: Timestamp) -> Option<String> {
+    let lease = plan::refused_lease(rest, observed, now);
+    let protection = plan::refused_protection(rest, observed);
+    let all: Vec<&str> = lease
+        .into_iter()
+        .chain(protection)
+        .map(|refused| refused.message.as_str())
+        .collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// What the compute has instead of what was wanted.

@@ -219,6 +219,12 @@ async fn more_than_the_plan_has() -> [String; 3] {
     .await
 }
 
+async fn of_a_longer_lease() -> [String; 3] {
+    let mut branch = child_of("production");
+    branch["branch"]["lease"] = json!("90d");
+    of_a_preview(branch).await
+}
+
 /// What is said of a preview of this moment of production.
 async fn of_the_past(at: Value) -> [String; 3] {
     let parent = json!({"databaseRef": {"name": "production"}, "at": at});
@@ -288,6 +294,10 @@ async fn answers() -> BTreeMap<&'static str, [String; 3]> {
         (
             "a compute that is larger than the plan has",
             more_than_the_plan_has().await,
+        ),
+        (
+            "a lease that is longer than Neon allows",
+            of_a_longer_lease().await,
         ),
         (
             "a time to fork from that Neon no longer has",

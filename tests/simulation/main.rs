@@ -20,6 +20,7 @@ mod held_back;
 mod heritage;
 mod idle;
 mod invariants;
+mod lease;
 mod matrix;
 mod migration;
 mod past;

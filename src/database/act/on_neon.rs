@@ -1,8 +1,9 @@
 //! Effects on Neon: branches, endpoints, roles and databases. Each records the operations that Neon then works on.
 
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::upkeep::is_of_protection;
+use super::upkeep::{is_of_lease, is_of_protection};
 use super::{Context, Pass, forget_branch};
 use crate::api::{BranchStatus, Credentials, NeonDatabaseStatus};
 use crate::database::compute;
@@ -35,6 +36,11 @@ impl Context<'_> {
                 if is_of_protection(&error) && body.protected && !self.rest()?.protected.explicit {
                     self.refuse_protection(&body.name, error);
                     return Ok(());
+                }
+                if is_of_lease(&error)
+                    && let Some(lease) = self.lease_of_new()?
+                {
+                    return self.refused_with_lease(&body.name, lease, error);
                 }
                 if error.kind == ErrorKind::Limit && !is_of_protection(&error) {
                     let (lines, why) = (&self.kind.lines, error.to_string());
@@ -255,10 +261,38 @@ impl Context<'_> {
             // where only the profile says so it may be left out
             protected: rest.protected.value
                 && (rest.protected.explicit || self.observed.protection_refused.is_none()),
-            expires_at: rest.lease.map(|lease| self.expiry(lease)).transpose()?,
+            expires_at: self
+                .lease_of_new()?
+                .map(|lease| self.expiry(lease))
+                .transpose()?,
             annotations: self.desired.mark.annotations(),
             endpoint: rest.compute.new_endpoint(limit),
         })
+    }
+
+    /// The lease that a new branch is asked for with.
+    fn lease_of_new(&self) -> Result<Option<SignedDuration>, Error> {
+        let lease = self.rest()?.lease;
+        let is_left_out = !lease.explicit && self.observed.lease_refused.is_some();
+        Ok(lease.value.filter(|_| !is_left_out))
+    }
+
+    /// A lease that Neon does not take with a new branch: that of the profile is left out, that of the spec is told.
+    fn refused_with_lease(
+        &self,
+        branch: &str,
+        lease: SignedDuration,
+        error: neon::Error,
+    ) -> Result<(), Error> {
+        if !self.rest()?.lease.explicit {
+            self.refuse_lease(branch, lease, None, error);
+            return Ok(());
+        }
+        let message = format!(
+            "Neon refuses the branch {branch} with a lease of {lease:#} (spec.branch.lease): {}",
+            error.message
+        );
+        Err(self.refuse(Refused::Branch, message, error))
     }
 
     /// The moment of the parent's past that the branch is forked from; none for its present.

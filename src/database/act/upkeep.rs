@@ -19,7 +19,37 @@ impl Context<'_> {
             expires_at: Some(Some(self.expiry(lease)?)),
             ..UpdateBranch::default()
         };
-        self.update_branch(pass, &update).await
+        match self.try_update(&update).await? {
+            Err(error) if refuses_a_lease(&error) => {
+                let branch = self.observed.branch.known();
+                let name = branch.map_or("", |branch| &branch.name);
+                let end = branch.and_then(|branch| branch.expires_at);
+                self.refuse_lease(name, lease, end, error);
+                Ok(())
+            }
+            answer => {
+                record_operations(&mut pass.status.operations, &answer.map_err(at_neon)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// What Neon refuses to let expire is told, and asked for again later. `end` is when the lease that is there runs out.
+    pub(super) fn refuse_lease(
+        &self,
+        name: &str,
+        lease: SignedDuration,
+        end: Option<Timestamp>,
+        error: neon::Error,
+    ) {
+        let until = end.map_or_else(String::new, |end| {
+            format!(" before {end}, when Neon deletes the branch")
+        });
+        let message = format!(
+            "Neon refuses the branch {name} a lease of {lease:#}: {}; set spec.branch.lease to another time or to never{until}",
+            error.message
+        );
+        self.refuse(Refused::Lease, message, error);
     }
 
     pub(super) async fn end_lease(&self, pass: &mut Pass) -> Result<(), Error> {
@@ -27,7 +57,9 @@ impl Context<'_> {
             expires_at: Some(None),
             ..UpdateBranch::default()
         };
-        self.update_branch(pass, &update).await
+        let operations = self.try_update(&update).await?.map_err(at_neon)?;
+        record_operations(&mut pass.status.operations, &operations);
+        Ok(())
     }
 
     pub(super) async fn protect(&self, pass: &mut Pass, protected: bool) -> Result<(), Error> {
@@ -57,12 +89,6 @@ impl Context<'_> {
         self.refuse(Refused::Protection, message, error);
     }
 
-    async fn update_branch(&self, pass: &mut Pass, update: &UpdateBranch) -> Result<(), Error> {
-        let operations = self.try_update(update).await?.map_err(at_neon)?;
-        record_operations(&mut pass.status.operations, &operations);
-        Ok(())
-    }
-
     /// Neon's answer, where it could be asked.
     async fn try_update(
         &self,
@@ -83,6 +109,32 @@ impl Context<'_> {
             )
         })
     }
+}
+
+/// Whether Neon has understood that a branch is to expire, and will not have it: the plan, the time, or something that
+/// excludes it. Everything else passes or concerns more than the lease.
+fn refuses_a_lease(error: &neon::Error) -> bool {
+    match error.kind {
+        ErrorKind::Rejected | ErrorKind::HasChildren | ErrorKind::Protected | ErrorKind::Limit => {
+            true
+        }
+        ErrorKind::Denied
+        | ErrorKind::NotFound
+        | ErrorKind::Conflict
+        | ErrorKind::Locked
+        | ErrorKind::RateLimited
+        | ErrorKind::NotReady
+        | ErrorKind::Server
+        | ErrorKind::Lost => false,
+    }
+}
+
+/// Whether what Neon refuses of a new branch is its lease, and not that its parent has one.
+pub(super) fn is_of_lease(error: &neon::Error) -> bool {
+    let message = error.message.to_ascii_lowercase();
+    let mut words = message.split(|c: char| !c.is_alphanumeric());
+    let is_about = |word: &str| word.starts_with("expir") || word == "ttl";
+    refuses_a_lease(error) && words.any(is_about) && !message.contains("child")
 }
 
 /// Whether as many branches are protected as Neon allows, which says nothing of the room for others.

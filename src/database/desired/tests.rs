@@ -94,7 +94,7 @@ fn defaults_of_each_environment() {
             },
             "{name}"
         );
-        assert_eq!(rest.lease, lease, "{name}");
+        assert_eq!(rest.lease.value, lease, "{name}");
     }
 }
 
@@ -130,7 +130,13 @@ fn the_spec_wins_over_the_profile() {
 
 #[test]
 fn a_lease_gives_way_to_what_excludes_it_unless_the_spec_says_it() {
-    let lease = |spec| desired(Environment::Preview, spec).rest.unwrap().lease;
+    let lease = |spec| {
+        desired(Environment::Preview, spec)
+            .rest
+            .unwrap()
+            .lease
+            .value
+    };
     let hours = |n| Some(SignedDuration::from_hours(n));
     let rows = [
         (json!({}), hours(72)),
@@ -144,7 +150,7 @@ fn a_lease_gives_way_to_what_excludes_it_unless_the_spec_says_it() {
         assert_eq!(lease(spec.clone()), expected, "{spec}");
     }
     let staging = json!({"branch": {"lease": "24h"}, "deletionPolicy": "Delete"});
-    assert_eq!(asked(staging).lease, hours(24));
+    assert_eq!(asked(staging).lease.value, hours(24));
 }
 
 #[test]

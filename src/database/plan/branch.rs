@@ -2,7 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Action, LATER, Next, RECHECK, SOON, Stage, admission, block, given_up, inside, wait};
+use super::{
+    Action, LATER, Next, RECHECK, SOON, Stage, admission, block, given_up, inside, upkeep, wait,
+};
 use crate::api::{
     BranchStatus, Credentials, Effective, ExistingBranch, ExternalDeletionAction, ParentBranch,
     Reason,
@@ -10,7 +12,6 @@ use crate::api::{
 use crate::database::desired::{Desired, Rest};
 use crate::database::observe::{Observed, Parent, Standing};
 use crate::database::reset;
-use crate::neon::Branch;
 use crate::reconcile::{Block, Decision, Fact};
 
 /// A branch that was made this recently may be missing from a listing that lags behind.
@@ -22,9 +23,6 @@ const ANNOUNCED: SignedDuration = SignedDuration::from_secs(30);
 /// A branch that was asked for this recently may still come, though no answer did: a request is given up after a minute,
 /// and what it brought about may be missing from a listing that lags behind.
 pub const UNANSWERED: SignedDuration = SignedDuration::from_secs(120);
-
-/// A lease is renewed when this much of it has passed, or half of it where it is shorter.
-const LEASE_RENEWAL: SignedDuration = SignedDuration::from_hours(24);
 
 /// Row 7.
 pub(super) fn resolve(desired: &Desired, observed: &Observed) -> Stage {
@@ -134,7 +132,7 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
         let next = given_up::decide(desired, observed, recorded, branch, now);
         let rests = matches!(next, Decision::Suspended(_) | Decision::Blocked(_));
         // what a person is to look at does not run out meanwhile
-        let due = || lease(rest.lease, recorded, branch, now);
+        let due = || upkeep::lease(rest.lease.value, observed, now);
         return rests.then(due).flatten().or(Some(next));
     }
     if branch.is_unusable() {
@@ -147,10 +145,10 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
     if observed.incarnation() != Some(recorded.incarnation.clone()) {
         return Some(Decision::Act(Action::RecordIncarnation));
     }
-    lease(rest.lease, recorded, branch, now)
+    upkeep::lease(rest.lease.value, observed, now)
         .or_else(|| desired.suspend.then_some(Decision::Suspended(RECHECK)))
         .or_else(|| reset::decide(desired, observed, branch, now))
-        .or_else(|| protection(rest, observed, branch))
+        .or_else(|| upkeep::protection(rest, observed, branch))
         .or_else(|| {
             let next = inside::inside(desired, rest, observed, recorded, now)?;
             let busy = matches!(next, Decision::Act(_)) && !observed.branch_free;
@@ -161,7 +159,7 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
                 next
             })
         })
-        .or_else(|| refused_protection(rest, observed, branch))
+        .or_else(|| upkeep::refused(rest, observed, now))
 }
 
 /// Rows 8 to 10: which branch is to be ours.
@@ -339,55 +337,4 @@ fn was_never_used(rest: &Rest, observed: &Observed, recorded: &BranchStatus) -> 
     let was_never_given =
         !rest.databases.is_empty() && observed.recorded.connection_secrets.is_empty();
     recorded.credentials == Credentials::Inherited && (was_never_there || was_never_given)
-}
-
-/// Row 3: a lease that is renewed while the rest of the spec waits for a person.
-pub(super) fn keep_alive(desired: &Desired, observed: &Observed, now: Timestamp) -> Stage {
-    let recorded = observed.recorded.branch.as_ref()?;
-    let branch = observed.branch.known()?;
-    let mine = desired.has_finalizer && observed.older_rival.is_none();
-    let next = lease(desired.lease, recorded, branch, now)?;
-    let renews = matches!(next, Decision::Act(Action::RenewLease(_)));
-    (mine && renews && branch.expires_at.is_some()).then_some(next)
-}
-
-/// Row 15. Works while suspended, too: a lease that runs out would destroy the branch.
-fn lease(
-    lease: Option<SignedDuration>,
-    recorded: &BranchStatus,
-    branch: &Branch,
-    now: Timestamp,
-) -> Stage {
-    if recorded.taken_over {
-        return None;
-    }
-    match (lease, branch.expires_at) {
-        (None, None) => None,
-        (None, Some(_)) => Some(Decision::Act(Action::EndLease)),
-        (Some(lease), None) => Some(Decision::Act(Action::RenewLease(lease))),
-        (Some(lease), Some(expiry)) => {
-            let passed = lease - expiry.duration_since(now);
-            let renewal = LEASE_RENEWAL.min(lease / 2);
-            // far too late an expiry is that of a longer lease that was asked for before
-            let due = passed >= renewal || passed < -renewal;
-            due.then_some(Decision::Act(Action::RenewLease(lease)))
-        }
-    }
-}
-
-/// Row 17. Protection is raised by itself and lowered only where the spec says so.
-fn protection(rest: &Rest, observed: &Observed, branch: &Branch) -> Stage {
-    let wanted = rest.protected;
-    let differs = wanted.value != branch.protected && (wanted.value || wanted.explicit);
-    // what Neon has refused holds nothing else up
-    let is_refused = wanted.value && observed.protection_refused.is_some();
-    (differs && !is_refused).then_some(Decision::Act(Action::Protect(wanted.value)))
-}
-
-/// After row 26: protection that the spec sets and Neon refuses. That of the profile is left out.
-fn refused_protection(rest: &Rest, observed: &Observed, branch: &Branch) -> Stage {
-    let wanted = rest.protected.value && rest.protected.explicit;
-    let refused = observed.protection_refused.clone();
-    let refused = refused.filter(|_| wanted && !branch.protected);
-    refused.map(Decision::Blocked)
 }

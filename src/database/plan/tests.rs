@@ -109,7 +109,7 @@ fn a_short_lease_is_looked_at_before_it_ends() {
         let mut desired = desired(Environment::Preview);
         desired.suspend = suspend;
         if let Ok(rest) = &mut desired.rest {
-            rest.lease = Some(lease);
+            rest.lease.value = Some(lease);
         }
         let mut observed = settled(&desired);
         seen(&mut observed).expires_at = Some(now() + lease);
@@ -144,6 +144,14 @@ fn a_mistake_in_the_spec_does_not_let_the_lease_run_out() {
     };
     let renewed = Answer::Act(Action::RenewLease(lease));
     assert_eq!(answer_at(SignedDuration::from_hours(47)), renewed);
-    let blocked = Answer::Blocked(Reason::InvalidSpec);
-    assert_eq!(answer_at(SignedDuration::from_hours(72)), blocked);
+    let blocked = || Answer::Blocked(Reason::InvalidSpec);
+    assert_eq!(answer_at(SignedDuration::from_hours(72)), blocked());
+    // and what Neon has refused is not asked for again at every look
+    seen(&mut observed).expires_at = Some(now() + SignedDuration::from_hours(47));
+    observed.lease_refused = Some(Block {
+        reason: Reason::NeonRejected,
+        message: "no".into(),
+    });
+    let refused = answer(plan::decide(&desired, &observed, now()));
+    assert_eq!(refused, blocked());
 }

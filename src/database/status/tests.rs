@@ -663,6 +663,38 @@ fn protection_that_neon_refuses_is_told_beside_a_ready_branch() {
 }
 
 #[test]
+fn a_lease_that_neon_refuses_is_told_beside_a_ready_branch() {
+    let desired = desired(Environment::Preview);
+    let mut observed = settled(&desired);
+    observed.lease_refused = Some(crate::reconcile::Block {
+        reason: Reason::NeonRejected,
+        message: "Neon refuses the lease".into(),
+    });
+    observed.protection_refused = Some(crate::reconcile::Block {
+        reason: Reason::LimitReached,
+        message: "nor protects it".into(),
+    });
+    let told = |observed: &Observed| {
+        let verdict = settled_verdict();
+        let status = project(
+            &observed.recorded,
+            &desired,
+            Some(observed),
+            &verdict,
+            now(),
+        );
+        let branch = find(&status, "BranchReady");
+        assert_eq!(branch.status, "True");
+        (branch.reason.clone(), branch.message.clone())
+    };
+    assert_eq!(told(&observed).0, "Succeeded");
+    seen(&mut observed).expires_at = None;
+    let (reason, message) = told(&observed);
+    assert_eq!(reason, "PlanLimited");
+    assert!(message.ends_with(": Neon refuses the lease"), "{message}");
+}
+
+#[test]
 fn when_a_branch_was_first_usable_is_recorded_once() {
     let desired = desired(Environment::Staging);
     let mut observed = settled(&desired);

@@ -98,6 +98,8 @@ pub struct Plan {
     pub max_cu: Option<f64>,
     /// Whether a suspend time of one's own is refused.
     pub fixed_suspend: bool,
+    /// Whether no branch may expire.
+    pub no_leases: bool,
     /// As many read replicas may a branch have; none for any number.
     pub max_replicas: Option<usize>,
     /// The suspend time that is stored whatever is asked.
@@ -703,6 +705,7 @@ impl Project {
         let others = self.branches.iter().filter(|b| b.branch.id != *id);
         let others = others.filter(|b| b.branch.protected).count();
         let full = self.most_protected.is_some_and(|most| others >= most);
+        let no_leases = self.plan.no_leases;
         let branch = &mut self.find(id)?.branch;
         if full && update.protected == Some(true) && !branch.protected {
             let message = "protected branches limit exceeded";
@@ -711,10 +714,15 @@ impl Project {
         let protected = update.protected.unwrap_or(branch.protected);
         let expires = update.expires_at.unwrap_or(branch.expires_at);
         if let Some(at) = expires {
-            let far = at.duration_since(now) > SignedDuration::from_hours(24 * 30);
-            let excluded = protected || branch.default || has_children;
-            if far || at <= now || excluded {
-                return Err(refused("this branch cannot expire then"));
+            if no_leases {
+                return Err(refused("branch expiration is not part of your plan"));
+            }
+            if at.duration_since(now) > SignedDuration::from_hours(24 * 30) || at <= now {
+                let message = "expires_at must be at most 30 days in the future";
+                return Err(error(ErrorKind::Rejected, Some(400), message));
+            }
+            if protected || branch.default || has_children {
+                return Err(refused("this branch cannot have an expiration"));
             }
         }
         branch.protected = protected;

@@ -26,6 +26,22 @@ fn no_protection() -> Block {
     }
 }
 
+fn no_lease() -> Block {
+    Block {
+        reason: Reason::NeonRejected,
+        message: "no".into(),
+    }
+}
+
+/// A preview whose lease the spec sets, and which Neon has refused a short while ago.
+fn refused_lease(d: &mut Desired, o: &mut Observed) {
+    let spec = json!({"branch": {"lease": "2h"}});
+    *d = Desired::of(&object(Environment::Preview, spec), "default");
+    *o = settled(d);
+    seen(o).expires_at = None;
+    o.lease_refused = Some(no_lease());
+}
+
 pub(super) fn rows() -> Vec<Row> {
     let staging = desired(Environment::Staging);
     let preview = desired(Environment::Preview);
@@ -318,6 +334,59 @@ pub(super) fn rows() -> Vec<Row> {
                 seen(o).expires_at = Some(now());
             },
             Act(Action::RenewLease(lease)),
+        )
+        .row(
+            15,
+            "a lease of the spec that Neon has refused",
+            refused_lease,
+            Blocked(Reason::NeonRejected),
+        )
+        .row(
+            15,
+            "a lease of the spec that Neon does not extend",
+            |d, o| {
+                refused_lease(d, o);
+                seen(o).expires_at = Some(now() + SignedDuration::from_mins(1));
+            },
+            Blocked(Reason::NeonRejected),
+        )
+        .row(
+            15,
+            "Neon has refused a lease, and it is not due",
+            |d, o| {
+                refused_lease(d, o);
+                seen(o).expires_at = Some(now() + SignedDuration::from_hours(2));
+            },
+            Settled,
+        )
+        .row(
+            15,
+            "Neon has refused a lease, refuses nothing else, and a Secret is missing",
+            |d, o| {
+                refused_lease(d, o);
+                o.current_secrets.clear();
+            },
+            Act(Action::PublishCredentials("web".into())),
+        )
+        .row(
+            15,
+            "a lease of the profile that Neon has refused",
+            |d, o| {
+                *d = preview.clone();
+                *o = settled(d);
+                seen(o).expires_at = None;
+                o.lease_refused = Some(no_lease());
+            },
+            Settled,
+        )
+        .row(
+            15,
+            "Neon has refused a lease, and now there is one that nobody wants",
+            |_, o| {
+                seen(o).expires_at = Some(at(9_000));
+                o.lease_refused = Some(no_lease());
+            },
+            Act(Action::EndLease),
         )
         .row(
             16,

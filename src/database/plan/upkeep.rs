@@ -1,0 +1,81 @@
+//! What keeps a branch as it is asked to be: its lease and its protection, rows 15 and 17. Pure.
+//!
+//! What Neon refuses of it holds nothing else up. Where the spec sets it, that is told once everything else is done; where
+//! only the profile does, it is left out.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Action, Stage};
+use crate::database::desired::{Desired, Rest};
+use crate::database::observe::Observed;
+use crate::neon::Branch;
+use crate::reconcile::{Block, Decision};
+
+/// A lease is renewed when this much of it has passed, or half of it where it is shorter.
+const LEASE_RENEWAL: SignedDuration = SignedDuration::from_hours(24);
+
+/// Row 3: a lease that is renewed while the rest of the spec waits for a person.
+pub(super) fn keep_alive(desired: &Desired, observed: &Observed, now: Timestamp) -> Stage {
+    let branch = observed.branch.known()?;
+    let mine = desired.has_finalizer && observed.older_rival.is_none();
+    let next = lease(desired.lease, observed, now)?;
+    let renews = matches!(next, Decision::Act(Action::RenewLease(_)));
+    (mine && renews && branch.expires_at.is_some()).then_some(next)
+}
+
+/// Row 15. Works while suspended, too: a lease that runs out would destroy the branch.
+pub(super) fn lease(lease: Option<SignedDuration>, observed: &Observed, now: Timestamp) -> Stage {
+    let due = lease_due(lease, observed, now)?;
+    let renews = matches!(due, Action::RenewLease(_));
+    // what Neon has refused is not asked for again at every look
+    (!renews || observed.lease_refused.is_none()).then_some(Decision::Act(due))
+}
+
+/// What has to be done about the lease, whatever Neon thinks of it.
+fn lease_due(lease: Option<SignedDuration>, observed: &Observed, now: Timestamp) -> Option<Action> {
+    if observed.recorded.branch.as_ref()?.taken_over {
+        return None;
+    }
+    match (lease, observed.branch.known()?.expires_at) {
+        (None, None) => None,
+        (None, Some(_)) => Some(Action::EndLease),
+        (Some(lease), None) => Some(Action::RenewLease(lease)),
+        (Some(lease), Some(expiry)) => {
+            let passed = lease - expiry.duration_since(now);
+            let renewal = LEASE_RENEWAL.min(lease / 2);
+            // far too late an expiry is that of a longer lease that was asked for before
+            let due = passed >= renewal || passed < -renewal;
+            due.then_some(Action::RenewLease(lease))
+        }
+    }
+}
+
+/// Row 17. Protection is raised by itself and lowered only where the spec says so.
+pub(super) fn protection(rest: &Rest, observed: &Observed, branch: &Branch) -> Stage {
+    let wanted = rest.protected;
+    let differs = wanted.value != branch.protected && (wanted.value || wanted.explicit);
+    let is_refused = wanted.value && observed.protection_refused.is_some();
+    (differs && !is_refused).then_some(Decision::Act(Action::Protect(wanted.value)))
+}
+
+/// After row 26: what the spec sets and Neon refuses.
+pub(super) fn refused(rest: &Rest, observed: &Observed, now: Timestamp) -> Stage {
+    let lease = refused_lease(rest, observed, now).filter(|_| rest.lease.explicit);
+    let protection = refused_protection(rest, observed).filter(|_| rest.protected.explicit);
+    lease.or(protection).cloned().map(Decision::Blocked)
+}
+
+/// Why a branch has not the lease that it should have, where Neon refuses that.
+#[must_use]
+pub fn refused_lease<'a>(rest: &Rest, observed: &'a Observed, now: Timestamp) -> Option<&'a Block> {
+    let due = lease_due(rest.lease.value, observed, now);
+    let refused = observed.lease_refused.as_ref();
+    refused.filter(|_| matches!(due, Some(Action::RenewLease(_))))
+}
+
+/// Why a branch that should be protected is not, where Neon refuses that.
+#[must_use]
+pub fn refused_protection<'a>(rest: &Rest, observed: &'a Observed) -> Option<&'a Block> {
+    let wanted = rest.protected.value && !observed.branch.known()?.protected;
+    observed.protection_refused.as_ref().filter(|_| wanted)
+}
