@@ -4,7 +4,6 @@
 //! |---|---|---|
 //! | 1 | our finalizer is gone | Gone |
 //! | 2 | an annotation abandons the branch: Secrets that would go; else | KeepSecrets; ReleaseFinalizer |
-//! |   | nothing was ever resolved, so nothing made: a branch with our mark is an earlier object's | ReleaseFinalizer |
 //! | 3 | Retain, or a branch that was taken over and not named by id: Secrets that would go; a lease that would run out; the same without a usable key; else | KeepSecrets; EndLease; LeaveBehind; ReleaseFinalizer |
 //! | 4 | Delete, no branch was ever asked for and none bears our mark: Secrets of ours; none | WithdrawSecrets; ReleaseFinalizer |
 //! |   | … the key is gone for good or refused, the namespace is going | LeaveBehind |
@@ -44,9 +43,6 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decisio
         return keep(desired, observed);
     }
     let recorded = observed.recorded.branch.as_ref();
-    if recorded.is_none() && observed.recorded.effective.is_none() {
-        return Decision::Act(Action::ReleaseFinalizer);
-    }
     if was_never_made(observed) {
         return withdraw(observed).unwrap_or(Decision::Act(Action::ReleaseFinalizer));
     }
@@ -112,8 +108,11 @@ pub fn deletes(desired: &Desired, observed: &Observed) -> bool {
     let effective = observed.recorded.effective.as_ref();
     let policy = desired.deletion_policy(effective.map(|e| e.deletion_policy));
     let recorded = observed.recorded.branch.as_ref();
-    let taken_over = recorded.is_some_and(|branch| branch.taken_over)
-        || (recorded.is_none() && effective.is_some_and(|e| e.existing.is_some()));
+    let takes_over = || match effective {
+        Some(effective) => effective.existing.is_some(),
+        None => desired.takes_over().is_some(),
+    };
+    let taken_over = recorded.map_or_else(takes_over, |branch| branch.taken_over);
     let by_id = || {
         let named = desired.existing.as_ref().and_then(|e| e.id.as_ref());
         named.is_some() && named == recorded.map(|branch| &branch.id)

@@ -213,6 +213,19 @@ impl Desired {
         roles.iter().find(|role| role.name == name)
     }
 
+    /// The branch to take over: the spec's, otherwise the profile's; none where the branch is to be an own one.
+    #[must_use]
+    pub fn takes_over(&self) -> Option<ExistingBranch> {
+        self.existing.clone().or_else(|| {
+            let by_profile = self.profile.takes_over_default && self.parent.is_none();
+            by_profile.then_some(ExistingBranch {
+                default: Some(true),
+                name: None,
+                id: None,
+            })
+        })
+    }
+
     /// What becomes of the branch when the object goes: the spec's word, otherwise what was recorded once, otherwise
     /// the profile's.
     #[must_use]

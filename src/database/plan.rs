@@ -14,7 +14,8 @@
 //! | 6 | operations running; all of them ended | Wait OperationsRunning; ForgetOperations |
 //! |   | its time is over: the branch; its Secrets; nothing left | as in [`super::deletion`]; WithdrawSecrets; Blocked Expired |
 //! | 7 | no branch yet, none bears our mark, no access rule is for this namespace and environment | Blocked AccessDenied |
-//! |   | nothing resolved yet: parent clear; not clear | Resolve; Blocked ParentRequired |
+//! |   | nothing resolved yet: parent clear, or a branch bears our mark; else | Resolve; Blocked ParentRequired |
+//! |   | resolved without a parent, which is clear by now | Resolve |
 //! |   | resolved, but renamed before the branch was made | Resolve |
 //! | 8 | no branch recorded, own: a branch bears our mark | ClaimBranch |
 //! | 9 | no branch recorded, to take over: missing; somebody else's; free | Blocked BranchNotFound; Blocked BranchClaimed; ClaimBranch |
@@ -52,6 +53,7 @@
 //! |   | Neon has refused a short while ago the lease or the protection that the spec sets | Blocked, as it was refused |
 //! |   | a read replica of ours that is no longer asked for; on a protected branch | DeleteReplica; Blocked BranchProtected |
 //! |   | a read replica that Neon has refused a short while ago | Blocked, as it was refused |
+//! |   | resolved without a parent, which is not clear yet | Blocked ParentRequired |
 //! | 27 | else | Settled |
 //!
 //! Rows 7 to 18 are in `branch`, those of lease and protection in `upkeep`, what access rules have to do with them in `admission`, what Neon has begun and not done in

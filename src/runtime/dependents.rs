@@ -148,7 +148,7 @@ fn may_fork_from(child: &NeonDatabase, name: &str) -> bool {
             .database_ref
             .as_ref()
             .is_some_and(|parent| parent.name.0 == name),
-        None => effective.is_none(),
+        None => effective.is_none_or(|effective| effective.existing.is_none()),
     }
 }
 

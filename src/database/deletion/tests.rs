@@ -377,6 +377,29 @@ fn deleting() -> Vec<Case> {
         ),
         case(
             7,
+            "a branch bears our mark, and nothing was resolved since",
+            |_, o| {
+                *o = fresh();
+                o.marked = Some(a_branch("br-it", "preview/team/it"));
+            },
+            delete(),
+        ),
+        case(
+            3,
+            "a branch bears our mark, and nothing was resolved of an object that takes over another one",
+            |d, o| {
+                *o = fresh();
+                o.marked = Some(a_branch("br-it", "preview/team/it"));
+                d.existing = Some(ExistingBranch {
+                    default: Some(true),
+                    name: None,
+                    id: None,
+                });
+            },
+            release(),
+        ),
+        case(
+            7,
             "taken over, and Delete names it by id",
             |d, o| taken_over(d, o, Some("br-it")),
             delete(),

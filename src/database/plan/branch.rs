@@ -26,29 +26,33 @@ pub const UNANSWERED: SignedDuration = SignedDuration::from_secs(120);
 
 /// Row 7.
 pub(super) fn resolve(desired: &Desired, observed: &Observed) -> Stage {
-    if let Some(effective) = &observed.recorded.effective {
-        return rename(desired, observed, effective);
+    let before = observed.recorded.effective.as_ref();
+    if let Some(before) = before.filter(|before| !lacks_a_parent(before)) {
+        return rename(desired, observed, before);
     }
-    let existing = desired.existing.clone().or_else(|| {
-        (desired.profile.takes_over_default && desired.parent.is_none()).then_some(ExistingBranch {
-            default: Some(true),
-            name: None,
-            id: None,
-        })
-    });
+    let existing = desired.takes_over();
     let parent = match (&existing, &desired.parent) {
         (Some(_), _) => None,
         (None, Some(parent)) => Some(parent.clone()),
         (None, None) => match default_parent(desired, observed) {
             Ok(parent) => Some(parent),
-            Err(blocked) => return Some(Decision::Blocked(blocked)),
+            Err(blocked) if !is_there(observed) => return Some(Decision::Blocked(blocked)),
+            // nobody needs to know it before the branch is made again
+            Err(_) if before.is_some() => return None,
+            Err(_) => None,
         },
     };
-    Some(Decision::Act(Action::Resolve(Effective {
-        branch_name: existing.is_none().then(|| desired.branch_name.clone()),
-        existing,
-        parent,
-        deletion_policy: desired.profile.deletion_policy,
+    Some(Decision::Act(Action::Resolve(match before {
+        Some(before) => Effective {
+            parent,
+            ..before.clone()
+        },
+        None => Effective {
+            branch_name: existing.is_none().then(|| desired.branch_name.clone()),
+            existing,
+            parent,
+            deletion_policy: desired.profile.deletion_policy,
+        },
     })))
 }
 
@@ -62,6 +66,23 @@ fn rename(desired: &Desired, observed: &Observed, effective: &Effective) -> Stag
             ..effective.clone()
         }))
     })
+}
+
+/// After row 26: a branch that was taken up by its mark, and nobody can say from what it would be made again.
+fn parent_unclear(desired: &Desired, observed: &Observed) -> Stage {
+    let effective = observed.recorded.effective.as_ref()?;
+    let unclear = || default_parent(desired, observed).err();
+    let blocked = lacks_a_parent(effective).then(unclear).flatten();
+    blocked.map(Decision::Blocked)
+}
+
+fn lacks_a_parent(effective: &Effective) -> bool {
+    effective.parent.is_none() && effective.existing.is_none()
+}
+
+/// Whether a branch is there that is ours, by record or by mark.
+fn is_there(observed: &Observed) -> bool {
+    observed.recorded.branch.is_some() || observed.marked.is_some()
 }
 
 /// The only object of the environment that the profile names, never a guess.
@@ -160,6 +181,7 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
             })
         })
         .or_else(|| upkeep::refused(rest, observed, now))
+        .or_else(|| parent_unclear(desired, observed))
 }
 
 /// Rows 8 to 10: which branch is to be ours.

@@ -228,6 +228,18 @@ pub(super) fn rows() -> Vec<Row> {
         )
         .row(
             7,
+            "two candidates, but a branch bears our mark",
+            |_, o| {
+                o.candidates.push("production-2".into());
+                o.marked = Some(a_branch("br-marked", "staging/team/it"));
+            },
+            Act(Action::Resolve(Effective {
+                parent: None,
+                ..resolved(&staging)
+            })),
+        )
+        .row(
+            7,
             "a parent is named",
             |d, o| {
                 d.parent = Some(parent_ref("production"));

@@ -8,7 +8,9 @@ use super::super::*;
 use super::Answer::{Act, Blocked, Settled, Suspended, Wait};
 use super::{Row, Rows};
 use crate::api::{Credentials, Environment};
-use crate::database::fixtures::{a_failure, at, desired, now, object, recorded, seen, settled};
+use crate::database::fixtures::{
+    a_failure, at, desired, effective, now, object, recorded, seen, settled,
+};
 use crate::neon::BranchState;
 use crate::reconcile::Fact;
 use jiff::SignedDuration;
@@ -48,6 +50,10 @@ pub(super) fn rows() -> Vec<Row> {
     let observed = settled(&staging);
     let gone = |o: &mut Observed| o.branch = Fact::Absent;
     let lease = SignedDuration::from_hours(72);
+    let orphaned = |o: &mut Observed| {
+        let resolved = o.recorded.effective.as_mut().unwrap();
+        resolved.parent = None;
+    };
     let state = |o: &mut Observed, state: BranchState, at_work: bool| {
         seen(o).current_state = state;
         seen(o).pending_state = at_work.then_some(BranchState::Ready);
@@ -488,6 +494,34 @@ pub(super) fn rows() -> Vec<Row> {
                 seen(o).protected = true;
             },
             Act(Action::Protect(false)),
+        )
+        .row(
+            7,
+            "taken up by its mark, and nobody can say from what it would be made again",
+            |_, o| orphaned(o),
+            Blocked(Reason::ParentRequired),
+        )
+        .row(
+            7,
+            "taken up by its mark without a parent, and a Secret is missing",
+            |_, o| {
+                orphaned(o);
+                o.current_secrets.clear();
+            },
+            Act(Action::PublishCredentials("web".into())),
+        )
+        .row(
+            7,
+            "taken up by its mark without a parent, which is clear by now",
+            |d, o| {
+                *d = Desired {
+                    branch_name: "another".into(),
+                    ..d.clone()
+                };
+                orphaned(o);
+                o.candidates = vec!["mother".into()];
+            },
+            Act(Action::Resolve(effective(&desired(Environment::Staging)))),
         )
         .row(
             18,

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::super::*;
 use super::Answer::{Act, Blocked, Wait};
 use super::{Row, Rows};
-use crate::api::Environment;
+use crate::api::{Effective, Environment};
 use crate::database::failures::Failure;
 use crate::database::fixtures::{
     a_branch, a_failure, a_parent, desired, effective, effective_takeover, fresh, now, terms,
@@ -37,6 +37,10 @@ pub(super) fn rows() -> Vec<Row> {
     takeover.recorded.effective = Some(effective_takeover());
     let marked = a_branch("br-marked", "staging/team/it");
     let main = a_branch("br-main", "main");
+    let orphan = || Effective {
+        parent: None,
+        ..effective(&staging)
+    };
     let without_branch = |ready| {
         let mut parent = a_parent(ready);
         if let Fact::Known(parent) = &mut parent {
@@ -71,6 +75,30 @@ pub(super) fn rows() -> Vec<Row> {
                 o.terms = Some(terms(json!([])));
             },
             Act(Action::ClaimBranch(marked.clone())),
+        )
+        .row(
+            8,
+            "a branch bears our mark, and nobody can say what its parent should be",
+            |_, o| {
+                o.marked = Some(marked.clone());
+                o.recorded.effective = Some(orphan());
+            },
+            Act(Action::ClaimBranch(marked.clone())),
+        )
+        .row(
+            7,
+            "resolved without a parent, which is clear by now, for the branch is gone",
+            |_, o| {
+                o.recorded.effective = Some(orphan());
+                o.candidates = vec!["mother".into()];
+            },
+            Act(Action::Resolve(effective(&staging))),
+        )
+        .row(
+            7,
+            "resolved without a parent, which is not clear, and the branch is gone",
+            |_, o| o.recorded.effective = Some(orphan()),
+            Blocked(Reason::ParentRequired),
         )
         .row(
             10,
