@@ -160,6 +160,8 @@ async fn a_branch_comes_to_be_is_used_and_goes() {
     assert_eq!(listing.branch_named("preview/pr-1"), Some(listed));
     let children: Vec<_> = listing.children_of(&main.id).collect();
     assert_eq!(children, [listed]);
+    let found = api.branch(project, &branch).await.unwrap();
+    assert_eq!(found.as_ref(), Some(listed));
 
     let bigger = UpdateEndpoint {
         compute_units: Some((0.5, 2.0)),
@@ -179,6 +181,7 @@ async fn a_branch_comes_to_be_is_used_and_goes() {
     world.finished(&operations).await;
     let again = api.delete_branch(project, &branch).await;
     assert_eq!(again, Ok(Vec::new()));
+    assert_eq!(api.branch(project, &branch).await, Ok(None));
     let left = api.branches(project).await.unwrap();
     assert_eq!(left, [world.default_branch().await]);
 }

@@ -26,7 +26,7 @@ use super::credentials::Found;
 use super::desired::Desired;
 use super::observe::{Key, Observed};
 use super::plan::{LATER, block, may_be_unlisted, may_still_come, wait};
-use crate::api::{DeletionPolicy, Reason};
+use crate::api::{ABANDON, DeletionPolicy, Reason};
 use crate::neon::Branch;
 use crate::reconcile::{Decision, Fact};
 
@@ -46,17 +46,18 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decisio
     if was_never_made(observed) {
         return withdraw(observed).unwrap_or(Decision::Act(Action::ReleaseFinalizer));
     }
-    let name = recorded.map_or_else(|| desired.branch_name.clone(), |branch| branch.name.clone());
+    let name = name(desired, observed);
+    let stuck = |message: &str| or_abandon(desired, observed, message);
     let going = observed.namespace_going;
     match &observed.key {
         Key::Good => {}
         Key::Waiting(_) | Key::Missing(_) | Key::Refused(_) | Key::NoProject(_) if going => {
-            return Decision::Act(Action::LeaveBehind(name));
+            return Decision::Act(Action::LeaveBehind(name.to_owned()));
         }
-        Key::Waiting(message) => return wait(Reason::ProjectNotReady, message, LATER),
-        Key::Missing(message) => return wait(Reason::KeyNotFound, message, LATER),
-        Key::Refused(message) => return block(Reason::KeyRefused, message),
-        Key::NoProject(message) => return block(Reason::ProjectNotFound, message),
+        Key::Waiting(message) => return wait(Reason::ProjectNotReady, stuck(message), LATER),
+        Key::Missing(message) => return wait(Reason::KeyNotFound, stuck(message), LATER),
+        Key::Refused(message) => return block(Reason::KeyRefused, stuck(message)),
+        Key::NoProject(message) => return block(Reason::ProjectNotFound, stuck(message)),
     }
     let branch = match recorded {
         Some(recorded) => match &observed.branch {
@@ -94,12 +95,35 @@ fn was_never_made(observed: &Observed) -> bool {
     recorded.branch.is_none() && recorded.branch_request_time.is_none() && observed.marked.is_none()
 }
 
-/// Whether a person has given the branch up, by its id: then nothing is asked of Neon any more.
+/// Whether a person has given the branch up: then nothing is asked of Neon any more. By its id or, where none is recorded,
+/// by the name that it was to have, for nobody may be able to tell the id.
 #[must_use]
 pub fn is_abandoned(desired: &Desired, observed: &Observed) -> bool {
+    let asked = desired.asked.abandon.as_deref();
+    asked.is_some_and(|asked| match &observed.recorded.branch {
+        Some(recorded) => asked == recorded.id,
+        None => {
+            let marked = observed.marked.as_ref().map(|branch| branch.id.as_str());
+            marked == Some(asked) || asked == name(desired, observed)
+        }
+    })
+}
+
+/// Name of the branch, as far as there is one.
+fn name<'a>(desired: &'a Desired, observed: &'a Observed) -> &'a str {
+    let recorded = observed.recorded.branch.as_ref().map(|branch| &branch.name);
+    let effective = observed.recorded.effective.as_ref();
+    let resolved = || effective.and_then(|effective| effective.branch_name.as_ref());
+    recorded.or_else(resolved).unwrap_or(&desired.branch_name)
+}
+
+/// What is in the way of asking Neon for anything, and how to do without.
+fn or_abandon(desired: &Desired, observed: &Observed, message: &str) -> String {
     let recorded = observed.recorded.branch.as_ref();
-    let asked = desired.asked.abandon.as_ref();
-    asked.is_some() && asked == recorded.map(|branch| &branch.id)
+    let which = recorded.map_or_else(|| name(desired, observed), |branch| &branch.id);
+    format!(
+        "{message}; to let the object go without its branch, annotate it with {ABANDON}: {which}"
+    )
 }
 
 /// Whether the branch goes with the object.
@@ -132,7 +156,6 @@ fn keep(desired: &Desired, observed: &Observed) -> Decision<Action> {
     if let Some(keep) = keep_secrets(observed) {
         return keep;
     }
-    let recorded = observed.recorded.branch.as_ref();
     match (&observed.key, &observed.branch) {
         (Key::Good, Fact::Known(branch)) if runs_out(observed) && branch.expires_at.is_some() => {
             Decision::Act(Action::EndLease)
@@ -140,8 +163,8 @@ fn keep(desired: &Desired, observed: &Observed) -> Decision<Action> {
         (Key::Waiting(_) | Key::Missing(_) | Key::Refused(_) | Key::NoProject(_), _)
             if runs_out(observed) =>
         {
-            let name = recorded.map_or(&desired.branch_name, |branch| &branch.name);
-            Decision::Act(Action::LeaveBehind(name.clone()))
+            let name = name(desired, observed);
+            Decision::Act(Action::LeaveBehind(name.to_owned()))
         }
         _ => Decision::Act(Action::ReleaseFinalizer),
     }

@@ -272,10 +272,18 @@ pub(super) async fn observe(
         return Ok(observed);
     };
     let (api, project) = (account.api.as_ref(), &source.project);
+    let looked_for = access::unlisted(&account, project, &observed, listing, now);
+    let (unlisted, listing) = looked_for.await?;
     let others = branches::others(kind, desired, &source);
     let running = &observed.recorded.operations;
     observed.operations = operations(api, project, running).await?;
     branches::branches(kind, desired, &others, &listing, &mut observed);
+    if observed.branch.is_absent() && unlisted.is_some() {
+        observed.branch = unlisted.into();
+        if observed.endpoint.is_absent() {
+            observed.endpoint = Fact::Unknown;
+        }
+    }
     observed.terms = terms::terms(kind, desired, &others, &listing, &observed, now);
     if !desired.deleting {
         if observed.recorded.branch.is_none() {

@@ -168,6 +168,10 @@ impl NeonApi for Invalidating {
         self.api.branches(project).await
     }
 
+    async fn branch(&self, project: &ProjectId, branch: &BranchId) -> Result<Option<Branch>> {
+        self.api.branch(project, branch).await
+    }
+
     async fn endpoints(&self, project: &ProjectId) -> Result<Vec<Endpoint>> {
         self.api.endpoints(project).await
     }

@@ -14,8 +14,8 @@ use super::pacing::Pacing;
 use super::queues::TakenOn;
 use super::transport::{Answer, Request, Transport};
 use super::wire::{
-    self, BranchesAnswer, CreatedBranchAnswer, DatabasesAnswer, EndpointAnswer, EndpointsAnswer,
-    OperationAnswer, OperationsAnswer, PasswordAnswer, ProjectAnswer, RolesAnswer,
+    self, BranchAnswer, BranchesAnswer, CreatedBranchAnswer, DatabasesAnswer, EndpointAnswer,
+    EndpointsAnswer, OperationAnswer, OperationsAnswer, PasswordAnswer, ProjectAnswer, RolesAnswer,
     UpdatedProjectAnswer,
 };
 use super::{
@@ -193,6 +193,15 @@ impl NeonApi for Client {
                 return Err(Error::lost("the list of branches does not come to an end"));
             }
             cursor = next;
+        }
+    }
+
+    async fn branch(&self, project: &ProjectId, branch: &BranchId) -> Result<Option<Branch>> {
+        let ids = [project.as_str(), branch.as_str()];
+        match self.get(BRANCH, &ids, &[]).await {
+            Ok(answer) => Ok(Some(answer.read::<BranchAnswer>()?.into_branch())),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

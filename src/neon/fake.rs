@@ -129,6 +129,12 @@ impl NeonApi for FakeNeon {
         self.answer(branches).await
     }
 
+    async fn branch(&self, _: &ProjectId, id: &BranchId) -> Result<Option<Branch>> {
+        let branches = self.branches.lock().unwrap().clone();
+        let found = branches.into_iter().find(|branch| branch.id == *id);
+        self.answer(found).await
+    }
+
     async fn endpoints(&self, _: &ProjectId) -> Result<Vec<Endpoint>> {
         self.other().await
     }

@@ -72,6 +72,8 @@ pub trait NeonApi: Send + Sync {
     ) -> Result<UpdatedProject>;
     /// All live branches of a project, with their annotations.
     async fn branches(&self, project: &ProjectId) -> Result<Vec<Branch>>;
+    /// One branch, with its annotations; none where Neon has no such branch, which it may also say of one that is new.
+    async fn branch(&self, project: &ProjectId, branch: &BranchId) -> Result<Option<Branch>>;
     /// All endpoints of a project.
     async fn endpoints(&self, project: &ProjectId) -> Result<Vec<Endpoint>>;
     /// Creates a branch, with its read-write endpoint in the same call.

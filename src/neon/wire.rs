@@ -38,6 +38,38 @@ struct Annotation {
     value: Option<BTreeMap<String, Value>>,
 }
 
+impl Annotation {
+    /// Its texts; whatever else somebody has written is not ours to read.
+    fn into_texts(self) -> BTreeMap<String, String> {
+        let text = |(key, value)| match value {
+            Value::String(text) => Some((key, text)),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => None,
+        };
+        let values = self.value.unwrap_or_default().into_iter();
+        values.filter_map(text).collect()
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct BranchAnswer {
+    branch: Branch,
+    annotation: Option<Annotation>,
+}
+
+impl BranchAnswer {
+    pub(super) fn into_branch(self) -> Branch {
+        let annotations = self.annotation.map(Annotation::into_texts);
+        Branch {
+            annotations: annotations.unwrap_or_default(),
+            ..self.branch
+        }
+    }
+}
+
 /// This list calls its cursor `next`; other lists call it `cursor`.
 #[derive(Deserialize)]
 struct Pagination {
@@ -52,21 +84,8 @@ impl BranchesAnswer {
         let mut annotations = self.annotations.unwrap_or_default();
         let mut branches = self.branches;
         for branch in &mut branches {
-            let values = annotations
-                .remove(&branch.id)
-                .and_then(|annotation| annotation.value)
-                .unwrap_or_default();
-            branch.annotations = values
-                .into_iter()
-                .filter_map(|(key, value)| match value {
-                    Value::String(text) => Some((key, text)),
-                    Value::Null
-                    | Value::Bool(_)
-                    | Value::Number(_)
-                    | Value::Array(_)
-                    | Value::Object(_) => None,
-                })
-                .collect();
+            let annotation = annotations.remove(&branch.id);
+            branch.annotations = annotation.map(Annotation::into_texts).unwrap_or_default();
         }
         (branches, next)
     }

@@ -132,6 +132,32 @@ async fn branches_are_read_page_by_page_with_their_annotations() {
 }
 
 #[tokio::test]
+async fn one_branch_is_read_with_its_annotations_and_one_that_is_gone_is_none() {
+    let mark = json!({"object": {"type": "console/branch", "id": "br-a"}, "value": {"sepulki-name": "app", "number": 5}});
+    let stub = Stub::start([
+        answer(
+            200,
+            &json!({"branch": branch("br-a", "preview/pr-1"), "annotation": mark}),
+        ),
+        answer(200, &json!({"branch": branch("br-b", "b")})),
+        answer(404, &json!({"code": "", "message": "branch not found"})),
+    ])
+    .await;
+    let read = async |id: &str| {
+        let found = stub.account.api.branch(&"p".into(), &id.into()).await;
+        found.unwrap()
+    };
+    let marked = read("br-a").await.unwrap();
+    assert_eq!(marked.name, "preview/pr-1");
+    let expected = BTreeMap::from([("sepulki-name".to_owned(), "app".to_owned())]);
+    assert_eq!(marked.annotations, expected);
+    assert!(read("br-b").await.unwrap().annotations.is_empty());
+    assert_eq!(read("br-c").await, None);
+    let lines = ["br-a", "br-b", "br-c"].map(|id| format!("GET /api/v2/projects/p/branches/{id}"));
+    assert_eq!(stub.lines(), lines);
+}
+
+#[tokio::test]
 async fn a_list_of_branches_without_end_is_no_list() {
     let page = json!({"branches": [branch("br-a", "a")], "pagination": {"next": "same"}});
     let stub = Stub::start(std::iter::repeat_n(answer(200, &page), 3)).await;

@@ -224,6 +224,30 @@ async fn a_preview_that_was_deleted_outside_is_made_again_with_other_credentials
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_that_lags_behind_makes_no_branch_look_deleted() {
+    let mut operator = settled(|sim| {
+        sim.database("production", "production", simple());
+        sim.database("staging", "staging", simple());
+        sim.database("pr-7", "preview", with(simple(), child_of("production")));
+    })
+    .await;
+    let sim = Arc::clone(&operator.sim);
+    let before = sim.lock().neon.calls.mutations.clone();
+    for _ in 0..3 {
+        operator.run_for(MINUTE * 2).await;
+        sim.at_neon(|project, now| project.list_late(now));
+    }
+    operator.run_for(MINUTE * 2).await;
+    assert_eq!(sim.lock().neon.calls.mutations, before);
+    check(&sim, &[]);
+    // nor is one left behind that is deleted then
+    sim.at_neon(|project, now| project.list_late(now));
+    sim.delete_database("pr-7");
+    operator.settle().await;
+    assert_eq!(sim.branch_names(), ["main", "staging/team/staging"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_two_that_want_the_same_branch_the_older_has_it() {
     let mut operator = begin(|sim| {
         sim.database("first", "production", simple());

@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use jiff::SignedDuration;
-use sepulki::api::{DeletionPolicy, Reason};
+use sepulki::api::{ABANDON, DeletionPolicy, Reason};
 use serde_json::json;
 
 use crate::database::{condition, reconciling, stalled};
@@ -212,6 +212,34 @@ async fn an_object_that_never_got_anywhere_goes_at_once() {
     sim.delete_database("wrong");
     operator.settle().await;
     assert!(sim.lock().kubernetes.databases.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_is_let_go_by_the_name_of_its_branch_where_nobody_knows_more() {
+    let undisturbed = settled(preview).await;
+    let mut effects = undisturbed.sim.faults.effects().into_iter();
+    let creation = effects.position(|effect| effect.starts_with("create branch"));
+    let sim = Sim::new();
+    preview(&sim);
+    sim.faults.plan(creation.unwrap() + 1, Fault::HeldUp);
+    let mut asking = Operator::new(&sim);
+    tokio::select! {
+        biased;
+        () = sim.faults.held_up() => {}
+        _ = asking.settle() => panic!("no branch was asked for"),
+    }
+    // whoever asked is gone, and so is the key
+    drop(asking);
+    let mut operator = Operator::new(&sim);
+    remove_key(&operator);
+    sim.delete_database("pr-7");
+    operator.run_for(MINUTE).await;
+    let told = reconciling(&sim.get_database("pr-7").unwrap(), Reason::KeyNotFound);
+    let value = told.rsplit_once("sepulki.dev/abandon: ").unwrap().1;
+    assert_eq!(value, "preview/team/pr-7");
+    sim.annotate_database("pr-7", ABANDON, value);
+    operator.settle().await;
+    assert!(sim.get_database("pr-7").is_none());
 }
 
 #[tokio::test(start_paused = true)]

@@ -111,6 +111,16 @@ impl Context<'_> {
 
     /// Takes away what Neon could not make.
     pub(super) async fn discard_branch(&self, pass: &mut Pass, id: &BranchId) -> Result<(), Error> {
+        let account = self.account().await?;
+        let found = account.api.branch(self.project()?, id).await;
+        // a listing alone does not say that there is nothing to lose
+        if found
+            .map_err(at_neon)?
+            .is_some_and(|branch| !branch.was_given_up())
+        {
+            account.snapshots.invalidate(self.project()?);
+            return Err(Error::conflict("Neon has made the branch after all"));
+        }
         self.delete_branch(pass, id).await?;
         forget_branch(&mut pass.status);
         self.begin_again();

@@ -131,6 +131,32 @@ fn letting_go() -> Vec<Case> {
             Act(Action::KeepSecrets(vec!["it".into()])),
         ),
         case(
+            2,
+            "abandoned by the name that the branch was to have, without a key",
+            |d, o| {
+                *o = unmade(d);
+                asked_for(o, 3_000);
+                abandoned(d, o, "preview/team/it");
+            },
+            release(),
+        ),
+        case(
+            2,
+            "abandoned by the id of a branch that bears our mark",
+            |d, o| {
+                *o = unmade(d);
+                o.marked = Some(a_branch("br-it", "renamed"));
+                d.asked.abandon = Some("br-it".into());
+            },
+            release(),
+        ),
+        case(
+            5,
+            "abandoned by the name of a branch whose id is recorded",
+            |d, o| abandoned(d, o, "preview/team/it"),
+            Wait(Reason::KeyNotFound),
+        ),
+        case(
             5,
             "another branch is abandoned",
             |d, o| abandoned(d, o, "br-other"),
@@ -500,6 +526,23 @@ fn waiting_says_for_whom() {
         wait.message,
         "the branch preview/team/it has children: a (NeonDatabase team/a), b"
     );
+}
+
+#[test]
+fn who_cannot_be_asked_is_told_with_the_way_to_do_without() {
+    let (desired, mut observed) = preview();
+    let told = |observed: &Observed| match deletion::decide(&desired, observed, now()) {
+        Decision::Wait(wait) => wait.message,
+        other => panic!("{other:?}"),
+    };
+    observed.key = missing();
+    let way_out =
+        "no key; to let the object go without its branch, annotate it with sepulki.dev/abandon: ";
+    assert_eq!(told(&observed), format!("{way_out}br-it"));
+    let mut unrecorded = unmade(&desired);
+    asked_for(&mut unrecorded, 3_000);
+    unrecorded.key = missing();
+    assert_eq!(told(&unrecorded), format!("{way_out}preview/team/it"));
 }
 
 #[test]

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 
 use super::{Key, Observed, branches};
 use crate::database::Databases;
-use crate::neon::{Account, Branch, BranchId, Endpoint, ProjectSnapshot};
+use crate::database::plan::may_be_unlisted;
+use crate::neon::{Account, Branch, BranchId, Endpoint, ProjectId, ProjectSnapshot};
 use crate::reconcile::Error;
 use crate::world::{Reached, Source, Way, at_neon};
 
@@ -49,6 +50,32 @@ pub(super) async fn listing(
     }
     let newer = account.snapshots.get(project, IN_MOTION, now).await;
     Ok(Some((account, newer.map_err(at_neon)?)))
+}
+
+/// The recorded branch as it is found by its id, where the listing does not have it, and the listing then: one that lags
+/// behind must not make a branch look deleted. One that is new is not asked for, but waited for.
+pub(super) async fn unlisted(
+    account: &Account,
+    project: &ProjectId,
+    observed: &Observed,
+    listing: Arc<ProjectSnapshot>,
+    now: Timestamp,
+) -> Result<(Option<Branch>, Arc<ProjectSnapshot>), Error> {
+    let recorded = observed.recorded.branch.as_ref();
+    let missing = recorded
+        .filter(|recorded| !may_be_unlisted(recorded, now))
+        .map(|recorded| BranchId::from(recorded.id.as_str()))
+        .filter(|id| listing.branch(id).is_none());
+    let Some(id) = missing else {
+        return Ok((None, listing));
+    };
+    let found = account.api.branch(project, &id).await.map_err(at_neon)?;
+    if found.is_none() {
+        return Ok((None, listing));
+    }
+    account.snapshots.invalidate(project);
+    let newer = account.snapshots.get(project, IN_MOTION, now).await;
+    Ok((found, newer.map_err(at_neon)?))
 }
 
 /// How old a listing may be that shows a branch or endpoint being made that we wait for: nobody tells us when Neon is done.

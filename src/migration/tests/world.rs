@@ -398,6 +398,13 @@ impl NeonApi for Revealing {
     async fn branches(&self, _: &neon::ProjectId) -> Answer<Vec<neon::Branch>> {
         unimplemented!()
     }
+    async fn branch(
+        &self,
+        _: &neon::ProjectId,
+        _: &neon::BranchId,
+    ) -> Answer<Option<neon::Branch>> {
+        unimplemented!()
+    }
     async fn endpoints(&self, _: &neon::ProjectId) -> Answer<Vec<neon::Endpoint>> {
         unimplemented!()
     }

@@ -382,6 +382,17 @@ impl NeonApi for NeonPort {
             .await
     }
 
+    async fn branch(
+        &self,
+        project: &ProjectId,
+        branch: &BranchId,
+    ) -> sepulki::neon::Result<Option<Branch>> {
+        self.look(project, "branch", |p, now| {
+            Ok(p.find(branch).ok().map(|found| found.told(now)))
+        })
+        .await
+    }
+
     async fn endpoints(&self, project: &ProjectId) -> sepulki::neon::Result<Vec<Endpoint>> {
         self.look(project, ENDPOINTS, |p, now| Ok(p.list_endpoints(now)))
             .await

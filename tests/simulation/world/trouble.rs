@@ -96,6 +96,15 @@ impl Project {
         }
     }
 
+    /// The next listing is one in which nothing but the project's first branch is.
+    pub fn list_late(&mut self, now: Timestamp) {
+        let oldest = |mut all: Vec<Branch>| {
+            all.truncate(1);
+            all
+        };
+        self.stale_branches = Some(oldest(self.branches(now)));
+    }
+
     /// Branches as Neon lists them, which may be late by one listing.
     pub fn list_branches(&mut self, now: Timestamp) -> Vec<Branch> {
         let stale = self.stale_branches.take();
