@@ -285,6 +285,33 @@ async fn a_parent_that_neon_is_just_making_is_forked_from_as_soon_as_it_is_ready
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_archived_parent_is_forked_from_and_one_that_is_being_reset_is_waited_for() {
+    for (state, is_forked) in [
+        (BranchState::Archived, true),
+        (BranchState::Other("sleeping".into()), true),
+        (BranchState::Resetting, false),
+    ] {
+        let sim = Sim::new();
+        sim.at_neon(|project, now| {
+            let main = project.branches[0].branch.id.clone();
+            let made = project.create_branch("base", &main, BTreeMap::new(), now);
+            project.find(&made.unwrap()).unwrap().given_up = Some(state.clone());
+        });
+        let base = json!({"branch": {"parent": {"branchName": "base"}}});
+        sim.database("pr-7", "preview", with(simple(), base));
+        let mut operator = Operator::new(&sim);
+        operator.run_for(MINUTE).await;
+        let pr = sim.get_database("pr-7").unwrap();
+        assert_eq!(
+            pr.is_settled(),
+            is_forked,
+            "{state:?}: {:?}",
+            pr.conditions()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_parent_that_is_not_there_yet_is_waited_for() {
     let mut operator = begin(|sim| {
         sim.database("pr-7", "preview", with(simple(), child_of("staging")));

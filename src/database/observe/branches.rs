@@ -81,11 +81,12 @@ pub(super) fn branches(
                 name: name.clone(),
                 branch: Some(branch.id.clone()),
                 standing: match branch.current_state {
-                    BranchState::Ready => Standing::Ready,
-                    BranchState::Init => Standing::BeingMade,
-                    BranchState::Resetting | BranchState::Archived | BranchState::Other(_) => {
-                        Standing::Unready
+                    // an archived one is brought back by its child, and a state that we do not know is Neon's to judge
+                    BranchState::Ready | BranchState::Archived | BranchState::Other(_) => {
+                        Standing::Ready
                     }
+                    BranchState::Init => Standing::BeingMade,
+                    BranchState::Resetting => Standing::Unready,
                 },
                 expires: branch.expires_at.is_some(),
             }),
