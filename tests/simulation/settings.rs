@@ -43,6 +43,29 @@ async fn only_what_is_set_is_managed_and_drift_is_corrected() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_setting_that_is_refused_keeps_no_database_back() {
+    let settings = [
+        (json!({"historyRetention": "30d"}), Reason::NeonRejected),
+        (
+            json!({"historyRetention": "99999999999999999d"}),
+            Reason::InvalidSpec,
+        ),
+    ];
+    for (settings, reason) in settings {
+        let mut operator = begin(|sim| {
+            sea_with_a_preview(sim);
+            sim.edit_project("sea", |sea| {
+                sea.spec.settings = serde_json::from_value(settings).unwrap();
+            });
+        });
+        operator.run_for(MINUTE).await;
+        stalled(&project(&operator, "sea"), reason);
+        let preview = preview(&operator, "preview");
+        assert!(preview.is_settled(), "{:?}", preview.conditions());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_neon_makes_of_a_value_is_shown_and_not_fought_over() {
     let mut operator = settled(sea_with_a_preview).await;
     operator.sim.edit_project("sea", |sea| {

@@ -55,7 +55,14 @@ pub(super) fn source(
     Some(source)
 }
 
-/// Why a NeonProject cannot be used yet.
+/// What a NeonProject says of its settings alone.
+const OF_SETTINGS: [Reason; 3] = [
+    Reason::InvalidSpec,
+    Reason::SettingClaimed,
+    Reason::NeonRejected,
+];
+
+/// Why a NeonProject cannot be used yet. A setting that somebody refuses is no reason: the project is there and open.
 fn unready(project: &NeonProject) -> Option<String> {
     if project.metadata.deletion_timestamp.is_some() {
         return Some("it is being deleted".to_owned());
@@ -64,7 +71,12 @@ fn unready(project: &NeonProject) -> Option<String> {
         return None;
     }
     Some(match project.ready() {
-        Some(c) if project.is_observed() => format!("{} ({})", c.message, c.reason),
+        Some(c) if project.is_observed() => {
+            if OF_SETTINGS.iter().any(|reason| c.reason == reason.as_str()) {
+                return None;
+            }
+            format!("{} ({})", c.message, c.reason)
+        }
         Some(_) | None => "it was not looked at yet".to_owned(),
     })
 }
