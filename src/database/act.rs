@@ -165,7 +165,9 @@ impl Context<'_> {
         let mut failed = self.observed.operations.iter();
         if let Some(words) = failed.find_map(|operation| operation.failure.clone()) {
             let (failures, uid) = (&self.kind.failures, &self.desired.uid);
-            failures.tell(uid, words, self.now);
+            let branch = pass.status.branch.as_ref();
+            let branch = branch.map(|branch| branch.id.as_str());
+            failures.tell(uid, branch, words, self.now);
         }
         pass.status.operations.clear();
         Ok(())

@@ -21,7 +21,8 @@ pub(super) struct Failures {
 #[derive(Debug)]
 struct Record {
     at: Timestamp,
-    words: Option<String>,
+    /// What failed last, and of which branch.
+    words: Option<(Option<String>, String)>,
     attempts: u32,
     until: Timestamp,
 }
@@ -36,21 +37,24 @@ pub struct Failure {
 }
 
 impl Failures {
-    /// What failed of this object a short while ago.
-    pub(super) fn of(&self, uid: &str, now: Timestamp) -> Option<Failure> {
+    /// What failed of this object a short while ago. Of one that has a branch the words are those about that branch.
+    pub(super) fn of(&self, uid: &str, branch: Option<&str>, now: Timestamp) -> Option<Failure> {
         let failed = self.lock();
         let record = failed.get(uid).filter(|record| record.is_good(now))?;
         Some(Failure {
-            words: record.words.clone(),
+            words: record.words.as_ref().and_then(|(of, words)| {
+                let concerns = branch.is_none() || of.as_deref() == branch;
+                concerns.then(|| words.clone())
+            }),
             until: record.until,
         })
     }
 
-    /// An operation failed, in these words.
-    pub(super) fn tell(&self, uid: &str, words: String, now: Timestamp) {
+    /// An operation on this branch failed, in these words.
+    pub(super) fn tell(&self, uid: &str, branch: Option<&str>, words: String, now: Timestamp) {
         let mut failed = self.lock();
         let record = Record::entry(&mut failed, uid, now);
-        record.words = Some(words);
+        record.words = Some((branch.map(str::to_owned), words));
     }
 
     /// What failed is begun anew: should it fail again, the next time is later.
@@ -108,7 +112,7 @@ mod tests {
         let mut pauses = Vec::new();
         for _ in 0..12 {
             failures.begin_again("u", now);
-            let until = failures.of("u", now).unwrap().until;
+            let until = failures.of("u", None, now).unwrap().until;
             pauses.push(until.duration_since(now).as_millis());
             now = until;
         }
@@ -118,16 +122,27 @@ mod tests {
     }
 
     #[test]
+    fn words_are_about_the_branch_that_they_are_about() {
+        let failures = Failures::default();
+        failures.tell("u", Some("br-1"), "no room".into(), at(0));
+        let words = |branch| failures.of("u", branch, at(1)).and_then(|f| f.words);
+        assert_eq!(words(Some("br-1")).as_deref(), Some("no room"));
+        assert_eq!(words(Some("br-2")), None);
+        // what is to be made again is what could not be made
+        assert_eq!(words(None).as_deref(), Some("no room"));
+    }
+
+    #[test]
     fn words_stay_until_they_are_old_or_somebody_wants_another_try() {
         let failures = Failures::default();
-        assert_eq!(failures.of("u", at(0)), None);
-        failures.tell("u", "no room".into(), at(0));
+        assert_eq!(failures.of("u", None, at(0)), None);
+        failures.tell("u", None, "no room".into(), at(0));
         failures.begin_again("u", at(1));
-        let words = |second| failures.of("u", at(second)).and_then(|f| f.words);
+        let words = |second| failures.of("u", None, at(second)).and_then(|f| f.words);
         assert_eq!(words(600).as_deref(), Some("no room"));
-        assert_eq!(failures.of("u", at(601)), None);
-        failures.tell("u", "no room".into(), at(700));
+        assert_eq!(failures.of("u", None, at(601)), None);
+        failures.tell("u", None, "no room".into(), at(700));
         failures.forget("u");
-        assert_eq!(failures.of("u", at(700)), None);
+        assert_eq!(failures.of("u", None, at(700)), None);
     }
 }

@@ -295,7 +295,9 @@ pub(super) async fn observe(
         observed.replica_refused = refused(Refused::Replica);
         observed.lease_refused = refused(Refused::Lease);
         observed.protection_refused = refused(Refused::Protection);
-        observed.failure = kind.failures.of(&desired.uid, now);
+        let recorded = observed.recorded.branch.as_ref();
+        let recorded = recorded.map(|branch| branch.id.as_str());
+        observed.failure = kind.failures.of(&desired.uid, recorded, now);
         observed.held_back_for = migrations::missing(kind, desired, &observed);
         contents::contents(kind, api, project, desired, &listing, &mut observed).await?;
         let as_asked = |rest: &Rest| observed.contents_are_as_asked(rest);
