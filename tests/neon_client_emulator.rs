@@ -163,6 +163,15 @@ async fn a_branch_comes_to_be_is_used_and_goes() {
     let found = api.branch(project, &branch).await.unwrap();
     assert_eq!(found.as_ref(), Some(listed));
 
+    let renamed = UpdateBranch {
+        name: Some("renamed".to_owned()),
+        ..UpdateBranch::default()
+    };
+    let operations = api.update_branch(project, &branch, &renamed).await;
+    world.finished(&operations.unwrap()).await;
+    let found = api.branch(project, &branch).await.unwrap();
+    assert_eq!(found.unwrap().name, "renamed");
+
     let bigger = UpdateEndpoint {
         compute_units: Some((0.5, 2.0)),
         suspend_timeout_seconds: None,

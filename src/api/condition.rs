@@ -105,6 +105,8 @@ words!(
         ParentNotReady,
         /// The parent has a lease, and so can have no branches.
         ParentExpires,
+        /// The branch has another parent than the one it was to be forked from.
+        ParentChanged,
         /// The branch to take over does not exist.
         BranchNotFound,
         /// The recorded branch is gone.

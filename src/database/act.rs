@@ -101,6 +101,7 @@ pub(super) async fn act(
         Action::DiscardBranch(id) => context.discard_branch(pass, id).await,
         Action::RenewLease(lease) => context.renew_lease(pass, *lease).await,
         Action::EndLease => context.end_lease(pass).await,
+        Action::RenameBranch(name) => context.rename_branch(pass, name).await,
         Action::Protect(protected) => context.protect(pass, *protected).await,
         Action::CreateEndpoint => context.create_endpoint(pass).await,
         Action::ResizeCompute => context.resize_compute(pass).await,

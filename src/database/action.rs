@@ -41,6 +41,8 @@ pub enum Action {
     RenewLease(SignedDuration),
     /// Remove Neon's expiry.
     EndLease,
+    /// Give the branch its name back.
+    RenameBranch(String),
     /// Raise or lower protection.
     Protect(bool),
     /// Give the branch its read-write endpoint.
@@ -121,6 +123,7 @@ impl crate::reconcile::Action for Action {
             Self::RecordIncarnation => "RecordIncarnation",
             Self::RenewLease(_) => "RenewLease",
             Self::EndLease => "EndLease",
+            Self::RenameBranch(_) => "RenameBranch",
             Self::Protect(_) => "Protect",
             Self::CreateEndpoint => "CreateEndpoint",
             Self::ResizeCompute => "ResizeCompute",
@@ -161,6 +164,7 @@ impl crate::reconcile::Action for Action {
             Self::ForgetBranch => "the branch is gone and is made again".to_owned(),
             Self::RecordIncarnation => "the branch was reset or restored".to_owned(),
             Self::RenewLease(_) | Self::EndLease => "renewing the lease".to_owned(),
+            Self::RenameBranch(name) => format!("giving the branch its name {name} back"),
             Self::Protect(_) => "changing the branch's protection".to_owned(),
             Self::CreateEndpoint => "creating the endpoint".to_owned(),
             Self::ResizeCompute => "changing the compute".to_owned(),

@@ -58,8 +58,10 @@ pub struct Observed {
     pub branch: Fact<Branch>,
     /// A branch that bears our mark, where none is recorded.
     pub marked: Option<Branch>,
-    /// A branch that bears the name ours should have, but not our mark.
+    /// Another branch that bears the name ours should have: by its id where ours is recorded, otherwise by its mark.
     pub named: Option<Branch>,
+    /// The parent that the recorded branch has instead of the one that was resolved.
+    pub other_parent: Option<String>,
     /// The branch to take over.
     pub existing: Fact<Existing>,
     /// An older object that holds the recorded branch, too.
@@ -74,6 +76,8 @@ pub struct Observed {
     pub replica_refused: Option<Block>,
     /// Why Neon refused the branch's lease a short while ago.
     pub lease_refused: Option<Block>,
+    /// Why Neon refused to give the branch its name back a short while ago.
+    pub name_refused: Option<Block>,
     /// Why Neon refused to protect the branch a short while ago.
     pub protection_refused: Option<Block>,
     /// Branches and objects that hang on the recorded branch.
@@ -168,6 +172,7 @@ impl Observed {
             branch: Fact::Unknown,
             marked: None,
             named: None,
+            other_parent: None,
             existing: Fact::Unknown,
             older_rival: None,
             branch_free: true,
@@ -175,6 +180,7 @@ impl Observed {
             replicas: Vec::new(),
             replica_refused: None,
             lease_refused: None,
+            name_refused: None,
             protection_refused: None,
             children: Vec::new(),
             api_roles: Fact::Unknown,
@@ -294,6 +300,7 @@ pub(super) async fn observe(
         observed.refused = refused(Refused::Branch);
         observed.replica_refused = refused(Refused::Replica);
         observed.lease_refused = refused(Refused::Lease);
+        observed.name_refused = refused(Refused::Name);
         observed.protection_refused = refused(Refused::Protection);
         let recorded = observed.recorded.branch.as_ref();
         let recorded = recorded.map(|branch| branch.id.as_str());

@@ -32,7 +32,8 @@
 //! | 15 | lease due, and Neon has not refused it a short while ago; not wanted | RenewLease; EndLease |
 //! | 16 | suspended | Suspended |
 //! |   | a reset is asked for; it was taken up: for another branch or too long ago; something in the way; else | TakeUpReset; DropReset; Wait; ResetBranch |
-//! | 17 | protection differs, and Neon has not refused it a short while ago | Protect |
+//! | 17 | an own branch has another name, and no other branch has its own: not refused a short while ago | RenameBranch |
+//! |   | protection differs, and Neon has not refused it a short while ago | Protect |
 //! | 18 | a migration is at work and something is left to do | Wait MigrationRunning |
 //! | 19 | endpoint missing; being made | CreateEndpoint; Wait |
 //! |   | endpoint not as asked: not asked for yet; changed since Neon answered, and set by the spec | ResizeCompute |
@@ -50,13 +51,14 @@
 //! |   | a Secret is out that the record does not know | RecordLogin |
 //! | 26 | a Secret is out that is no longer asked for | WithdrawSecrets |
 //! |   | a login is due to be replaced | ReplaceLogin |
-//! |   | Neon has refused a short while ago the lease or the protection that the spec sets | Blocked, as it was refused |
+//! |   | an own branch has another name, and another branch has its own | Blocked BranchNameConflict |
+//! |   | Neon has refused a short while ago the name, the lease or the protection that the spec sets | Blocked, as it was refused |
 //! |   | a read replica of ours that is no longer asked for; on a protected branch | DeleteReplica; Blocked BranchProtected |
 //! |   | a read replica that Neon has refused a short while ago | Blocked, as it was refused |
 //! |   | resolved without a parent, which is not clear yet | Blocked ParentRequired |
 //! | 27 | else | Settled |
 //!
-//! Rows 7 to 18 are in `branch`, those of lease and protection in `upkeep`, what access rules have to do with them in `admission`, what Neon has begun and not done in
+//! Rows 7 to 18 are in `branch`, those of lease, name and protection in `upkeep`, what access rules have to do with them in `admission`, what Neon has begun and not done in
 //! `given_up`, rows 19 to 26 in `inside`.
 
 mod admission;

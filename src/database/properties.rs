@@ -17,9 +17,9 @@ use super::inherit::Heritage;
 use super::mark::Mark;
 use super::observe::{Existing, Key, Observed, Standing};
 use super::{max_age, plan, status};
-use crate::api::{Credentials, DeletionPolicy, Environment};
+use crate::api::{Credentials, DeletionPolicy, Environment, Reason};
 use crate::neon::{Branch, BranchState, EndpointState};
-use crate::reconcile::{Class, Decision, Error, Fact, Verdict};
+use crate::reconcile::{Block, Class, Decision, Error, Fact, Verdict};
 use crate::world::Operation;
 
 /// A fact of any kind about one value.
@@ -104,9 +104,13 @@ prop_compose! {
     }
 }
 
+/// What somebody has called a branch.
+const RENAMED: &str = "renamed";
+
 prop_compose! {
     fn a_branch_of_any_kind()(
         id in select(vec!["br-it", "br-other"]),
+        renamed in prop::bool::weighted(0.1),
         state in select(vec![
             BranchState::Init, BranchState::Init, BranchState::Ready, BranchState::Ready, BranchState::Resetting,
             BranchState::Archived, BranchState::Other("new".into()),
@@ -125,7 +129,7 @@ prop_compose! {
             protected,
             last_reset_at: reset.map(at),
             expires_at: expires.map(at),
-            ..a_branch(id, "name")
+            ..a_branch(id, if renamed { RENAMED } else { "name" })
         }
     }
 }
@@ -157,7 +161,7 @@ prop_compose! {
         branch_free in prop::bool::weighted(0.8),
         children in 0..2_usize,
         held_back in prop::bool::weighted(0.2),
-        reset_time in prop::option::weighted(0.1, Just(200_000_i64)),
+        reset_time in prop::option::weighted(0.3, Just(200_000_i64)),
     ) -> Surroundings {
         Surroundings {
             key, namespace_going, rival, branch_free, reset_time,
@@ -189,7 +193,7 @@ fn observed(desired: Desired) -> impl Strategy<Value = (Desired, Observed)> {
         move |(stage, settle, branch, marked, existing, parent, being_made, around, inside)| {
             let mut base = stage_of(&desired, stage);
             if !settle || stage < 2 {
-                base.branch = with_id(branch, "br-it");
+                base.branch = as_recorded(branch, &desired.branch_name);
                 base.endpoint = match (being_made, base.endpoint) {
                     (Fact::Known(init), Fact::Known(mut endpoint)) => {
                         if init {
@@ -228,11 +232,16 @@ fn observed(desired: Desired) -> impl Strategy<Value = (Desired, Observed)> {
     )
 }
 
-/// The recorded branch is looked up by its id, so nothing else is found.
-fn with_id(branch: Fact<Branch>, id: &str) -> Fact<Branch> {
+/// The recorded branch is looked up by its id, so nothing else is found. It has its name, unless somebody has renamed it.
+fn as_recorded(branch: Fact<Branch>, name: &str) -> Fact<Branch> {
     match branch {
         Fact::Known(branch) => Fact::Known(Branch {
-            id: id.into(),
+            id: "br-it".into(),
+            name: if branch.name == RENAMED {
+                branch.name
+            } else {
+                name.to_owned()
+            },
             ..branch
         }),
         Fact::Absent => Fact::Absent,
@@ -446,6 +455,7 @@ fn rests_on_facts(action: &Action, observed: &Observed) -> bool {
         Action::RecordIncarnation
         | Action::RenewLease(_)
         | Action::EndLease
+        | Action::RenameBranch(_)
         | Action::Protect(_) => branch,
         Action::AddFinalizer
         | Action::LookAgain
@@ -535,6 +545,20 @@ proptest! {
     }
 
     #[test]
+    fn what_neon_has_refused_of_the_upkeep_is_not_asked_for_again((desired, mut observed, now) in situation()) {
+        let refused = Some(Block { reason: Reason::NeonRejected, message: "no".into() });
+        observed.lease_refused = refused.clone();
+        observed.name_refused = refused.clone();
+        observed.protection_refused = refused;
+        let action = decided(&desired, &observed, now);
+        let asked = matches!(
+            action,
+            Some(Action::RenewLease(_) | Action::RenameBranch(_) | Action::Protect(true))
+        );
+        prop_assert!(!asked, "{:?}", action);
+    }
+
+    #[test]
     fn what_is_settled_stays_settled((desired, mut observed, now) in situation()) {
         let decision = plan::decide(&desired, &observed, now);
         if matches!(decision, Decision::Settled(_)) {
@@ -552,7 +576,7 @@ proptest! {
         seen in any::<bool>(),
     ) {
         let verdict = match failed {
-            Some(class) => Verdict::Failed(Error::new(class, crate::api::Reason::NeonUnavailable, "x")),
+            Some(class) => Verdict::Failed(Error::new(class, Reason::NeonUnavailable, "x")),
             None => verdict(plan::decide(&desired, &observed, now)),
         };
         let seen = seen.then_some(&observed);
@@ -607,6 +631,7 @@ fn the_situations_reach_every_decision() {
         "RecordIncarnation",
         "RenewLease",
         "EndLease",
+        "RenameBranch",
         "Protect",
         "CreateEndpoint",
         "CreateRole",

@@ -21,6 +21,8 @@ pub(super) enum Refused {
     Replica,
     /// The lease of the branch.
     Lease,
+    /// The name of the branch.
+    Name,
     /// Protection of the branch.
     Protection,
 }

@@ -195,9 +195,11 @@ fn parts(
             if observed.older_rival.is_none() && !branch.is_unusable() =>
         {
             let name = format!("branch {} ({})", recorded.name, recorded.id);
-            match rest.and_then(|rest| left_out(rest, observed, now)) {
-                Some(why) => yes(Reason::PlanLimited, format!("{name}: {why}")),
-                None => yes(Reason::Succeeded, name),
+            let limits = rest.and_then(|rest| left_out(rest, observed, now));
+            match (limits, parent_changed(observed)) {
+                (Some(limits), _) => yes(Reason::PlanLimited, format!("{name}: {limits}")),
+                (None, Some(why)) => yes(Reason::ParentChanged, format!("{name}: {why}")),
+                (None, None) => yes(Reason::Succeeded, name),
             }
         }
         (Some(_) | None, _) => no(),
@@ -253,6 +255,16 @@ fn is_as_asked(endpoint: &Endpoint, status: &NeonDatabaseStatus, rest: &Rest) ->
 fn replicas_are_due(rest: &Rest, observed: &Observed, status: &NeonDatabaseStatus) -> bool {
     let mut changes = replicas::changes(&rest.replicas, &observed.replicas, &status.read_replicas);
     changes.next().is_some()
+}
+
+/// Where the branch comes from, where that is not from where it was to come. Nothing is done about it: what a restore does
+/// is meant, and what the branch would be made again from stays.
+fn parent_changed(observed: &Observed) -> Option<String> {
+    let (actual, resolved) = (observed.other_parent.as_ref()?, observed.parent.known()?);
+    Some(format!(
+        "its parent is {actual}, not {}: one of them was restored or replaced outside of this object",
+        resolved.name
+    ))
 }
 
 /// What the branch has not, though it should, because Neon refuses that.

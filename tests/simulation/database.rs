@@ -453,6 +453,55 @@ async fn a_branch_that_was_reset_gets_credentials_of_its_own_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_branch_whose_name_another_one_has_taken_is_told_and_goes_on() {
+    let mut operator = settled(production_and_preview).await;
+    let sim = Arc::clone(&operator.sim);
+    let id = sim.at_neon(|project, now| {
+        let renamed = &mut project.branches[1].branch;
+        renamed.name = "mine".into();
+        let id = renamed.id.clone();
+        let main = project.branches[0].branch.id.clone();
+        let made = project.create_branch("preview/team/pr-7", &main, BTreeMap::new(), now);
+        made.unwrap();
+        id
+    });
+    sim.edit_database("pr-7", |object| {
+        let secrets = json!([{"name": "pr-7"}, {"name": "more"}]);
+        object.spec.connection_secrets = serde_json::from_value(secrets).unwrap();
+    });
+    operator.run_for(MINUTE * 3).await;
+    let message = stalled(&database(&operator, "pr-7"), Reason::BranchNameConflict);
+    says(&message, &[id.as_str(), "preview/team/pr-7"]);
+    assert!(sim.secret("more").is_some());
+    // once the name is free it is taken back
+    sim.at_neon(|project, _| project.branches.truncate(2));
+    operator.run_for(MINUTE * 3).await;
+    assert!(database(&operator, "pr-7").is_settled());
+    assert_eq!(sim.branch_names(), ["main", "preview/team/pr-7"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_that_was_restored_outside_says_where_it_comes_from() {
+    let mut operator = settled(production_and_preview).await;
+    let sim = Arc::clone(&operator.sim);
+    let kept = sim.at_neon(|project, now| {
+        let main = project.branches[0].branch.id.clone();
+        let kept = project.create_branch("kept", &main, BTreeMap::new(), now);
+        let kept = kept.unwrap();
+        let restored = &mut project.branches[1].branch;
+        restored.parent_id = Some(kept.clone());
+        restored.last_reset_at = Some(now);
+        kept
+    });
+    operator.run_for(MINUTE * 3).await;
+    let pr = database(&operator, "pr-7");
+    assert!(pr.is_settled());
+    let (is, reason, message) = condition(&pr, "BranchReady");
+    assert!(is && reason == "ParentChanged", "{reason}: {message}");
+    says(&message, &["kept", kept.as_str(), "not production"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_secret_that_was_edited_is_repaired_and_keeps_what_others_added() {
     let mut operator = settled(production_and_preview).await;
     let published = operator.sim.secret("pr-7").unwrap();

@@ -38,7 +38,7 @@ const MORE_FILES: [(&str, &str); 3] = [
     ("003_arms.sql", "CREATE TABLE arms (id bigint PRIMARY KEY);"),
 ];
 
-pub const STORIES: [Story; 17] = [
+pub const STORIES: [Story; 18] = [
     Story {
         name: "production and a preview come up",
         before: |_| (),
@@ -162,6 +162,18 @@ pub const STORIES: [Story; 17] = [
         },
         noticed: 3,
         check: |operator| check(&operator.sim, &FILES),
+    },
+    Story {
+        name: "a preview's branch is renamed outside",
+        before: production_and_preview,
+        change: |sim| {
+            sim.at_neon(|project, _| project.branches[1].branch.name = "mine".into());
+        },
+        noticed: 3,
+        check: |operator| {
+            check(&operator.sim, &FILES);
+            assert_eq!(operator.sim.branch_names(), ["main", "preview/team/pr-7"]);
+        },
     },
     Story {
         name: "a Secret is edited and another one deleted",

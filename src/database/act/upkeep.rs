@@ -1,4 +1,4 @@
-//! Effects on Neon that keep a branch as it is asked to be: its lease and its protection.
+//! Effects on Neon that keep a branch as it is asked to be: its lease, its name and its protection.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -59,6 +59,27 @@ impl Context<'_> {
         };
         let operations = self.try_update(&update).await?.map_err(at_neon)?;
         record_operations(&mut pass.status.operations, &operations);
+        Ok(())
+    }
+
+    pub(super) async fn rename_branch(&self, pass: &mut Pass, name: &str) -> Result<(), Error> {
+        let update = UpdateBranch {
+            name: Some(name.to_owned()),
+            ..UpdateBranch::default()
+        };
+        match self.try_update(&update).await? {
+            Err(error) if error.kind == ErrorKind::Rejected => {
+                let message = format!(
+                    "Neon does not give the branch {} its name {name} back: {}",
+                    self.branch()?,
+                    error.message
+                );
+                self.refuse(Refused::Name, message, error);
+            }
+            answer => {
+                record_operations(&mut pass.status.operations, &answer.map_err(at_neon)?);
+            }
+        }
         Ok(())
     }
 

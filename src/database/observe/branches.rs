@@ -63,10 +63,12 @@ pub(super) fn branches(
         observed.existing = existing_branch(existing, listing, others, &desired.mark).into();
     }
     if let Some(name) = effective.and_then(|e| e.branch_name.as_ref()) {
-        observed.named = listing
-            .branch_named(name)
-            .filter(|branch| !ours(branch))
-            .cloned();
+        let is_ours = |branch: &&Branch| match &observed.recorded.branch {
+            Some(recorded) => recorded.id == branch.id.as_str(),
+            None => ours(branch),
+        };
+        let named = listing.branch_named(name);
+        observed.named = named.filter(|branch| !is_ours(branch)).cloned();
     }
     if let Some(parent) = effective.and_then(|e| e.parent.as_ref()) {
         let here = |other: &&Arc<NeonDatabase>| {
@@ -97,6 +99,7 @@ pub(super) fn branches(
         }
         .into();
     }
+    observed.other_parent = other_parent(listing, observed);
     let candidate = |other: &&Arc<NeonDatabase>| {
         other.metadata.namespace.as_deref() == Some(&desired.mark.namespace)
             && Some(other.spec.environment) == desired.profile.parent
@@ -133,6 +136,23 @@ fn parent_object(object: &NeonDatabase, listing: &ProjectSnapshot) -> Parent {
         branch,
         standing,
     }
+}
+
+/// The parent that the recorded branch has instead of the one that was resolved. A restore gives it another one.
+fn other_parent(listing: &ProjectSnapshot, observed: &Observed) -> Option<String> {
+    let taken_over = observed.recorded.branch.as_ref()?.taken_over;
+    let resolved = observed.parent.known()?.branch.as_ref()?;
+    let actual = observed.branch.known()?.parent_id.as_ref();
+    if taken_over || actual == Some(resolved) {
+        return None;
+    }
+    Some(actual.map_or_else(
+        || "none".to_owned(),
+        |id| match listing.branch(id) {
+            Some(parent) => format!("{} ({id})", parent.name),
+            None => id.to_string(),
+        },
+    ))
 }
 
 /// The branch that is to be taken over.

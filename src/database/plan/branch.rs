@@ -169,6 +169,7 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
     upkeep::lease(rest.lease.value, observed, now)
         .or_else(|| desired.suspend.then_some(Decision::Suspended(RECHECK)))
         .or_else(|| reset::decide(desired, observed, branch, now))
+        .or_else(|| upkeep::name(observed))
         .or_else(|| upkeep::protection(rest, observed, branch))
         .or_else(|| {
             let next = inside::inside(desired, rest, observed, recorded, now)?;

@@ -1,4 +1,4 @@
-//! What keeps a branch as it is asked to be: its lease and its protection, rows 15 and 17. Pure.
+//! What keeps a branch as it is asked to be: its lease, its name and its protection, rows 15 and 17. Pure.
 //!
 //! What Neon refuses of it holds nothing else up. Where the spec sets it, that is told once everything else is done; where
 //! only the profile does, it is left out.
@@ -6,6 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Action, Stage};
+use crate::api::Reason;
 use crate::database::desired::{Desired, Rest};
 use crate::database::observe::Observed;
 use crate::neon::Branch;
@@ -50,6 +51,36 @@ fn lease_due(lease: Option<SignedDuration>, observed: &Observed, now: Timestamp)
     }
 }
 
+/// Row 17. A branch of ours that somebody has renamed gets its name back, unless another one has it.
+pub(super) fn name(observed: &Observed) -> Stage {
+    let name = lost_name(observed)?;
+    let is_free = observed.named.is_none() && observed.name_refused.is_none();
+    is_free.then(|| Decision::Act(Action::RenameBranch(name.to_owned())))
+}
+
+/// The name that a branch of ours should have and has not.
+fn lost_name(observed: &Observed) -> Option<&str> {
+    let recorded = observed.recorded.branch.as_ref()?;
+    let name = observed.recorded.effective.as_ref()?.branch_name.as_ref()?;
+    let is_lost = !recorded.taken_over && observed.branch.known()?.name != *name;
+    is_lost.then_some(name)
+}
+
+/// After row 26: why a branch of ours has not its name.
+fn refused_name(observed: &Observed) -> Option<Block> {
+    let name = lost_name(observed)?;
+    let taken = observed.named.as_ref().map(|other| Block {
+        reason: Reason::BranchNameConflict,
+        message: format!(
+            "somebody has renamed the branch {}, and its name {name} is that of another one by now ({}): rename that one, or \
+             make the object anew",
+            observed.branch.known().map_or("", |branch| &branch.id.as_str()),
+            other.id
+        ),
+    });
+    taken.or_else(|| observed.name_refused.clone())
+}
+
 /// Row 17. Protection is raised by itself and lowered only where the spec says so.
 pub(super) fn protection(rest: &Rest, observed: &Observed, branch: &Branch) -> Stage {
     let wanted = rest.protected;
@@ -62,7 +93,9 @@ pub(super) fn protection(rest: &Rest, observed: &Observed, branch: &Branch) -> S
 pub(super) fn refused(rest: &Rest, observed: &Observed, now: Timestamp) -> Stage {
     let lease = refused_lease(rest, observed, now).filter(|_| rest.lease.explicit);
     let protection = refused_protection(rest, observed).filter(|_| rest.protected.explicit);
-    lease.or(protection).cloned().map(Decision::Blocked)
+    let told = lease.or(protection).cloned();
+    let told = told.or_else(|| refused_name(observed));
+    told.map(Decision::Blocked)
 }
 
 /// Why a branch has not the lease that it should have, where Neon refuses that.

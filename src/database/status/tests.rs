@@ -695,6 +695,31 @@ fn a_lease_that_neon_refuses_is_told_beside_a_ready_branch() {
 }
 
 #[test]
+fn a_parent_that_the_branch_was_not_to_have_is_told_beside_a_ready_branch() {
+    let desired = desired(Environment::Staging);
+    let mut observed = settled(&desired);
+    observed.other_parent = Some("kept (br-kept)".into());
+    let told = |observed: &Observed| {
+        let verdict = settled_verdict();
+        let status = project(
+            &observed.recorded,
+            &desired,
+            Some(observed),
+            &verdict,
+            now(),
+        );
+        let branch = find(&status, "BranchReady");
+        assert!(is(&status, "Ready") && is(&status, "BranchReady"));
+        (branch.reason.clone(), branch.message.clone())
+    };
+    let (reason, message) = told(&observed);
+    assert_eq!(reason, "ParentChanged");
+    assert!(message.contains("kept (br-kept), not mother"), "{message}");
+    observed.parent = Fact::Absent;
+    assert_eq!(told(&observed).0, "Succeeded");
+}
+
+#[test]
 fn when_a_branch_was_first_usable_is_recorded_once() {
     let desired = desired(Environment::Staging);
     let mut observed = settled(&desired);

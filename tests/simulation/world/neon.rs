@@ -694,7 +694,7 @@ impl Project {
         Ok(true)
     }
 
-    /// What Neon allows of protection and expiry together.
+    /// What Neon allows of names, and of protection and expiry together.
     pub fn set_branch(
         &mut self,
         id: &BranchId,
@@ -702,6 +702,11 @@ impl Project {
         now: Timestamp,
     ) -> Result<()> {
         let has_children = self.has_children(id);
+        let mut others = self.branches.iter().filter(|b| b.branch.id != *id);
+        if others.any(|b| Some(&b.branch.name) == update.name.as_ref()) {
+            let message = "branch with the provided name already exists";
+            return Err(error(ErrorKind::Conflict, Some(409), message));
+        }
         let others = self.branches.iter().filter(|b| b.branch.id != *id);
         let others = others.filter(|b| b.branch.protected).count();
         let full = self.most_protected.is_some_and(|most| others >= most);
@@ -724,6 +729,9 @@ impl Project {
             if protected || branch.default || has_children {
                 return Err(refused("this branch cannot have an expiration"));
             }
+        }
+        if let Some(name) = &update.name {
+            branch.name.clone_from(name);
         }
         branch.protected = protected;
         branch.expires_at = expires;

@@ -9,7 +9,7 @@ use super::Answer::{Act, Blocked, Settled, Suspended, Wait};
 use super::{Row, Rows};
 use crate::api::{Credentials, Environment};
 use crate::database::fixtures::{
-    a_failure, at, desired, effective, now, object, recorded, seen, settled,
+    a_branch, a_failure, at, desired, effective, now, object, recorded, seen, settled,
 };
 use crate::neon::BranchState;
 use crate::reconcile::Fact;
@@ -54,6 +54,7 @@ pub(super) fn rows() -> Vec<Row> {
         let resolved = o.recorded.effective.as_mut().unwrap();
         resolved.parent = None;
     };
+    let renamed = |o: &mut Observed| seen(o).name = "renamed".into();
     let state = |o: &mut Observed, state: BranchState, at_work: bool| {
         seen(o).current_state = state;
         seen(o).pending_state = at_work.then_some(BranchState::Ready);
@@ -415,6 +416,64 @@ pub(super) fn rows() -> Vec<Row> {
                 o.endpoint = Fact::Absent;
             },
             Act(Action::ResetBranch("br-parent".into())),
+        )
+        .row(
+            17,
+            "somebody has renamed the branch",
+            |_, o| renamed(o),
+            Act(Action::RenameBranch("staging/team/it".into())),
+        )
+        .row(
+            17,
+            "somebody has renamed the branch, suspended",
+            |d, o| {
+                renamed(o);
+                d.suspend = true;
+            },
+            Suspended,
+        )
+        .row(
+            17,
+            "somebody has renamed a branch that was taken over",
+            |_, o| {
+                renamed(o);
+                recorded(o).taken_over = true;
+            },
+            Settled,
+        )
+        .row(
+            17,
+            "somebody has renamed the branch, and another one has its name",
+            |_, o| {
+                renamed(o);
+                o.named = Some(a_branch("br-other", "staging/team/it"));
+            },
+            Blocked(Reason::BranchNameConflict),
+        )
+        .row(
+            17,
+            "Neon has refused to give the branch its name back",
+            |_, o| {
+                renamed(o);
+                o.name_refused = Some(no_lease());
+            },
+            Blocked(Reason::NeonRejected),
+        )
+        .row(
+            17,
+            "Neon has refused to give the branch its name back, and a Secret is missing",
+            |_, o| {
+                renamed(o);
+                o.name_refused = Some(no_lease());
+                o.current_secrets.clear();
+            },
+            Act(Action::PublishCredentials("web".into())),
+        )
+        .row(
+            17,
+            "Neon has refused to give the branch its name back, and it has it by now",
+            |_, o| o.name_refused = Some(no_lease()),
+            Settled,
         )
         .row(
             17,

@@ -71,7 +71,20 @@ fn a_branch_that_exists_keeps_what_was_resolved_of_it() {
     let mut observed = settled(&desired);
     let resolved = observed.recorded.effective.as_mut().unwrap();
     resolved.branch_name = Some("before".into());
+    seen(&mut observed).name = "before".into();
     assert_eq!(decide(&desired, &observed), Answer::Settled);
+}
+
+#[test]
+fn a_name_that_another_branch_has_by_now_is_told_with_both() {
+    let desired = desired(Environment::Staging);
+    let mut observed = settled(&desired);
+    seen(&mut observed).name = "renamed".into();
+    observed.named = Some(a_branch("br-other", &desired.branch_name));
+    let told = words(&desired, &observed);
+    for part in ["br-it", "staging/team/it", "br-other"] {
+        assert!(told.contains(part), "{told}");
+    }
 }
 
 #[test]
