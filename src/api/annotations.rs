@@ -42,6 +42,10 @@ pub struct Handled {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub reset: Option<String>,
+    /// Which of them was taken up last and means nothing, and why. An event tells it, too, but may be lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub ignored: Option<String>,
 }
 
 /// The values of the two annotations that every kind understands, as they are on an object or as they were taken up.

@@ -178,8 +178,11 @@ impl Context<'_> {
     fn take_up_reset(&self, pass: &mut Pass, request: &str) {
         pass.status.handled.reset = Some(request.to_owned());
         match reset::problem(self.desired, self.observed, request, self.now) {
-            None => pass.status.reset_time = Some(Time(self.now)),
-            Some(message) => pass.notices.push(ignored(message)),
+            None => {
+                pass.status.reset_time = Some(Time(self.now));
+                pass.status.handled.ignored = None;
+            }
+            Some(message) => ignore(pass, message),
         }
     }
 
@@ -188,7 +191,9 @@ impl Context<'_> {
         pass.status.reset_time = None;
         let request = pass.status.handled.reset.clone().unwrap_or_default();
         let why = reset::problem(self.desired, self.observed, &request, self.now);
-        pass.notices.extend(why.map(ignored));
+        if let Some(message) = why {
+            ignore(pass, message);
+        }
     }
 
     /// Neon refuses this, in these words: it is left alone with it for a while, for only a person can do something about it.
@@ -337,21 +342,24 @@ impl Context<'_> {
 fn extend(pass: &mut Pass, until: &str, now: Timestamp) {
     pass.status.handled.extend = Some(until.to_owned());
     let problem = match asked::until(until) {
-        Some(time) if time > now => return,
+        Some(time) if time > now => {
+            pass.status.handled.ignored = None;
+            return;
+        }
         Some(_) => "is in the past",
         None => "is not a time in the form of RFC 3339 such as 2026-12-24T18:00:00Z",
     };
-    let message = format!("{EXTEND}: {until} {problem}");
-    pass.notices.push(ignored(message));
+    ignore(pass, format!("{EXTEND}: {until} {problem}"));
 }
 
-/// That an annotation was taken up and means nothing.
-fn ignored(message: String) -> Notice {
-    Notice {
+/// Tells that an annotation was taken up and means nothing: by an event, and in the status, should that be lost.
+fn ignore(pass: &mut Pass, message: String) {
+    pass.status.handled.ignored = Some(message.clone());
+    pass.notices.push(Notice {
         warning: true,
         reason: Reason::AnnotationIgnored,
         message,
-    }
+    });
 }
 
 fn record_database(status: &mut NeonDatabaseStatus, name: &str, owner: &str) {

@@ -68,6 +68,20 @@ pub fn until(extend: &str) -> Option<Timestamp> {
     extend.parse().ok()
 }
 
+impl Asked {
+    /// What was taken up and means nothing, in words, as long as the annotation says it still.
+    #[must_use]
+    pub fn ignored<'a>(&self, handled: &'a Handled) -> Option<&'a str> {
+        let ignored = handled.ignored.as_deref()?;
+        let says = |(annotation, value): (&str, &Option<String>)| {
+            let value = value.as_ref();
+            value.is_some_and(|value| ignored.starts_with(&format!("{annotation}: {value}")))
+        };
+        let still = [(EXTEND, &self.extend), (RESET, &self.reset)];
+        still.into_iter().any(says).then_some(ignored)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -93,7 +93,7 @@ fn conditions(
         &mut list,
         previous,
         verdict,
-        (Reason::Succeeded, summary(status)),
+        (Reason::Succeeded, summary(status, desired)),
         desired.generation,
         now,
     );
@@ -365,12 +365,12 @@ fn elsewhere(status: &NeonDatabaseStatus, wanted: &Database) -> Vec<String> {
     wanted.extensions.iter().filter_map(told).collect()
 }
 
-fn summary(status: &NeonDatabaseStatus) -> String {
-    status
-        .branch
-        .as_ref()
-        .map(|branch| format!("branch {} is as asked", branch.name))
-        .unwrap_or_default()
+fn summary(status: &NeonDatabaseStatus, desired: &Desired) -> String {
+    let branch = status.branch.as_ref();
+    let branch = branch.map(|branch| format!("branch {} is as asked", branch.name));
+    let ignored = desired.asked.ignored(&status.handled).map(str::to_owned);
+    let told: Vec<String> = branch.into_iter().chain(ignored).collect();
+    told.join("; ")
 }
 
 #[cfg(test)]

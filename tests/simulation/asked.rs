@@ -7,7 +7,7 @@ use sepulki::api::{ABANDON, EXTEND, RECONCILE, RESET, RETRY, Reason};
 use sepulki::neon::BranchState;
 use serde_json::json;
 
-use crate::database::{reconciling, says, stalled};
+use crate::database::{condition, reconciling, says, stalled};
 use crate::invariants::check;
 use crate::scene::{FILES, child_of, production_and_preview, settled, simple, with};
 use crate::world::faults::Fault;
@@ -68,6 +68,16 @@ async fn a_time_that_is_none_is_told_once_and_changes_nothing() {
     assert_eq!(events(&operator, "AnnotationIgnored"), 1);
     says(&operator.sim.lock().said, &["tomorrow", "RFC 3339"]);
     check(&operator.sim, &[]);
+    // an event may be lost, so the object says it as long as the annotation is there
+    let ready =
+        |operator: &Operator| condition(&operator.sim.get_database("pr-7").unwrap(), "Ready").2;
+    says(&ready(&operator), &["as asked", EXTEND, "tomorrow"]);
+    let until = operator.sim.now() + HOUR;
+    operator
+        .sim
+        .annotate_database("pr-7", EXTEND, &until.to_string());
+    operator.settle().await;
+    assert_eq!(ready(&operator), "branch preview/team/pr-7 is as asked");
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,6 +178,8 @@ async fn a_reset_brings_back_the_parents_data_once_and_the_secret_works_again() 
     sim.annotate_database("pr-7", RESET, &format!("{id}@{}", sim.now() - HOUR));
     operator.settle().await;
     assert_eq!((resets(), events(&operator, "AnnotationIgnored")), (1, 1));
+    let ready = || condition(&sim.get_database("pr-7").unwrap(), "Ready").2;
+    says(&ready(), &["as asked", RESET, "15 minutes"]);
     check(&sim, &FILES);
 }
 
