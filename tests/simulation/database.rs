@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use sepulki::api::{NeonDatabase, Reason};
-use sepulki::neon::BranchState;
 use sepulki::reconcile::Conditions;
 use serde_json::json;
 
@@ -27,7 +26,8 @@ pub fn condition(object: &impl Conditions, type_: &str) -> (bool, String, String
     )
 }
 
-fn database(operator: &Operator, name: &str) -> NeonDatabase {
+/// A NeonDatabase that has to be there.
+pub fn database(operator: &Operator, name: &str) -> NeonDatabase {
     operator
         .sim
         .get_database(name)
@@ -168,86 +168,6 @@ async fn somebody_elses_mark_is_never_taken_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_staging_that_was_deleted_outside_is_not_made_again() {
-    let mut operator = settled(|sim| {
-        sim.database("production", "production", simple());
-        sim.database("staging", "staging", simple());
-    })
-    .await;
-    operator
-        .sim
-        .at_neon(|project, _| project.branches.truncate(1));
-    operator.run_for(MINUTE * 3).await;
-    let staging = database(&operator, "staging");
-    let message = stalled(&staging, Reason::BranchMissing);
-    let id = staging.status.unwrap().branch.unwrap().id;
-    let parts = [
-        id.as_str(),
-        "deleted outside",
-        "spec.onExternalDeletion.action",
-        "Recreate",
-    ];
-    says(&message, &parts);
-    assert_eq!(operator.sim.branch_names(), ["main"]);
-    assert!(database(&operator, "production").is_settled());
-    operator.sim.edit_database("staging", |object| {
-        let recreate = serde_json::from_value(json!({"action": "Recreate"})).unwrap();
-        object.spec.on_external_deletion = Some(recreate);
-    });
-    operator.settle().await;
-    check(&operator.sim, &[]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_preview_that_was_deleted_outside_is_made_again_with_other_credentials() {
-    let mut operator = settled(production_and_preview).await;
-    let before = (
-        operator.sim.secret("pr-7").unwrap(),
-        database(&operator, "pr-7"),
-    );
-    operator
-        .sim
-        .at_neon(|project, _| project.branches.truncate(1));
-    operator.run_for(MINUTE * 3).await;
-    operator.settle().await;
-    check(&operator.sim, &FILES);
-    let after = (
-        operator.sim.secret("pr-7").unwrap(),
-        database(&operator, "pr-7"),
-    );
-    assert_ne!(before.0["PGPASSWORD"], after.0["PGPASSWORD"]);
-    assert_ne!(before.0["PGHOST"], after.0["PGHOST"]);
-    assert_ne!(
-        before.1.status.unwrap().branch,
-        after.1.status.unwrap().branch
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_list_that_lags_behind_makes_no_branch_look_deleted() {
-    let mut operator = settled(|sim| {
-        sim.database("production", "production", simple());
-        sim.database("staging", "staging", simple());
-        sim.database("pr-7", "preview", with(simple(), child_of("production")));
-    })
-    .await;
-    let sim = Arc::clone(&operator.sim);
-    let before = sim.lock().neon.calls.mutations.clone();
-    for _ in 0..3 {
-        operator.run_for(MINUTE * 2).await;
-        sim.at_neon(|project, now| project.list_late(now));
-    }
-    operator.run_for(MINUTE * 2).await;
-    assert_eq!(sim.lock().neon.calls.mutations, before);
-    check(&sim, &[]);
-    // nor is one left behind that is deleted then
-    sim.at_neon(|project, now| project.list_late(now));
-    sim.delete_database("pr-7");
-    operator.settle().await;
-    assert_eq!(sim.branch_names(), ["main", "staging/team/staging"]);
-}
-
-#[tokio::test(start_paused = true)]
 async fn of_two_that_want_the_same_branch_the_older_has_it() {
     let mut operator = begin(|sim| {
         sim.database("first", "production", simple());
@@ -285,33 +205,6 @@ async fn a_parent_that_neon_is_just_making_is_forked_from_as_soon_as_it_is_ready
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_archived_parent_is_forked_from_and_one_that_is_being_reset_is_waited_for() {
-    for (state, is_forked) in [
-        (BranchState::Archived, true),
-        (BranchState::Other("sleeping".into()), true),
-        (BranchState::Resetting, false),
-    ] {
-        let sim = Sim::new();
-        sim.at_neon(|project, now| {
-            let main = project.branches[0].branch.id.clone();
-            let made = project.create_branch("base", &main, BTreeMap::new(), now);
-            project.find(&made.unwrap()).unwrap().given_up = Some(state.clone());
-        });
-        let base = json!({"branch": {"parent": {"branchName": "base"}}});
-        sim.database("pr-7", "preview", with(simple(), base));
-        let mut operator = Operator::new(&sim);
-        operator.run_for(MINUTE).await;
-        let pr = sim.get_database("pr-7").unwrap();
-        assert_eq!(
-            pr.is_settled(),
-            is_forked,
-            "{state:?}: {:?}",
-            pr.conditions()
-        );
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_parent_that_is_not_there_yet_is_waited_for() {
     let mut operator = begin(|sim| {
         sim.database("pr-7", "preview", with(simple(), child_of("staging")));
@@ -330,175 +223,6 @@ async fn a_parent_that_is_not_there_yet_is_waited_for() {
     operator.run_for(MINUTE * 2).await;
     operator.settle().await;
     check(&operator.sim, &[]);
-}
-
-/// The objects and the key come back from Git; statuses and published Secrets are lost.
-fn rebuild(operator: &mut Operator) {
-    let now = operator.sim.now();
-    let mut state = operator.sim.lock();
-    let kubernetes = &mut state.kubernetes;
-    kubernetes.secrets.retain(|key, _| key.1 == "neon-api-key");
-    let databases: Vec<NeonDatabase> = kubernetes.databases.values().cloned().collect();
-    kubernetes.databases.clear();
-    for object in databases {
-        let mut fresh = NeonDatabase::new(object.metadata.name.as_deref().unwrap(), object.spec);
-        fresh.metadata.namespace = Some(NAMESPACE.to_owned());
-        let fresh = kubernetes.create(fresh, now);
-        let key = (NAMESPACE.to_owned(), fresh.metadata.name.clone().unwrap());
-        kubernetes.databases.insert(key, fresh);
-    }
-    let migrations: Vec<_> = kubernetes.migrations.keys().cloned().collect();
-    for key in migrations {
-        kubernetes.migrations.get_mut(&key).unwrap().status = None;
-    }
-    drop(state);
-    operator.restart();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_rebuilt_cluster_takes_its_branches_up_again() {
-    let mut operator = settled(production_and_preview).await;
-    let before = operator.sim.branch_names();
-    rebuild(&mut operator);
-    operator.settle().await;
-    check(&operator.sim, &FILES);
-    assert_eq!(operator.sim.branch_names(), before);
-}
-
-/// A rebuilt cluster in which a second production has come, so that nobody can say which one is staging's parent.
-async fn rebuilt_with_two_parents() -> Operator {
-    let mut operator = settled(|sim| {
-        let disposable = json!({"deletionPolicy": "Delete"});
-        sim.database("production", "production", simple());
-        sim.database("staging", "staging", with(simple(), disposable));
-    })
-    .await;
-    let other = json!({"branch": {"existing": {"name": "other"}}});
-    operator.sim.database("other", "production", other);
-    rebuild(&mut operator);
-    operator
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_branch_of_ours_is_taken_up_again_though_its_parent_is_not_clear() {
-    let mut operator = rebuilt_with_two_parents().await;
-    let sim = Arc::clone(&operator.sim);
-    let before = sim.branch_names();
-    operator.settle().await;
-    let staging = database(&operator, "staging");
-    says(
-        &stalled(&staging, Reason::ParentRequired),
-        &["other, production", "spec.branch.parent"],
-    );
-    assert!(condition(&staging, "CredentialsPublished").0);
-    assert_eq!(sim.branch_names(), before);
-    // what it would be made again from is found out once that is clear
-    sim.delete_database("other");
-    operator.settle().await;
-    let staging = database(&operator, "staging");
-    assert!(staging.is_settled());
-    let parent = staging.status.unwrap().effective.unwrap().parent.unwrap();
-    assert_eq!(parent.database_ref.unwrap().name.0, "production");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_branch_of_ours_goes_with_its_object_whatever_is_unclear() {
-    for is_seen in [true, false] {
-        let mut operator = rebuilt_with_two_parents().await;
-        if is_seen {
-            operator.settle().await;
-        } else {
-            operator.sim.edit_database("staging", |staging| {
-                staging.spec.suspend = true;
-                staging.metadata.finalizers = Some(vec!["sepulki.dev/branch".to_owned()]);
-            });
-            operator.settle().await;
-            assert_eq!(database(&operator, "staging").status.unwrap().branch, None);
-        }
-        operator.sim.delete_database("staging");
-        operator.settle().await;
-        assert!(operator.sim.get_database("staging").is_none());
-        assert_eq!(operator.sim.branch_names(), ["main"], "{is_seen}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_was_there_before_the_cluster_was_rebuilt_is_not_thrown_away_whatever_its_state() {
-    let mut operator = settled(production_and_preview).await;
-    let sim = Arc::clone(&operator.sim);
-    let id = |sim: &Sim| sim.at_neon(|project, _| project.branches[1].branch.id.clone());
-    let before = id(&sim);
-    operator.run_for(MINUTE * 10).await;
-    sim.at_neon(|project, _| project.branches[1].given_up = Some(BranchState::Init));
-    rebuild(&mut operator);
-    operator.run_for(MINUTE * 10).await;
-    stalled(&database(&operator, "pr-7"), Reason::OperationFailed);
-    assert_eq!(id(&sim), before);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_branch_that_was_reset_gets_credentials_of_its_own_again() {
-    let mut operator = settled(production_and_preview).await;
-    let before = operator.sim.secret("pr-7").unwrap();
-    operator.sim.at_neon(|project, now| {
-        let id = project.branches[1].branch.id.clone();
-        project.reset_to_parent(&id, now);
-    });
-    operator.run_for(MINUTE * 3).await;
-    operator.settle().await;
-    check(&operator.sim, &FILES);
-    let after = operator.sim.secret("pr-7").unwrap();
-    assert_ne!(before["PGPASSWORD"], after["PGPASSWORD"]);
-    assert_eq!(before["PGHOST"], after["PGHOST"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_branch_whose_name_another_one_has_taken_is_told_and_goes_on() {
-    let mut operator = settled(production_and_preview).await;
-    let sim = Arc::clone(&operator.sim);
-    let id = sim.at_neon(|project, now| {
-        let renamed = &mut project.branches[1].branch;
-        renamed.name = "mine".into();
-        let id = renamed.id.clone();
-        let main = project.branches[0].branch.id.clone();
-        let made = project.create_branch("preview/team/pr-7", &main, BTreeMap::new(), now);
-        made.unwrap();
-        id
-    });
-    sim.edit_database("pr-7", |object| {
-        let secrets = json!([{"name": "pr-7"}, {"name": "more"}]);
-        object.spec.connection_secrets = serde_json::from_value(secrets).unwrap();
-    });
-    operator.run_for(MINUTE * 3).await;
-    let message = stalled(&database(&operator, "pr-7"), Reason::BranchNameConflict);
-    says(&message, &[id.as_str(), "preview/team/pr-7"]);
-    assert!(sim.secret("more").is_some());
-    // once the name is free it is taken back
-    sim.at_neon(|project, _| project.branches.truncate(2));
-    operator.run_for(MINUTE * 3).await;
-    assert!(database(&operator, "pr-7").is_settled());
-    assert_eq!(sim.branch_names(), ["main", "preview/team/pr-7"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_branch_that_was_restored_outside_says_where_it_comes_from() {
-    let mut operator = settled(production_and_preview).await;
-    let sim = Arc::clone(&operator.sim);
-    let kept = sim.at_neon(|project, now| {
-        let main = project.branches[0].branch.id.clone();
-        let kept = project.create_branch("kept", &main, BTreeMap::new(), now);
-        let kept = kept.unwrap();
-        let restored = &mut project.branches[1].branch;
-        restored.parent_id = Some(kept.clone());
-        restored.last_reset_at = Some(now);
-        kept
-    });
-    operator.run_for(MINUTE * 3).await;
-    let pr = database(&operator, "pr-7");
-    assert!(pr.is_settled());
-    let (is, reason, message) = condition(&pr, "BranchReady");
-    assert!(is && reason == "ParentChanged", "{reason}: {message}");
-    says(&message, &["kept", kept.as_str(), "not production"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,190 @@
+//! What becomes of branches when others are at them, and Neon tells of it late.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use sepulki::api::Reason;
+use sepulki::neon::BranchState;
+use sepulki::reconcile::Conditions;
+use serde_json::json;
+
+use crate::database::{condition, database, says, stalled};
+use crate::invariants::check;
+use crate::scene::{FILES, child_of, production_and_preview, settled, simple, with};
+use crate::world::Sim;
+use crate::world::operator::Operator;
+
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_staging_that_was_deleted_outside_is_not_made_again() {
+    let mut operator = settled(|sim| {
+        sim.database("production", "production", simple());
+        sim.database("staging", "staging", simple());
+    })
+    .await;
+    operator
+        .sim
+        .at_neon(|project, _| project.branches.truncate(1));
+    operator.run_for(MINUTE * 3).await;
+    let staging = database(&operator, "staging");
+    let message = stalled(&staging, Reason::BranchMissing);
+    let id = staging.status.unwrap().branch.unwrap().id;
+    let parts = [
+        id.as_str(),
+        "deleted outside",
+        "spec.onExternalDeletion.action",
+        "Recreate",
+    ];
+    says(&message, &parts);
+    assert_eq!(operator.sim.branch_names(), ["main"]);
+    assert!(database(&operator, "production").is_settled());
+    operator.sim.edit_database("staging", |object| {
+        let recreate = serde_json::from_value(json!({"action": "Recreate"})).unwrap();
+        object.spec.on_external_deletion = Some(recreate);
+    });
+    operator.settle().await;
+    check(&operator.sim, &[]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preview_that_was_deleted_outside_is_made_again_with_other_credentials() {
+    let mut operator = settled(production_and_preview).await;
+    let before = (
+        operator.sim.secret("pr-7").unwrap(),
+        database(&operator, "pr-7"),
+    );
+    operator
+        .sim
+        .at_neon(|project, _| project.branches.truncate(1));
+    operator.run_for(MINUTE * 3).await;
+    operator.settle().await;
+    check(&operator.sim, &FILES);
+    let after = (
+        operator.sim.secret("pr-7").unwrap(),
+        database(&operator, "pr-7"),
+    );
+    assert_ne!(before.0["PGPASSWORD"], after.0["PGPASSWORD"]);
+    assert_ne!(before.0["PGHOST"], after.0["PGHOST"]);
+    assert_ne!(
+        before.1.status.unwrap().branch,
+        after.1.status.unwrap().branch
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_lags_behind_makes_no_branch_look_deleted() {
+    let mut operator = settled(|sim| {
+        sim.database("production", "production", simple());
+        sim.database("staging", "staging", simple());
+        sim.database("pr-7", "preview", with(simple(), child_of("production")));
+    })
+    .await;
+    let sim = Arc::clone(&operator.sim);
+    let before = sim.lock().neon.calls.mutations.clone();
+    for _ in 0..3 {
+        operator.run_for(MINUTE * 2).await;
+        sim.at_neon(|project, now| project.list_late(now));
+    }
+    operator.run_for(MINUTE * 2).await;
+    assert_eq!(sim.lock().neon.calls.mutations, before);
+    check(&sim, &[]);
+    // nor is one left behind that is deleted then
+    sim.at_neon(|project, now| project.list_late(now));
+    sim.delete_database("pr-7");
+    operator.settle().await;
+    assert_eq!(sim.branch_names(), ["main", "staging/team/staging"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_archived_parent_is_forked_from_and_one_that_is_being_reset_is_waited_for() {
+    for (state, is_forked) in [
+        (BranchState::Archived, true),
+        (BranchState::Other("sleeping".into()), true),
+        (BranchState::Resetting, false),
+    ] {
+        let sim = Sim::new();
+        sim.at_neon(|project, now| {
+            let main = project.branches[0].branch.id.clone();
+            let made = project.create_branch("base", &main, BTreeMap::new(), now);
+            project.find(&made.unwrap()).unwrap().given_up = Some(state.clone());
+        });
+        let base = json!({"branch": {"parent": {"branchName": "base"}}});
+        sim.database("pr-7", "preview", with(simple(), base));
+        let mut operator = Operator::new(&sim);
+        operator.run_for(MINUTE).await;
+        let pr = sim.get_database("pr-7").unwrap();
+        assert_eq!(
+            pr.is_settled(),
+            is_forked,
+            "{state:?}: {:?}",
+            pr.conditions()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_that_was_reset_gets_credentials_of_its_own_again() {
+    let mut operator = settled(production_and_preview).await;
+    let before = operator.sim.secret("pr-7").unwrap();
+    operator.sim.at_neon(|project, now| {
+        let id = project.branches[1].branch.id.clone();
+        project.reset_to_parent(&id, now);
+    });
+    operator.run_for(MINUTE * 3).await;
+    operator.settle().await;
+    check(&operator.sim, &FILES);
+    let after = operator.sim.secret("pr-7").unwrap();
+    assert_ne!(before["PGPASSWORD"], after["PGPASSWORD"]);
+    assert_eq!(before["PGHOST"], after["PGHOST"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_whose_name_another_one_has_taken_is_told_and_goes_on() {
+    let mut operator = settled(production_and_preview).await;
+    let sim = Arc::clone(&operator.sim);
+    let id = sim.at_neon(|project, now| {
+        let renamed = &mut project.branches[1].branch;
+        renamed.name = "mine".into();
+        let id = renamed.id.clone();
+        let main = project.branches[0].branch.id.clone();
+        let made = project.create_branch("preview/team/pr-7", &main, BTreeMap::new(), now);
+        made.unwrap();
+        id
+    });
+    sim.edit_database("pr-7", |object| {
+        let secrets = json!([{"name": "pr-7"}, {"name": "more"}]);
+        object.spec.connection_secrets = serde_json::from_value(secrets).unwrap();
+    });
+    operator.run_for(MINUTE * 3).await;
+    let message = stalled(&database(&operator, "pr-7"), Reason::BranchNameConflict);
+    says(&message, &[id.as_str(), "preview/team/pr-7"]);
+    assert!(sim.secret("more").is_some());
+    // once the name is free it is taken back
+    sim.at_neon(|project, _| project.branches.truncate(2));
+    operator.run_for(MINUTE * 3).await;
+    assert!(database(&operator, "pr-7").is_settled());
+    assert_eq!(sim.branch_names(), ["main", "preview/team/pr-7"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_that_was_restored_outside_says_where_it_comes_from() {
+    let mut operator = settled(production_and_preview).await;
+    let sim = Arc::clone(&operator.sim);
+    let kept = sim.at_neon(|project, now| {
+        let main = project.branches[0].branch.id.clone();
+        let kept = project.create_branch("kept", &main, BTreeMap::new(), now);
+        let kept = kept.unwrap();
+        let restored = &mut project.branches[1].branch;
+        restored.parent_id = Some(kept.clone());
+        restored.last_reset_at = Some(now);
+        kept
+    });
+    operator.run_for(MINUTE * 3).await;
+    let pr = database(&operator, "pr-7");
+    assert!(pr.is_settled());
+    let (is, reason, message) = condition(&pr, "BranchReady");
+    assert!(is && reason == "ParentChanged", "{reason}: {message}");
+    says(&message, &["kept", kept.as_str(), "not production"]);
+}
