@@ -122,6 +122,7 @@ impl Contents for LiveContents {
 }
 
 async fn prepare_roles(session: &mut PgConnection, wanted: &PrepareRoles) -> Result<(), Error> {
+    retire::take_along(session, &wanted.mark, &wanted.kept()).await?;
     for role in &wanted.roles {
         roles::ensure_group(session, &role.group, &wanted.mark, &role.shape).await?;
     }
