@@ -169,6 +169,10 @@ impl Context<'_> {
             let branch = pass.status.branch.as_ref();
             let branch = branch.map(|branch| branch.id.as_str());
             failures.tell(uid, branch, words, self.now);
+            if let Some(branch) = &mut pass.status.branch {
+                // one of them may have been about a password
+                branch.own_passwords.clear();
+            }
         }
         pass.status.operations.clear();
         Ok(())
@@ -325,11 +329,11 @@ impl Context<'_> {
             recorded.own_passwords.clear();
             if !recorded.taken_over {
                 recorded.credentials = Credentials::Inherited;
+                // every login is closed with the parent's, so that nobody waits for one any more
+                for role in &mut status.roles {
+                    role.previous_login = None;
+                }
             }
-        }
-        // nobody waits for a login that another life of the branch gave a while to
-        for role in &mut status.roles {
-            role.previous_login = None;
         }
         rotation::tell_secrets(status);
         status.content_digest = None;
