@@ -78,6 +78,7 @@ pub(super) async fn act(
             Ok(())
         }
         Action::ForgetBranch => {
+            tell_of_loss(pass);
             forget_branch(&mut pass.status);
             Ok(())
         }
@@ -165,17 +166,22 @@ impl Context<'_> {
         account.snapshots.invalidate(self.project()?);
         let mut failed = self.observed.operations.iter();
         if let Some(words) = failed.find_map(|operation| operation.failure.clone()) {
-            let (failures, uid) = (&self.kind.failures, &self.desired.uid);
-            let branch = pass.status.branch.as_ref();
-            let branch = branch.map(|branch| branch.id.as_str());
-            failures.tell(uid, branch, words, self.now);
-            if let Some(branch) = &mut pass.status.branch {
-                // one of them may have been about a password
-                branch.own_passwords.clear();
-            }
+            self.take_in(pass, words);
         }
         pass.status.operations.clear();
         Ok(())
+    }
+
+    /// Neon could not do what it had begun, in these words. Whatever it was, nobody knows what became of compute and passwords
+    /// before they are tried.
+    fn take_in(&self, pass: &mut Pass, words: String) {
+        let (failures, uid) = (&self.kind.failures, &self.desired.uid);
+        let branch = pass.status.branch.as_mut();
+        failures.tell(uid, branch.as_ref().map(|b| b.id.as_str()), words, self.now);
+        if let Some(branch) = branch {
+            branch.own_passwords.clear();
+            pass.status.content_digest = None;
+        }
     }
 
     /// Latched before anything is done, so that it is done once.
@@ -193,8 +199,7 @@ impl Context<'_> {
     /// What was taken up and could not be done in time is told like what was not taken up at all.
     fn drop_reset(&self, pass: &mut Pass) {
         pass.status.reset_time = None;
-        let request = pass.status.handled.reset.clone().unwrap_or_default();
-        let why = reset::problem(self.desired, self.observed, &request, self.now);
+        let why = reset::void(self.desired, self.observed, self.now);
         if let Some(message) = why {
             ignore(pass, message);
         }
@@ -354,6 +359,21 @@ fn extend(pass: &mut Pass, until: &str, now: Timestamp) {
         None => "is not a time in the form of RFC 3339 such as 2026-12-24T18:00:00Z",
     };
     ignore(pass, format!("{EXTEND}: {until} {problem}"));
+}
+
+/// Tells that a branch is gone and another one will be in its place.
+fn tell_of_loss(pass: &mut Pass) {
+    if let Some(branch) = &pass.status.branch {
+        let (name, id) = (&branch.name, &branch.id);
+        let message = format!(
+            "the branch {name} ({id}) was deleted outside, with all that was in it; it is made anew"
+        );
+        pass.notices.push(Notice {
+            warning: true,
+            reason: Reason::BranchMissing,
+            message,
+        });
+    }
 }
 
 /// Tells that an annotation was taken up and means nothing: by an event, and in the status, should that be lost.

@@ -279,6 +279,15 @@ fn escape(text: &str) -> String {
     utf8_percent_encode(text, URL).to_string()
 }
 
+/// That a Secret of this name is not ours, in words.
+#[must_use]
+pub fn taken_by_others(name: &str) -> String {
+    format!(
+        "a Secret named {name} exists and was not published by this object: delete that one, or choose another name in \
+         spec.connectionSecrets"
+    )
+}
+
 /// The password in a Secret of ours.
 #[must_use]
 pub fn password_in(secret: &Secret) -> Option<SecretString> {

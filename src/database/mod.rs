@@ -44,13 +44,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::api::{NeonDatabase, NeonDatabaseStatus, SepulkiMigration};
+use crate::api::{NeonDatabase, NeonDatabaseStatus, Reason, SepulkiMigration};
 use crate::reconcile::{self, Decision, Error, Subject, Verdict};
 use crate::world::World;
 use action::Action;
 use checked::Checked;
 use credentials::Form;
-use desired::{Desired, WantedSecret};
+use desired::{Desired, Rest, WantedSecret};
 use failures::Failures;
 use line::Lines;
 use observe::Observed;
@@ -137,6 +137,28 @@ impl Databases {
     }
 }
 
+impl Databases {
+    /// That a database does not answer, with what it may be for: Neon has just failed at something, or the compute has
+    /// settings that PostgreSQL may not take, and then does not start.
+    fn explained(&self, pass: &Pass, desired: &Desired, error: Error, now: Timestamp) -> Error {
+        if error.reason != Reason::DatabaseUnavailable {
+            return error;
+        }
+        let mut message = error.message;
+        let branch = pass.status.branch.as_ref();
+        let failure = branch.and_then(|b| self.failures.of(&desired.uid, Some(&b.id), now));
+        if let Some(words) = failure.and_then(|failure| failure.words) {
+            message = format!("{message}; what Neon began with the branch failed: {words}");
+        }
+        let has_settings = |rest: &Rest| !rest.compute.settings.is_empty();
+        if desired.rest.as_ref().is_ok_and(has_settings) {
+            message =
+                format!("{message}; see whether PostgreSQL takes all of spec.compute.settings");
+        }
+        Error { message, ..error }
+    }
+}
+
 /// Hosts of the read replicas that are asked for and there.
 fn replica_hosts(desired: &Desired, recorded: &NeonDatabaseStatus) -> BTreeMap<String, String> {
     let wanted = |name: &str| {
@@ -183,7 +205,8 @@ impl Subject for Databases {
         desired: &Desired,
         now: Timestamp,
     ) -> Result<Observed, Error> {
-        Box::pin(observe::observe(self, pass, desired, now)).await
+        let observed = Box::pin(observe::observe(self, pass, desired, now)).await;
+        observed.map_err(|error| self.explained(pass, desired, error, now))
     }
 
     fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decision<Action> {
@@ -198,7 +221,8 @@ impl Subject for Databases {
         observed: &Observed,
         now: Timestamp,
     ) -> Result<(), Error> {
-        Box::pin(act::act(self, action, pass, desired, observed, now)).await
+        let done = Box::pin(act::act(self, action, pass, desired, observed, now)).await;
+        done.map_err(|error| self.explained(pass, desired, error, now))
     }
 
     fn project(

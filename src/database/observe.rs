@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::compute;
 use super::credentials::Found;
 use super::deletion;
 use super::desired::{Desired, Rest};
@@ -208,6 +209,15 @@ impl Observed {
     #[must_use]
     pub fn incarnation(&self) -> Option<String> {
         self.branch.known().map(incarnation)
+    }
+
+    /// Whether Neon has to be asked for another compute than there is.
+    #[must_use]
+    pub fn compute_is_due(&self, rest: &Rest) -> bool {
+        let recorded = &self.recorded;
+        let (limit, known) = (recorded.plan_limit.as_ref(), recorded.endpoint.as_ref());
+        let endpoint = self.endpoint.known();
+        endpoint.is_some_and(|there| compute::is_due(&rest.compute, limit, known, there))
     }
 
     /// Whether everything inside of the branch was brought about as it is asked for now.

@@ -361,7 +361,7 @@ impl Inside {
 fn situation() -> impl Strategy<Value = (Desired, Observed, Timestamp)> {
     let asked_for = prop::option::of(0..200_i64);
     (desired().prop_flat_map(observed), 0..400_000_i64, asked_for).prop_map(
-        |((desired, mut observed), now, asked_for)| {
+        |((mut desired, mut observed), now, asked_for)| {
             if observed.recorded.branch.is_none() {
                 let asked = asked_for.map(|seconds_ago| Time(at(now - seconds_ago)));
                 observed.recorded.branch_request_time = asked;
@@ -369,6 +369,7 @@ fn situation() -> impl Strategy<Value = (Desired, Observed, Timestamp)> {
             if observed.recorded.reset_time.is_some() {
                 // some of them too long ago
                 let request = asked_for.map(|ago| format!("br-it@{}", at(now - ago * 6)));
+                desired.asked.reset.clone_from(&request);
                 observed.recorded.handled.reset = request;
             }
             (desired, observed, at(now))

@@ -82,7 +82,7 @@ pub fn decide(
         return Some(wait(Reason::OperationsRunning, message, LATER));
     }
     // what nothing is left of to lose is brought back, however long ago it was asked for
-    if !branch.was_given_up() && is_void(desired, observed, now) {
+    if !branch.was_given_up() && void(desired, observed, now).is_some() {
         return Some(Decision::Act(Action::DropReset));
     }
     if branch.protected {
@@ -91,7 +91,9 @@ pub fn decide(
     }
     if !observed.children.is_empty() {
         let children = observed.children.join(", ");
-        let message = format!("the branch {name} is not reset while it has children: {children}");
+        let message = format!(
+            "the branch {name} is not reset while it has children: {children}; take the annotation away to leave it as it is"
+        );
         return Some(wait(Reason::ChildrenExist, message, LATER));
     }
     if !observed.branch_free {
@@ -101,10 +103,14 @@ pub fn decide(
     Some(Decision::Act(Action::ResetBranch(parent.clone())))
 }
 
-/// Whether a request that was taken up could not be taken up now: it has waited for too long, or was for another branch.
-fn is_void(desired: &Desired, observed: &Observed, now: Timestamp) -> bool {
-    let request = observed.recorded.handled.reset.as_ref();
-    request.is_none_or(|request| problem(desired, observed, request, now).is_some())
+/// Why a request that was taken up is not carried out any more, in words: it has waited for too long, was for another
+/// branch, or whoever asked has thought better of it.
+#[must_use]
+pub fn void(desired: &Desired, observed: &Observed, now: Timestamp) -> Option<String> {
+    let request = observed.recorded.handled.reset.clone().unwrap_or_default();
+    let withdrawn = desired.asked.reset.as_ref() != Some(&request);
+    problem(desired, observed, &request, now)
+        .or_else(|| withdrawn.then(|| format!("{RESET}: {request}: that was withdrawn")))
 }
 
 #[cfg(test)]
@@ -206,9 +212,10 @@ mod tests {
 
     #[test]
     fn a_request_that_has_waited_for_too_long_or_was_for_another_branch_is_dropped() {
-        let (desired, mut observed) = preview();
+        let (mut desired, mut observed) = preview();
         observed.recorded.reset_time = Some(Time(now()));
         let mut asked = |request: Option<String>, given_up: bool| {
+            desired.asked.reset.clone_from(&request);
             observed.recorded.handled.reset = request;
             seen(&mut observed).current_state = if given_up {
                 BranchState::Resetting
@@ -225,5 +232,14 @@ mod tests {
         assert_eq!(asked(Some(another), false), dropped);
         assert_eq!(asked(None, false), dropped);
         assert_eq!(asked(Some(ago(16)), true), reset);
+        desired.asked.reset = None;
+        observed.recorded.handled.reset = Some(ago(0));
+        assert_eq!(
+            decided(&desired, &mut observed),
+            reset,
+            "nothing is left to lose"
+        );
+        seen(&mut observed).current_state = BranchState::Ready;
+        assert_eq!(decided(&desired, &mut observed), dropped, "withdrawn");
     }
 }

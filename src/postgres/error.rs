@@ -209,8 +209,12 @@ fn speaks_of_full_role(message: &str) -> bool {
     message.contains("too many connections for role")
 }
 
-/// Neon's computes send role changes to the control plane at COMMIT, and fail with its HTTP code.
+/// Neon's proxy reports a compute that does not start. Neon's computes send role changes to the control plane at COMMIT, and
+/// fail with its HTTP code.
 fn from_control_plane(message: &str) -> Class {
+    if message.contains("Couldn't connect to compute node") {
+        return Class::Transient;
+    }
     if message.starts_with("Failed to perform curl request") {
         return Class::Transient;
     }
@@ -241,6 +245,11 @@ mod tests {
             ("40P01", "deadlock detected", Class::Conflict),
             ("XX000", "tuple concurrently updated", Class::Conflict),
             ("XX000", "cache lookup failed", Class::Invalid),
+            (
+                "XX000",
+                "Couldn't connect to compute node",
+                Class::Transient,
+            ),
             (
                 "XX000",
                 "Received HTTP code 423 from control plane: busy",

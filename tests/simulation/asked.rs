@@ -223,3 +223,30 @@ async fn a_reset_of_somebody_that_neon_gave_up_is_told_and_made_good_where_that_
     operator.settle().await;
     check(&sim, &FILES);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_that_waits_is_dropped_where_it_is_withdrawn() {
+    let mut operator = settled(production_and_preview).await;
+    let sim = operator.sim.clone();
+    let id = sim.at_neon(|project, _| project.branches[1].branch.id.clone());
+    let locks = operator.locks();
+    let at_work = locks.shared(id.as_str()).unwrap();
+    let request = format!("{id}@{}", sim.now());
+    sim.annotate_database("pr-7", RESET, &request);
+    operator.run_for(SignedDuration::from_secs(20)).await;
+    let handled = || sim.get_database("pr-7").unwrap().status.unwrap().handled;
+    assert_eq!(handled().reset, Some(request));
+    sim.edit_database("pr-7", |object| object.metadata.annotations = None);
+    operator.run_for(SignedDuration::from_secs(20)).await;
+    drop(at_work);
+    operator.run_for(SignedDuration::from_mins(2)).await;
+    let resets = {
+        let state = sim.lock();
+        let mutations = state.neon.calls.mutations.iter();
+        mutations
+            .filter(|what| what.starts_with("reset branch"))
+            .count()
+    };
+    assert_eq!(resets, 0);
+    assert!(events(&operator, "that was withdrawn") > 0);
+}

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::database::{condition, says, stalled};
 use crate::scene::{simple, with};
 use crate::world::Sim;
-use crate::world::neon::{Plan, Project};
+use crate::world::neon::{Plan, Project, UNKNOWN_SETTING};
 use crate::world::operator::Operator;
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
@@ -177,4 +177,32 @@ async fn settings_are_given_put_right_and_taken_away_and_others_stay() {
         json!({"jit": "off"})
     );
     assert!(operator.sim.get_database("staging").unwrap().is_settled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_setting_that_no_compute_starts_with_is_told_until_it_is_corrected() {
+    let bad = json!({"minCU": 0.25, "maxCU": 1, "settings": {UNKNOWN_SETTING: "1"}});
+    let good = json!({"minCU": 0.25, "maxCU": 1, "settings": {"work_mem": "8MB"}});
+    for first in [&bad, &good] {
+        let mut operator = begin(first.clone(), |_| ()).await;
+        let staging = |operator: &Operator| operator.sim.get_database("staging").unwrap();
+        assert_eq!(staging(&operator).is_settled(), first == &good);
+        operator.sim.edit_database("staging", |object| {
+            object.spec.compute = serde_json::from_value(bad.clone()).unwrap();
+        });
+        operator.run_for(MINUTE * 3).await;
+        let (ready, reason, message) = condition(&staging(&operator), "Ready");
+        assert!(!ready, "{message}");
+        assert_eq!(reason, "DatabaseUnavailable", "{message}");
+        says(&message, &["spec.compute.settings"]);
+        if first == &good {
+            says(&message, &["unrecognized configuration parameter"]);
+        }
+        operator.sim.edit_database("staging", |object| {
+            object.spec.compute = serde_json::from_value(good.clone()).unwrap();
+        });
+        operator.run_for(MINUTE * 2).await;
+        let staging = staging(&operator);
+        assert!(staging.is_settled(), "{:?}", staging.conditions());
+    }
 }

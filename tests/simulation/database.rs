@@ -347,3 +347,18 @@ async fn a_branch_that_neon_cannot_make_is_asked_for_with_patience_and_told_and_
     operator.run_for(MINUTE * 2).await;
     check(&sim, &[]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_of_another_object_stays_whatever_else_is_published_with_it() {
+    let mut operator = settled(production_and_preview).await;
+    let sim = operator.sim.clone();
+    let theirs = sim.secret("production").unwrap();
+    sim.edit_database("pr-7", |object| {
+        let secret = |name: &str| json!({"name": name, "role": "web", "database": "app"});
+        let both = json!([secret("pr-7-more"), secret("production")]);
+        object.spec.connection_secrets = serde_json::from_value(both).unwrap();
+    });
+    operator.run_for(MINUTE * 2).await;
+    stalled(&database(&operator, "pr-7"), Reason::SecretConflict);
+    assert_eq!(sim.secret("production"), Some(theirs));
+}

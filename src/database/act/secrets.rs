@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Context, Pass, contents, logins};
 use crate::api::{ConnectionSecretStatus, NeonDatabaseStatus, Reason};
 use crate::database::credentials::{
-    Form, Found, login_in, password_in, pooled_host, without_owner,
+    Form, Found, login_in, password_in, pooled_host, taken_by_others, without_owner,
 };
 use crate::database::desired::Role;
 use crate::database::given::Given;
@@ -45,6 +45,9 @@ pub(super) async fn publish(
         .map_err(at_postgres)?;
     logins::use_login(&mut pass.status, role, &login);
     let forms = forms(context, &pass.status, role)?;
+    for form in &forms {
+        refuse_others(context, form).await?;
+    }
     for _ in 0..ROUNDS {
         let (password, works_already) = password_for(context, &forms, role).await?;
         if !works_already {
@@ -125,6 +128,20 @@ async fn write(context: &Context<'_>, form: &Form, password: &SecretString) -> R
         .apply_secret(&form.secret(password))
         .await
         .map_err(at_cluster)
+}
+
+/// What lies under the name of a Secret and is not ours stays as it is. The look that led here may have ended at another
+/// Secret of the role.
+async fn refuse_others(context: &Context<'_>, form: &Form) -> Result<(), Error> {
+    let cluster = &context.kind.world.cluster;
+    let found = cluster.secret(&form.namespace, &form.name).await;
+    match found.map_err(at_cluster)? {
+        Some(secret) if !Found::of(&secret, &form.object, &form.uid).ours => {
+            let message = taken_by_others(&form.name);
+            Err(Error::new(Class::Invalid, Reason::SecretConflict, message))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Whether the password still opens what was published.

@@ -36,6 +36,10 @@ pub(super) async fn contents(
     if !idle || !usable || rest.databases.is_empty() || observed.contents_are_as_asked(rest) {
         return Ok(());
     }
+    if observed.compute_is_due(rest) {
+        // as it is, it may not even start
+        return Ok(());
+    }
     let id = branch.id.clone();
     let inherited = recorded.credentials == Credentials::Inherited;
     let parent = branch.parent_id.as_ref().and_then(|id| listing.branch(id));

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{Action, LATER, Next, SOON, Stage, block, wait};
 use crate::api::{BranchStatus, Credentials, Reason};
-use crate::database::compute;
+use crate::database::credentials::taken_by_others;
 use crate::database::desired::{Desired, Rest, WantedSecret};
 use crate::database::inherit::Heritage;
 use crate::database::observe::Observed;
@@ -58,9 +58,8 @@ fn endpoint(rest: &Rest, observed: &Observed) -> Stage {
             SOON,
         ));
     }
-    let recorded = &observed.recorded;
-    let (limit, known) = (recorded.plan_limit.as_ref(), recorded.endpoint.as_ref());
-    compute::is_due(&rest.compute, limit, known, endpoint)
+    observed
+        .compute_is_due(rest)
         .then(|| unless_refused(observed, Action::ResizeCompute))
 }
 
@@ -248,10 +247,7 @@ fn secrets(rest: &Rest, observed: &Observed) -> Stage {
     for wanted in &rest.secrets {
         match observed.secrets.get(&wanted.name) {
             Some(Fact::Known(found)) if !found.ours => {
-                let name = &wanted.name;
-                let message = format!(
-                    "a Secret named {name} exists and was not published by this object: delete that one, or choose another name in spec.connectionSecrets"
-                );
+                let message = taken_by_others(&wanted.name);
                 return Some(block(Reason::SecretConflict, message));
             }
             Some(Fact::Known(_) | Fact::Absent | Fact::Unknown) | None => {}

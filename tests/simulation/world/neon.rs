@@ -169,7 +169,8 @@ impl SimBranch {
     /// Whether its endpoint answers.
     pub fn is_up(&self, now: Timestamp) -> bool {
         let there = self.made <= now && self.given_up.is_none();
-        there && self.endpoint.as_ref().is_some_and(|e| e.made <= now)
+        let up = |e: &SimEndpoint| e.made <= now && starts(&e.endpoint);
+        there && self.endpoint.as_ref().is_some_and(up)
     }
 
     /// The branch as Neon tells it.
@@ -184,6 +185,14 @@ impl SimBranch {
             ..self.branch.clone()
         }
     }
+}
+
+/// A setting that PostgreSQL does not know: Neon takes it, and the compute does not start with it.
+pub const UNKNOWN_SETTING: &str = "no_such_setting";
+
+/// Whether the compute of an endpoint would start.
+pub fn starts(endpoint: &Endpoint) -> bool {
+    !endpoint.pg_settings().contains_key(UNKNOWN_SETTING)
 }
 
 impl SimEndpoint {

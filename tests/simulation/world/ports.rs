@@ -511,10 +511,12 @@ impl NeonApi for NeonPort {
             let plan = p.plan.clone();
             let found = p.endpoint_with(endpoint)?;
             plan.give(found, update)?;
-            let endpoint = Some(found.clone());
+            let endpoint = found.clone();
+            let operations = p.operation("apply_config", now);
+            p.start(&endpoint);
             Ok(ChangedEndpoint {
-                endpoint,
-                operations: p.operation("apply_config", now),
+                endpoint: Some(endpoint),
+                operations,
             })
         })
         .await

@@ -6,10 +6,13 @@ use jiff::{SignedDuration, Timestamp};
 use sepulki::neon::{Branch, BranchState, Endpoint, ErrorKind, OperationStatus, Result};
 
 use super::faults::{Fault, Work};
-use super::neon::{Project, error};
+use super::neon::{Project, UNKNOWN_SETTING, error, starts};
 
 /// How long Neon asks to wait after too many requests.
 const RETRY_AFTER: Duration = Duration::from_secs(20);
+
+/// What a failed operation says.
+const NO_START: &str = "the compute did not start";
 
 /// How long Neon is busy with something else.
 const LOCKED: SignedDuration = SignedDuration::from_mins(1);
@@ -47,13 +50,13 @@ impl Project {
                 self.stale_branches = Some(before.branches(now));
                 self.stale_endpoints = Some(before.endpoints(now));
             }
-            Fault::OperationFails => self.fail_operations(before.operations.len()),
+            Fault::OperationFails => self.fail_operations(before.operations.len(), NO_START),
             Fault::OperationGivenUp if works == Some(Work::Branch) => {
-                self.fail_operations(before.operations.len());
+                self.fail_operations(before.operations.len(), NO_START);
                 self.give_up(&before);
             }
             Fault::OperationUndone if works.is_some() => {
-                self.fail_operations(before.operations.len());
+                self.fail_operations(before.operations.len(), NO_START);
                 *self = Self {
                     ids: self.ids,
                     operations: std::mem::take(&mut self.operations),
@@ -89,10 +92,18 @@ impl Project {
         }
     }
 
-    fn fail_operations(&mut self, from: usize) {
+    /// What was begun last fails where the compute does not start with what it was given.
+    pub fn start(&mut self, endpoint: &Endpoint) {
+        if !starts(endpoint) {
+            let words = format!("unrecognized configuration parameter \"{UNKNOWN_SETTING}\"");
+            self.fail_operations(self.operations.len() - 1, &words);
+        }
+    }
+
+    fn fail_operations(&mut self, from: usize, words: &str) {
         for (operation, _) in self.operations.iter_mut().skip(from) {
             operation.status = OperationStatus::Failed;
-            operation.error = Some("the compute did not start".to_owned());
+            operation.error = Some(words.to_owned());
         }
     }
 

@@ -411,11 +411,23 @@ pub(super) fn rows() -> Vec<Row> {
             |d, o| {
                 *d = preview.clone();
                 *o = settled(d);
-                o.recorded.handled.reset = Some(format!("br-it@{}", now()));
+                d.asked.reset = Some(format!("br-it@{}", now()));
+                o.recorded.handled.reset.clone_from(&d.asked.reset);
                 o.recorded.reset_time = Some(Time(now()));
                 o.endpoint = Fact::Absent;
             },
             Act(Action::ResetBranch("br-parent".into())),
+        )
+        .row(
+            16,
+            "a reset was taken up and has been withdrawn since",
+            |d, o| {
+                *d = preview.clone();
+                *o = settled(d);
+                o.recorded.handled.reset = Some(format!("br-it@{}", now()));
+                o.recorded.reset_time = Some(Time(now()));
+            },
+            Act(Action::DropReset),
         )
         .row(
             17,
