@@ -130,6 +130,7 @@ fn next(rules: &PacingRules, effect: Effect, error: &Error, failed: u32) -> Next
         | ErrorKind::Protected
         | ErrorKind::HasChildren
         | ErrorKind::Limit
+        | ErrorKind::PasswordsNotStored
         | ErrorKind::Rejected
         | ErrorKind::NotReady => Next::Return,
     }

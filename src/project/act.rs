@@ -133,11 +133,12 @@ async fn account(kind: &Projects, desired: &Desired) -> Result<Arc<Account>, Err
 /// not say which one it means. A limit of the plan is such a refusal, too: nothing makes room for a setting.
 fn refused(change: &Settings, error: neon::Error) -> Error {
     match error.kind {
-        ErrorKind::Rejected | ErrorKind::Limit => Error::new(
-            Class::Invalid,
-            Reason::NeonRejected,
-            format!("Neon refuses spec.settings ({change}): {}", error.message),
-        ),
+        ErrorKind::Rejected | ErrorKind::Limit => Error {
+            class: Class::Invalid,
+            reason: Reason::NeonRejected,
+            message: format!("Neon refuses spec.settings ({change}): {}", error.message),
+            request_id: error.request_id,
+        },
         ErrorKind::Denied
         | ErrorKind::NotFound
         | ErrorKind::Conflict
@@ -145,6 +146,7 @@ fn refused(change: &Settings, error: neon::Error) -> Error {
         | ErrorKind::RateLimited
         | ErrorKind::Protected
         | ErrorKind::HasChildren
+        | ErrorKind::PasswordsNotStored
         | ErrorKind::NotReady
         | ErrorKind::Server
         | ErrorKind::Lost => at_neon(error),

@@ -219,6 +219,14 @@ async fn more_than_the_plan_has() -> [String; 3] {
     .await
 }
 
+async fn a_project_without_passwords() -> [String; 3] {
+    of_it(|sim| {
+        sim.at_neon(|project, _| project.stores_no_passwords = true);
+        sim.database("it", "production", simple());
+    })
+    .await
+}
+
 /// What is said of a preview of this moment of production.
 async fn of_the_past(at: Value) -> [String; 3] {
     let parent = json!({"databaseRef": {"name": "production"}, "at": at});
@@ -288,6 +296,10 @@ async fn answers() -> BTreeMap<&'static str, [String; 3]> {
         (
             "a compute that is larger than the plan has",
             more_than_the_plan_has().await,
+        ),
+        (
+            "a Neon project that stores no passwords",
+            a_project_without_passwords().await,
         ),
         (
             "a time to fork from that Neon no longer has",

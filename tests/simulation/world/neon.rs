@@ -64,6 +64,8 @@ pub struct Project {
     pub most_branches: Option<usize>,
     /// As many branches may be protected; none for any number.
     pub most_protected: Option<usize>,
+    /// Whether passwords are forgotten once they were told.
+    pub stores_no_passwords: bool,
     /// Whether it takes on to make branches, and makes none.
     pub makes_none: bool,
     pub branches: Vec<SimBranch>,
@@ -261,7 +263,7 @@ impl Project {
         sepulki::neon::Project {
             id: id.clone(),
             name: String::new(),
-            store_passwords: Some(true),
+            store_passwords: Some(!self.stores_no_passwords),
             history_retention_seconds: Some(self.history_retention_seconds),
             settings: Some(self.settings.clone()),
             owner: Some(ProjectOwner {

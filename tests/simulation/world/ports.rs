@@ -566,6 +566,11 @@ impl NeonApi for NeonPort {
         role: &str,
     ) -> sepulki::neon::Result<SecretString> {
         self.look(project, "reveal_password", |p, _| {
+            if p.stores_no_passwords {
+                let message = "project does not store passwords";
+                let kind = sepulki::neon::ErrorKind::PasswordsNotStored;
+                return Err(neon::error(kind, Some(412), message));
+            }
             let password = p.find(branch)?.roles.get(role).cloned();
             password
                 .map(SecretString::from)
