@@ -16,7 +16,7 @@ use sepulki::cluster::{
 use sepulki::neon::{
     Account, Branch, BranchId, ChangedEndpoint, CreateBranch, CreateEndpoint, CreatedBranch,
     Database, Endpoint, EndpointId, Identity, Manners, NeonAccounts, NeonApi, Operation,
-    OperationId, Pacing, Project, ProjectId, Role, TakenOn, UpdateBranch, UpdateEndpoint,
+    OperationId, Pacing, Project, ProjectId, Rank, Role, TakenOn, UpdateBranch, UpdateEndpoint,
     UpdateProject, UpdatedProject,
 };
 use sepulki::world::Cluster;
@@ -270,7 +270,7 @@ impl NeonPort {
     ) -> sepulki::neon::Result<T> {
         let attempt = |_| self.try_to(project, &what, &work);
         match &self.pacing {
-            Some(pacing) => pacing.mutate(project, attempt).await,
+            Some(pacing) => pacing.mutate(project, rank(&what), attempt).await,
             None => attempt(Duration::ZERO).await,
         }
     }
@@ -336,6 +336,15 @@ impl NeonPort {
             Some(pacing) => pacing.read(attempt).await,
             None => attempt(Duration::ZERO).await,
         }
+    }
+}
+
+/// As the client ranks its calls.
+fn rank(what: &str) -> Rank {
+    if what.starts_with("delete ") || what.starts_with("create branch ") {
+        Rank::First
+    } else {
+        Rank::Change
     }
 }
 
