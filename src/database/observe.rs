@@ -1,7 +1,8 @@
 //! Looks at the world for a NeonDatabase, and changes nothing.
 //!
-//! What a settled object costs: the project's shared listing, and a look at its Secrets every ten minutes. What is
-//! inside of the branch is looked at only while the recorded digest says that it is not as asked.
+//! What a settled object costs: the project's shared listing, and a look at its Secrets every ten minutes or, where they are
+//! very many, as often as there is time for. What is inside of the branch is looked at only while the recorded digest says
+//! that it is not as asked.
 
 mod access;
 mod branches;
@@ -26,7 +27,7 @@ use super::{Databases, Pass, max_age};
 use crate::api::NeonDatabaseStatus;
 use crate::cluster::NamespaceState;
 use crate::neon::{Branch, BranchId, Database, Endpoint};
-use crate::reconcile::{Block, Error, Fact};
+use crate::reconcile::{Block, Conditions, Error, Fact};
 use crate::world::{Operation, Source, at_cluster, operations};
 
 pub(super) use branches::is_older;
@@ -88,6 +89,8 @@ pub struct Observed {
     pub secrets: BTreeMap<String, Fact<Found>>,
     /// Secrets that are as they should be.
     pub current_secrets: BTreeSet<String>,
+    /// When one of these is to be looked at again; none where all were just looked at.
+    pub next_look: Option<Timestamp>,
     /// What is wrong with passwords that users give, by role.
     pub password_problems: BTreeMap<String, Problem>,
     /// Why Neon refused to make the branch a short while ago.
@@ -180,6 +183,7 @@ impl Observed {
             applied_files: 0,
             secrets: BTreeMap::new(),
             current_secrets: BTreeSet::new(),
+            next_look: None,
             password_problems: BTreeMap::new(),
             refused: None,
             failure: None,
@@ -248,7 +252,8 @@ pub(super) async fn observe(
     let mut observed =
         Observed::nothing(pass.status.clone(), kind.world.settings.snapshot_interval);
     if desired.deleting {
-        contents::secrets(kind, desired, &mut observed, true, now).await?;
+        let looks = contents::Looks::AtAll;
+        contents::secrets(kind, desired, &mut observed, looks, now).await?;
         let keeps = !deletion::deletes(desired, &observed) && !deletion::runs_out(&observed);
         if keeps || deletion::is_abandoned(desired, &observed) {
             return Ok(observed);
@@ -289,7 +294,14 @@ pub(super) async fn observe(
         let as_asked = |rest: &Rest| observed.contents_are_as_asked(rest);
         let over = max_age::end(desired, &observed).is_some_and(|end| end <= now);
         if over || desired.rest.as_ref().is_ok_and(as_asked) {
-            contents::secrets(kind, desired, &mut observed, over, now).await?;
+            let looks = if over {
+                contents::Looks::AtAll
+            } else if pass.object.is_settled() {
+                contents::Looks::InTurn
+            } else {
+                contents::Looks::AtOnce
+            };
+            contents::secrets(kind, desired, &mut observed, looks, now).await?;
         }
     }
     Ok(observed)

@@ -119,6 +119,7 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
         .unwrap_or(Decision::Settled(observed.interval));
     let next = before_the_lease_ends(rest, next);
     let next = before_a_login_is_due(rest, observed, next, now);
+    let next = before_a_look_is_due(observed, next, now);
     before_the_end(max_age::end(desired, observed), next, now)
 }
 
@@ -146,6 +147,14 @@ fn before_a_login_is_due(rest: &Rest, observed: &Observed, next: Next, now: Time
     if matches!(next, Decision::Settled(_)) {
         let due = rotation::next(rest, &observed.recorded, now);
         return before_the_end(due, next, now);
+    }
+    next
+}
+
+/// Looks again when it is the turn of one of its Secrets to be looked at.
+fn before_a_look_is_due(observed: &Observed, next: Next, now: Timestamp) -> Next {
+    if matches!(next, Decision::Settled(_)) {
+        return before_the_end(observed.next_look, next, now);
     }
     next
 }

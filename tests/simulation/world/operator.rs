@@ -35,6 +35,9 @@ const HICCUPS: u32 = 3;
 /// How soon a blocked object is looked at again, as in the runtime.
 const BLOCKED: Duration = Duration::from_mins(1);
 
+/// What is settled and still looks at something within this long does not rest yet.
+const A_MOMENT: Duration = Duration::from_secs(10);
+
 /// More passes than any of the small worlds needs.
 const ENOUGH: usize = 2_000;
 
@@ -318,9 +321,8 @@ impl Operator {
 
     fn rests(&self) -> bool {
         self.process.verdicts.values().all(|verdict| match verdict {
-            Verdict::Settled(_) | Verdict::Suspended(_) | Verdict::Blocked(_) | Verdict::Gone => {
-                true
-            }
+            Verdict::Settled(after) => *after > A_MOMENT,
+            Verdict::Suspended(_) | Verdict::Blocked(_) | Verdict::Gone => true,
             Verdict::Acting(_) | Verdict::Waiting(_) | Verdict::Failed(_) => false,
         })
     }

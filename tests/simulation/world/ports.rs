@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use secrecy::{ExposeSecret, SecretString};
 use sepulki::api::{NeonDatabase, NeonProject, SepulkiMigration};
 use sepulki::cluster::{
-    Freshness, KeyRead, KeyRef, NamespaceState, ObjectId, SecretReads, SecretSource,
+    Freshness, Glance, KeyRead, KeyRef, NamespaceState, ObjectId, SecretReads, SecretSource,
 };
 use sepulki::neon::{
     Account, Branch, BranchId, ChangedEndpoint, CreateBranch, CreateEndpoint, CreatedBranch,
@@ -140,6 +140,14 @@ impl Cluster for ClusterPort {
         name: &str,
     ) -> sepulki::cluster::Result<Option<Secret>> {
         self.secrets.published(namespace, name).await
+    }
+
+    async fn glance_at_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> sepulki::cluster::Result<Glance> {
+        self.secrets.glance(namespace, name).await
     }
 
     async fn apply_secret(&self, secret: &Secret) -> sepulki::cluster::Result<()> {
