@@ -402,6 +402,7 @@ impl Project {
             action: action.to_owned(),
             status: OperationStatus::Running,
             error: None,
+            total_duration_ms: None,
         };
         let end = Operation {
             status: OperationStatus::Finished,
@@ -418,6 +419,7 @@ impl Project {
             action: "check_availability".to_owned(),
             status: OperationStatus::Finished,
             error: None,
+            total_duration_ms: None,
         };
         self.operations.push((operation, over));
     }
