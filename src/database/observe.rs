@@ -28,7 +28,7 @@ use crate::api::NeonDatabaseStatus;
 use crate::cluster::NamespaceState;
 use crate::neon::{Branch, BranchId, Database, Endpoint};
 use crate::reconcile::{Block, Conditions, Error, Fact};
-use crate::world::{Operation, Source, at_cluster, operations};
+use crate::world::{Operation, Source, ask_again, at_cluster};
 
 pub(super) use branches::is_older;
 
@@ -242,6 +242,18 @@ pub fn incarnation(branch: &Branch) -> String {
         .to_string()
 }
 
+/// How soon to look again at an endpoint that is being made where no operation tells of it. Neon does not say since when.
+pub const ENDPOINT_IN_MOTION: Duration = Duration::from_secs(5);
+
+/// How soon to look again at a branch that is being made or reset, or at what comes with it.
+#[must_use]
+pub fn look_again_at(branch: &Branch, now: Timestamp) -> Duration {
+    let begun = branch
+        .created_at
+        .max(branch.last_reset_at.unwrap_or(branch.created_at));
+    ask_again(now.duration_since(begun), branch.id.as_str())
+}
+
 /// Gathers everything that the next decision may need.
 pub(super) async fn observe(
     kind: &Databases,
@@ -275,10 +287,9 @@ pub(super) async fn observe(
     };
     let (api, project) = (account.api.as_ref(), &source.project);
     let others = branches::others(kind, desired, &source);
-    let running = &observed.recorded.operations;
-    observed.operations = operations(api, project, running).await?;
     branches::branches(kind, desired, &others, &listing, &mut observed);
     observed.terms = terms::terms(kind, desired, &others, &listing, &observed, now);
+    observed.failure = kind.failures.of(&desired.uid, now);
     if !desired.deleting {
         if observed.recorded.branch.is_none() {
             observed.line = kind.lines.of(desired, &others, project, now);
@@ -288,7 +299,6 @@ pub(super) async fn observe(
         observed.refused = refused(Refused::Branch);
         observed.replica_refused = refused(Refused::Replica);
         observed.protection_refused = refused(Refused::Protection);
-        observed.failure = kind.failures.of(&desired.uid, now);
         observed.held_back_for = migrations::missing(kind, desired, &observed);
         contents::contents(kind, api, project, desired, &listing, &mut observed).await?;
         let as_asked = |rest: &Rest| observed.contents_are_as_asked(rest);

@@ -189,12 +189,12 @@ fn access(observed: &Observed) -> Stage {
 }
 
 /// Row 6.
-fn operations(observed: &Observed) -> Stage {
+pub(super) fn operations(observed: &Observed) -> Stage {
     if observed.operations.is_empty() {
         return None;
     }
     Some(match Operation::at_work(&observed.operations) {
-        Some(message) => wait(Reason::OperationsRunning, message, SOON),
+        Some(busy) => wait(Reason::OperationsRunning, busy.message, busy.after),
         None => Decision::Act(Action::ForgetOperations),
     })
 }

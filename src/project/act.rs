@@ -109,7 +109,7 @@ async fn apply(
         requested: ours.digest(),
         stored: ours.as_in(&Settings::of(&updated.project)).digest(),
     });
-    record_operations(&mut pass.status.operations, &updated.operations);
+    record_operations(&mut pass.status.operations, &updated.operations, now);
     kind.details.remember(
         &desired.uid,
         desired.generation,

@@ -42,7 +42,7 @@ impl Context<'_> {
             }
             answer => {
                 let operations = answer.map_err(at_neon)?;
-                record_operations(&mut pass.status.operations, &operations);
+                record_operations(&mut pass.status.operations, &operations, self.now);
             }
         }
         Ok(())
@@ -59,7 +59,7 @@ impl Context<'_> {
 
     async fn update_branch(&self, pass: &mut Pass, update: &UpdateBranch) -> Result<(), Error> {
         let operations = self.try_update(update).await?.map_err(at_neon)?;
-        record_operations(&mut pass.status.operations, &operations);
+        record_operations(&mut pass.status.operations, &operations, self.now);
         Ok(())
     }
 
