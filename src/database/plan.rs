@@ -11,7 +11,7 @@
 //! | 4 | our finalizer is missing | AddFinalizer |
 //! |   | an annotation asks to look again; to let the branch live longer | LookAgain; Extend |
 //! | 5 | NeonProject missing or not ready; no key; key refused; project unknown | Wait ProjectNotReady; Wait KeyNotFound; Blocked KeyRefused; Blocked ProjectNotFound |
-//! | 6 | operations running; all of them ended | Wait OperationsRunning; ForgetOperations |
+//! | 6 | operations running for too long and lease due; else; all of them ended | RenewLease; Wait OperationsRunning; ForgetOperations |
 //! |   | its time is over: the branch; its Secrets; nothing left | as in [`super::deletion`]; WithdrawSecrets; Blocked Expired |
 //! | 7 | no branch yet, none bears our mark, no access rule is for this namespace and environment | Blocked AccessDenied |
 //! |   | nothing resolved yet: parent clear; not clear | Resolve; Blocked ParentRequired |
@@ -111,6 +111,7 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
     }
     let next = asked(desired, observed)
         .or_else(|| access(observed))
+        .or_else(|| overdue(desired, observed, now))
         .or_else(|| operations(observed))
         .or_else(|| max_age::decide(desired, observed, now))
         .or_else(|| admission::welcome(desired, observed))
@@ -186,6 +187,14 @@ fn access(observed: &Observed) -> Stage {
         Key::Refused(message) => Some(block(Reason::KeyRefused, message)),
         Key::NoProject(message) => Some(block(Reason::ProjectNotFound, message)),
     }
+}
+
+/// Row 6: a branch does not run out while Neon does not get done what was asked of it.
+fn overdue(desired: &Desired, observed: &Observed, now: Timestamp) -> Stage {
+    let busy = Operation::at_work(&observed.operations)?;
+    busy.overdue
+        .then(|| branch::keep_alive(desired, observed, now))
+        .flatten()
 }
 
 /// Row 6.

@@ -341,7 +341,7 @@ fn was_never_used(rest: &Rest, observed: &Observed, recorded: &BranchStatus) -> 
     recorded.credentials == Credentials::Inherited && (was_never_there || was_never_given)
 }
 
-/// Row 3: a lease that is renewed while the rest of the spec waits for a person.
+/// Rows 3 and 6: a lease that is renewed while everything else waits for somebody.
 pub(super) fn keep_alive(desired: &Desired, observed: &Observed, now: Timestamp) -> Stage {
     let recorded = observed.recorded.branch.as_ref()?;
     let branch = observed.branch.known()?;
