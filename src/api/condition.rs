@@ -125,6 +125,8 @@ words!(
         BranchProtected,
         /// Neon refuses a value of the spec.
         NeonRejected,
+        /// The Neon project stores no passwords, and the operator needs those of the roles that own databases.
+        PasswordsNotStored,
         /// This part is ready, with what the Neon plan allows instead of what was wanted.
         PlanLimited,
         /// A limit of the Neon plan is reached.

@@ -19,6 +19,6 @@ pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, EventType, Reporter};
 pub use lease::{Candidate, Claim, Ended, Held};
 pub use object::ObjectId;
-pub use secrets::{Freshness, KeyRead, KeyRef, SecretReads, SecretSource};
+pub use secrets::{Freshness, Glance, KeyRead, KeyRef, SecretReads, SecretSource};
 pub use seen::Seen;
 pub use watch::{MainWatch, MetadataWatch, main_watch, metadata_watch, referenced_watch, scoped};

@@ -1,12 +1,13 @@
 //! Reads of Secrets, kept few. The operator may get Secrets by name and neither list nor watch them, so it has to look;
 //! this is where looking is rationed: at most five reads a second in all, first come first served, and a key's Secret
-//! at most once a minute however many objects use it.
+//! at most once a minute however many objects use it. Looks that can wait do not: they are made when nobody else wants to
+//! read, or put off.
 //!
 //! Also keeps in memory the last key that worked, for the time when a namespace goes and its Secret is gone already.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -56,6 +57,15 @@ pub enum KeyRead {
     NoSecret,
     /// The Secret has no such entry, or it is empty or not text.
     NoKey,
+}
+
+/// What came of a look that can wait.
+#[derive(Clone, Debug)]
+pub enum Glance {
+    /// This is there; none where there is no such Secret.
+    Seen(Box<Option<Secret>>),
+    /// Others read at the moment.
+    NotNow,
 }
 
 /// How an answer that is up to a minute old is taken.
@@ -152,6 +162,15 @@ impl<S: SecretSource> SecretReads<S> {
         self.source.secret(namespace, name).await
     }
 
+    /// The same where nobody else wants to read; never waits.
+    pub async fn glance(&self, namespace: &str, name: &str) -> Result<Glance> {
+        if !self.pace().spare(monotonic()) {
+            return Ok(Glance::NotNow);
+        }
+        let secret = self.source.secret(namespace, name).await?;
+        Ok(Glance::Seen(Box::new(secret)))
+    }
+
     /// The key named by `at` has just worked.
     pub fn remember_good(&self, at: &KeyRef, value: &SecretString) {
         let now = monotonic();
@@ -199,12 +218,12 @@ impl<S: SecretSource> SecretReads<S> {
     }
 
     async fn turn(&self) {
-        let turn = self
-            .pace
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .next(monotonic());
+        let turn = self.pace().next(monotonic());
         sleep_until(turn).await;
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -258,6 +277,18 @@ impl Pace {
         };
         self.turns.push_back(turn);
         turn
+    }
+
+    /// Takes a turn now, if there is one and still one left for somebody who cannot wait.
+    fn spare(&mut self, now: Instant) -> bool {
+        let second = Duration::from_secs(1);
+        let is_of_this_second = |turn: &&Instant| now.saturating_duration_since(**turn) < second;
+        let taken = self.turns.iter().filter(is_of_this_second).count();
+        let is_spare = taken + 1 < READS_PER_SECOND;
+        if is_spare {
+            self.next(now);
+        }
+        is_spare
     }
 }
 

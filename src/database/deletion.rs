@@ -8,12 +8,15 @@
 //! | 4 | Delete, no branch was ever asked for and none bears our mark: Secrets of ours; none | WithdrawSecrets; ReleaseFinalizer |
 //! |   | … the key is gone for good or refused, the namespace is going | LeaveBehind |
 //! | 5 | … the NeonProject or the key is missing; the key refused; the project unknown | Wait; Blocked |
+//! |   | … Neon is at work, and not for too long; that has ended | Wait OperationsRunning; ForgetOperations |
 //! | 6 | … the branch is somebody else's | ReleaseFinalizer |
 //! | 7 | … the branch is there: protected, or the project's default; has children; a migration runs; else | Wait; Wait; Wait; DeleteBranch |
+//! |   | … Neon has failed to delete it a short while ago | Wait OperationFailed |
 //! | 8 | … the branch may be too new to be listed, or was asked for and no answer came | Wait OperationsRunning |
 //! | 9 | … the branch is gone: Secrets of ours; none | WithdrawSecrets; ReleaseFinalizer |
 //!
 //! Once we have deleted a branch that we made, it is no longer recorded, so that row 8 is only for those that we did not.
+//! What Neon has not done after some minutes holds nobody's finalizer: a branch that is no longer listed is gone.
 //!
 //! A taken-over branch is deleted only on double consent: the policy says Delete and the spec names the branch by id.
 
@@ -25,10 +28,11 @@ use super::action::Action;
 use super::credentials::Found;
 use super::desired::Desired;
 use super::observe::{Key, Observed};
-use super::plan::{LATER, block, may_be_unlisted, may_still_come, wait};
+use super::plan::{self, LATER, block, given_up, may_be_unlisted, may_still_come, wait};
 use crate::api::{ABANDON, DeletionPolicy, Reason};
 use crate::neon::Branch;
 use crate::reconcile::{Decision, Fact};
+use crate::world::Operation;
 
 /// Chooses the next thing to do about an object on its way out.
 #[must_use]
@@ -44,7 +48,9 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decisio
     }
     let recorded = observed.recorded.branch.as_ref();
     if was_never_made(observed) {
-        return withdraw(observed).unwrap_or(Decision::Act(Action::ReleaseFinalizer));
+        return at_work(observed)
+            .or_else(|| withdraw(observed))
+            .unwrap_or(Decision::Act(Action::ReleaseFinalizer));
     }
     let name = name(desired, observed);
     let stuck = |message: &str| or_abandon(desired, observed, message);
@@ -58,6 +64,9 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decisio
         Key::Missing(message) => return wait(Reason::KeyNotFound, stuck(message), LATER),
         Key::Refused(message) => return block(Reason::KeyRefused, stuck(message)),
         Key::NoProject(message) => return block(Reason::ProjectNotFound, stuck(message)),
+    }
+    if let Some(busy) = at_work(observed) {
+        return busy;
     }
     let branch = match recorded {
         Some(recorded) => match &observed.branch {
@@ -84,7 +93,7 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decisio
     };
     match branch {
         Some(_) if observed.older_rival.is_some() => Decision::Act(Action::ReleaseFinalizer),
-        Some(branch) => delete(observed, branch),
+        Some(branch) => patiently(observed, branch, now),
         None => withdraw(observed).unwrap_or(Decision::Act(Action::ReleaseFinalizer)),
     }
 }
@@ -176,7 +185,22 @@ fn keep_secrets(observed: &Observed) -> Option<Decision<Action>> {
     (!owned.is_empty()).then_some(Decision::Act(Action::KeepSecrets(owned)))
 }
 
-/// Row 7.
+/// What Neon is at work on, the deletion itself among it: nothing is over before that has ended.
+fn at_work(observed: &Observed) -> Option<Decision<Action>> {
+    let busy = Operation::at_work(&observed.operations);
+    let overdue = busy.is_some_and(|busy| busy.overdue);
+    plan::operations(observed).filter(|_| !overdue)
+}
+
+/// Row 7. What Neon took on to delete is no longer recorded; where that failed it is asked again, and ever later.
+fn patiently(observed: &Observed, branch: &Branch, now: Timestamp) -> Decision<Action> {
+    let next = delete(observed, branch);
+    let again = observed.recorded.branch.is_none() && matches!(next, Decision::Act(_));
+    let pause = || given_up::pause(observed, &format!("delete the branch {}", branch.name), now);
+    again.then(pause).flatten().unwrap_or(next)
+}
+
+/// Row 7: where nothing stands in the way.
 pub(super) fn delete(observed: &Observed, branch: &Branch) -> Decision<Action> {
     let name = &branch.name;
     if branch.protected {

@@ -19,6 +19,7 @@ use crate::api::{
 };
 use crate::neon::{Branch, BranchId, BranchState, Database, Endpoint, EndpointState, EndpointType};
 use crate::reconcile::Fact;
+use crate::world::Operation;
 
 pub(super) const INTERVAL: Duration = Duration::from_mins(1);
 
@@ -50,6 +51,18 @@ pub(super) fn object(environment: Environment, spec: Value) -> NeonDatabase {
     object.metadata.creation_timestamp = Some(Time(at(-60)));
     object.metadata.finalizers = Some(vec![BRANCH_FINALIZER.into()]);
     object
+}
+
+/// An operation that Neon was asked for a moment ago.
+pub(super) fn operation(action: &str, ended: bool) -> Operation {
+    Operation {
+        id: "op".into(),
+        action: action.into(),
+        since: now(),
+        ask_in: (!ended).then_some(Duration::from_secs(1)),
+        overdue: false,
+        failure: None,
+    }
 }
 
 pub(super) fn desired(environment: Environment) -> Desired {

@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::desired::Desired;
 use super::observe::is_older;
 use super::plan::LATER;
-use crate::api::{NeonDatabase, Reason};
+use crate::api::{NeonDatabase, NeonDatabaseStatus, Reason};
 use crate::neon::ProjectId;
 use crate::reconcile::Conditions;
 
@@ -30,6 +31,9 @@ const LATEST: Duration = Duration::from_mins(5);
 
 /// How long Neon's word is believed that it has no room. Whoever comes first asks again every minute.
 const BELIEVED: SignedDuration = SignedDuration::from_mins(5);
+
+/// Who waits for Neon for longer than this is not waited for by others: nobody can tell for how long.
+const WAITED_FOR: SignedDuration = SignedDuration::from_mins(1);
 
 /// The line before a project, as one object finds it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,7 +103,7 @@ impl Lines {
         project: &ProjectId,
         now: Timestamp,
     ) -> Line {
-        let ahead = |other: &&Arc<NeonDatabase>| is_in_line(other) && is_older(other, desired);
+        let ahead = |other: &&Arc<NeonDatabase>| is_in_line(other, now) && is_older(other, desired);
         let mut full = self.lock();
         full.retain(|_, (at, _)| now.duration_since(*at) < BELIEVED);
         Line {
@@ -125,11 +129,14 @@ impl Lines {
 
 /// Whether an object is getting a branch, with what belongs inside of it, or waits for nothing but its turn. One that
 /// waits for anything else lets the others pass.
-fn is_in_line(object: &NeonDatabase) -> bool {
+fn is_in_line(object: &NeonDatabase, now: Timestamp) -> bool {
     if object.metadata.deletion_timestamp.is_some() || object.spec.suspend {
         return false;
     }
     let status = object.status.as_ref();
+    if status.is_some_and(|status| waits_long(status, now)) {
+        return false;
+    }
     let has_branch = status.is_some_and(|status| status.branch.is_some());
     if has_branch && status.is_some_and(|status| status.content_digest.is_some()) {
         return false;
@@ -145,6 +152,13 @@ fn is_in_line(object: &NeonDatabase) -> bool {
             || is(Reason::RateLimited);
         under_way || (is(Reason::LimitReached) && !has_branch)
     })
+}
+
+/// Whether Neon is long at work for an object.
+fn waits_long(status: &NeonDatabaseStatus, now: Timestamp) -> bool {
+    let is_long = |since: &Time| now.duration_since(since.0) >= WAITED_FOR;
+    let mut operations = status.operations.iter();
+    operations.any(|operation| is_long(&operation.request_time))
 }
 
 #[cfg(test)]
@@ -203,6 +217,11 @@ mod tests {
         assert_eq!(full("sea", now + BELIEVED), None);
     }
 
+    fn at(seconds: i64) -> Timestamp {
+        let begin: Timestamp = "2026-12-01T00:00:00Z".parse().unwrap();
+        begin + SignedDuration::from_secs(seconds)
+    }
+
     /// An object without a branch that says this of itself, and whatever else.
     fn object(reason: &str, more: &Value) -> NeonDatabase {
         let ready = json!({"type": "Ready", "status": "False", "reason": reason, "message": "",
@@ -242,11 +261,21 @@ mod tests {
             ("DatabaseUnavailable", &branch, false),
             ("ParentNotReady", &unseen, true),
         ] {
-            let is = is_in_line(&object(reason, more));
+            let is = is_in_line(&object(reason, more), at(0));
             assert_eq!(is, expected, "{reason} {more}");
         }
         let mut waits = object("Progressing", &nothing);
         waits.spec.suspend = true;
-        assert!(!is_in_line(&waits));
+        assert!(!is_in_line(&waits, at(0)));
+    }
+
+    #[test]
+    fn who_waits_long_for_neon_lets_the_others_pass() {
+        let asked = json!({"operations": [
+            {"id": "op", "action": "create_branch", "requestTime": "2026-12-01T00:00:00Z"},
+        ]});
+        let waits = object("OperationsRunning", &asked);
+        assert!(is_in_line(&waits, at(59)));
+        assert!(!is_in_line(&waits, at(60)));
     }
 }

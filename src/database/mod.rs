@@ -46,7 +46,7 @@ use jiff::Timestamp;
 
 use crate::api::{NeonDatabase, NeonDatabaseStatus, Reason, SepulkiMigration};
 use crate::reconcile::{self, Decision, Error, Subject, Verdict};
-use crate::world::World;
+use crate::world::{Operations, World};
 use action::Action;
 use checked::Checked;
 use credentials::Form;
@@ -67,6 +67,7 @@ pub struct Databases {
     refusals: Refusals,
     room: Room,
     lines: Lines,
+    operations: Operations,
 }
 
 impl Databases {
@@ -74,6 +75,7 @@ impl Databases {
     #[must_use]
     pub fn new(world: World) -> Self {
         Self {
+            operations: Operations::new(world.metrics.clone()),
             world,
             checked: Checked::default(),
             failures: Failures::default(),

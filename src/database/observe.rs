@@ -1,7 +1,8 @@
 //! Looks at the world for a NeonDatabase, and changes nothing.
 //!
-//! What a settled object costs: the project's shared listing, and a look at its Secrets every ten minutes. What is
-//! inside of the branch is looked at only while the recorded digest says that it is not as asked.
+//! What a settled object costs: the project's shared listing, and a look at its Secrets every ten minutes or, where they are
+//! very many, as often as there is time for. What is inside of the branch is looked at only while the recorded digest says
+//! that it is not as asked.
 
 mod access;
 mod branches;
@@ -27,8 +28,8 @@ use super::{Databases, Pass, max_age};
 use crate::api::NeonDatabaseStatus;
 use crate::cluster::NamespaceState;
 use crate::neon::{Branch, BranchId, Database, Endpoint};
-use crate::reconcile::{Block, Error, Fact};
-use crate::world::{Operation, Source, at_cluster, operations};
+use crate::reconcile::{Block, Conditions, Error, Fact};
+use crate::world::{Operation, Source, ask_again, at_cluster};
 
 pub(super) use branches::is_older;
 
@@ -95,6 +96,8 @@ pub struct Observed {
     pub secrets: BTreeMap<String, Fact<Found>>,
     /// Secrets that are as they should be.
     pub current_secrets: BTreeSet<String>,
+    /// When one of these is to be looked at again; none where all were just looked at.
+    pub next_look: Option<Timestamp>,
     /// What is wrong with passwords that users give, by role.
     pub password_problems: BTreeMap<String, Problem>,
     /// Why Neon refused to make the branch a short while ago.
@@ -190,6 +193,7 @@ impl Observed {
             applied_files: 0,
             secrets: BTreeMap::new(),
             current_secrets: BTreeSet::new(),
+            next_look: None,
             password_problems: BTreeMap::new(),
             refused: None,
             failure: None,
@@ -257,6 +261,18 @@ pub fn incarnation(branch: &Branch) -> String {
         .to_string()
 }
 
+/// How soon to look again at an endpoint that is being made where no operation tells of it. Neon does not say since when.
+pub const ENDPOINT_IN_MOTION: Duration = Duration::from_secs(5);
+
+/// How soon to look again at a branch that is being made or reset, or at what comes with it.
+#[must_use]
+pub fn look_again_at(branch: &Branch, now: Timestamp) -> Duration {
+    let begun = branch
+        .created_at
+        .max(branch.last_reset_at.unwrap_or(branch.created_at));
+    ask_again(now.duration_since(begun), branch.id.as_str())
+}
+
 /// Gathers everything that the next decision may need.
 pub(super) async fn observe(
     kind: &Databases,
@@ -267,7 +283,8 @@ pub(super) async fn observe(
     let mut observed =
         Observed::nothing(pass.status.clone(), kind.world.settings.snapshot_interval);
     if desired.deleting {
-        contents::secrets(kind, desired, &mut observed, true, now).await?;
+        let looks = contents::Looks::AtAll;
+        contents::secrets(kind, desired, &mut observed, looks, now).await?;
         let keeps = !deletion::deletes(desired, &observed) && !deletion::runs_out(&observed);
         if keeps || deletion::is_abandoned(desired, &observed) {
             return Ok(observed);
@@ -291,8 +308,6 @@ pub(super) async fn observe(
     let looked_for = access::unlisted(&account, project, &observed, listing, now);
     let (unlisted, listing) = looked_for.await?;
     let others = branches::others(kind, desired, &source);
-    let running = &observed.recorded.operations;
-    observed.operations = operations(api, project, running).await?;
     branches::branches(kind, desired, &others, &listing, &mut observed);
     if observed.branch.is_absent() && unlisted.is_some() {
         observed.branch = unlisted.into();
@@ -301,6 +316,9 @@ pub(super) async fn observe(
         }
     }
     observed.terms = terms::terms(kind, desired, &others, &listing, &observed, now);
+    let recorded = observed.recorded.branch.as_ref();
+    let recorded = recorded.map(|branch| branch.id.as_str());
+    observed.failure = kind.failures.of(&desired.uid, recorded, now);
     if !desired.deleting {
         if observed.recorded.branch.is_none() {
             observed.line = kind.lines.of(desired, &others, project, now);
@@ -312,15 +330,19 @@ pub(super) async fn observe(
         observed.lease_refused = refused(Refused::Lease);
         observed.name_refused = refused(Refused::Name);
         observed.protection_refused = refused(Refused::Protection);
-        let recorded = observed.recorded.branch.as_ref();
-        let recorded = recorded.map(|branch| branch.id.as_str());
-        observed.failure = kind.failures.of(&desired.uid, recorded, now);
         observed.held_back_for = migrations::missing(kind, desired, &observed);
         contents::contents(kind, api, project, desired, &listing, &mut observed).await?;
         let as_asked = |rest: &Rest| observed.contents_are_as_asked(rest);
         let over = max_age::end(desired, &observed).is_some_and(|end| end <= now);
         if over || desired.rest.as_ref().is_ok_and(as_asked) {
-            contents::secrets(kind, desired, &mut observed, over, now).await?;
+            let looks = if over {
+                contents::Looks::AtAll
+            } else if pass.object.is_settled() {
+                contents::Looks::InTurn
+            } else {
+                contents::Looks::AtOnce
+            };
+            contents::secrets(kind, desired, &mut observed, looks, now).await?;
         }
     }
     Ok(observed)

@@ -11,7 +11,7 @@
 //! | 4 | our finalizer is missing | AddFinalizer |
 //! |   | an annotation asks to look again; to let the branch live longer | LookAgain; Extend |
 //! | 5 | NeonProject missing or not ready; no key; key refused; project unknown | Wait ProjectNotReady; Wait KeyNotFound; Blocked KeyRefused; Blocked ProjectNotFound |
-//! | 6 | operations running; all of them ended | Wait OperationsRunning; ForgetOperations |
+//! | 6 | operations running for too long and lease due; else; all of them ended | RenewLease; Wait OperationsRunning; ForgetOperations |
 //! |   | its time is over: the branch; its Secrets; nothing left | as in [`super::deletion`]; WithdrawSecrets; Blocked Expired |
 //! | 7 | no branch yet, none bears our mark, no access rule is for this namespace and environment | Blocked AccessDenied |
 //! |   | nothing resolved yet: parent clear, or a branch bears our mark; else | Resolve; Blocked ParentRequired |
@@ -117,6 +117,7 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
     }
     let next = asked(desired, observed)
         .or_else(|| access(observed))
+        .or_else(|| overdue(desired, observed, now))
         .or_else(|| operations(observed))
         .or_else(|| max_age::decide(desired, observed, now))
         .or_else(|| admission::welcome(desired, observed))
@@ -125,6 +126,7 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
         .unwrap_or(Decision::Settled(observed.interval));
     let next = before_the_lease_ends(rest, next);
     let next = before_a_login_is_due(rest, observed, next, now);
+    let next = before_a_look_is_due(observed, next, now);
     before_the_end(max_age::end(desired, observed), next, now)
 }
 
@@ -153,6 +155,14 @@ fn before_a_login_is_due(rest: &Rest, observed: &Observed, next: Next, now: Time
     if matches!(next, Decision::Settled(_)) {
         let due = rotation::next(rest, &observed.recorded, now);
         return before_the_end(due, next, now);
+    }
+    next
+}
+
+/// Looks again when it is the turn of one of its Secrets to be looked at.
+fn before_a_look_is_due(observed: &Observed, next: Next, now: Timestamp) -> Next {
+    if matches!(next, Decision::Settled(_)) {
+        return before_the_end(observed.next_look, next, now);
     }
     next
 }
@@ -186,13 +196,21 @@ fn access(observed: &Observed) -> Stage {
     }
 }
 
+/// Row 6: a branch does not run out while Neon does not get done what was asked of it.
+fn overdue(desired: &Desired, observed: &Observed, now: Timestamp) -> Stage {
+    let busy = Operation::at_work(&observed.operations)?;
+    busy.overdue
+        .then(|| upkeep::keep_alive(desired, observed, now))
+        .flatten()
+}
+
 /// Row 6.
-fn operations(observed: &Observed) -> Stage {
+pub(super) fn operations(observed: &Observed) -> Stage {
     if observed.operations.is_empty() {
         return None;
     }
     Some(match Operation::at_work(&observed.operations) {
-        Some(message) => wait(Reason::OperationsRunning, message, SOON),
+        Some(busy) => wait(Reason::OperationsRunning, busy.message, busy.after),
         None => Decision::Act(Action::ForgetOperations),
     })
 }

@@ -10,8 +10,8 @@ use super::action::Action;
 use super::credentials::Found;
 use super::desired::Desired;
 use super::fixtures::{
-    a_branch, a_database, a_parent, at, effective, effective_takeover, fresh, object, recorded,
-    settled,
+    a_branch, a_database, a_parent, at, effective, effective_takeover, fresh, object, operation,
+    recorded, settled,
 };
 use super::inherit::Heritage;
 use super::mark::Mark;
@@ -165,7 +165,7 @@ prop_compose! {
     ) -> Surroundings {
         Surroundings {
             key, namespace_going, rival, branch_free, reset_time,
-            operations: ended.into_iter().map(|ended| Operation { action: "x".into(), ended, failure: None }).collect(),
+            operations: ended.into_iter().map(|ended| operation("x", ended)).collect(),
             candidates: (0..candidates).map(|n| format!("c{n}")).collect(),
             held_back_for: held_back.then(|| "m".to_owned()).into_iter().collect(),
             children: (0..children).map(|n| format!("k{n}")).collect(),

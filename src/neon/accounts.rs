@@ -16,8 +16,8 @@ use super::transport::Transport;
 use super::{
     Branch, BranchId, CallObserver, ChangedEndpoint, ClientSettings, CreateBranch, CreateEndpoint,
     CreatedBranch, Database, Endpoint, EndpointId, ErrorKind, Identity, Manners, NeonApi,
-    Operation, OperationId, Project, ProjectId, Result, Role, SetupError, Snapshots, UpdateBranch,
-    UpdateEndpoint, UpdateProject, UpdatedProject,
+    Operation, OperationId, Project, ProjectId, ProjectSnapshot, Result, Role, SetupError,
+    Snapshots, UpdateBranch, UpdateEndpoint, UpdateProject, UpdatedProject,
 };
 
 /// What one API key gives access to.
@@ -91,6 +91,22 @@ impl Accounts {
             transport: Arc::new(Transport::new(settings, observer)?),
             open: Mutex::default(),
         })
+    }
+}
+
+impl Accounts {
+    /// What was last listed of each project with any of the keys. Asks nobody.
+    #[must_use]
+    pub fn last_seen(&self) -> HashMap<ProjectId, Arc<ProjectSnapshot>> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen: HashMap<ProjectId, Arc<ProjectSnapshot>> = HashMap::new();
+        for (project, listing) in open.values().flat_map(|one| one.snapshots.last_seen()) {
+            let known = seen.get(&project);
+            if known.is_none_or(|known| known.taken_at < listing.taken_at) {
+                seen.insert(project, listing);
+            }
+        }
+        seen
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::pacing::Budget;
+use super::budget::Budget;
 
 /// The budgets of the accounts that are known.
 #[derive(Default)]
@@ -22,10 +22,10 @@ pub(super) struct KeyBudget {
 
 impl KeyBudget {
     /// One of its own, as long as nobody has told whose the key is.
-    pub(super) fn new(own: Budget, budgets: Arc<Budgets>) -> Self {
+    pub(super) fn new(own: Arc<Budget>, budgets: Arc<Budgets>) -> Self {
         Self {
             budgets,
-            present: Mutex::new(Arc::new(own)),
+            present: Mutex::new(own),
         }
     }
 

@@ -9,6 +9,7 @@ use http::{HeaderValue, Method};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use super::budget::Rank;
 use super::error::shown;
 use super::pacing::Pacing;
 use super::queues::TakenOn;
@@ -100,6 +101,7 @@ impl Client {
         ids: &[&str],
         body: Option<Value>,
     ) -> Result<Answer> {
+        let rank = rank(&method, route);
         let request = Request {
             method,
             route,
@@ -108,7 +110,7 @@ impl Client {
             body,
         };
         self.pacing
-            .mutate(project, |waited| self.attempt(&request, waited))
+            .mutate(project, rank, |waited| self.attempt(&request, waited))
             .await
     }
 
@@ -125,6 +127,16 @@ impl Client {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Whose turn a change is before those of others.
+fn rank(method: &Method, route: &str) -> Rank {
+    let makes_branch = *method == Method::POST && route == BRANCHES;
+    if *method == Method::DELETE || makes_branch {
+        Rank::First
+    } else {
+        Rank::Change
     }
 }
 

@@ -28,7 +28,9 @@ pub enum ErrorKind {
     HasChildren,
     /// A limit of the plan is reached (402, 422 with a limit code). Waits for room.
     Limit,
-    /// A value that Neon does not accept (400, 406, 412, an unknown 422 and every other 4xx), or a redirect.
+    /// The project stores no passwords, so there is none to be told (412). Decided when the project was made.
+    PasswordsNotStored,
+    /// A value that Neon does not accept (400, 406, an unknown 422 and every other 4xx), or a redirect.
     /// Terminal until the spec changes.
     Rejected,
     /// Not ready yet (422 shortly after creation). Passes by itself. Neon may also answer 404 then, which alone
@@ -126,6 +128,7 @@ pub(super) fn classify(status: u16, code: &str, message: &str) -> ErrorKind {
         403 => ErrorKind::Denied,
         404 => ErrorKind::NotFound,
         409 => ErrorKind::Conflict,
+        412 => ErrorKind::PasswordsNotStored,
         422 if says("not ready") => ErrorKind::NotReady,
         422 if says("protected branch") || says("branch is protected") => ErrorKind::Protected,
         422 if says("has children") => ErrorKind::HasChildren,
@@ -148,8 +151,8 @@ fn speaks_of_a_limit(message: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::ErrorKind::{
-        Conflict, Denied, HasChildren, Limit, Locked, NotFound, NotReady, Protected, RateLimited,
-        Rejected, Server,
+        Conflict, Denied, HasChildren, Limit, Locked, NotFound, NotReady, PasswordsNotStored,
+        Protected, RateLimited, Rejected, Server,
     };
     use super::*;
 
@@ -184,7 +187,12 @@ mod tests {
             Conflict,
         ),
         (409, "", "read_write endpoint already exists", Conflict),
-        (412, "", "project does not store passwords", Rejected),
+        (
+            412,
+            "",
+            "project does not store passwords",
+            PasswordsNotStored,
+        ),
         (
             422,
             "PROJECTS_LIMIT_EXCEEDED",

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `accounts` | one client, budget and set of listings per API key; mutations make listings stale |
 //! | `snapshot` | one shared listing per project for all objects in it |
+//! | `budget` | how many calls an account may begin, and who is next |
 //! | `budgets` | which keys share a budget, because they are of one account |
 //! | `pacing` | what waits and what is repeated: 423, 429, the account's budget |
 //! | `queues` | whose turn it is to change a project |
@@ -18,6 +19,7 @@
 
 mod accounts;
 mod api_host;
+mod budget;
 mod budgets;
 mod client;
 mod error;
@@ -37,6 +39,7 @@ use secrecy::SecretString;
 
 pub use accounts::{Account, Accounts, NeonAccounts};
 pub use api_host::{ApiHost, InvalidApiHost};
+pub use budget::Rank;
 pub use error::{Error, ErrorKind};
 pub use observer::{Call, CallObserver, Unobserved};
 pub use pacing::{Backoff, Manners, Pacing, PacingRules};

@@ -2,21 +2,21 @@
 //!
 //! | answer | read | mutation |
 //! |---|---|---|
-//! | 423 | – | repeated, 250 ms to 5 s apart, 12 times in all; then [`ErrorKind::Locked`] |
+//! | 423 | – | repeated, 250 ms to 5 s apart, 12 times in all; then [`ErrorKind::Locked`], and the project's next change is tried once until one gets through |
 //! | 429 | the whole account pauses for `Retry-After`, then repeated, 4 times in all; a pause of more than 10 s is left to the caller | the same: nothing was done |
 //! | 502, 503, 504, no answer | repeated, 4 times in all | never: it may have been done, so the caller looks first |
 //! | anything else | returned | returned |
 //!
 //! Neon allows 700 calls a minute and account and locks a project while its operations run. So every attempt takes
-//! a permit of the account's [`Budget`], and the mutations of one project stand in one queue ([`ProjectQueues`]), in
+//! a permit of the account's budget (`budget`: first what deletes or makes branches, looks last), and the mutations of one project stand in one queue ([`ProjectQueues`]), in
 //! which the next one goes when the operations of the one before have ended.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::budget::{Budget, Rank};
 use super::budgets::{Budgets, KeyBudget};
 use super::queues::{ProjectQueues, TakenOn};
 use super::{Error, ErrorKind, Operation, OperationId, ProjectId, Result};
@@ -85,6 +85,8 @@ impl Backoff {
 enum Effect {
     Read,
     Mutation,
+    /// Of a project that has been locked for long.
+    MutationOfLocked,
 }
 
 /// What follows a failed try.
@@ -103,9 +105,9 @@ enum Next {
 /// The table above. `failed` counts the tries so far.
 fn next(rules: &PacingRules, effect: Effect, error: &Error, failed: u32) -> Next {
     match error.kind {
-        ErrorKind::Locked => match rules.locked.after(failed) {
-            Some(wait) => Next::RetryWithin(wait),
-            None => Next::Return,
+        ErrorKind::Locked => match (effect, rules.locked.after(failed)) {
+            (Effect::Read | Effect::Mutation, Some(wait)) => Next::RetryWithin(wait),
+            (Effect::MutationOfLocked, _) | (_, None) => Next::Return,
         },
         ErrorKind::RateLimited => {
             let wait = rules.failed.after(failed);
@@ -122,7 +124,7 @@ fn next(rules: &PacingRules, effect: Effect, error: &Error, failed: u32) -> Next
         ErrorKind::Server if !matches!(error.status, Some(502..=504)) => Next::Return,
         ErrorKind::Server | ErrorKind::Lost => match (effect, rules.failed.after(failed)) {
             (Effect::Read, Some(wait)) => Next::RetryWithin(wait),
-            (Effect::Read, None) | (Effect::Mutation, _) => Next::Return,
+            (Effect::Read, None) | (Effect::Mutation | Effect::MutationOfLocked, _) => Next::Return,
         },
         ErrorKind::Denied
         | ErrorKind::NotFound
@@ -130,6 +132,7 @@ fn next(rules: &PacingRules, effect: Effect, error: &Error, failed: u32) -> Next
         | ErrorKind::Protected
         | ErrorKind::HasChildren
         | ErrorKind::Limit
+        | ErrorKind::PasswordsNotStored
         | ErrorKind::Rejected
         | ErrorKind::NotReady => Next::Return,
     }
@@ -185,20 +188,27 @@ impl Pacing {
         A: Fn(Duration) -> F + Send + Sync,
         F: Future<Output = Result<T>> + Send,
     {
-        self.repeat(Effect::Read, attempt).await
+        self.repeat(Effect::Read, Rank::Look, attempt).await
     }
 
     /// Makes a call that changes something, when it is its turn in the project's queue. It keeps its place while
     /// it waits for the project to become free, and it is over for the others when its operations are: see
     /// [`Pacing::heard`]. Where too many stand in the queue already it is [`ErrorKind::Locked`] at once.
-    pub async fn mutate<T, A, F>(&self, project: &ProjectId, attempt: A) -> Result<T>
+    pub async fn mutate<T, A, F>(&self, project: &ProjectId, rank: Rank, attempt: A) -> Result<T>
     where
         T: TakenOn,
         A: Fn(Duration) -> F + Send + Sync,
         F: Future<Output = Result<T>> + Send,
     {
         let turn = self.queues.turn(project).await.ok_or_else(queue_is_full)?;
-        let answer = self.repeat(Effect::Mutation, attempt).await?;
+        let effect = if turn.follows_a_locked_out() {
+            Effect::MutationOfLocked
+        } else {
+            Effect::Mutation
+        };
+        let answer = self.repeat(effect, rank, attempt).await;
+        turn.was_locked_out(matches!(&answer, Err(error) if error.kind == ErrorKind::Locked));
+        let answer = answer?;
         turn.goes_on_until(answer.running());
         Ok(answer)
     }
@@ -215,7 +225,7 @@ impl Pacing {
         }
     }
 
-    async fn repeat<T, A, F>(&self, effect: Effect, attempt: A) -> Result<T>
+    async fn repeat<T, A, F>(&self, effect: Effect, rank: Rank, attempt: A) -> Result<T>
     where
         A: Fn(Duration) -> F + Send + Sync,
         F: Future<Output = Result<T>> + Send,
@@ -225,7 +235,7 @@ impl Pacing {
             let asked = stopwatch();
             let budget = self.budget.present();
             budget
-                .take(self.rules.patience)
+                .take(rank, self.rules.patience)
                 .await
                 .map_err(account_pauses)?;
             let error = match attempt(asked.elapsed()).await {
@@ -251,55 +261,6 @@ impl Pacing {
     }
 }
 
-/// The calls an account may begin: first come, first served, so many within any one second.
-///
-/// A permit comes back one second after it was taken, which is the whole limiter.
-pub(super) struct Budget {
-    permits: Arc<Semaphore>,
-    paused_until: Mutex<Option<Instant>>,
-}
-
-/// How long a permit stays away.
-const WINDOW: Duration = Duration::from_secs(1);
-
-impl Budget {
-    fn new(calls_per_second: usize) -> Self {
-        Self {
-            permits: Arc::new(Semaphore::new(calls_per_second.max(1))),
-            paused_until: Mutex::new(None),
-        }
-    }
-
-    /// Waits for a turn; where the account pauses for longer than `patience`, answers at once for how long.
-    async fn take(&self, patience: Duration) -> std::result::Result<(), Duration> {
-        // Fails only for a closed semaphore, and nobody closes this one.
-        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
-        // A pause may be prolonged by others while this one waits for its end.
-        while let Some(until) = self.pause_ahead() {
-            let left = until.saturating_duration_since(stopwatch());
-            if left > patience {
-                return Err(left);
-            }
-            tokio::time::sleep_until(until).await;
-        }
-        tokio::spawn(async move {
-            tokio::time::sleep(WINDOW).await;
-            drop(permit);
-        });
-        Ok(())
-    }
-
-    fn pause(&self, pause: Duration) {
-        let until = stopwatch() + pause;
-        let mut paused = lock(&self.paused_until);
-        *paused = (*paused).max(Some(until));
-    }
-
-    fn pause_ahead(&self) -> Option<Instant> {
-        lock(&self.paused_until).filter(|until| *until > stopwatch())
-    }
-}
-
 fn queue_is_full() -> Error {
     Error::without_answer(
         ErrorKind::Locked,
@@ -316,10 +277,6 @@ fn account_pauses(left: Duration) -> Error {
             "too many requests were made with this account's key; calls go on when the pause that Neon asked for ends",
         )
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The runtime's own clock, which tests can stop.

@@ -4,6 +4,7 @@
 //! whoever asks how they stand; where nobody asks, Neon itself says whether the project is free.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ struct Queue {
     turn: Arc<tokio::sync::Mutex<()>>,
     /// What runs, and until when that keeps others waiting.
     running: Mutex<Vec<(OperationId, Instant)>>,
+    /// Whether the last change was locked out however often it was tried.
+    locked_out: AtomicBool,
     changed: Notify,
 }
 
@@ -123,6 +126,17 @@ impl Queue {
 }
 
 impl Turn {
+    /// Whether the one before was locked out however often it tried: Neon is long at work for somebody else, and one try
+    /// tells whether it still is.
+    pub(super) fn follows_a_locked_out(&self) -> bool {
+        self.queue.locked_out.load(Ordering::Relaxed)
+    }
+
+    /// How it went, for the next.
+    pub(super) fn was_locked_out(&self, locked_out: bool) {
+        self.queue.locked_out.store(locked_out, Ordering::Relaxed);
+    }
+
     /// The turn is over when these have ended.
     pub(super) fn goes_on_until(self, operations: Vec<OperationId>) {
         let until = stopwatch() + UNHEARD;

@@ -114,6 +114,17 @@ impl Snapshots {
         flight.await
     }
 
+    /// What was last listed of each project, however long ago that was and whatever was changed since. Asks nobody.
+    #[must_use]
+    pub fn last_seen(&self) -> Vec<(ProjectId, Arc<ProjectSnapshot>)> {
+        let projects = self.listings.lock();
+        let seen = |(project, entry): (&ProjectId, &Entry)| {
+            let seen = entry.last_seen.as_ref()?;
+            Some((project.clone(), Arc::clone(seen)))
+        };
+        projects.iter().filter_map(seen).collect()
+    }
+
     /// Something in the project has been changed: no listing that began before this counts any longer.
     pub fn invalidate(&self, project: &ProjectId) {
         if let Some(entry) = self.listings.lock().get_mut(project) {
@@ -156,6 +167,8 @@ struct Entry {
     /// Counts invalidations; a fetch keeps its result only if none came in between.
     changes: u64,
     latest: Option<Arc<ProjectSnapshot>>,
+    /// The same, whatever was changed since.
+    last_seen: Option<Arc<ProjectSnapshot>>,
     refused: Option<(Timestamp, Error)>,
     flight: Option<Flight>,
 }
@@ -206,16 +219,20 @@ impl Entry {
         match fetched {
             Ok(snapshot) => {
                 // Nobody is shown an older world than the one already shown.
-                let newer = self
-                    .latest
-                    .as_ref()
-                    .is_none_or(|latest| latest.taken_at <= snapshot.taken_at);
-                if changes == self.changes && newer {
+                let is_newer = |than: &Option<Arc<ProjectSnapshot>>| {
+                    than.as_ref()
+                        .is_none_or(|known| known.taken_at <= snapshot.taken_at)
+                };
+                if changes == self.changes && is_newer(&self.latest) {
                     self.latest = Some(Arc::clone(snapshot));
+                }
+                if is_newer(&self.last_seen) {
+                    self.last_seen = Some(Arc::clone(snapshot));
                 }
             }
             Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::NotFound) => {
                 self.refused = Some((began, error.clone()));
+                self.last_seen = None;
             }
             Err(_) => {}
         }

@@ -288,6 +288,7 @@ fn passes_by_itself(kind: ErrorKind) -> bool {
         | ErrorKind::Protected
         | ErrorKind::HasChildren
         | ErrorKind::Limit
+        | ErrorKind::PasswordsNotStored
         | ErrorKind::Rejected
         | ErrorKind::Server
         | ErrorKind::Lost => false,

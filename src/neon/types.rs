@@ -343,6 +343,9 @@ pub struct Operation {
     /// Neon's words, where it failed.
     #[serde(default)]
     pub error: Option<String>,
+    /// How long it has taken, by Neon's own clock.
+    #[serde(default)]
+    pub total_duration_ms: Option<i64>,
 }
 
 /// Body of a branch creation.

@@ -109,7 +109,7 @@ async fn apply(
         requested: ours.digest(),
         stored: ours.as_in(&Settings::of(&updated.project)).digest(),
     });
-    record_operations(&mut pass.status.operations, &updated.operations);
+    record_operations(&mut pass.status.operations, &updated.operations, now);
     // what Neon is still at work on may come to nothing
     if updated.operations.is_empty() {
         let (uid, generation) = (&desired.uid, desired.generation);
@@ -132,11 +132,12 @@ async fn account(kind: &Projects, desired: &Desired) -> Result<Arc<Account>, Err
 /// not say which one it means. A limit of the plan is such a refusal, too: nothing makes room for a setting.
 fn refused(change: &Settings, error: neon::Error) -> Error {
     match error.kind {
-        ErrorKind::Rejected | ErrorKind::Limit => Error::new(
-            Class::Invalid,
-            Reason::NeonRejected,
-            format!("Neon refuses spec.settings ({change}): {}", error.message),
-        ),
+        ErrorKind::Rejected | ErrorKind::Limit => Error {
+            class: Class::Invalid,
+            reason: Reason::NeonRejected,
+            message: format!("Neon refuses spec.settings ({change}): {}", error.message),
+            request_id: error.request_id,
+        },
         ErrorKind::Denied
         | ErrorKind::NotFound
         | ErrorKind::Conflict
@@ -144,6 +145,7 @@ fn refused(change: &Settings, error: neon::Error) -> Error {
         | ErrorKind::RateLimited
         | ErrorKind::Protected
         | ErrorKind::HasChildren
+        | ErrorKind::PasswordsNotStored
         | ErrorKind::NotReady
         | ErrorKind::Server
         | ErrorKind::Lost => at_neon(error),

@@ -23,7 +23,7 @@ use jiff::Timestamp;
 
 use crate::api::{NeonProject, NeonProjectStatus};
 use crate::reconcile::{self, Decision, Error, Subject, Verdict};
-use crate::world::World;
+use crate::world::{Operations, World};
 use action::Action;
 use desired::Desired;
 use details::Details;
@@ -35,6 +35,7 @@ type Pass = reconcile::Pass<Projects>;
 pub struct Projects {
     world: World,
     details: Details,
+    operations: Operations,
 }
 
 impl Projects {
@@ -42,6 +43,7 @@ impl Projects {
     #[must_use]
     pub fn new(world: World) -> Self {
         Self {
+            operations: Operations::new(world.metrics.clone()),
             world,
             details: Details::default(),
         }

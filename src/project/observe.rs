@@ -14,7 +14,7 @@ use super::{Pass, Projects};
 use crate::api::{KeyKind, NeonDatabase, NeonProjectStatus};
 use crate::neon::{Account, AuthMethod, Project};
 use crate::reconcile::{Error, Fact};
-use crate::world::{Operation, Reached, Way, at_neon, operations};
+use crate::world::{Operation, Reached, Way, at_neon};
 
 /// What is known.
 #[derive(Clone, Debug)]
@@ -102,8 +102,9 @@ pub(super) async fn observe(
         Reached::Refused(message) => return Ok(unreached(observed, Key::Refused(message))),
         Reached::NoProject(message) => return Ok(unreached(observed, Key::NoProject(message))),
     };
-    let running = &observed.recorded.operations;
-    observed.operations = operations(account.api.as_ref(), &desired.project, running).await?;
+    let (api, running) = (account.api.as_ref(), &observed.recorded.operations);
+    let looks = &kind.operations;
+    observed.operations = looks.look(api, &desired.project, running, now).await?;
     observed.project = Fact::Known(details(kind, &account, desired, now).await?);
     observed.key_kind = key_kind(&account).await?;
     Ok(observed)

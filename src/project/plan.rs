@@ -29,9 +29,6 @@ use crate::neon;
 use crate::reconcile::{Block, Decision, Fact, Wait, looks_again};
 use crate::world::Operation;
 
-/// How soon to look again at something Neon is busy with.
-const SOON: Duration = Duration::from_millis(500);
-
 /// How soon to look again at something that others have to bring about; objects also wake us.
 const LATER: Duration = Duration::from_secs(15);
 
@@ -125,7 +122,7 @@ fn operations(observed: &Observed) -> Option<Next> {
         return None;
     }
     Some(match Operation::at_work(&observed.operations) {
-        Some(message) => wait(Reason::OperationsRunning, message, SOON),
+        Some(busy) => wait(Reason::OperationsRunning, busy.message, busy.after),
         None => Decision::Act(Action::ForgetOperations),
     })
 }

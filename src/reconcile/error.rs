@@ -72,6 +72,9 @@ pub struct Error {
     pub reason: Reason,
     /// The whole story.
     pub message: String,
+    /// What the other side calls the request that failed, for its support. Told in events and logs and not in conditions:
+    /// the same failure leaves a condition as it is.
+    pub request_id: Option<String>,
 }
 
 impl Error {
@@ -81,6 +84,7 @@ impl Error {
             class,
             reason,
             message: message.into(),
+            request_id: None,
         }
     }
 

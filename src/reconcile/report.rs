@@ -37,10 +37,12 @@ pub fn notice(before: &[Condition], after: &[Condition], verdict: &Verdict) -> O
         .as_ref()
         .is_none_or(|w| w.reason != ready.reason || w.message != ready.message);
     let flipped = was.as_ref().is_none_or(|w| w.status != ready.status);
-    let (warning, reason) = match verdict {
-        Verdict::Settled(_) if flipped => (false, Reason::Succeeded),
-        Verdict::Blocked(block) if changed => (true, block.reason),
-        Verdict::Failed(error) if changed && error.class.is_terminal() => (true, error.reason),
+    let (warning, reason, request) = match verdict {
+        Verdict::Settled(_) if flipped => (false, Reason::Succeeded, None),
+        Verdict::Blocked(block) if changed => (true, block.reason, None),
+        Verdict::Failed(error) if changed && error.class.is_terminal() => {
+            (true, error.reason, error.request_id.as_ref())
+        }
         Verdict::Settled(_)
         | Verdict::Blocked(_)
         | Verdict::Failed(_)
@@ -52,7 +54,10 @@ pub fn notice(before: &[Condition], after: &[Condition], verdict: &Verdict) -> O
     Some(Notice {
         warning,
         reason,
-        message: ready.message,
+        message: match request {
+            Some(id) => format!("{} (request {id})", ready.message),
+            None => ready.message,
+        },
     })
 }
 
@@ -87,7 +92,7 @@ mod tests {
 
     use super::*;
     use crate::api::condition;
-    use crate::reconcile::{Block, Wait};
+    use crate::reconcile::{Block, Class, Error, Wait};
 
     #[test]
     fn an_event_tells_of_readiness_and_of_new_trouble_once() {
@@ -138,6 +143,19 @@ mod tests {
             let told = notice(&before, &after, verdict).map(|n| (n.warning, n.reason));
             assert_eq!(told, expected, "{verdict:?}");
         }
+    }
+
+    #[test]
+    fn an_event_of_a_failure_names_the_request_and_the_condition_does_not() {
+        let error = Error {
+            request_id: Some("r-1".into()),
+            ..Error::new(Class::Invalid, Reason::NeonRejected, "no")
+        };
+        let at = Timestamp::UNIX_EPOCH;
+        let ready = ConditionType::Ready;
+        let after = vec![condition(ready, false, error.reason, "no", 1, at)];
+        let told = notice(&[], &after, &Verdict::Failed(error)).unwrap();
+        assert_eq!(told.message, "no (request r-1)");
     }
 
     #[test]

@@ -225,6 +225,7 @@ where
         }
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
         let (reason, message) = story(&report.verdict);
+        let request_id = request(&report.verdict);
         let generation = object.meta().generation.unwrap_or_default();
         let actions = report.actions.join(",");
         if report.actions.is_empty() && !matches!(report.verdict, Verdict::Failed(_)) {
@@ -246,6 +247,7 @@ where
                 actions,
                 reason,
                 message,
+                request_id,
                 "pass"
             );
         }
@@ -309,6 +311,19 @@ fn story(verdict: &Verdict) -> (&'static str, &str) {
         Verdict::Waiting(wait) => (wait.reason.as_str(), &wait.message),
         Verdict::Blocked(block) => (block.reason.as_str(), &block.message),
         Verdict::Failed(error) => (error.reason.as_str(), &error.message),
+    }
+}
+
+/// What Neon calls the request that failed.
+fn request(verdict: &Verdict) -> Option<&str> {
+    match verdict {
+        Verdict::Failed(error) => error.request_id.as_deref(),
+        Verdict::Settled(_)
+        | Verdict::Suspended(_)
+        | Verdict::Waiting(_)
+        | Verdict::Acting(_)
+        | Verdict::Blocked(_)
+        | Verdict::Gone => None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Counts what the watches know, for the metrics.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use kube::runtime::reflector::Store;
@@ -7,8 +8,9 @@ use kube::runtime::reflector::Store;
 use super::{DATABASES, MIGRATIONS, PROJECTS};
 use crate::api::{NeonDatabase, Reason};
 use crate::cluster::Seen;
+use crate::neon::{Accounts, Endpoint, EndpointState, EndpointType, ProjectId, ProjectSnapshot};
 use crate::reconcile::Conditions;
-use crate::telemetry::{BranchCounts, Metrics, ObjectCounts};
+use crate::telemetry::{BranchCounts, ComputeState, Metrics, ObjectCounts};
 use crate::world::live::Watches;
 
 /// Has the metrics count the objects of these watches at every scrape.
@@ -23,6 +25,18 @@ pub(super) fn show(metrics: &Metrics, watches: &Watches) {
     metrics.branches(move || {
         let seen = databases.state();
         branches(seen.iter().filter_map(|seen| seen.0.as_ref().ok()))
+    });
+}
+
+/// Has the metrics show how the computes of these NeonDatabases stand, as they were last listed for any other reason.
+pub(super) fn show_computes(metrics: &Metrics, watches: &Watches, accounts: &Arc<Accounts>) {
+    let (databases, accounts) = (watches.databases.clone(), Arc::clone(accounts));
+    metrics.computes(move || {
+        let seen = databases.state();
+        computes(
+            seen.iter().filter_map(|seen| seen.0.as_ref().ok()),
+            &accounts.last_seen(),
+        )
     });
 }
 
@@ -47,6 +61,51 @@ fn objects<'a, K: Conditions + 'a>(all: impl Iterator<Item = Option<&'a Arc<K>>>
         *count = count.saturating_add(1);
     }
     counts
+}
+
+/// The computes that these objects have on record and Neon has listed.
+fn computes<'a>(
+    all: impl Iterator<Item = &'a Arc<NeonDatabase>>,
+    listings: &HashMap<ProjectId, Arc<ProjectSnapshot>>,
+) -> Vec<ComputeState> {
+    let listed = listings.values().flat_map(|listing| &listing.endpoints);
+    let by_id: HashMap<&str, &Endpoint> = listed.map(|one| (one.id.as_str(), one)).collect();
+    let mut computes = Vec::new();
+    for object in all {
+        let Some(status) = &object.status else {
+            continue;
+        };
+        let replicas = status.read_replicas.iter().map(|one| &one.endpoint);
+        for recorded in status.endpoint.iter().chain(replicas) {
+            if let Some(endpoint) = by_id.get(recorded.id.as_str()) {
+                computes.push(ComputeState {
+                    namespace: object.metadata.namespace.clone().unwrap_or_default(),
+                    name: object.metadata.name.clone().unwrap_or_default(),
+                    endpoint: recorded.id.clone(),
+                    access: access(endpoint),
+                    state: state(endpoint),
+                });
+            }
+        }
+    }
+    computes
+}
+
+fn access(endpoint: &Endpoint) -> &'static str {
+    match &endpoint.endpoint_type {
+        EndpointType::ReadWrite => "read_write",
+        EndpointType::ReadOnly => "read_only",
+        EndpointType::Other(_) => "other",
+    }
+}
+
+fn state(endpoint: &Endpoint) -> &'static str {
+    match &endpoint.current_state {
+        EndpointState::Init => "init",
+        EndpointState::Active => "active",
+        EndpointState::Idle => "idle",
+        EndpointState::Other(_) => "other",
+    }
 }
 
 /// Counts who has a branch, and who waits for one.
@@ -109,6 +168,43 @@ mod tests {
             unknown: 2,
         };
         assert_eq!(objects(seen), expected);
+    }
+
+    #[test]
+    fn a_compute_is_told_as_it_was_last_listed() {
+        let endpoint = |id: &str, kind: &str, state: &str| -> Endpoint {
+            let host = format!("{id}.example");
+            serde_json::from_value(json!({
+                "id": id, "branch_id": "br", "host": host, "type": kind, "current_state": state,
+            }))
+            .unwrap()
+        };
+        let listing = ProjectSnapshot {
+            branches: Vec::new(),
+            endpoints: vec![
+                endpoint("ep-1", "read_write", "active"),
+                endpoint("ep-2", "read_only", "idle"),
+                endpoint("ep-3", "read_write", "idle"),
+            ],
+            taken_at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let listings = HashMap::from([("p".into(), Arc::new(listing))]);
+        let status = |id: &str| json!({"id": id, "host": "h", "minCU": 0.25, "maxCU": 0.25, "suspendAfter": "300s"});
+        let mut known = says("True", "Succeeded");
+        known["endpoint"] = status("ep-1");
+        known["readReplicas"] = json!([{"name": "reports", "endpoint": status("ep-2")}]);
+        let mut unlisted = says("True", "Succeeded");
+        unlisted["endpoint"] = status("ep-9");
+        let told = computes([database(&known), database(&unlisted)].iter(), &listings);
+        let told: Vec<_> = told
+            .iter()
+            .map(|one| (one.endpoint.as_str(), one.access, one.state))
+            .collect();
+        let expected = [
+            ("ep-1", "read_write", "active"),
+            ("ep-2", "read_only", "idle"),
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]

@@ -152,7 +152,9 @@ async fn operate(
     };
     counts::show(metrics, &watches);
     let kubernetes = Kubernetes::new(objects.clone(), watches.clone());
-    let world = world(config, metrics, kubernetes, stop)?;
+    let accounts = Arc::new(accounts(config, metrics)?);
+    counts::show_computes(metrics, &watches, &accounts);
+    let world = world(config, metrics, kubernetes, accounts, stop);
     let wake = Wake::new(&watches);
     let shared = Shared {
         objects,
@@ -235,15 +237,12 @@ fn world(
     config: &Config,
     metrics: &Metrics,
     cluster: Kubernetes,
+    neon: Arc<Accounts>,
     stop: &CancellationToken,
-) -> Result<World> {
-    let host = config.neon_api_host.parse().context("NEON_API_HOST")?;
-    let observer = Arc::new(CountCalls(metrics.clone()));
-    let neon = Accounts::new(ClientSettings::new(host), observer)
-        .context("cannot make a client for Neon")?;
-    Ok(World {
+) -> World {
+    World {
         cluster: Arc::new(cluster),
-        neon: Arc::new(neon),
+        neon,
         contents: Arc::new(LiveContents),
         migrations: Arc::new(LiveMigrations),
         locks: BranchLocks::default(),
@@ -256,5 +255,12 @@ fn world(
             certificate_authority: config.certificate_authority.clone(),
             snapshot_interval: config.snapshot_interval,
         }),
-    })
+    }
+}
+
+/// Neon, by API key.
+fn accounts(config: &Config, metrics: &Metrics) -> Result<Accounts> {
+    let host = config.neon_api_host.parse().context("NEON_API_HOST")?;
+    let observer = Arc::new(CountCalls(metrics.clone()));
+    Accounts::new(ClientSettings::new(host), observer).context("cannot make a client for Neon")
 }

@@ -36,6 +36,21 @@ pub struct BranchCounts {
     pub limit_reached: u32,
 }
 
+/// A compute of a NeonDatabase, as Neon last told it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ComputeState {
+    /// Namespace of the object.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Identity of the endpoint on Neon.
+    pub endpoint: String,
+    /// `read_write` or `read_only`.
+    pub access: &'static str,
+    /// `init`, `active`, `idle` or `other`.
+    pub state: &'static str,
+}
+
 type Count<T> = Box<dyn Fn() -> T + Send + Sync>;
 
 /// Who counts.
@@ -46,6 +61,7 @@ pub(super) struct Counted(Arc<Mutex<Sources>>);
 struct Sources {
     objects: Vec<(&'static str, Count<ObjectCounts>)>,
     branches: Option<Count<BranchCounts>>,
+    computes: Option<Count<Vec<ComputeState>>>,
 }
 
 impl Counted {
@@ -57,6 +73,11 @@ impl Counted {
     pub(super) fn branches(&self, count: Count<BranchCounts>) {
         let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         sources.branches = Some(count);
+    }
+
+    pub(super) fn computes(&self, tell: Count<Vec<ComputeState>>) {
+        let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.computes = Some(tell);
     }
 }
 
@@ -83,6 +104,9 @@ impl Collector for Counted {
                 gauge(count).encode(family.encode_family(&labels)?)?;
             }
         }
+        if let Some(tell) = &sources.computes {
+            encode_computes(&mut encoder, &tell())?;
+        }
         let Some(counts) = sources.branches.as_ref().map(|count| count()) else {
             return Ok(());
         };
@@ -105,6 +129,23 @@ impl Collector for Counted {
         }
         Ok(())
     }
+}
+
+fn encode_computes(encoder: &mut DescriptorEncoder<'_>, all: &[ComputeState]) -> fmt::Result {
+    let help = "Computes of NeonDatabases, 1 for each, by the state that Neon last told";
+    let mut family =
+        encoder.encode_descriptor("sepulki_computes", help, None, MetricType::Gauge)?;
+    for one in all {
+        let labels = [
+            ("namespace", one.namespace.as_str()),
+            ("name", one.name.as_str()),
+            ("endpoint", one.endpoint.as_str()),
+            ("access", one.access),
+            ("state", one.state),
+        ];
+        gauge(1).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 fn gauge(count: u32) -> ConstGauge<i64> {
@@ -136,6 +177,22 @@ mod tests {
         assert!(has(&metrics, &format!("{ready} 3")));
         let not_ready = r#"sepulki_objects{kind="NeonDatabase",ready="false"} 1"#;
         assert!(has(&metrics, not_ready));
+    }
+
+    #[test]
+    fn each_compute_is_told_with_its_state() {
+        let metrics = Metrics::new();
+        metrics.computes(|| {
+            vec![ComputeState {
+                namespace: "team".into(),
+                name: "pr-7".into(),
+                endpoint: "ep-1".into(),
+                access: "read_write",
+                state: "idle",
+            }]
+        });
+        let line = r#"sepulki_computes{namespace="team",name="pr-7",endpoint="ep-1",access="read_write",state="idle"} 1"#;
+        assert!(has(&metrics, line), "{:?}", metrics.encode());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The registry and every metric's name, in one place.
 //!
 //! Labels come from closed sets only: a label is an enum or a `&'static str` out of the code, so that no object's name,
-//! no message and no id can become one. Cheap to clone; all clones count into the same registry.
+//! no message and no id can become one. Only `sepulki_computes` tells of each by name, for that is the one place that does:
+//! what changes by itself is in no status. Cheap to clone; all clones count into the same registry.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -11,7 +12,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::counted::{BranchCounts, Counted, ObjectCounts};
+use super::counted::{BranchCounts, ComputeState, Counted, ObjectCounts};
 use super::process::ProcessMetrics;
 
 /// Media type of [`Metrics::encode`].
@@ -24,6 +25,24 @@ const PASS_SECONDS: [f64; 11] = [
 
 /// Upper bounds in seconds: an account at rest holds nothing back, one that Neon has told to pause does for ten seconds.
 const BUDGET_SECONDS: [f64; 7] = [0.001, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Upper bounds in seconds: a role takes less than one, a branch with its compute some, and five minutes are overdue.
+const OPERATION_SECONDS: [f64; 9] = [0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+/// What Neon does for the operator, in its own words; they come from outside, and only these become a label.
+const OPERATION_ACTIONS: [&str; 11] = [
+    "apply_config",
+    "apply_storage_config",
+    "check_availability",
+    "create_branch",
+    "create_timeline",
+    "delete_timeline",
+    "start_compute",
+    "suspend_compute",
+    "sync_dbs_and_roles_from_compute",
+    "timeline_archive",
+    "timeline_unarchive",
+];
 
 /// How a pass ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +94,11 @@ struct ActionLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabels {
+    action: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ErrorLabels {
     kind: &'static str,
     class: &'static str,
@@ -109,6 +133,7 @@ pub struct Metrics {
     errors: Family<ErrorLabels, Counter>,
     neon_requests: Family<NeonLabels, Counter>,
     budget_seconds: Histogram,
+    operation_seconds: Family<OperationLabels, Histogram>,
     branches_left_behind: Counter,
     migrations_applied: Counter,
     admission_waiting: Gauge,
@@ -164,6 +189,13 @@ impl Metrics {
             "How long calls to Neon waited for their turn under the account's budget",
             budget_seconds.clone(),
         );
+        let new_histogram: fn() -> Histogram = operation_histogram;
+        let operation_seconds = Family::new_with_constructor(new_histogram);
+        registry.register(
+            "sepulki_neon_operation_duration_seconds",
+            "How long operations took that Neon worked on after it had answered, by its own word for each",
+            operation_seconds.clone(),
+        );
         let branches_left_behind = Counter::default();
         registry.register(
             "sepulki_branches_left_behind",
@@ -198,6 +230,7 @@ impl Metrics {
             errors,
             neon_requests,
             budget_seconds,
+            operation_seconds,
             branches_left_behind,
             migrations_applied,
             admission_waiting,
@@ -248,6 +281,17 @@ impl Metrics {
             .inc();
     }
 
+    /// An operation that Neon worked on has ended. An `action` that is not known counts as `other`.
+    pub fn neon_operation(&self, action: &str, took: Duration) {
+        let known = OPERATION_ACTIONS.into_iter().find(|known| *known == action);
+        let labels = OperationLabels {
+            action: known.unwrap_or("other"),
+        };
+        self.operation_seconds
+            .get_or_create(&labels)
+            .observe(took.as_secs_f64());
+    }
+
     /// A deleted object had to leave its branch on Neon.
     pub fn branch_left_behind(&self) {
         self.branches_left_behind.inc();
@@ -280,6 +324,11 @@ impl Metrics {
         self.counted.branches(Box::new(count));
     }
 
+    /// Shows the computes. `tell` is asked like that of [`Metrics::objects`].
+    pub fn computes(&self, tell: impl Fn() -> Vec<ComputeState> + Send + Sync + 'static) {
+        self.counted.computes(Box::new(tell));
+    }
+
     /// All metrics in OpenMetrics text, see [`CONTENT_TYPE`].
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
@@ -290,6 +339,10 @@ impl Metrics {
 
 fn pass_histogram() -> Histogram {
     Histogram::new(PASS_SECONDS)
+}
+
+fn operation_histogram() -> Histogram {
+    Histogram::new(OPERATION_SECONDS)
 }
 
 /// Counts one waiting pass, also when the wait is abandoned.
@@ -303,78 +356,4 @@ impl Drop for WaitingGuard {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lines(metrics: &Metrics) -> Vec<String> {
-        metrics
-            .encode()
-            .unwrap()
-            .lines()
-            .map(str::to_owned)
-            .collect()
-    }
-
-    fn has(metrics: &Metrics, line: &str) -> bool {
-        lines(metrics).iter().any(|one| one == line)
-    }
-
-    #[test]
-    fn what_is_counted_is_shown_under_its_name() {
-        let metrics = Metrics::new();
-        metrics.pass("NeonDatabase", Outcome::Settled, Duration::from_millis(3));
-        metrics.action("NeonDatabase", "create_branch");
-        metrics.error("SepulkiMigration", "transient");
-        metrics.neon_request(
-            "GET",
-            "/projects/{project}/branches",
-            Some(429),
-            Duration::from_millis(700),
-        );
-        metrics.neon_request("POST", "/projects/{project}/branches", None, Duration::ZERO);
-        metrics.migrations_applied(3);
-        metrics.branch_left_behind();
-        for line in [
-            r#"sepulki_reconcile_passes_total{kind="NeonDatabase",outcome="settled"} 1"#,
-            r#"sepulki_reconcile_duration_seconds_bucket{le="0.005",kind="NeonDatabase"} 1"#,
-            r#"sepulki_actions_total{kind="NeonDatabase",action="create_branch"} 1"#,
-            r#"sepulki_errors_total{kind="SepulkiMigration",class="transient"} 1"#,
-            r#"sepulki_neon_requests_total{method="GET",route="/projects/{project}/branches",status="429"} 1"#,
-            r#"sepulki_neon_requests_total{method="POST",route="/projects/{project}/branches",status="none"} 1"#,
-            r#"sepulki_neon_budget_wait_seconds_bucket{le="0.5"} 1"#,
-            r#"sepulki_neon_budget_wait_seconds_bucket{le="1.0"} 2"#,
-            "sepulki_migrations_applied_total 3",
-            "sepulki_branches_left_behind_total 1",
-            concat!(
-                r#"sepulki_build_info{version=""#,
-                env!("CARGO_PKG_VERSION"),
-                r#""} 1"#
-            ),
-        ] {
-            assert!(
-                has(&metrics, line),
-                "missing {line} in {:#?}",
-                lines(&metrics)
-            );
-        }
-    }
-
-    #[test]
-    fn alerts_can_rest_on_counters_before_their_first_event() {
-        let metrics = Metrics::new();
-        assert!(has(&metrics, "sepulki_branches_left_behind_total 0"));
-        assert!(has(&metrics, "sepulki_migrations_applied_total 0"));
-        assert_eq!(lines(&metrics).last().map(String::as_str), Some("# EOF"));
-    }
-
-    #[test]
-    fn an_abandoned_wait_is_no_longer_counted() {
-        let metrics = Metrics::new();
-        let (one, two) = (metrics.waiting(), metrics.clone().waiting());
-        assert!(has(&metrics, "sepulki_admission_waiting 2"));
-        drop(one);
-        assert!(has(&metrics, "sepulki_admission_waiting 1"));
-        drop(two);
-        assert!(has(&metrics, "sepulki_admission_waiting 0"));
-    }
-}
+mod tests;

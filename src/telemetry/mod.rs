@@ -5,6 +5,6 @@ mod logs;
 mod metrics;
 mod process;
 
-pub use counted::{BranchCounts, ObjectCounts};
+pub use counted::{BranchCounts, ComputeState, ObjectCounts};
 pub use logs::{AlreadyInstalled, LogFormat, install};
 pub use metrics::{CONTENT_TYPE, Metrics, Outcome, WaitingGuard};

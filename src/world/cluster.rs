@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::api::{NeonDatabase, NeonProject, SepulkiMigration};
-use crate::cluster::{KeyRead, KeyRef, NamespaceState, ObjectId, Result};
+use crate::cluster::{Glance, KeyRead, KeyRef, NamespaceState, ObjectId, Result};
 
 /// Kubernetes.
 #[async_trait]
@@ -31,6 +31,8 @@ pub trait Cluster: Send + Sync {
     fn last_good_key(&self, at: &KeyRef) -> Option<SecretString>;
     /// A Secret that we publish, or whatever has its name.
     async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>>;
+    /// The same where nobody else wants to read; never waits.
+    async fn glance_at_secret(&self, namespace: &str, name: &str) -> Result<Glance>;
     /// Writes a Secret, creating it where it does not exist.
     async fn apply_secret(&self, secret: &Secret) -> Result<()>;
     /// Deletes exactly this Secret.

@@ -21,10 +21,6 @@ pub fn at_cluster(error: cluster::Error) -> Error {
 
 /// An error of Neon.
 #[must_use]
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "handed to `map_err`, which gives the error away"
-)]
 pub fn at_neon(error: neon::Error) -> Error {
     use neon::ErrorKind as Kind;
     let (class, reason) = match error.kind {
@@ -35,12 +31,35 @@ pub fn at_neon(error: neon::Error) -> Error {
         Kind::Protected => (Class::Transient, Reason::BranchProtected),
         Kind::HasChildren => (Class::Transient, Reason::ChildrenExist),
         Kind::Limit => (Class::Transient, Reason::LimitReached),
+        Kind::PasswordsNotStored => (Class::Invalid, Reason::PasswordsNotStored),
         Kind::Rejected => (Class::Invalid, Reason::NeonRejected),
         Kind::NotReady => (Class::Transient, Reason::OperationsRunning),
         Kind::Server | Kind::Lost => (Class::Transient, Reason::NeonUnavailable),
     };
-    Error::new(class, reason, error.to_string())
+    let message = match error.kind {
+        Kind::PasswordsNotStored => format!("{error}; {STORE_PASSWORDS}"),
+        Kind::Denied
+        | Kind::NotFound
+        | Kind::Conflict
+        | Kind::Locked
+        | Kind::RateLimited
+        | Kind::Protected
+        | Kind::HasChildren
+        | Kind::Limit
+        | Kind::Rejected
+        | Kind::NotReady
+        | Kind::Server
+        | Kind::Lost => error.to_string(),
+    };
+    Error {
+        request_id: error.request_id,
+        ..Error::new(class, reason, message)
+    }
 }
+
+/// What to do about a project that tells no passwords. Neon lets nobody change that of a project.
+const STORE_PASSWORDS: &str = "the operator opens databases with the password of the role that owns them, which Neon does not \
+                               keep in this project: use a project that was made with store_passwords=true";
 
 /// An error of PostgreSQL.
 #[must_use]

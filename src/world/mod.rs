@@ -32,7 +32,7 @@ pub use databases::{
 };
 pub use errors::{at_cluster, at_neon, at_postgres};
 pub use migrations::Migrations;
-pub use operations::{Operation, operations, record_operations};
+pub use operations::{AtWork, OVERDUE, Operation, Operations, ask_again, record_operations};
 pub use reach::{Reached, Way};
 pub use source::{Source, key_of};
 

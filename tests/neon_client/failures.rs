@@ -29,7 +29,8 @@ fn operation() -> Value {
 #[tokio::test]
 async fn each_class_of_answer_reaches_the_caller_with_neons_words() {
     use ErrorKind::{
-        Conflict, Denied, HasChildren, Limit, NotFound, NotReady, Protected, Rejected, Server,
+        Conflict, Denied, HasChildren, Limit, NotFound, NotReady, PasswordsNotStored, Protected,
+        Rejected, Server,
     };
     let rows = [
         (400, "", "exceeds allowed maximum", Rejected),
@@ -38,7 +39,7 @@ async fn each_class_of_answer_reaches_the_caller_with_neons_words() {
         (402, "", "limit of concurrently active endpoints", Limit),
         (404, "", "role not found", NotFound),
         (409, "", "already exists", Conflict),
-        (412, "", "passwords are not stored", Rejected),
+        (412, "", "passwords are not stored", PasswordsNotStored),
         (422, "BRANCHES_LIMIT_EXCEEDED", "too many", Limit),
         (422, "", "cannot delete protected branch", Protected),
         (

@@ -225,6 +225,14 @@ async fn of_a_longer_lease() -> [String; 3] {
     of_a_preview(branch).await
 }
 
+async fn a_project_without_passwords() -> [String; 3] {
+    of_it(|sim| {
+        sim.at_neon(|project, _| project.stores_no_passwords = true);
+        sim.database("it", "production", simple());
+    })
+    .await
+}
+
 /// What is said of a preview of this moment of production.
 async fn of_the_past(at: Value) -> [String; 3] {
     let parent = json!({"databaseRef": {"name": "production"}, "at": at});
@@ -298,6 +306,10 @@ async fn answers() -> BTreeMap<&'static str, [String; 3]> {
         (
             "a lease that is longer than Neon allows",
             of_a_longer_lease().await,
+        ),
+        (
+            "a Neon project that stores no passwords",
+            a_project_without_passwords().await,
         ),
         (
             "a time to fork from that Neon no longer has",

@@ -10,6 +10,7 @@ use crate::database::{condition, reconciling, stalled};
 use crate::invariants::{check, check_gone};
 use crate::scene::{child_of, settled, simple, with};
 use crate::world::faults::Fault;
+use crate::world::neon::Hang;
 use crate::world::operator::Operator;
 use crate::world::{NAMESPACE, Sim};
 
@@ -339,4 +340,31 @@ async fn a_branch_that_comes_after_its_object_was_deleted_is_not_left_behind() {
     two.settle().await;
     check_gone(&sim, "pr-7", false);
     assert_eq!(sim.branch_names(), ["main"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_neon_has_to_do_to_delete_a_branch_is_waited_for() {
+    let mut operator = settled(preview).await;
+    let sim = operator.sim.clone();
+    sim.at_neon(|project, _| project.hangs = Some(Hang::LetsOthers));
+    sim.delete_database("pr-7");
+    operator.run_for(MINUTE).await;
+    let object = sim.get_database("pr-7").unwrap();
+    let message = reconciling(&object, Reason::OperationsRunning);
+    assert_eq!(message, "Neon is at work: delete_timeline");
+    assert_eq!(object.status.unwrap().operations.len(), 1);
+    sim.at_neon(|project, now| project.goes_on(now));
+    operator.run_for(MINUTE).await;
+    check_gone(&sim, "pr-7", false);
+    check(&sim, &[]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_neon_does_not_get_done_holds_no_object_back_for_ever() {
+    let mut operator = settled(preview).await;
+    let sim = operator.sim.clone();
+    sim.at_neon(|project, _| project.hangs = Some(Hang::LetsOthers));
+    sim.delete_database("pr-7");
+    operator.run_for(MINUTE * 6).await;
+    check_gone(&sim, "pr-7", false);
 }

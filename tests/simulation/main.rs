@@ -18,6 +18,7 @@ mod deletion;
 mod given;
 mod held_back;
 mod heritage;
+mod hung;
 mod idle;
 mod invariants;
 mod lease;

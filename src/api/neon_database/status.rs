@@ -285,4 +285,6 @@ pub struct OperationStatus {
     /// What is done, in Neon's words.
     #[schemars(length(max = 64))]
     pub action: String,
+    /// When Neon was asked for it.
+    pub request_time: Time,
 }

@@ -161,6 +161,41 @@ async fn at_most_five_reads_in_any_second_in_the_order_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn looks_that_can_wait_keep_nobody_waiting_and_are_within_the_ration() {
+    let (source, reads) = reads();
+    let can_wait = async {
+        let mut seen = 0;
+        // far more than there is time for
+        for n in 0..1_000 {
+            let began = monotonic();
+            let glance = reads.glance("team", &format!("old-{n}")).await.unwrap();
+            assert_eq!(monotonic(), began, "it waited");
+            seen += usize::from(matches!(glance, Glance::Seen(_)));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        seen
+    };
+    let cannot_wait = async {
+        let mut longest = Duration::ZERO;
+        for n in 0..10 {
+            tokio::time::sleep(Duration::from_millis(970)).await;
+            let began = monotonic();
+            reads.published("team", &format!("new-{n}")).await.unwrap();
+            longest = longest.max(began.elapsed());
+        }
+        longest
+    };
+    let (seen, longest) = tokio::join!(can_wait, cannot_wait);
+    assert!((30..=40).contains(&seen), "{seen} in ten seconds");
+    assert_eq!(longest, Duration::ZERO);
+    let done = source.reads.lock().unwrap().clone();
+    for window in done.windows(READS_PER_SECOND + 1) {
+        let took = window[READS_PER_SECOND].1 - window[0].1;
+        assert!(took >= Duration::from_secs(1), "{window:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_read_is_no_answer() {
     let (source, reads) = reads();
     let key = at("neon", "apiKey");

@@ -53,7 +53,7 @@ impl Context<'_> {
         self.kind.lines.has_room(self.project()?);
         self.record_branch(&mut pass.status, &created.branch);
         self.record_endpoint(&mut pass.status, created.endpoint.as_ref())?;
-        record_operations(&mut pass.status.operations, &created.operations);
+        record_operations(&mut pass.status.operations, &created.operations, self.now);
         Ok(())
     }
 
@@ -97,13 +97,18 @@ impl Context<'_> {
     }
 
     pub(super) async fn delete_branch(&self, pass: &mut Pass, id: &BranchId) -> Result<(), Error> {
+        if self.observed.failure.is_some() {
+            self.begin_again();
+        }
+        self.drop_branch(pass, id).await
+    }
+
+    async fn drop_branch(&self, pass: &mut Pass, id: &BranchId) -> Result<(), Error> {
         let _lock = self.lock(id.as_str())?;
         let account = self.account().await?;
-        account
-            .api
-            .delete_branch(self.project()?, id)
-            .await
-            .map_err(at_neon)?;
+        let deleted = account.api.delete_branch(self.project()?, id).await;
+        let operations = deleted.map_err(at_neon)?;
+        record_operations(&mut pass.status.operations, &operations, self.now);
         // one that was taken over is known by its record alone, and so is the consent to delete it
         pass.status.branch.take_if(|branch| !branch.taken_over);
         Ok(())
@@ -121,8 +126,11 @@ impl Context<'_> {
             account.snapshots.invalidate(self.project()?);
             return Err(Error::conflict("Neon has made the branch after all"));
         }
-        self.delete_branch(pass, id).await?;
+        self.drop_branch(pass, id).await?;
+        // what it takes to throw it away is waited for before another one is asked for
+        let running = std::mem::take(&mut pass.status.operations);
         forget_branch(&mut pass.status);
+        pass.status.operations = running;
         self.begin_again();
         Ok(())
     }
@@ -152,7 +160,11 @@ impl Context<'_> {
             // twice it would lose what came in between
             pass.status.reset_time = self.now.checked_add(UNANSWERED).ok().map(Time);
         }
-        record_operations(&mut pass.status.operations, &reset.map_err(at_neon)?);
+        record_operations(
+            &mut pass.status.operations,
+            &reset.map_err(at_neon)?,
+            self.now,
+        );
         Ok(())
     }
 
@@ -202,7 +214,7 @@ impl Context<'_> {
         match answer {
             Ok(changed) => {
                 self.record_endpoint(&mut pass.status, changed.endpoint.as_ref())?;
-                record_operations(&mut pass.status.operations, &changed.operations);
+                record_operations(&mut pass.status.operations, &changed.operations, self.now);
                 Ok(())
             }
             Err(error) => self.refused(pass, what, error),
@@ -219,7 +231,7 @@ impl Context<'_> {
             .await
             .map_err(at_neon)?;
         record_own_password(&mut pass.status, name);
-        record_operations(&mut pass.status.operations, &operations);
+        record_operations(&mut pass.status.operations, &operations, self.now);
         Ok(())
     }
 
@@ -238,7 +250,7 @@ impl Context<'_> {
             .create_database(project, &branch, name, owner)
             .await
             .map_err(at_neon)?;
-        record_operations(&mut pass.status.operations, &operations);
+        record_operations(&mut pass.status.operations, &operations, self.now);
         Ok(())
     }
 
@@ -252,7 +264,7 @@ impl Context<'_> {
             .await
             .map_err(at_neon)?;
         record_own_password(&mut pass.status, role);
-        record_operations(&mut pass.status.operations, &operations);
+        record_operations(&mut pass.status.operations, &operations, self.now);
         Ok(())
     }
 

@@ -47,7 +47,7 @@ impl Context<'_> {
         let operations = deleted.map_err(at_neon)?;
         let replicas = &mut pass.status.read_replicas;
         replicas.retain(|replica| replica.endpoint.id != id.as_str());
-        record_operations(&mut pass.status.operations, &operations);
+        record_operations(&mut pass.status.operations, &operations, self.now);
         Ok(())
     }
 
@@ -93,7 +93,7 @@ impl Context<'_> {
             }
             Err(error) => return Err(at_neon(error)),
         };
-        record_operations(&mut pass.status.operations, &changed.operations);
+        record_operations(&mut pass.status.operations, &changed.operations, self.now);
         let (asked, name) = (replica.asked(), replica.name.clone());
         let record = &mut pass.status.read_replicas;
         if let Some(endpoint) = &changed.endpoint {

@@ -28,7 +28,11 @@ impl Context<'_> {
                 Ok(())
             }
             answer => {
-                record_operations(&mut pass.status.operations, &answer.map_err(at_neon)?);
+                record_operations(
+                    &mut pass.status.operations,
+                    &answer.map_err(at_neon)?,
+                    self.now,
+                );
                 Ok(())
             }
         }
@@ -58,7 +62,7 @@ impl Context<'_> {
             ..UpdateBranch::default()
         };
         let operations = self.try_update(&update).await?.map_err(at_neon)?;
-        record_operations(&mut pass.status.operations, &operations);
+        record_operations(&mut pass.status.operations, &operations, self.now);
         Ok(())
     }
 
@@ -77,7 +81,11 @@ impl Context<'_> {
                 self.refuse(Refused::Name, message, error);
             }
             answer => {
-                record_operations(&mut pass.status.operations, &answer.map_err(at_neon)?);
+                record_operations(
+                    &mut pass.status.operations,
+                    &answer.map_err(at_neon)?,
+                    self.now,
+                );
             }
         }
         Ok(())
@@ -95,7 +103,7 @@ impl Context<'_> {
             }
             answer => {
                 let operations = answer.map_err(at_neon)?;
-                record_operations(&mut pass.status.operations, &operations);
+                record_operations(&mut pass.status.operations, &operations, self.now);
             }
         }
         Ok(())
@@ -145,6 +153,7 @@ fn refuses_a_lease(error: &neon::Error) -> bool {
         | ErrorKind::Locked
         | ErrorKind::RateLimited
         | ErrorKind::NotReady
+        | ErrorKind::PasswordsNotStored
         | ErrorKind::Server
         | ErrorKind::Lost => false,
     }

@@ -10,8 +10,10 @@ use super::*;
 use crate::api::{Environment, ExistingBranch};
 use crate::database::credentials::Found;
 use crate::database::deletion;
+use crate::database::failures::Failure;
 use crate::database::fixtures::{
-    a_branch, desired, effective, effective_takeover, fresh, now, object, recorded, seen, settled,
+    a_branch, desired, effective, effective_takeover, fresh, now, object, operation, recorded,
+    seen, settled,
 };
 
 /// An answer as the table has it.
@@ -70,6 +72,20 @@ fn secret(ours: bool, owned: bool) -> Fact<Found> {
         intact: true,
         ..Found::default()
     })
+}
+
+fn overdue(action: &str) -> Operation {
+    Operation {
+        overdue: true,
+        ..operation(action, false)
+    }
+}
+
+fn failure(seconds_left: i64) -> Failure {
+    Failure {
+        words: Some("its operation delete_timeline failed".into()),
+        until: now() + SignedDuration::from_secs(seconds_left),
+    }
 }
 
 fn missing() -> Key {
@@ -347,6 +363,65 @@ fn deleting() -> Vec<Case> {
                 o.secrets = [("it".to_owned(), secret(true, true))].into();
             },
             Act(Action::WithdrawSecrets(vec!["it".into()])),
+        ),
+        case(
+            5,
+            "Neon is at work on the branch that is to go",
+            |_, o| o.operations = vec![operation("start_compute", false)],
+            Wait(Reason::OperationsRunning),
+        ),
+        case(
+            5,
+            "Neon is at work for too long on something else",
+            |_, o| o.operations = vec![overdue("start_compute")],
+            delete(),
+        ),
+        case(
+            5,
+            "Neon is at work on the deletion",
+            |d, o| {
+                *o = unmade(d);
+                o.operations = vec![operation("delete_timeline", false)];
+            },
+            Wait(Reason::OperationsRunning),
+        ),
+        case(
+            5,
+            "the deletion has ended",
+            |d, o| {
+                *o = unmade(d);
+                o.operations = vec![operation("delete_timeline", true)];
+            },
+            Act(Action::ForgetOperations),
+        ),
+        case(
+            5,
+            "the deletion does not end, and the branch is no longer listed",
+            |d, o| {
+                *o = unmade(d);
+                o.operations = vec![overdue("delete_timeline")];
+            },
+            release(),
+        ),
+        case(
+            7,
+            "the deletion has failed a moment ago",
+            |d, o| {
+                *o = unmade(d);
+                o.marked = Some(a_branch("br-it", "preview/team/it"));
+                o.failure = Some(failure(1));
+            },
+            Wait(Reason::OperationFailed),
+        ),
+        case(
+            7,
+            "the deletion has failed some time ago",
+            |d, o| {
+                *o = unmade(d);
+                o.marked = Some(a_branch("br-it", "preview/team/it"));
+                o.failure = Some(failure(0));
+            },
+            delete(),
         ),
         case(
             6,

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Key, Observed, branches};
+use super::{ENDPOINT_IN_MOTION, Key, Observed, branches, look_again_at};
 use crate::database::Databases;
 use crate::database::plan::may_be_unlisted;
-use crate::neon::{Account, Branch, BranchId, Endpoint, ProjectId, ProjectSnapshot};
+use crate::neon::{Account, Branch, BranchId, ProjectId, ProjectSnapshot};
 use crate::reconcile::Error;
-use crate::world::{Reached, Source, Way, at_neon};
+use crate::world::{Operation, Reached, Source, Way, at_neon};
 
-/// The account of the object's key and the listing of its project; none where `observed.key` says why.
+/// The account of the object's key and the listing of its project; none where `observed.key` says why. Looks at the
+/// operations that are waited for, too.
 pub(super) async fn listing(
     kind: &Databases,
     source: &Source,
@@ -45,10 +46,16 @@ pub(super) async fn listing(
             return Ok(None);
         }
     };
-    if !is_in_motion(observed, &listing) {
+    let (api, running) = (account.api.as_ref(), &observed.recorded.operations);
+    observed.operations = kind.operations.look(api, project, running, now).await?;
+    if Operation::at_work(&observed.operations).is_some() {
+        // whatever is being made is looked at when they have ended
         return Ok(Some((account, listing)));
     }
-    let newer = account.snapshots.get(project, IN_MOTION, now).await;
+    let Some(max_age) = in_motion(observed, &listing, now) else {
+        return Ok(Some((account, listing)));
+    };
+    let newer = account.snapshots.get(project, max_age, now).await;
     Ok(Some((account, newer.map_err(at_neon)?)))
 }
 
@@ -74,14 +81,16 @@ pub(super) async fn unlisted(
         return Ok((None, listing));
     }
     account.snapshots.invalidate(project);
-    let newer = account.snapshots.get(project, IN_MOTION, now).await;
+    let newer = account
+        .snapshots
+        .get(project, ENDPOINT_IN_MOTION, now)
+        .await;
     Ok((found, newer.map_err(at_neon)?))
 }
 
-/// How old a listing may be that shows a branch or endpoint being made that we wait for: nobody tells us when Neon is done.
-const IN_MOTION: Duration = Duration::from_secs(1);
-
-fn is_in_motion(observed: &Observed, listing: &ProjectSnapshot) -> bool {
+/// How old a listing may be that shows a branch or endpoint being made that we wait for, where it shows one: nobody tells
+/// us when Neon is done.
+fn in_motion(observed: &Observed, listing: &ProjectSnapshot, now: Timestamp) -> Option<Duration> {
     let Some(recorded) = &observed.recorded.branch else {
         let effective = observed.recorded.effective.as_ref();
         let named = effective.and_then(|effective| {
@@ -92,12 +101,14 @@ fn is_in_motion(observed: &Observed, listing: &ProjectSnapshot) -> bool {
             let existing = || branches::named_by(effective.existing.as_ref()?, listing);
             parent.map_or_else(existing, |name| listing.branch_named(name))
         });
-        return named.is_some_and(Branch::is_unusable);
+        let named = named.filter(|branch| branch.is_unusable());
+        return named.map(|branch| look_again_at(branch, now));
     };
     let id = BranchId::from(recorded.id.as_str());
-    let branch = listing.branch(&id).is_some_and(Branch::is_unusable);
-    let endpoint = listing
-        .read_write_endpoint(&id)
-        .is_some_and(Endpoint::is_being_made);
-    branch || endpoint
+    let branch = listing.branch(&id)?;
+    if branch.is_unusable() {
+        return Some(look_again_at(branch, now));
+    }
+    let endpoint = listing.read_write_endpoint(&id)?;
+    endpoint.is_being_made().then_some(ENDPOINT_IN_MOTION)
 }

@@ -1,12 +1,15 @@
 //! What is inside of the branch and under the names of its Secrets. Changes nothing.
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Observed;
 use crate::api::Credentials;
+use crate::cluster::Glance;
 use crate::database::Databases;
-use crate::database::credentials::{Found, password_in};
+use crate::database::checked::Look;
+use crate::database::credentials::{Form, Found, password_in};
 use crate::database::desired::{Desired, Rest};
 use crate::database::given::Given;
 use crate::neon::{BranchId, BranchState, ErrorKind, NeonApi, ProjectId, ProjectSnapshot};
@@ -178,13 +181,24 @@ async fn password(
     }
 }
 
+/// Which Secrets are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Looks {
+    /// All of them.
+    AtAll,
+    /// Up to the first that has something left to be done about.
+    AtOnce,
+    /// The same, of those whose turn it is: the object says that they were as they should be.
+    InTurn,
+}
+
 /// What lies under the names of the Secrets that are wanted or recorded: of all of them, or up to the first that has
 /// something left to be done about.
 pub(super) async fn secrets(
     kind: &Databases,
     desired: &Desired,
     observed: &mut Observed,
-    all: bool,
+    looks: Looks,
     now: Timestamp,
 ) -> Result<(), Error> {
     let wanted = desired
@@ -204,19 +218,26 @@ pub(super) async fn secrets(
             .iter()
             .find(|secret| secret.name == name)
             .and_then(|secret| kind.form(desired, &observed.recorded, secret));
-        let settled = form
-            .as_ref()
-            .is_some_and(|form| kind.checked.is_recent(desired, form, now));
-        if settled && !desired.deleting {
-            observed.current_secrets.insert(name);
-            continue;
-        }
-        let secret = kind
-            .world
-            .cluster
-            .secret(&desired.mark.namespace, &name)
-            .await
-            .map_err(at_cluster)?;
+        let looked = match &form {
+            Some(form) if !desired.deleting => {
+                let is_out = observed
+                    .recorded
+                    .connection_secrets
+                    .iter()
+                    .any(|one| one.name == name);
+                let settled = looks == Looks::InTurn && is_out;
+                look(kind, desired, form, settled, now).await?
+            }
+            Some(_) | None => Looked::At(secret(kind, desired, &name).await?.into()),
+        };
+        let secret = match looked {
+            Looked::At(secret) => *secret,
+            Looked::Later(at) => {
+                observed.next_look = Some(observed.next_look.map_or(at, |next| next.min(at)));
+                observed.current_secrets.insert(name);
+                continue;
+            }
+        };
         let published = secret.as_ref().and_then(password_in);
         let found = secret.map(|secret| Found::of(&secret, &desired.mark.name, &desired.uid));
         let mut current =
@@ -235,7 +256,7 @@ pub(super) async fn secrets(
             observed.current_secrets.insert(name.clone());
         }
         // what waits for a password keeps no other back
-        let is_next = !current && !all && usable && !observed.is_held_back(&name);
+        let is_next = !current && looks != Looks::AtAll && usable && !observed.is_held_back(&name);
         observed.secrets.insert(name, found.into());
         if is_next {
             // reads are few: the others are looked at when this one is as it should be
@@ -243,6 +264,40 @@ pub(super) async fn secrets(
         }
     }
     Ok(())
+}
+
+/// What came of looking at a Secret that is asked for.
+enum Looked {
+    /// This is there.
+    At(Box<Option<Secret>>),
+    /// It was as it should be, and it is not its turn yet.
+    Later(Timestamp),
+}
+
+async fn look(
+    kind: &Databases,
+    desired: &Desired,
+    form: &Form,
+    settled: bool,
+    now: Timestamp,
+) -> Result<Looked, Error> {
+    Ok(match kind.checked.look(desired, form, settled, now) {
+        Look::At(at) => Looked::Later(at),
+        Look::Again => {
+            let (cluster, namespace) = (&kind.world.cluster, &desired.mark.namespace);
+            let glance = cluster.glance_at_secret(namespace, &form.name).await;
+            match glance.map_err(at_cluster)? {
+                Glance::Seen(secret) => Looked::At(secret),
+                Glance::NotNow => Looked::Later(kind.checked.put_off(desired, form, now)),
+            }
+        }
+        Look::Now => Looked::At(secret(kind, desired, &form.name).await?.into()),
+    })
+}
+
+async fn secret(kind: &Databases, desired: &Desired, name: &str) -> Result<Option<Secret>, Error> {
+    let (cluster, namespace) = (&kind.world.cluster, &desired.mark.namespace);
+    cluster.secret(namespace, name).await.map_err(at_cluster)
 }
 
 /// Whether a published password is the one that a user gives for the role, where one does. It is read anew where nothing

@@ -10,7 +10,7 @@ use crate::api::{
     Reason,
 };
 use crate::database::desired::{Desired, Rest};
-use crate::database::observe::{Observed, Parent, Standing};
+use crate::database::observe::{Observed, Parent, Standing, look_again_at};
 use crate::database::reset;
 use crate::reconcile::{Block, Decision, Fact};
 
@@ -160,7 +160,7 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
         return Some(wait(
             Reason::OperationsRunning,
             format!("the branch {} is being made", branch.name),
-            SOON,
+            look_again_at(branch, now),
         ));
     }
     if observed.incarnation() != Some(recorded.incarnation.clone()) {

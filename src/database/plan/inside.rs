@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Action, LATER, Next, SOON, Stage, block, wait};
+use super::{Action, LATER, Next, Stage, block, wait};
 use crate::api::{BranchStatus, Credentials, Reason};
 use crate::database::credentials::taken_by_others;
 use crate::database::desired::{Desired, Rest, WantedSecret};
 use crate::database::inherit::Heritage;
-use crate::database::observe::Observed;
+use crate::database::observe::{ENDPOINT_IN_MOTION, Observed};
 use crate::database::password::Problem;
 use crate::database::replicas;
 use crate::database::rotation::{self, Step};
@@ -55,7 +55,7 @@ fn endpoint(rest: &Rest, observed: &Observed) -> Stage {
         return Some(wait(
             Reason::OperationsRunning,
             format!("the endpoint {} is being made", endpoint.id),
-            SOON,
+            ENDPOINT_IN_MOTION,
         ));
     }
     observed

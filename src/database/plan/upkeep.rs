@@ -15,7 +15,7 @@ use crate::reconcile::{Block, Decision};
 /// A lease is renewed when this much of it has passed, or half of it where it is shorter.
 const LEASE_RENEWAL: SignedDuration = SignedDuration::from_hours(24);
 
-/// Row 3: a lease that is renewed while the rest of the spec waits for a person.
+/// Rows 3 and 6: a lease that is renewed while everything else waits for somebody.
 pub(super) fn keep_alive(desired: &Desired, observed: &Observed, now: Timestamp) -> Stage {
     let branch = observed.branch.known()?;
     let mine = desired.has_finalizer && observed.older_rival.is_none();

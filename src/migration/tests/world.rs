@@ -228,6 +228,9 @@ impl Cluster for Fake {
     async fn secret(&self, _: &str, _: &str) -> cluster::Result<Option<Secret>> {
         unimplemented!()
     }
+    async fn glance_at_secret(&self, _: &str, _: &str) -> cluster::Result<cluster::Glance> {
+        unimplemented!()
+    }
     async fn apply_secret(&self, _: &Secret) -> cluster::Result<()> {
         unimplemented!()
     }

@@ -1,11 +1,16 @@
 //! The rules under a stopped clock: time passes only while everybody waits.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::sleep;
 
 use super::*;
+use crate::neon::budget::WINDOW;
 use crate::neon::queues::LONGEST_QUEUE;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn pacing() -> Pacing {
     Manners::new(PacingRules::default()).of_a_key()
@@ -66,7 +71,9 @@ async fn attempts(effect: Effect, answers: &[std::result::Result<(), Error>]) ->
     };
     let result = match effect {
         Effect::Read => pacing().read(attempt).await,
-        Effect::Mutation => pacing().mutate(&"p".into(), attempt).await,
+        Effect::Mutation | Effect::MutationOfLocked => {
+            pacing().mutate(&"p".into(), Rank::Change, attempt).await
+        }
     };
     (result, made.into_inner().unwrap())
 }
@@ -188,7 +195,7 @@ async fn a_429_silences_the_whole_account_for_as_long_as_neon_asks() {
     let others = async {
         sleep(Duration::from_millis(10)).await;
         pacing
-            .mutate(&"p".into(), |_| async {
+            .mutate(&"p".into(), Rank::Change, |_| async {
                 log.add(2);
                 Ok(())
             })
@@ -210,7 +217,7 @@ async fn a_short_pause_does_not_end_a_long_one() {
     let start = stopwatch();
     budget.pause(Duration::from_secs(10));
     budget.pause(Duration::from_secs(1));
-    budget.take(Duration::MAX).await.unwrap();
+    budget.take(Rank::Look, Duration::MAX).await.unwrap();
     assert_eq!(start.elapsed().as_secs(), 10);
 }
 
@@ -223,7 +230,9 @@ async fn nobody_sits_out_a_long_pause() {
     };
     let told = pacing.read(|_| call(1, Err(rate_limited(60)))).await;
     let later = pacing.read(|_| call(2, Ok(()))).await;
-    let changing = pacing.mutate(&"p".into(), |_| call(3, Ok(()))).await;
+    let changing = pacing
+        .mutate(&"p".into(), Rank::Change, |_| call(3, Ok(())))
+        .await;
     for error in [told, later, changing].map(Result::unwrap_err) {
         assert_eq!(error.kind, ErrorKind::RateLimited);
         assert_eq!(error.retry_after, Some(Duration::from_mins(1)));
@@ -258,7 +267,7 @@ async fn mutations_of_a_project_queue_up_while_reads_and_other_projects_pass() {
                 sleep(Duration::from_secs(10)).await;
                 Ok(())
             };
-            pacing.mutate(&project.into(), call).await
+            pacing.mutate(&project.into(), Rank::Change, call).await
         }
     };
     let read = pacing.read(|_| async {
@@ -277,20 +286,45 @@ async fn mutations_of_a_project_queue_up_while_reads_and_other_projects_pass() {
 async fn a_mutation_keeps_its_place_while_it_is_locked_out() {
     let (pacing, log) = (pacing(), Log::new());
     let project = ProjectId::from("p");
-    let first = pacing.mutate(&project, async |_| {
+    let first = pacing.mutate(&project, Rank::Change, async |_| {
         log.add(1);
         match log.who().len() {
             1..=3 => Err(failure(ErrorKind::Locked, Some(423))),
             _ => Ok(()),
         }
     });
-    let second = pacing.mutate(&project, async |_| {
+    let second = pacing.mutate(&project, Rank::Change, async |_| {
         log.add(2);
         Ok(())
     });
     let (first, second) = tokio::join!(first, second);
     assert_eq!((first, second), (Ok(()), Ok(())));
     assert_eq!(log.who(), [1, 1, 1, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_project_that_is_locked_for_long_is_tried_once_by_each_until_one_gets_through() {
+    let (pacing, log) = (pacing(), Log::new());
+    let is_locked = Mutex::new(true);
+    let change = async || {
+        let attempt = async |_| {
+            log.add(0);
+            if *lock(&is_locked) {
+                return Err(failure(ErrorKind::Locked, Some(423)));
+            }
+            Ok(())
+        };
+        let before = log.who().len();
+        let result = pacing.mutate(&"p".into(), Rank::Change, attempt).await;
+        (result.is_ok(), log.who().len() - before)
+    };
+    assert_eq!(change().await, (false, 12));
+    assert_eq!(change().await, (false, 1));
+    assert_eq!(change().await, (false, 1));
+    *lock(&is_locked) = false;
+    assert_eq!(change().await, (true, 1));
+    *lock(&is_locked) = true;
+    assert_eq!(change().await, (false, 12));
 }
 
 #[tokio::test(start_paused = true)]
@@ -305,7 +339,7 @@ async fn a_long_queue_sends_newcomers_away_and_takes_them_again_once_it_is_short
                 sleep(Duration::from_secs(10)).await;
                 Ok(())
             };
-            pacing.mutate(project, attempt).await
+            pacing.mutate(project, Rank::Change, attempt).await
         }
     };
     let answers = futures::future::join_all((0..32).map(call)).await;
@@ -321,13 +355,15 @@ async fn a_long_queue_sends_newcomers_away_and_takes_them_again_once_it_is_short
 async fn an_abandoned_mutation_gives_its_turn_away() {
     let pacing = pacing();
     let project = ProjectId::from("p");
-    let endless = pacing.mutate(&project, |_| std::future::pending::<Result<()>>());
+    let endless = pacing.mutate(&project, Rank::Change, |_| {
+        std::future::pending::<Result<()>>()
+    });
     assert!(
         tokio::time::timeout(Duration::from_secs(1), endless)
             .await
             .is_err()
     );
-    let next = pacing.mutate(&project, |_| std::future::ready(Ok(())));
+    let next = pacing.mutate(&project, Rank::Change, |_| std::future::ready(Ok(())));
     assert_eq!(next.await, Ok(()));
 }
 
@@ -345,7 +381,10 @@ async fn two_accounts_share_a_projects_queue_but_not_a_budget() {
             Ok(())
         }
     };
-    let (a, b) = tokio::join!(one.mutate(&project, call(1)), two.mutate(&project, call(2)));
+    let (a, b) = tokio::join!(
+        one.mutate(&project, Rank::Change, call(1)),
+        two.mutate(&project, Rank::Change, call(2))
+    );
     assert_eq!((a, b), (Ok(()), Ok(())));
     assert_eq!(log.times()[1].as_secs(), 3);
 

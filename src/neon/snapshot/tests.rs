@@ -57,6 +57,21 @@ async fn a_listing_serves_until_it_is_older_than_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_last_seen_stays_until_something_newer_is_seen_or_the_key_is_refused() {
+    let (neon, snapshots, project) = setup();
+    assert_eq!(snapshots.last_seen(), []);
+    let seen = snapshots.get(&project, MINUTE, at(0)).await.unwrap();
+    snapshots.invalidate(&project);
+    assert_eq!(snapshots.last_seen(), [(project.clone(), seen)]);
+    let newer = snapshots.get(&project, MINUTE, at(90)).await.unwrap();
+    assert_eq!(snapshots.last_seen(), [(project.clone(), newer)]);
+    assert_eq!(neon.lists(), 2, "telling asks nobody");
+    *neon.failure.lock().unwrap() = Some(failure(ErrorKind::Denied));
+    snapshots.get(&project, MINUTE, at(180)).await.unwrap_err();
+    assert_eq!(snapshots.last_seen(), []);
+}
+
+#[tokio::test(start_paused = true)]
 async fn projects_do_not_share() {
     let (neon, snapshots, project) = setup();
     snapshots.get(&project, MINUTE, at(0)).await.unwrap();

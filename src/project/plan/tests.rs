@@ -327,8 +327,11 @@ fn a_block() -> Block {
 
 fn operation(ended: bool) -> Operation {
     Operation {
+        id: "op".to_owned(),
         action: "apply_config".to_owned(),
-        ended,
+        since: jiff::Timestamp::UNIX_EPOCH,
+        ask_in: (!ended).then_some(Duration::from_secs(1)),
+        overdue: false,
         failure: None,
     }
 }

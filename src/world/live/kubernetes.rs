@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use crate::api::{NeonDatabase, NeonProject, SepulkiMigration};
 use crate::cluster::{
-    Freshness, KeyRead, KeyRef, NamespaceState, ObjectId, Objects, Result, SecretReads, Seen,
+    Freshness, Glance, KeyRead, KeyRef, NamespaceState, ObjectId, Objects, Result, SecretReads,
+    Seen,
 };
 use crate::world::Cluster;
 
@@ -94,6 +95,10 @@ impl Cluster for Kubernetes {
 
     async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>> {
         self.secrets.published(namespace, name).await
+    }
+
+    async fn glance_at_secret(&self, namespace: &str, name: &str) -> Result<Glance> {
+        self.secrets.glance(namespace, name).await
     }
 
     async fn apply_secret(&self, secret: &Secret) -> Result<()> {

@@ -64,15 +64,30 @@ pub struct Project {
     pub most_branches: Option<usize>,
     /// As many branches may be protected; none for any number.
     pub most_protected: Option<usize>,
+    /// Whether passwords are forgotten once they were told.
+    pub stores_no_passwords: bool,
     /// Whether it takes on to make branches, and makes none.
     pub makes_none: bool,
     pub branches: Vec<SimBranch>,
+    /// Whether operations that are begun now do not come to an end, and whether the project is locked meanwhile.
+    pub hangs: Option<Hang>,
     /// How operations end, and when.
     pub(super) operations: Vec<(Operation, Timestamp)>,
+    /// Those that lock nobody out.
+    pub(super) unlocking: BTreeSet<OperationId>,
     pub(super) ids: usize,
     /// What the next listings tell instead of what is.
     pub(super) stale_branches: Option<Vec<Branch>>,
     pub(super) stale_endpoints: Option<Vec<Endpoint>>,
+}
+
+/// What an operation that does not come to an end means for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hang {
+    /// No change of the project.
+    Locks,
+    /// Nothing.
+    LetsOthers,
 }
 
 /// A branch with everything in it.
@@ -272,7 +287,7 @@ impl Project {
         sepulki::neon::Project {
             id: id.clone(),
             name: String::new(),
-            store_passwords: Some(true),
+            store_passwords: Some(!self.stores_no_passwords),
             history_retention_seconds: Some(self.history_retention_seconds),
             settings: Some(self.settings.clone()),
             owner: Some(ProjectOwner {
@@ -384,7 +399,8 @@ impl Project {
 
     /// Whether operations run.
     pub fn is_busy(&self, now: Timestamp) -> bool {
-        self.operations.iter().any(|(_, over)| *over > now)
+        let mut running = self.operations.iter().filter(|(_, over)| *over > now);
+        running.any(|(operation, _)| !self.unlocking.contains(&operation.id))
     }
 
     /// Mutations are refused while operations run.
@@ -411,13 +427,31 @@ impl Project {
             action: action.to_owned(),
             status: OperationStatus::Running,
             error: None,
+            total_duration_ms: None,
         };
         let end = Operation {
             status: OperationStatus::Finished,
             ..operation.clone()
         };
-        self.operations.push((end, now + OPERATION));
+        let over = match self.hangs {
+            Some(hang) => {
+                if hang == Hang::LetsOthers {
+                    self.unlocking.insert(operation.id.clone());
+                }
+                Timestamp::MAX
+            }
+            None => now + OPERATION,
+        };
+        self.operations.push((end, over));
         vec![operation]
+    }
+
+    /// What hung comes to its end.
+    pub fn goes_on(&mut self, now: Timestamp) {
+        self.hangs = None;
+        for (_, over) in &mut self.operations {
+            *over = (*over).min(now);
+        }
     }
 
     /// Neon is busy with this project until then.
@@ -427,6 +461,7 @@ impl Project {
             action: "check_availability".to_owned(),
             status: OperationStatus::Finished,
             error: None,
+            total_duration_ms: None,
         };
         self.operations.push((operation, over));
     }

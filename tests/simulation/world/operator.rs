@@ -35,6 +35,9 @@ const HICCUPS: u32 = 3;
 /// How soon a blocked object is looked at again, as in the runtime.
 const BLOCKED: Duration = Duration::from_mins(1);
 
+/// What rests is watched for this long where something is about to be looked at.
+const A_MOMENT: SignedDuration = SignedDuration::from_secs(10);
+
 /// More passes than any of the small worlds needs.
 const ENOUGH: usize = 2_000;
 
@@ -265,12 +268,17 @@ impl Operator {
     /// Runs passes until every object rests; answers how many there were.
     pub async fn settle(&mut self) -> usize {
         let before = self.passes.len();
+        let mut rests_since = None;
         loop {
             let due = self.look_around();
             let enough = ENOUGH.max(self.process.told.len() * ENOUGH_FOR_ONE);
             if due.is_empty() {
                 if self.rests() {
-                    return self.passes.len() - before;
+                    let now = self.sim.now();
+                    let since = *rests_since.get_or_insert(now);
+                    if !self.looks_soon() || now.duration_since(since) >= A_MOMENT {
+                        return self.passes.len() - before;
+                    }
                 }
                 self.wait().await;
             }
@@ -323,6 +331,13 @@ impl Operator {
             }
             Verdict::Acting(_) | Verdict::Waiting(_) | Verdict::Failed(_) => false,
         })
+    }
+
+    /// Whether something that is as asked is looked at again in a moment: a Secret whose turn that is.
+    fn looks_soon(&self) -> bool {
+        let soon = A_MOMENT.unsigned_abs();
+        let mut verdicts = self.process.verdicts.values();
+        verdicts.any(|verdict| matches!(verdict, Verdict::Settled(after) if *after <= soon))
     }
 
     /// The watches tell what has changed; answers who is due.

@@ -11,12 +11,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use secrecy::{ExposeSecret, SecretString};
 use sepulki::api::{NeonDatabase, NeonProject, SepulkiMigration};
 use sepulki::cluster::{
-    Freshness, KeyRead, KeyRef, NamespaceState, ObjectId, SecretReads, SecretSource,
+    Freshness, Glance, KeyRead, KeyRef, NamespaceState, ObjectId, SecretReads, SecretSource,
 };
 use sepulki::neon::{
     Account, Branch, BranchId, ChangedEndpoint, CreateBranch, CreateEndpoint, CreatedBranch,
     Database, Endpoint, EndpointId, Identity, Manners, NeonAccounts, NeonApi, Operation,
-    OperationId, Pacing, Project, ProjectId, Role, TakenOn, UpdateBranch, UpdateEndpoint,
+    OperationId, Pacing, Project, ProjectId, Rank, Role, TakenOn, UpdateBranch, UpdateEndpoint,
     UpdateProject, UpdatedProject,
 };
 use sepulki::world::Cluster;
@@ -140,6 +140,14 @@ impl Cluster for ClusterPort {
         name: &str,
     ) -> sepulki::cluster::Result<Option<Secret>> {
         self.secrets.published(namespace, name).await
+    }
+
+    async fn glance_at_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> sepulki::cluster::Result<Glance> {
+        self.secrets.glance(namespace, name).await
     }
 
     async fn apply_secret(&self, secret: &Secret) -> sepulki::cluster::Result<()> {
@@ -270,7 +278,7 @@ impl NeonPort {
     ) -> sepulki::neon::Result<T> {
         let attempt = |_| self.try_to(project, &what, &work);
         match &self.pacing {
-            Some(pacing) => pacing.mutate(project, attempt).await,
+            Some(pacing) => pacing.mutate(project, rank(&what), attempt).await,
             None => attempt(Duration::ZERO).await,
         }
     }
@@ -336,6 +344,15 @@ impl NeonPort {
             Some(pacing) => pacing.read(attempt).await,
             None => attempt(Duration::ZERO).await,
         }
+    }
+}
+
+/// As the client ranks its calls.
+fn rank(what: &str) -> Rank {
+    if what.starts_with("delete ") || what.starts_with("create branch ") {
+        Rank::First
+    } else {
+        Rank::Change
     }
 }
 
@@ -579,6 +596,11 @@ impl NeonApi for NeonPort {
         role: &str,
     ) -> sepulki::neon::Result<SecretString> {
         self.look(project, "reveal_password", |p, _| {
+            if p.stores_no_passwords {
+                let message = "project does not store passwords";
+                let kind = sepulki::neon::ErrorKind::PasswordsNotStored;
+                return Err(neon::error(kind, Some(412), message));
+            }
             let password = p.find(branch)?.roles.get(role).cloned();
             password
                 .map(SecretString::from)

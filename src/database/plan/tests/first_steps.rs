@@ -13,10 +13,9 @@ use crate::api::ParentBranch;
 use crate::api::{DeletionPolicy, Environment};
 use crate::database::desired::invalid;
 use crate::database::fixtures::{
-    a_branch, desired, effective_takeover, fresh, object, parent_ref, terms,
+    a_branch, desired, effective_takeover, fresh, object, operation, parent_ref, terms,
 };
 use crate::database::rules::Terms;
-use crate::world::Operation;
 
 pub(super) fn rows() -> Vec<Row> {
     let resolved = |d: &Desired| Effective {
@@ -28,11 +27,7 @@ pub(super) fn rows() -> Vec<Row> {
     let staging = desired(Environment::Staging);
     let mut observed = fresh();
     observed.candidates = vec!["production".into()];
-    let ended = |ended| Operation {
-        action: "create_branch".into(),
-        ended,
-        failure: None,
-    };
+    let ended = |ended| operation("create_branch", ended);
     Rows::from(staging.clone(), observed)
         .row(
             1,

@@ -12,12 +12,13 @@ use super::{Answer, answer};
 use crate::api::{Credentials, DatabaseStatus, Environment};
 use crate::database::fixtures::{
     INTERVAL, a_branch, a_database, a_failure, at, desired, effective, effective_takeover, fresh,
-    now, object, recorded, seen, settled, terms,
+    now, object, operation, recorded, seen, settled, terms,
 };
 use crate::database::observe::Existing;
 use crate::database::{plan, rotation};
 use crate::neon::BranchState;
 use crate::reconcile::Fact;
+use crate::world::Operation;
 
 fn decide(desired: &Desired, observed: &Observed) -> Answer {
     answer(plan::decide(desired, observed, now()))
@@ -325,6 +326,25 @@ fn neon_is_left_alone_with_what_it_could_not_do_for_as_long_as_was_said() {
         wait.message,
         "Neon could not make the branch staging/team/it, because there is no room; it is asked again"
     );
+}
+
+#[test]
+fn a_branch_does_not_run_out_while_neon_does_not_get_done_what_was_asked_of_it() {
+    let desired = desired(Environment::Preview);
+    let mut observed = settled(&desired);
+    let hung = Operation {
+        overdue: true,
+        ..operation("start_compute", false)
+    };
+    observed.operations = vec![hung];
+    let waits = Answer::Wait(Reason::OperationsRunning);
+    assert_eq!(decide(&desired, &observed), waits);
+    seen(&mut observed).expires_at = Some(now());
+    let renew = Answer::Act(Action::RenewLease(SignedDuration::from_hours(72)));
+    assert_eq!(decide(&desired, &observed), renew);
+    // while Neon may still get it done it would only refuse
+    observed.operations = vec![operation("start_compute", false)];
+    assert_eq!(decide(&desired, &observed), waits);
 }
 
 #[test]
