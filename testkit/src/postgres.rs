@@ -32,10 +32,8 @@ use sqlx::{
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use self::{
-    data::{Making, give_to},
-    programs::Programs,
-};
+use self::data::{Making, give_to};
+pub(crate) use self::programs::Programs;
 use crate::{
     pki::Authority,
     process::{Account, Process, Program, free_port, port_was_taken},
@@ -104,7 +102,11 @@ impl Postgres {
     /// If no PostgreSQL of 15 to 18 is installed (the message names the package), or if the server
     /// does not come up (the message carries the end of its log).
     pub async fn start() -> anyhow::Result<Self> {
-        Self::start_from(Programs::chosen()?).await
+        let programs = match Programs::asked_for()? {
+            Some(programs) => programs,
+            None => Programs::installed()?,
+        };
+        Self::start_from(programs).await
     }
 
     /// Starts a new server of the newest supported version, whichever versions are installed. Where that one is not,
@@ -117,11 +119,7 @@ impl Postgres {
     }
 
     async fn start_from(programs: Programs) -> anyhow::Result<Self> {
-        let account = if geteuid().is_root() {
-            Some(Account::find(ACCOUNT)?)
-        } else {
-            None
-        };
+        let account = account()?;
         let mut attempt = 1;
         loop {
             match Self::start_on(free_port()?, programs.clone(), account.as_ref()).await {
@@ -250,6 +248,15 @@ impl Postgres {
     /// What the server has logged so far.
     pub fn log(&self) -> anyhow::Result<String> {
         fs::read_to_string(&self.log).with_context(|| format!("read {}", self.log.display()))
+    }
+}
+
+/// Who runs servers, where we are root.
+pub(crate) fn account() -> anyhow::Result<Option<Account>> {
+    if geteuid().is_root() {
+        Account::find(ACCOUNT).map(Some)
+    } else {
+        Ok(None)
     }
 }
 

