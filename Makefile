@@ -30,7 +30,7 @@ test: assets ## Run all tests
 fuzz: ## Try 100,000 pairs of faults at random in the simulated world (PAIRS=n, SEED=first)
 	@PAIRS=$${PAIRS:-100000} $(CARGO) test --test simulation pairs_of_faults -- --nocapture
 
-crash: ## Kill migration runs and their servers, at least 200 times for real (KILLS=260)
+crash: ## Kill migration runs and their servers, at least 200 times on each of two versions (KILLS=260)
 	@KILLS=$${KILLS:-260} $(CARGO) test --test engine_kills -- --nocapture
 
 lint: ## Check formatting, lints, documentation and dependencies

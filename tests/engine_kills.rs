@@ -1,7 +1,8 @@
 //! The program itself, killed for real at its turns: `kill -9` of the runner, its sessions ended,
 //! the server stopped on the spot, the network gone once a message is sent; also while an index
 //! waits in the middle of being built. The next run brings the database to where an undisturbed
-//! one brings it, and nothing is done twice. `KILLS` says how many; `make crash` has them all.
+//! one brings it, and nothing is done twice: on the installed version of PostgreSQL and on the newest. `KILLS` says how
+//! many on each; `make crash` has them all.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -24,6 +25,7 @@ use engine_support::{
     until,
 };
 use sqlx::{Connection, PgConnection};
+use testkit::Postgres;
 use tokio::time::sleep;
 
 /// As many as a run of all tests has time for.
@@ -90,9 +92,9 @@ struct Case {
 }
 
 impl Case {
-    async fn new() -> Self {
+    async fn on(server: &'static Postgres) -> Self {
         // the server is this process's own, so that it may be killed
-        let world = World::new().await;
+        let world = World::on(server).await;
         let relay = Relay::start(world.socket(), Startup::Forward).await;
         Self { world, relay }
     }
@@ -179,7 +181,7 @@ impl Case {
         let log = "SELECT string_agg(what, ',' ORDER BY what) FROM log";
         let notes = "SELECT count(*) FROM sepulki_engine.journal";
         [
-            world.dump(),
+            world.dump().await,
             world.one(log).await,
             world.versions().await.join(","),
             world.one(notes).await,
@@ -240,13 +242,24 @@ fn wanted() -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_for_real_the_end_is_the_same() {
+    the_end_is_the_same_on(Postgres::shared().await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_for_real_on_the_newest_server_the_end_is_the_same() {
+    // it lives as long as the process
+    let server = Box::leak(Box::new(Postgres::start_newest().await.unwrap()));
+    the_end_is_the_same_on(server).await;
+}
+
+async fn the_end_is_the_same_on(server: &'static Postgres) {
     let wanted = wanted();
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in FILES {
         std::fs::write(folder.path().join(name), text).unwrap();
     }
     let folder = folder.path();
-    let undisturbed = Case::new().await;
+    let undisturbed = Case::on(server).await;
     undisturbed.finish(folder).await;
     let turns = undisturbed.relay.turns.load(Ordering::Relaxed);
     let end = undisturbed.end().await;
@@ -261,7 +274,7 @@ async fn killed_for_real_the_end_is_the_same() {
     });
     let (mut kills, mut cuts) = (0, 0);
     for (when, kill) in building.into_iter().chain(sample) {
-        let case = Case::new().await;
+        let case = Case::on(server).await;
         if disturb(&case, folder, when, kill).await {
             match kill {
                 Kill::CutAfter => cuts += 1,
@@ -278,6 +291,9 @@ async fn killed_for_real_the_end_is_the_same() {
         case.finish(folder).await;
         assert_eq!(case.end().await, end, "{when:?}, {kill:?}");
     }
-    println!("{kills} real kills and {cuts} cut connections, over {turns} turns");
+    let version = &server.version;
+    println!(
+        "PostgreSQL {version}: {kills} real kills and {cuts} cut connections, over {turns} turns"
+    );
     assert!(10 * (kills + cuts) >= 9 * places, "only {kills} kills");
 }

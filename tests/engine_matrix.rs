@@ -151,7 +151,7 @@ async fn interrupted_anywhere_in_any_way_the_end_is_the_same() {
     apply(undisturbed, |_| {}).await.unwrap();
     let turns = relay.turns.load(Ordering::Relaxed);
     let end = Arc::new((
-        world.dump().replace(&world.database.name, "db"),
+        world.dump().await.replace(&world.database.name, "db"),
         world.one(LOG).await,
     ));
     let cases: Vec<(usize, Kill)> = (1..=turns)
@@ -175,7 +175,7 @@ async fn interrupted_anywhere_in_any_way_the_end_is_the_same() {
                         asked.fetch_add(1, Ordering::Relaxed);
                     }
                     assert_eq!(world.one(LOG).await, end.1, "{place}");
-                    let dumped = world.dump().replace(&world.database.name, "db");
+                    let dumped = world.dump().await.replace(&world.database.name, "db");
                     assert!(dumped == end.0, "{place}: {dumped}");
                     let versions = world.versions().await;
                     assert_eq!(versions, FILES.map(|(name, _)| name), "{place}");
@@ -194,4 +194,41 @@ async fn interrupted_anywhere_in_any_way_the_end_is_the_same() {
     println!("{total} interruptions at {turns} turns; in {asked} somebody had to look");
     assert!(total >= 200, "only {total} interruptions");
     assert!(asked > 0, "a block that commits was never in doubt");
+}
+
+/// Changes to one database, each of which is a difference.
+const CHANGES: [&str; 20] = [
+    "CREATE TABLE more ()",
+    "ALTER TABLE t ADD COLUMN b int",
+    "ALTER TABLE t ALTER COLUMN b SET DEFAULT 1",
+    "ALTER TABLE t ALTER COLUMN b SET NOT NULL",
+    "ALTER TABLE t ADD CONSTRAINT c CHECK (b > 0) NOT VALID",
+    "ALTER TABLE t VALIDATE CONSTRAINT c",
+    "CREATE UNIQUE INDEX i ON t (b)",
+    "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'i'::regclass",
+    "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+    "CREATE TRIGGER g AFTER INSERT ON t EXECUTE FUNCTION f()",
+    "ALTER TABLE t DISABLE TRIGGER g",
+    "CREATE TYPE e AS ENUM ('a')",
+    "ALTER TYPE e ADD VALUE 'b'",
+    "COMMENT ON COLUMN t.b IS 'told'",
+    "ALTER TABLE more OWNER TO pg_monitor",
+    "GRANT SELECT (b) ON t TO PUBLIC",
+    "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC",
+    "CREATE POLICY p ON t USING (true)",
+    "CREATE SCHEMA s",
+    "CREATE CAST (e AS int) WITH INOUT",
+];
+
+#[tokio::test]
+async fn what_ends_are_compared_by_shows_every_change() {
+    let world = World::new().await;
+    world.execute("CREATE TABLE t (a int)").await;
+    let mut before = world.catalog().await;
+    for change in CHANGES {
+        world.execute(change).await;
+        let after = world.catalog().await;
+        assert_ne!(before, after, "{change}");
+        before = after;
+    }
 }

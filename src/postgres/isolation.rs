@@ -14,7 +14,7 @@ pub(super) const TERMINATION_MILLISECONDS: i64 = 5_000;
 ///
 /// Spared are superusers, roles of Neon's API (to be reset through it), the current user, and
 /// logins that carry `mark`. Returns the names that could not be changed because another role made
-/// them (42501): those must be reset through the API.
+/// them (42501): whoever did has to do this too.
 ///
 /// # Errors
 /// `Transient` if sessions of such roles did not end in time; do it again.

@@ -8,6 +8,7 @@ pub mod extensions;
 pub mod grants;
 pub mod isolation;
 pub mod lock;
+pub mod managers;
 mod privileges;
 pub mod proof;
 pub mod retire;

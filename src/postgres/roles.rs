@@ -5,7 +5,7 @@
 //! Replacing a password replaces the login, and neither `current_user` nor any owner changes.
 //!
 //! Choosing a login is pure; the rest runs as the management owner, the one role that makes all
-//! others (from PostgreSQL 16 on nobody else could change them).
+//! others (from PostgreSQL 16 on nobody else could change them; [`super::managers`] finds it again).
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,7 @@
 //! The port to what is inside of a branch: roles, grants, extensions, and whether credentials work.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use secrecy::SecretString;
 
@@ -14,8 +16,12 @@ type Result<T> = std::result::Result<T, Error>;
 /// Changes inside of databases. Each call opens its own session, is idempotent, and leaves all or nothing behind.
 #[async_trait]
 pub trait Contents: Send + Sync {
-    /// Closes every login that is not Neon's own and does not bear `mark`. As the management owner.
-    async fn retire_logins(&self, at: &Target, mark: &str) -> Result<()>;
+    /// The role that manages these groups and the logins that bear `mark`, as far as it has to be a certain one: whoever
+    /// made them. As any owner, who it is otherwise.
+    async fn manager(&self, at: &Target, groups: &[String], mark: &str) -> Result<String>;
+    /// Closes every login that is not Neon's own and does not bear `mark`. Answers which of them are left because others
+    /// made them. As the management owner.
+    async fn retire_logins(&self, at: &Target, mark: &str) -> Result<LoginsLeft>;
     /// Makes the groups of application roles, gives their logins the shape asked for, and closes logins of ours that
     /// belong to none that has a Secret. As the management owner.
     async fn prepare_roles(&self, at: &Target, wanted: &PrepareRoles) -> Result<()>;
@@ -45,6 +51,15 @@ pub trait Contents: Send + Sync {
     async fn set_login(&self, at: &Target, login: &NewLogin) -> Result<()>;
     /// Whether these credentials open the database.
     async fn accepts(&self, at: &Target) -> Result<bool>;
+}
+
+/// Logins that cannot be closed by who has tried.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoginsLeft {
+    /// Their names.
+    pub names: Vec<String>,
+    /// Roles of Neon's that can close some of them.
+    pub administrators: BTreeSet<String>,
 }
 
 /// Which application roles there should be.

@@ -28,7 +28,8 @@ use crate::telemetry::Metrics;
 
 pub use cluster::Cluster;
 pub use databases::{
-    Contents, DatabaseReport, GroupRights, NewLogin, PrepareDatabase, PrepareRole, PrepareRoles,
+    Contents, DatabaseReport, GroupRights, LoginsLeft, NewLogin, PrepareDatabase, PrepareRole,
+    PrepareRoles,
 };
 pub use errors::{at_cluster, at_neon, at_postgres};
 pub use migrations::Migrations;

@@ -122,7 +122,7 @@ fn cache_dir() -> anyhow::Result<PathBuf> {
 }
 
 /// The XDG rule: `$XDG_CACHE_HOME` where set to an absolute path, else `~/.cache`.
-fn user_cache_dir() -> anyhow::Result<PathBuf> {
+pub(crate) fn user_cache_dir() -> anyhow::Result<PathBuf> {
     env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .filter(|dir| dir.is_absolute())

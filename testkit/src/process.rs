@@ -52,6 +52,17 @@ impl Account {
             gid: number("-g")?,
         })
     }
+
+    /// A command that it runs; only root can.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("setpriv");
+        command
+            .arg(format!("--reuid={}", self.uid))
+            .arg(format!("--regid={}", self.gid))
+            .args(["--init-groups", "--"])
+            .arg(program);
+        command
+    }
 }
 
 /// A program to start: what, with which arguments, where its output goes.

@@ -102,3 +102,25 @@ async fn a_dropped_server_is_gone() {
     assert!(PgConnection::connect_with(&options).await.is_err());
     assert!(!dir.exists());
 }
+
+#[tokio::test]
+async fn the_newest_version_comes_whichever_are_installed() {
+    let server = Postgres::start_newest().await.unwrap();
+    assert!(server.version.starts_with("18."), "{}", server.version);
+    let database = server.database().await.unwrap();
+    let mut connection = connect(&database.owner_options()).await;
+    let row = connection
+        .fetch_one(
+            "SELECT current_setting('server_version_num')::int / 10000, ssl
+             FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
+        )
+        .await
+        .unwrap();
+    assert_eq!(row.get::<i32, _>(0), 18);
+    assert!(row.get::<bool, _>(1), "the connection uses TLS");
+    // of contrib, as on Neon
+    connection
+        .execute("CREATE EXTENSION pgcrypto; CREATE EXTENSION pg_trgm; CREATE EXTENSION btree_gist")
+        .await
+        .unwrap();
+}

@@ -7,6 +7,7 @@
     reason = "a test says what it expects by failing; not every test binary uses every helper"
 )]
 
+mod catalog;
 pub(crate) mod relay;
 pub(crate) mod slow;
 
@@ -48,14 +49,35 @@ pub(crate) fn bundle(files: &[(&str, &str)]) -> Arc<Bundle> {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let server = Postgres::shared().await.unwrap();
+        Self::on(Postgres::shared().await.unwrap()).await
+    }
+
+    pub(crate) async fn on(server: &'static Postgres) -> Self {
         let database = server.database().await.unwrap();
         Self { server, database }
     }
 
-    /// What the end of a run is compared by: the schema of everything but the engine's own.
-    pub(crate) fn dump(&self) -> String {
-        let output = Command::new(self.server.bin_dir.join("pg_dump"))
+    /// Everything that is in the database but the engine's own, as the catalogs have it.
+    pub(crate) async fn catalog(&self) -> String {
+        let mut session = self.superuser().await;
+        // so that every name is told with its schema
+        sqlx::raw_sql("SET search_path = ''")
+            .execute(&mut session)
+            .await
+            .unwrap();
+        let catalog = value(&mut session, catalog::SQL).await;
+        session.close().await.unwrap();
+        catalog
+    }
+
+    /// What the end of a run is compared by: the catalogs and, where the server comes with `pg_dump`, what that one shows.
+    pub(crate) async fn dump(&self) -> String {
+        let catalog = self.catalog().await;
+        let program = self.server.bin_dir.join("pg_dump");
+        if !program.exists() {
+            return catalog;
+        }
+        let output = Command::new(program)
             .args(["-s", "-O", "-N", "sepulki_engine", "-U", &self.server.user])
             .args(["-p", &self.server.port.to_string(), "-h"])
             .arg(&self.server.socket_dir)
@@ -65,7 +87,8 @@ impl World {
         assert!(output.status.success(), "{output:?}");
         let text = String::from_utf8(output.stdout).unwrap();
         let lines = text.lines().filter(|line| !line.starts_with('\\'));
-        lines.collect::<Vec<_>>().join("\n")
+        let all: Vec<&str> = [catalog.as_str()].into_iter().chain(lines).collect();
+        all.join("\n")
     }
 
     pub(crate) fn target(&self) -> Target {

@@ -40,7 +40,16 @@ impl Branch {
 
     /// On a server of its own, for what concerns all roles; it lives as long as the process.
     pub(crate) async fn alone() -> Self {
-        let server = Box::leak(Box::new(Postgres::start().await.unwrap()));
+        Self::alone_on(Postgres::start().await.unwrap()).await
+    }
+
+    /// The same on the newest version of PostgreSQL.
+    pub(crate) async fn newest() -> Self {
+        Self::alone_on(Postgres::start_newest().await.unwrap()).await
+    }
+
+    async fn alone_on(server: Postgres) -> Self {
+        let server = Box::leak(Box::new(server));
         neon_superuser(server).await;
         Self::on(server).await
     }

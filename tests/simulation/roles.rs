@@ -1,6 +1,6 @@
 //! Application roles: what they get, what they lose, and what is told of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use sepulki::api::{Access, NeonDatabase, Reason};
@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use crate::database::{condition, stalled};
 use crate::invariants::{branch_of, check};
-use crate::scene::{FILES, settled, simple, with};
+use crate::scene::{FILES, child_of, settled, simple, with};
 use crate::world::Sim;
 use crate::world::operator::Operator;
+use crate::world::postgres::PgRole;
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
@@ -119,6 +120,81 @@ async fn a_login_that_is_there_gets_a_new_limit_and_keeps_its_password() {
     edit_roles(&mut operator, json!([role])).await;
     check(&operator.sim, &[]);
     assert_eq!(operator.sim.secret("production"), before);
+}
+
+/// Two databases, each with an owner of its own.
+fn two_owners() -> Value {
+    json!({"databases": [{"name": "app"}, {"name": "stats"}],
+        "roles": [{"name": "web", "access": "ReadWrite", "databases": ["stats"]}],
+        "connectionSecrets": [{"name": "production", "role": "web"}]})
+}
+
+/// Who has made which role on the branch of an object.
+fn makers(operator: &Operator, name: &str) -> BTreeMap<String, String> {
+    let object = operator.sim.get_database(name).unwrap();
+    let state = operator.sim.lock();
+    let roles = &branch_of(&state, &object).server.roles;
+    let maker = |(name, role): (&String, &PgRole)| Some((name.clone(), role.made_by.clone()?));
+    roles.iter().filter_map(maker).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_made_the_roles_manages_them_whichever_database_comes_first() {
+    let mut operator = settled(|sim: &Sim| {
+        sim.database("production", "production", two_owners());
+    })
+    .await;
+    let by_app = |name: &str| (name.to_owned(), "app_owner".to_owned());
+    let made = ["web", "web_g1"].map(by_app);
+    assert_eq!(makers(&operator, "production"), made.into());
+    let before = operator.sim.secret("production");
+    // first the other comes first, then it is the only one
+    for (limit, databases) in [(7, ["stats", "app"].as_slice()), (8, &["stats"])] {
+        operator.sim.edit_database("production", |object| {
+            let listed: Vec<Value> = databases.iter().map(|name| json!({"name": name})).collect();
+            object.spec.databases = serde_json::from_value(json!(listed)).unwrap();
+            object.spec.roles[0].connection_limit = Some(limit);
+        });
+        operator.settle().await;
+        check(&operator.sim, &[]);
+        let object = production(&operator);
+        let state = operator.sim.lock();
+        let roles = &branch_of(&state, &object).server.roles;
+        assert_eq!(roles["web_g1"].shape.connection_limit, Some(limit));
+    }
+    assert_eq!(operator.sim.secret("production"), before);
+    operator.sim.edit_database("production", |object| {
+        let role = json!({"name": "report", "access": "ReadOnly"});
+        let secret = json!({"name": "reports", "role": "report"});
+        let spec = &mut object.spec;
+        spec.roles.push(serde_json::from_value(role).unwrap());
+        spec.connection_secrets
+            .push(serde_json::from_value(secret).unwrap());
+    });
+    operator.settle().await;
+    check(&operator.sim, &[]);
+    let made = ["report", "report_g1", "web", "web_g1"].map(by_app);
+    assert_eq!(makers(&operator, "production"), made.into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_closes_the_logins_of_its_parent_whoever_made_them() {
+    let sim = Sim::new();
+    sim.database("production", "production", two_owners());
+    let mut operator = Operator::new(&sim);
+    operator.settle().await;
+    let child = json!({"databases": [{"name": "stats"}], "roles": [{"name": "own", "access": "ReadOnly"}],
+        "connectionSecrets": [{"name": "pr-7", "role": "own"}]});
+    sim.database("pr-7", "preview", with(child_of("production"), child));
+    operator.settle().await;
+    check(&operator.sim, &[]);
+    let makers = makers(&operator, "pr-7");
+    assert_eq!(makers["own_g1"], "stats_owner");
+    assert_eq!(makers["web_g1"], "app_owner");
+    let object = operator.sim.get_database("pr-7").unwrap();
+    let state = operator.sim.lock();
+    let open = branch_of(&state, &object).server.open_logins();
+    assert_eq!(open, ["own_g1".to_owned()].into());
 }
 
 /// Puts a template on the only Secret of production.

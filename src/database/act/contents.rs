@@ -7,8 +7,8 @@ use crate::api::{
     Credentials, DatabaseStatus, ExtensionStatus, MissingSchemas, NeonDatabaseStatus, RoleStatus,
 };
 use crate::database::desired::{Database, Rest, Role};
-use crate::postgres::Target;
 use crate::postgres::extensions::Installed;
+use crate::postgres::{self, Target};
 use crate::reconcile::Error;
 use crate::world::{
     DatabaseReport, GroupRights, PrepareDatabase, PrepareRole, PrepareRoles, at_neon, at_postgres,
@@ -20,15 +20,28 @@ const MOST_TOLD: usize = 20;
 /// Closes every login that came with the copy.
 pub(super) async fn retire_logins(context: &Context<'_>, pass: &mut Pass) -> Result<(), Error> {
     let _lock = context.lock_branch()?;
-    let manager = context.manager().await?;
+    let mut manager = context.manager().await?;
     let mark = context.login_mark()?;
-    context
-        .kind
-        .world
-        .contents
-        .retire_logins(&manager, &mark)
-        .await
-        .map_err(at_postgres)?;
+    let contents = &context.kind.world.contents;
+    let mut tried = BTreeSet::new();
+    loop {
+        let left = contents.retire_logins(&manager, &mark).await;
+        let left = left.map_err(at_postgres)?;
+        if left.names.is_empty() {
+            break;
+        }
+        tried.insert(manager.user);
+        let Some(other) = left.administrators.difference(&tried).next() else {
+            let names = left.names.join(", ");
+            let message =
+                format!("logins that came with the parent's data cannot be closed: {names}");
+            return Err(at_postgres(postgres::Error::new(
+                postgres::Class::Denied,
+                message,
+            )));
+        };
+        manager = context.session_as(other).await?;
+    }
     if let Some(branch) = &mut pass.status.branch {
         branch.credentials = Credentials::Own;
     }
@@ -206,21 +219,45 @@ impl Context<'_> {
             .on_logins(&recorded.id, &recorded.incarnation))
     }
 
-    /// A session as the management owner, who makes all roles: the owner of the first database.
+    /// A session as the management owner, who makes all roles: at first the owner of the first database, and for as long
+    /// as there are roles whoever made them.
     pub(super) async fn manager(&self) -> Result<Target, Error> {
-        let first = self.rest()?.databases.first();
-        let first = first.ok_or_else(|| Error::bug("no database is listed"))?;
-        self.session(&first.name).await
+        let rest = self.rest()?;
+        let first = self.session(self.first_database()?).await?;
+        let groups: Vec<String> = rest.roles.iter().map(|role| role.name.clone()).collect();
+        let contents = &self.kind.world.contents;
+        let mark = self.login_mark()?;
+        let manager = contents.manager(&first, &groups, &mark).await;
+        let manager = manager.map_err(at_postgres)?;
+        if manager == first.user {
+            return Ok(first);
+        }
+        self.session_as(&manager).await
     }
 
-    /// A session as the owner of a database, with the password that Neon has for it.
+    fn first_database(&self) -> Result<&str, Error> {
+        let first = self.rest()?.databases.first();
+        let first = first.ok_or_else(|| Error::bug("no database is listed"))?;
+        Ok(&first.name)
+    }
+
+    /// A session as a role of Neon's, which may enter every database.
+    async fn session_as(&self, role: &str) -> Result<Target, Error> {
+        self.session_in(self.first_database()?, role).await
+    }
+
+    /// A session as the owner of a database.
     async fn session(&self, database: &str) -> Result<Target, Error> {
+        self.session_in(database, &self.owner(database)?).await
+    }
+
+    /// A session as a role of Neon's, with the password that Neon has for it.
+    async fn session_in(&self, database: &str, role: &str) -> Result<Target, Error> {
         let branch = self.branch()?;
-        let owner = self.owner(database)?;
         let api = self.account().await?;
         let password = api
             .api
-            .reveal_password(self.project()?, &branch, &owner)
+            .reveal_password(self.project()?, &branch, role)
             .await
             .map_err(at_neon)?;
         let endpoint = self
@@ -229,7 +266,7 @@ impl Context<'_> {
             .known()
             .ok_or_else(|| Error::bug("no endpoint"))?;
         let settings = &self.kind.world.settings;
-        Ok(settings.target(&endpoint.host, database, &owner, password))
+        Ok(settings.target(&endpoint.host, database, role, password))
     }
 
     /// The present owner of a database, as Neon lists it or as it was recorded.

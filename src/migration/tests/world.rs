@@ -24,7 +24,8 @@ use crate::postgres::{self, Target};
 use crate::reconcile::{BranchLocks, PassReport, drive};
 use crate::telemetry::Metrics;
 use crate::world::{
-    Cluster, Contents, DatabaseReport, NewLogin, PrepareDatabase, PrepareRoles, Settings, World,
+    Cluster, Contents, DatabaseReport, LoginsLeft, NewLogin, PrepareDatabase, PrepareRoles,
+    Settings, World,
 };
 
 /// The world and what happened in it.
@@ -510,7 +511,10 @@ impl NeonApi for Revealing {
 /// Migrations never change roles or grants.
 #[async_trait]
 impl Contents for Fake {
-    async fn retire_logins(&self, _: &Target, _: &str) -> Result<(), postgres::Error> {
+    async fn manager(&self, _: &Target, _: &[String], _: &str) -> Result<String, postgres::Error> {
+        unimplemented!()
+    }
+    async fn retire_logins(&self, _: &Target, _: &str) -> Result<LoginsLeft, postgres::Error> {
         unimplemented!()
     }
     async fn prepare_roles(&self, _: &Target, _: &PrepareRoles) -> Result<(), postgres::Error> {

@@ -8,10 +8,11 @@ use crate::api::Access;
 use crate::postgres::grants::{Access as Rights, Grant, GrantOutcome};
 use crate::postgres::roles::{Login, RoleFact};
 use crate::postgres::{
-    Class, Error, Options, Target, connect, extensions, grants, isolation, proof, retire, roles,
+    Class, Error, Options, Target, connect, extensions, grants, isolation, managers, proof, retire,
+    roles,
 };
 use crate::world::{
-    Contents, DatabaseReport, GroupRights, NewLogin, PrepareDatabase, PrepareRoles,
+    Contents, DatabaseReport, GroupRights, LoginsLeft, NewLogin, PrepareDatabase, PrepareRoles,
 };
 
 /// Databases on a real PostgreSQL.
@@ -31,19 +32,18 @@ async fn close(session: PgConnection) {
 
 #[async_trait]
 impl Contents for LiveContents {
-    async fn retire_logins(&self, at: &Target, mark: &str) -> Result<(), Error> {
+    async fn manager(&self, at: &Target, groups: &[String], mark: &str) -> Result<String, Error> {
         let mut session = open(at).await?;
-        let left = isolation::retire_inherited_logins(&mut session, mark).await;
+        let all = managers::list(&mut session).await;
         close(session).await;
-        match left?.as_slice() {
-            [] => Ok(()),
-            left => {
-                let names = left.join(", ");
-                let message =
-                    format!("logins that came with the parent's data cannot be closed: {names}");
-                Err(Error::new(Class::Denied, message))
-            }
-        }
+        Ok(managers::manager(&all?, groups, mark, &at.user))
+    }
+
+    async fn retire_logins(&self, at: &Target, mark: &str) -> Result<LoginsLeft, Error> {
+        let mut session = open(at).await?;
+        let left = retire_logins(&mut session, mark).await;
+        close(session).await;
+        left
     }
 
     async fn prepare_roles(&self, at: &Target, wanted: &PrepareRoles) -> Result<(), Error> {
@@ -119,6 +119,19 @@ impl Contents for LiveContents {
             answer => Ok(answer?.is_some()),
         }
     }
+}
+
+async fn retire_logins(session: &mut PgConnection, mark: &str) -> Result<LoginsLeft, Error> {
+    let names = isolation::retire_inherited_logins(session, mark).await?;
+    if names.is_empty() {
+        return Ok(LoginsLeft::default());
+    }
+    let all = managers::list(session).await?;
+    let administrators = managers::administrators(&all, &names);
+    Ok(LoginsLeft {
+        names,
+        administrators,
+    })
 }
 
 async fn prepare_roles(session: &mut PgConnection, wanted: &PrepareRoles) -> Result<(), Error> {

@@ -8,7 +8,11 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
 use super::eventually;
-use crate::{environment::neon::local_client, scratch::ScratchDir};
+use crate::{
+    environment::neon::local_client,
+    postgres::{Programs, account},
+    scratch::ScratchDir,
+};
 
 /// How long an operation of the emulator takes: long enough to be met while it runs.
 const OPERATION: Duration = Duration::from_millis(30);
@@ -37,12 +41,18 @@ impl Neon {
         }
     }
 
-    /// Starts one with its data in a folder of its own.
+    /// Starts one with its data in a folder of its own, on the PostgreSQL that `TEST_POSTGRES` names.
     pub async fn start(config: EmulatorConfig) -> anyhow::Result<Self> {
         let data = ScratchDir::open_to_all("neon")?;
         let data_dir = data.path().join("data");
+        let programs = Programs::asked_for()?
+            .map(|programs| programs.reachable(account()?.as_ref(), data.path()))
+            .transpose()?;
         let config = EmulatorConfig {
             data_dir: Some(data_dir.clone()),
+            postgres_bin: programs
+                .map(|programs| programs.bin_dir)
+                .or(config.postgres_bin),
             ..config
         };
         let organization = config.organizations.first().cloned();

@@ -9,9 +9,9 @@ use sepulki::engine::{Code, Diagnostic, LedgerState, plan};
 use sepulki::postgres::extensions::Installed;
 use sepulki::postgres::retire::{from_earlier, leftovers};
 use sepulki::postgres::roles::{following_login, login_to_use};
-use sepulki::postgres::{Class, Error, Target, extensions};
+use sepulki::postgres::{Class, Error, Target, extensions, managers};
 use sepulki::world::{
-    Contents, DatabaseReport, Migrations, NewLogin, PrepareDatabase, PrepareRoles,
+    Contents, DatabaseReport, LoginsLeft, Migrations, NewLogin, PrepareDatabase, PrepareRoles,
 };
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -56,15 +56,32 @@ impl ContentsPort {
 
 #[async_trait]
 impl Contents for ContentsPort {
-    async fn retire_logins(&self, at: &Target, mark: &str) -> Result<(), Error> {
+    async fn manager(&self, at: &Target, groups: &[String], mark: &str) -> Result<String, Error> {
+        let read = || {
+            self.read(at, |server| {
+                let all = server.administrations();
+                Ok(managers::manager(&all, groups, mark, &at.user))
+            })
+        };
+        self.0.faults.look(read).await
+    }
+
+    async fn retire_logins(&self, at: &Target, mark: &str) -> Result<LoginsLeft, Error> {
         self.session("retire logins".to_owned(), at, |server| {
-            let foreign =
-                |role: &&mut PgRole| role.login && !role.api && role.mark.as_deref() != Some(mark);
-            for role in server.roles.values_mut().filter(foreign) {
-                role.login = false;
-                role.password = None;
+            let foreign = |(_, role): &(&String, &mut PgRole)| {
+                role.login && !role.api && role.mark.as_deref() != Some(mark)
+            };
+            let mut left = LoginsLeft::default();
+            for (name, role) in server.roles.iter_mut().filter(foreign) {
+                if role.obeys(&at.user) {
+                    role.login = false;
+                    role.password = None;
+                } else {
+                    left.names.push(name.clone());
+                }
             }
-            Ok(())
+            left.administrators = managers::administrators(&server.administrations(), &left.names);
+            Ok(left)
         })
         .await
     }
@@ -75,25 +92,23 @@ impl Contents for ContentsPort {
                 server.roles.get_mut(&login).unwrap().mark = Some(wanted.mark.clone());
             }
             for role in &wanted.roles {
-                server.roles.entry(role.group.clone()).or_default();
+                server.role(&role.group, &at.user);
                 let ours = |(name, login): &(&String, &mut PgRole)| {
                     login.mark.as_ref() == Some(&wanted.mark)
                         && name.starts_with(&format!("{}_g", role.group))
                 };
                 for (_, login) in server.roles.iter_mut().filter(ours) {
-                    login.shape = role.shape.clone();
+                    login.altered_by(&at.user)?.shape = role.shape.clone();
                 }
             }
-            close_leftovers(server, wanted);
-            Ok(())
+            close_leftovers(server, at, wanted)
         })
         .await
     }
 
     async fn close_leftovers(&self, at: &Target, wanted: &PrepareRoles) -> Result<(), Error> {
         self.session("close leftovers".to_owned(), at, |server| {
-            close_leftovers(server, wanted);
-            Ok(())
+            close_leftovers(server, at, wanted)
         })
         .await
     }
@@ -174,8 +189,9 @@ impl Contents for ContentsPort {
 
     async fn drop_login(&self, at: &Target, _: &str, login: &str, mark: &str) -> Result<(), Error> {
         self.session(format!("drop login {login}"), at, |server| {
-            let ours = |role: &PgRole| role.mark.as_deref() == Some(mark);
-            if server.roles.get(login).is_some_and(ours) {
+            let ours = |role: &&mut PgRole| role.mark.as_deref() == Some(mark);
+            if let Some(role) = server.roles.get_mut(login).filter(ours) {
+                role.altered_by(&at.user)?;
                 server.roles.remove(login);
             }
             Ok(())
@@ -187,20 +203,19 @@ impl Contents for ContentsPort {
         let password = login.password.expose_secret().to_owned();
         self.0.lock().passwords.push(password.clone());
         self.session(format!("set login {}", login.login), at, |server| {
-            server.roles.entry(login.group.clone()).or_default();
-            let role = server
-                .roles
-                .entry(login.login.clone())
-                .or_insert_with(|| PgRole {
-                    mark: Some(login.mark.clone()),
-                    ..PgRole::default()
-                });
+            server.role(&login.group, &at.user);
+            let is_new = !server.roles.contains_key(&login.login);
+            let role = server.role(&login.login, &at.user);
+            if is_new {
+                role.mark = Some(login.mark.clone());
+            }
             if role.mark.as_ref() != Some(&login.mark) {
                 return Err(Error::new(
                     Class::Conflict,
                     "the role exists and is not ours",
                 ));
             }
+            let role = role.altered_by(&at.user)?;
             role.login = true;
             role.password = Some(password);
             role.member_of.insert(login.group.clone());
@@ -220,12 +235,14 @@ impl Contents for ContentsPort {
     }
 }
 
-fn close_leftovers(server: &mut Server, wanted: &PrepareRoles) {
+fn close_leftovers(server: &mut Server, at: &Target, wanted: &PrepareRoles) -> Result<(), Error> {
     for login in leftovers(&server.facts(), &wanted.mark, &wanted.kept()) {
         let role = server.roles.get_mut(&login).unwrap();
+        let role = role.altered_by(&at.user)?;
         role.login = false;
         role.password = None;
     }
+    Ok(())
 }
 
 /// The migration engine: its own plans against the ledgers in memory.

@@ -7,6 +7,7 @@ use secrecy::ExposeSecret;
 use sepulki::api::Access;
 use sepulki::engine::{LedgerRow, LedgerState};
 use sepulki::postgres::extensions::{Available, Installed, Step};
+use sepulki::postgres::managers::Administration;
 use sepulki::postgres::roles::{RoleFact, Shape};
 use sepulki::postgres::{Class, Error, Target};
 
@@ -29,6 +30,8 @@ pub struct PgRole {
     pub member_of: BTreeSet<String>,
     /// Made by Neon.
     pub api: bool,
+    /// Who has made it, where that was by SQL: the only one who can change it, as from PostgreSQL 16 on.
+    pub made_by: Option<String>,
     pub shape: Shape,
 }
 
@@ -75,6 +78,26 @@ impl Server {
         self.roles.iter().map(fact).collect()
     }
 
+    /// Who can change which roles, as the operator's SQL lists them.
+    pub fn administrations(&self) -> Vec<Administration> {
+        let one = |(name, role): (&String, &PgRole)| {
+            Some(Administration {
+                role: name.clone(),
+                mark: role.mark.clone(),
+                administrator: role.made_by.clone()?,
+            })
+        };
+        self.roles.iter().filter_map(one).collect()
+    }
+
+    /// The role of that name, made by `user` where there is none.
+    pub fn role(&mut self, name: &str, user: &str) -> &mut PgRole {
+        self.roles.entry(name.to_owned()).or_insert_with(|| PgRole {
+            made_by: Some(user.to_owned()),
+            ..PgRole::default()
+        })
+    }
+
     /// Logins that are open and were made by SQL.
     pub fn open_logins(&self) -> BTreeSet<String> {
         let open =
@@ -103,6 +126,21 @@ impl Server {
         }
         let message = format!("permission denied for database \"{database}\"");
         Err(Error::new(Class::Denied, message))
+    }
+}
+
+impl PgRole {
+    /// Whether `user` can change it.
+    pub fn obeys(&self, user: &str) -> bool {
+        self.made_by.as_ref().is_none_or(|maker| maker == user)
+    }
+
+    /// The server's refusal, where `user` cannot change it.
+    pub fn altered_by(&mut self, user: &str) -> Result<&mut Self, Error> {
+        if self.obeys(user) {
+            return Ok(self);
+        }
+        Err(Error::new(Class::Denied, "permission denied to alter role"))
     }
 }
 
