@@ -9,6 +9,7 @@ mod suspend;
 mod timelines;
 mod wake;
 mod work;
+mod writeback;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -131,6 +132,7 @@ impl Control {
         }
         tokio::spawn(suspend::run(Arc::clone(self)));
         tokio::spawn(expiry::run(Arc::clone(self)));
+        tokio::spawn(writeback::run(Arc::clone(self)));
         let control = Arc::clone(self);
         tokio::spawn(async move {
             if let Err(error) = control.postgres.warm_up().await {

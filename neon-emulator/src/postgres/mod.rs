@@ -12,6 +12,7 @@ pub(crate) mod recovery;
 pub(crate) mod server;
 pub(crate) mod sql;
 mod template;
+pub(crate) mod writeback;
 
 use std::{
     fs,
