@@ -13,6 +13,10 @@ pub struct Limits {
     pub root_branches: usize,
     /// Branches that are protected.
     pub protected_branches: usize,
+    /// Snapshots that somebody asked for; those of a schedule are not counted.
+    pub snapshots: usize,
+    /// Whether snapshots may be taken by a schedule.
+    pub backup_schedules: bool,
     /// Computes that run at the same time, that of the default branch not counted.
     pub active_computes: usize,
     /// The largest compute, in CU. (Above 16 CU a size is fixed in any plan.)
@@ -45,6 +49,8 @@ impl Limits {
             branches: 10,
             root_branches: 3,
             protected_branches: 0,
+            snapshots: 1,
+            backup_schedules: false,
             max_cu: 2.0,
             suspend: SuspendLimit::Fixed,
             longest_history_seconds: 6 * 3600,
@@ -73,6 +79,8 @@ impl Default for Limits {
             branches: 5000,
             root_branches: 25,
             protected_branches: 5,
+            snapshots: 100,
+            backup_schedules: true,
             active_computes: 20,
             max_cu: 56.0,
             suspend: SuspendLimit::Free,

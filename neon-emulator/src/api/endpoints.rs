@@ -327,6 +327,8 @@ fn pending_state(project: &Project, endpoint: &Endpoint) -> Option<&'static str>
         | Work::CopyTimeline { .. }
         | Work::CopySchema { .. }
         | Work::ReplaceTimeline { .. }
+        | Work::TakeSnapshot { .. }
+        | Work::RestoreSnapshot { .. }
         | Work::RemoveTimeline { .. }
         | Work::Nothing
         | Work::PutRole { .. }

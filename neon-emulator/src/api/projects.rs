@@ -302,6 +302,8 @@ fn make(
         created_at: now,
         updated_at: now,
         last_reset: None,
+        restored: None,
+        schedule: Schedule::default(),
         databases: BTreeMap::from([(database.clone(), Database::new(&database, &role, now))]),
         roles: BTreeMap::from([(role.clone(), Role::new(&role, true, now))]),
     };
@@ -332,6 +334,7 @@ fn make(
         updated_at: now,
         branches: BTreeMap::new(),
         endpoints: BTreeMap::new(),
+        snapshots: BTreeMap::new(),
         operations: Vec::new(),
     };
     Ok((project, branch, endpoint))

@@ -5,6 +5,7 @@ mod catalog;
 mod expiry;
 mod operations;
 mod schema;
+mod snapshots;
 mod suspend;
 mod timelines;
 mod wake;
@@ -132,6 +133,7 @@ impl Control {
         }
         tokio::spawn(suspend::run(Arc::clone(self)));
         tokio::spawn(expiry::run(Arc::clone(self)));
+        tokio::spawn(snapshots::run(Arc::clone(self)));
         tokio::spawn(writeback::run(Arc::clone(self)));
         let control = Arc::clone(self);
         tokio::spawn(async move {
@@ -258,11 +260,13 @@ impl Control {
     /// project deleted just before.
     fn remove_strays(&self) {
         let known: BTreeSet<String> = self.store.read(|state| {
-            let branches = state
-                .projects
-                .values()
-                .flat_map(|project| project.branches.values());
-            branches.map(|branch| branch.timeline.clone()).collect()
+            let projects = state.projects.values();
+            let known = projects.flat_map(|project| {
+                let branches = project.branches.values();
+                let branches = branches.map(|branch| branch.timeline.clone());
+                branches.chain(project.snapshots.keys().cloned())
+            });
+            known.collect()
         });
         let stored = self.postgres.stored_timelines().unwrap_or_default();
         for stray in stored.into_iter().filter(|name| !known.contains(name)) {
@@ -284,8 +288,9 @@ impl Control {
                 control.forget_compute(&endpoint.id);
             }
             let timelines = project.branches.values().map(|branch| &branch.timeline);
-            // Those of read replicas are named as their endpoints.
-            for timeline in timelines.chain(project.endpoints.keys()) {
+            // Those of read replicas are named as their endpoints, those of snapshots as these.
+            let others = project.endpoints.keys().chain(project.snapshots.keys());
+            for timeline in timelines.chain(others) {
                 if let Err(error) = control.postgres.remove(timeline).await {
                     tracing::warn!(
                         error = format!("{error:#}"),

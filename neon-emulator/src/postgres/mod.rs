@@ -217,6 +217,20 @@ impl Postgres {
         Ok(started)
     }
 
+    /// Gives a timeline's data, on which no server runs, the history of the line of descent from which it was copied.
+    pub(crate) async fn complete(&self, lineage: &[String], timeline: &str) -> anyhow::Result<()> {
+        let lineage: Vec<PathBuf> = lineage.iter().map(|id| self.data(id)).collect();
+        let data = self.data(timeline);
+        let copier = self.copier.clone();
+        spawn_blocking(move || history::complete(&copier, &lineage, &data)).await?
+    }
+
+    /// How many bytes the databases of a timeline's data have.
+    pub(crate) async fn size(&self, timeline: &str) -> anyhow::Result<u64> {
+        let databases = self.data(timeline).join("base");
+        spawn_blocking(move || Ok(copy::size(&databases)?)).await?
+    }
+
     /// Makes a server on a timeline's data follow another one.
     pub(crate) fn make_standby(&self, timeline: &str) -> anyhow::Result<()> {
         let signal = self.data(timeline).join("standby.signal");

@@ -25,4 +25,5 @@ mod refusals;
 mod replicas;
 mod resources;
 mod schema;
+mod snapshots;
 mod support;
