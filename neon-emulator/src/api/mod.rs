@@ -5,6 +5,7 @@ mod access;
 mod backup_schedule;
 mod branches;
 mod connection_uri;
+mod consumption;
 mod databases;
 mod endpoints;
 mod error;
@@ -107,10 +108,27 @@ fn routes() -> Router<Arc<Control>> {
             "/projects/{project_id}/operations/{operation_id}",
             get(operations::show),
         )
+        .merge(consumption_routes())
         .merge(organization_routes())
         .merge(branch_routes())
         .merge(snapshot_routes())
         .merge(endpoint_routes())
+}
+
+fn consumption_routes() -> Router<Arc<Control>> {
+    Router::new()
+        .route(
+            "/consumption_history/projects",
+            get(consumption::of_projects_before),
+        )
+        .route(
+            "/consumption_history/v2/projects",
+            get(consumption::of_projects),
+        )
+        .route(
+            "/consumption_history/v2/branches",
+            get(consumption::of_branches),
+        )
 }
 
 fn organization_routes() -> Router<Arc<Control>> {

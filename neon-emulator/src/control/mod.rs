@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::wake::WakeError;
+pub(crate) use self::wake::{QUOTA_EXCEEDED, WakeError};
 use crate::{
     calls::CallLog,
     compute::Compute,
@@ -40,6 +40,7 @@ use crate::{
         operation::{Action, Status, Work},
     },
     stats::{Recorder, Stats},
+    usage::Usage,
 };
 
 /// What is percent-encoded in the parts of a URI: all but what RFC 3986 calls unreserved.
@@ -64,6 +65,7 @@ pub(crate) struct Pace {
 pub(crate) struct Control {
     pub(crate) store: Store,
     pub(crate) recorder: Recorder,
+    pub(crate) usage: Arc<Usage>,
     pub(crate) faults: Faults,
     pub(crate) postgres: Arc<Postgres>,
     pub(crate) pace: Pace,
@@ -95,6 +97,7 @@ impl Control {
         Self {
             store,
             recorder: Recorder::default(),
+            usage: Arc::default(),
             faults: Faults::default(),
             postgres: Arc::new(postgres),
             pace: Pace {
@@ -146,7 +149,8 @@ impl Control {
     /// The compute of an endpoint.
     pub(crate) fn compute(&self, endpoint_id: &str) -> Arc<Compute> {
         let mut computes = self.computes.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Compute::new(Arc::clone(&self.postgres), endpoint_id);
+        let (postgres, usage) = (&self.postgres, &self.usage);
+        let new = || Compute::new(Arc::clone(postgres), Arc::clone(usage), endpoint_id);
         Arc::clone(
             computes
                 .entry(endpoint_id.to_owned())

@@ -33,7 +33,7 @@ pub(crate) struct Project {
     pub(crate) org_id: Option<String>,
     pub(crate) store_passwords: bool,
     pub(crate) history_retention_seconds: i64,
-    /// Stored and shown as given; only the compute defaults have an effect.
+    /// Stored and shown as given; of them the quotas of time have an effect.
     pub(crate) settings: Map<String, Value>,
     pub(crate) endpoint_defaults: ComputeSettings,
     pub(crate) limits: Limits,

@@ -11,6 +11,7 @@ mod branches;
 mod clients;
 mod clones;
 mod connections;
+mod consumption;
 mod contents;
 mod faults;
 mod history;

@@ -107,13 +107,14 @@ async fn every_route_answers_as_neon_describes_it() {
     contents(&mut api, &child).await;
     endpoints(&mut api, &child).await;
     snapshots(&mut api).await;
+    consumption(&mut api, &main).await;
     errors(&mut api, &main).await;
     endings(&mut api, &main, &child).await;
 
     let served = served(&api).await;
     let unseen: Vec<_> = served.difference(&api.seen).collect();
     assert!(unseen.is_empty(), "served but not checked: {unseen:?}");
-    assert!(served.len() >= 50, "{}: {served:?}", served.len());
+    assert!(served.len() >= 55, "{}: {served:?}", served.len());
 }
 
 async fn project(api: &mut Checked) -> Target {
@@ -269,6 +270,28 @@ async fn snapshots(api: &mut Checked) {
     let schedule = json!({"schedule": [{"frequency": "weekly", "day": 1, "hour": 3}]});
     api.call("PUT", &path, schedule, 200).await;
     api.get(&path).await;
+}
+
+async fn consumption(api: &mut Checked, main: &Target) {
+    let now = jiff::Timestamp::now();
+    let hour = jiff::SignedDuration::from_hours(1);
+    let stretch = format!("granularity=hourly&from={}&to={}", now - hour, now + hour);
+    let history = format!("/consumption_history/projects?org_id={ORGANIZATION}&{stretch}");
+    api.get(&format!("{history}&limit=1&metrics=logical_size_bytes"))
+        .await;
+    let known = "compute_unit_seconds,root_branch_bytes_month,child_branch_bytes_month";
+    let query = format!(
+        "org_id={ORGANIZATION}&{stretch}&metrics={known}&project_ids={}",
+        main.project
+    );
+    api.get(&format!("/consumption_history/v2/projects?{query}"))
+        .await;
+    api.get(&format!("/consumption_history/v2/branches?{query}"))
+        .await;
+    let before = "from=2024-05-01T00:00:00Z&to=2024-05-02T00:00:00Z";
+    let before =
+        format!("/consumption_history/projects?org_id={ORGANIZATION}&granularity=daily&{before}");
+    api.call("GET", &before, Value::Null, 406).await;
 }
 
 async fn errors(api: &mut Checked, main: &Target) {
