@@ -28,6 +28,7 @@ use crate::{
         sql,
     },
     scram::Verifier,
+    usage::Usage,
 };
 
 /// How long a server may take to recover from the crash of a backend.
@@ -37,6 +38,8 @@ const RECOVERY_DEADLINE: Duration = Duration::from_secs(10);
 pub(crate) struct Compute {
     pub(crate) endpoint_id: String,
     postgres: Arc<Postgres>,
+    /// Is told when it stops; when it starts, by whoever wakes it.
+    usage: Arc<Usage>,
     running: Mutex<Option<Running>>,
     /// What the API shows; follows `running`.
     active: AtomicBool,
@@ -127,10 +130,11 @@ impl Running {
 }
 
 impl Compute {
-    pub(crate) fn new(postgres: Arc<Postgres>, endpoint_id: &str) -> Self {
+    pub(crate) fn new(postgres: Arc<Postgres>, usage: Arc<Usage>, endpoint_id: &str) -> Self {
         Self {
             endpoint_id: endpoint_id.to_owned(),
             postgres,
+            usage,
             running: Mutex::new(None),
             active: AtomicBool::new(false),
             pins: Arc::default(),
@@ -322,7 +326,7 @@ impl Compute {
         drop(bouncer);
         drop(session);
         server.stop(how).await;
-        self.active.store(false, Ordering::SeqCst);
+        self.rest();
         true
     }
 
@@ -334,11 +338,17 @@ impl Compute {
         {
             tracing::warn!(endpoint = %self.endpoint_id, "the server ended by itself");
             *running = None;
-            self.active.store(false, Ordering::SeqCst);
+            self.rest();
         }
         running
             .as_ref()
             .map(|running| running.server.socket().clone())
+    }
+
+    /// Notes that the server runs no more.
+    fn rest(&self) {
+        self.active.store(false, Ordering::SeqCst);
+        self.usage.end(&self.endpoint_id, Timestamp::now());
     }
 
     fn pin(&self, socket: Socket, woken: bool) -> Awake {

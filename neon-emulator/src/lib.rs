@@ -17,7 +17,7 @@
 //! | `state` | what is known, and its file |
 //! | `limits` | what a project's plan allows |
 //! | `faults` | misbehaviour on demand; met by calls in `api`, by operations in `control` |
-//! | `rates` | how often an account may call |
+//! | `rates`, `usage` | how often an account may call; how long its computes ran |
 //! | `stats`, `calls`, `scram`, `names`, `secret` | counters, the log of calls and small values, open to all |
 //!
 //! It is for trusted use on one machine; the crate's README says what is faithful and what is not.
@@ -39,11 +39,12 @@ mod scram;
 mod secret;
 mod state;
 mod stats;
+mod usage;
 
 pub use calls::Call;
 pub use config::EmulatorConfig;
 pub use emulator::Emulator;
 pub use faults::{Answer, Effect, Fault, Outcome};
-pub use limits::{Limits, SuspendLimit};
+pub use limits::{ConsumptionLimit, Limits, SuspendLimit};
 pub use rates::RateLimit;
 pub use stats::{ApiCalls, EndpointStats, Stats};

@@ -13,6 +13,12 @@ pub struct Limits {
     pub root_branches: usize,
     /// Branches that are protected.
     pub protected_branches: usize,
+    /// Snapshots that somebody asked for; those of a schedule are not counted.
+    pub snapshots: usize,
+    /// Whether snapshots may be taken by a schedule.
+    pub backup_schedules: bool,
+    /// Which histories of consumption there are. Of the account, hence that of new projects counts.
+    pub consumption: ConsumptionLimit,
     /// Computes that run at the same time, that of the default branch not counted.
     pub active_computes: usize,
     /// The largest compute, in CU. (Above 16 CU a size is fixed in any plan.)
@@ -37,6 +43,18 @@ pub enum SuspendLimit {
     Free,
 }
 
+/// Which histories of consumption a plan has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConsumptionLimit {
+    /// None.
+    None,
+    /// That of the plans that are paid by usage.
+    Usage,
+    /// That of older plans too.
+    All,
+}
+
 impl Limits {
     /// Neon's plan Free.
     #[must_use]
@@ -45,6 +63,9 @@ impl Limits {
             branches: 10,
             root_branches: 3,
             protected_branches: 0,
+            snapshots: 1,
+            backup_schedules: false,
+            consumption: ConsumptionLimit::None,
             max_cu: 2.0,
             suspend: SuspendLimit::Fixed,
             longest_history_seconds: 6 * 3600,
@@ -57,6 +78,7 @@ impl Limits {
     pub fn launch() -> Self {
         Self {
             root_branches: 5,
+            consumption: ConsumptionLimit::Usage,
             protected_branches: 2,
             max_cu: 16.0,
             suspend: SuspendLimit::OnOff,
@@ -73,6 +95,9 @@ impl Default for Limits {
             branches: 5000,
             root_branches: 25,
             protected_branches: 5,
+            snapshots: 100,
+            backup_schedules: true,
+            consumption: ConsumptionLimit::All,
             active_computes: 20,
             max_cu: 56.0,
             suspend: SuspendLimit::Free,

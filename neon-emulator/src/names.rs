@@ -35,6 +35,11 @@ pub(crate) fn branch_id() -> String {
     format!("br-{}-{}", two_words(), tail())
 }
 
+/// `snap-shiny-wind-a1b2c3d4`, also the folder of its data.
+pub(crate) fn snapshot_id() -> String {
+    format!("snap-{}-{}", two_words(), tail())
+}
+
 /// `tl-a1b2c3d4-e5f6a7b8`, the folder of a branch's data after a restore.
 pub(crate) fn timeline_id() -> String {
     format!("tl-{}-{}", tail(), tail())

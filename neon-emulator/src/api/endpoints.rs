@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ use super::{
     request::Body, validate::ComputeRequest,
 };
 use crate::{
-    control::Control,
+    control::{Control, QUOTA_EXCEEDED},
     names,
     state::{
         model::{Endpoint, EndpointKind, Project},
@@ -179,6 +180,9 @@ pub(crate) async fn start(control: Shared, path: Path<(String, String)>) -> Answ
                 "active endpoints limit exceeded",
             ));
         }
+        if room.usage.is_exhausted(project, Timestamp::now()) {
+            return Err(ApiError::limit("COMPUTE_TIME_EXCEEDED", QUOTA_EXCEEDED));
+        }
         Ok((!active).then(|| endpoint.step(Action::StartCompute, Work::StartCompute)))
     })
 }
@@ -327,6 +331,8 @@ fn pending_state(project: &Project, endpoint: &Endpoint) -> Option<&'static str>
         | Work::CopyTimeline { .. }
         | Work::CopySchema { .. }
         | Work::ReplaceTimeline { .. }
+        | Work::TakeSnapshot { .. }
+        | Work::RestoreSnapshot { .. }
         | Work::RemoveTimeline { .. }
         | Work::Nothing
         | Work::PutRole { .. }

@@ -101,6 +101,11 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
     }
 
+    /// 406: the stretch of time does not go with the rest.
+    pub(crate) fn not_acceptable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_ACCEPTABLE, message)
+    }
+
     /// 409: the name, or the place, is taken.
     pub(crate) fn conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, message)

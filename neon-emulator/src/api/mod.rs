@@ -2,8 +2,10 @@
 //! mutation changes a project. The modules below hold one resource each.
 
 mod access;
+mod backup_schedule;
 mod branches;
 mod connection_uri;
+mod consumption;
 mod databases;
 mod endpoints;
 mod error;
@@ -16,6 +18,7 @@ mod organizations;
 mod projects;
 mod request;
 mod roles;
+mod snapshots;
 mod users;
 mod validate;
 
@@ -27,7 +30,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
+    routing::{delete, get, patch, post},
 };
 use jiff::{Timestamp, Unit};
 use serde_json::{Value, json};
@@ -105,9 +108,27 @@ fn routes() -> Router<Arc<Control>> {
             "/projects/{project_id}/operations/{operation_id}",
             get(operations::show),
         )
+        .merge(consumption_routes())
         .merge(organization_routes())
         .merge(branch_routes())
+        .merge(snapshot_routes())
         .merge(endpoint_routes())
+}
+
+fn consumption_routes() -> Router<Arc<Control>> {
+    Router::new()
+        .route(
+            "/consumption_history/projects",
+            get(consumption::of_projects_before),
+        )
+        .route(
+            "/consumption_history/v2/projects",
+            get(consumption::of_projects),
+        )
+        .route(
+            "/consumption_history/v2/branches",
+            get(consumption::of_branches),
+        )
 }
 
 fn organization_routes() -> Router<Arc<Control>> {
@@ -180,6 +201,30 @@ fn branch_routes() -> Router<Arc<Control>> {
             get(databases::show)
                 .patch(databases::update)
                 .delete(databases::delete),
+        )
+}
+
+fn snapshot_routes() -> Router<Arc<Control>> {
+    const BRANCH: &str = "/projects/{project_id}/branches/{branch_id}";
+    const SNAPSHOTS: &str = "/projects/{project_id}/snapshots";
+    Router::new()
+        .route(SNAPSHOTS, get(snapshots::list))
+        .route(
+            &format!("{SNAPSHOTS}/{{snapshot_id}}"),
+            patch(snapshots::update).delete(snapshots::delete),
+        )
+        .route(
+            &format!("{SNAPSHOTS}/{{snapshot_id}}/restore"),
+            post(snapshots::restore),
+        )
+        .route(&format!("{BRANCH}/snapshot"), post(snapshots::create))
+        .route(
+            &format!("{BRANCH}/finalize_restore"),
+            post(snapshots::finalize),
+        )
+        .route(
+            &format!("{BRANCH}/backup_schedule"),
+            get(backup_schedule::show).put(backup_schedule::set),
         )
 }
 

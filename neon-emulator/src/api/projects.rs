@@ -30,7 +30,9 @@ use crate::{
             Branch, BranchState, ComputeSettings, Database, Endpoint, EndpointKind, Project, Role,
         },
         operation::{Action, Status, Step, Work},
+        snapshot::Schedule,
     },
+    usage::{Of, next_period, period_start, whole},
 };
 
 const LIMITS: std::ops::RangeInclusive<usize> = 1..=400;
@@ -205,6 +207,7 @@ pub(crate) async fn update(
             project.history_retention_seconds = retention(seconds, &project.limits)?;
         }
         if let Some(settings) = asked.settings {
+            validate::settings(&settings)?;
             project.settings.extend(settings);
         }
         if let Some(defaults) = asked.default_endpoint_settings {
@@ -243,7 +246,7 @@ pub(crate) async fn delete(State(control): Shared, Path(id): Path<String>) -> An
 }
 
 /// The organization whose projects are meant. Personal projects exist only as long as there is no organization.
-fn owner(
+pub(super) fn owner(
     control: &Control,
     scope: &Scope,
     asked: Option<String>,
@@ -279,6 +282,7 @@ fn make(
     validate::sql_name("database", &database)?;
     validate::sql_name("role", &role)?;
     validate::annotations(&first.annotations)?;
+    validate::settings(asked.settings.as_ref().unwrap_or(&Map::new()))?;
     let endpoint_defaults = asked
         .default_endpoint_settings
         .unwrap_or_default()
@@ -302,6 +306,8 @@ fn make(
         created_at: now,
         updated_at: now,
         last_reset: None,
+        restored: None,
+        schedule: Schedule::default(),
         databases: BTreeMap::from([(database.clone(), Database::new(&database, &role, now))]),
         roles: BTreeMap::from([(role.clone(), Role::new(&role, true, now))]),
     };
@@ -332,6 +338,7 @@ fn make(
         updated_at: now,
         branches: BTreeMap::new(),
         endpoints: BTreeMap::new(),
+        snapshots: BTreeMap::new(),
         operations: Vec::new(),
     };
     Ok((project, branch, endpoint))
@@ -355,15 +362,24 @@ fn view(project: &Project, control: &Control) -> Value {
         "branches_limit": project.limits.branches,
     });
     put(&mut shown, "owner", Some(owner));
+    let now = Timestamp::now();
+    let start = period_start(now);
     for (key, at) in [
-        ("consumption_period_start", project.created_at),
-        ("consumption_period_end", project.created_at),
+        ("consumption_period_start", start.max(project.created_at)),
+        ("consumption_period_end", next_period(start)),
     ] {
         put(&mut shown, key, Some(instant(at)));
     }
+    let used = control
+        .usage
+        .between(Of::Project(&project.id), start, now, now);
+    for (key, seconds) in [
+        ("active_time_seconds", used.active_seconds),
+        ("compute_time_seconds", used.compute_seconds),
+    ] {
+        put(&mut shown, key, Some(json!(whole(seconds))));
+    }
     for unmeasured in [
-        "active_time_seconds",
-        "compute_time_seconds",
         "written_data_bytes",
         "data_transfer_bytes",
         "data_storage_bytes_hour",

@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 use super::error::ApiError;
@@ -246,6 +246,32 @@ pub(crate) fn moment(
             Ok(Some(Moment::Time(at)))
         }
     }
+}
+
+/// A project's settings, as far as they have to make sense here. Of quotas those of time are kept; one that
+/// would do nothing is refused.
+pub(crate) fn settings(given: &Map<String, Value>) -> Result<(), ApiError> {
+    let quota = given.get("quota").and_then(Value::as_object);
+    for (name, value) in quota.into_iter().flatten() {
+        if value.is_null() {
+            continue;
+        }
+        let Some(amount) = value.as_u64() else {
+            return Err(ApiError::bad_request(format!(
+                "quota {name} must be an integer that is not negative"
+            )));
+        };
+        let kept = matches!(
+            name.as_str(),
+            "active_time_seconds" | "compute_time_seconds"
+        );
+        if amount > 0 && !kept {
+            return Err(ApiError::unprocessable(format!(
+                "quota {name} is not emulated"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Annotations of a branch.

@@ -5,10 +5,12 @@ mod catalog;
 mod expiry;
 mod operations;
 mod schema;
+mod snapshots;
 mod suspend;
 mod timelines;
 mod wake;
 mod work;
+mod writeback;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +23,7 @@ use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::wake::WakeError;
+pub(crate) use self::wake::{QUOTA_EXCEEDED, WakeError};
 use crate::{
     calls::CallLog,
     compute::Compute,
@@ -38,6 +40,7 @@ use crate::{
         operation::{Action, Status, Work},
     },
     stats::{Recorder, Stats},
+    usage::Usage,
 };
 
 /// What is percent-encoded in the parts of a URI: all but what RFC 3986 calls unreserved.
@@ -62,6 +65,7 @@ pub(crate) struct Pace {
 pub(crate) struct Control {
     pub(crate) store: Store,
     pub(crate) recorder: Recorder,
+    pub(crate) usage: Arc<Usage>,
     pub(crate) faults: Faults,
     pub(crate) postgres: Arc<Postgres>,
     pub(crate) pace: Pace,
@@ -93,6 +97,7 @@ impl Control {
         Self {
             store,
             recorder: Recorder::default(),
+            usage: Arc::default(),
             faults: Faults::default(),
             postgres: Arc::new(postgres),
             pace: Pace {
@@ -131,6 +136,8 @@ impl Control {
         }
         tokio::spawn(suspend::run(Arc::clone(self)));
         tokio::spawn(expiry::run(Arc::clone(self)));
+        tokio::spawn(snapshots::run(Arc::clone(self)));
+        tokio::spawn(writeback::run(Arc::clone(self)));
         let control = Arc::clone(self);
         tokio::spawn(async move {
             if let Err(error) = control.postgres.warm_up().await {
@@ -142,7 +149,8 @@ impl Control {
     /// The compute of an endpoint.
     pub(crate) fn compute(&self, endpoint_id: &str) -> Arc<Compute> {
         let mut computes = self.computes.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Compute::new(Arc::clone(&self.postgres), endpoint_id);
+        let (postgres, usage) = (&self.postgres, &self.usage);
+        let new = || Compute::new(Arc::clone(postgres), Arc::clone(usage), endpoint_id);
         Arc::clone(
             computes
                 .entry(endpoint_id.to_owned())
@@ -256,11 +264,13 @@ impl Control {
     /// project deleted just before.
     fn remove_strays(&self) {
         let known: BTreeSet<String> = self.store.read(|state| {
-            let branches = state
-                .projects
-                .values()
-                .flat_map(|project| project.branches.values());
-            branches.map(|branch| branch.timeline.clone()).collect()
+            let projects = state.projects.values();
+            let known = projects.flat_map(|project| {
+                let branches = project.branches.values();
+                let branches = branches.map(|branch| branch.timeline.clone());
+                branches.chain(project.snapshots.keys().cloned())
+            });
+            known.collect()
         });
         let stored = self.postgres.stored_timelines().unwrap_or_default();
         for stray in stored.into_iter().filter(|name| !known.contains(name)) {
@@ -282,8 +292,9 @@ impl Control {
                 control.forget_compute(&endpoint.id);
             }
             let timelines = project.branches.values().map(|branch| &branch.timeline);
-            // Those of read replicas are named as their endpoints.
-            for timeline in timelines.chain(project.endpoints.keys()) {
+            // Those of read replicas are named as their endpoints, those of snapshots as these.
+            let others = project.endpoints.keys().chain(project.snapshots.keys());
+            for timeline in timelines.chain(others) {
                 if let Err(error) = control.postgres.remove(timeline).await {
                     tracing::warn!(
                         error = format!("{error:#}"),

@@ -9,9 +9,10 @@ use tokio::time::sleep;
 use super::{Control, WakeError};
 use crate::state::operation::{Action, Operation, Status};
 
-/// Whether the plan's limit of computes stood in the way.
+/// Whether the plan's limit of computes, or the project's quota, stood in the way.
 fn no_room(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(WakeError::NoRoom))
+    let error = error.downcast_ref();
+    matches!(error, Some(WakeError::NoRoom | WakeError::Exhausted))
 }
 
 impl Control {

@@ -7,9 +7,12 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::sleep;
 
 use super::Control;
-use crate::state::{
-    model::{Endpoint, EndpointKind},
-    operation::{Action, Work},
+use crate::{
+    postgres::server::Stop,
+    state::{
+        model::{Endpoint, EndpointKind},
+        operation::{Action, Work},
+    },
 };
 
 /// What `suspend_timeout_seconds: 0` means on Neon.
@@ -36,6 +39,12 @@ impl Control {
             let Some((project_id, endpoint)) = self.find(&compute.endpoint_id) else {
                 continue;
             };
+            if self.is_exhausted(&project_id) {
+                if compute.suspend(Stop::Fast).await {
+                    self.note_suspension(&project_id, &endpoint);
+                }
+                continue;
+            }
             let Some(timeout) = self.timeout(&endpoint) else {
                 continue;
             };
@@ -51,15 +60,23 @@ impl Control {
                 self.sync_catalog(&project_id, &endpoint).await;
             }
             if compute.suspend_if_idle(idle_since).await {
-                self.suspended(&project_id, &endpoint.id);
-                self.note(
-                    &project_id,
-                    Action::SuspendCompute,
-                    &endpoint,
-                    Work::SuspendCompute,
-                );
+                self.note_suspension(&project_id, &endpoint);
             }
         }
+    }
+
+    /// Whether a project's quota is used up, for which its computes do not run any more.
+    fn is_exhausted(&self, project_id: &str) -> bool {
+        self.store.read(|state| {
+            let project = state.projects.get(project_id);
+            project.is_some_and(|project| self.usage.is_exhausted(project, Timestamp::now()))
+        })
+    }
+
+    fn note_suspension(&self, project_id: &str, endpoint: &Endpoint) {
+        self.suspended(project_id, &endpoint.id);
+        let (action, work) = (Action::SuspendCompute, Work::SuspendCompute);
+        self.note(project_id, action, endpoint, work);
     }
 
     /// How long a compute may idle; `None` for ever.

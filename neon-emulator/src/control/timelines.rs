@@ -84,7 +84,8 @@ impl Control {
         })
     }
 
-    async fn copy_present(
+    /// A copy of a branch's data as it is.
+    pub(super) async fn copy_present(
         &self,
         project: &str,
         source: &Branch,

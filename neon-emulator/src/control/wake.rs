@@ -17,6 +17,9 @@ use crate::{
 /// How long a connection waits for a branch that is still being made.
 const BRANCH_DEADLINE: Duration = Duration::from_secs(30);
 
+/// What Neon says where the quota of a project is used up.
+pub(crate) const QUOTA_EXCEEDED: &str = "Your account or project has exceeded the compute time quota. Upgrade your plan to increase limits.";
+
 /// Why a connection did not get a compute.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WakeError {
@@ -28,6 +31,8 @@ pub(crate) enum WakeError {
     NotReady,
     #[error("active endpoints limit exceeded")]
     NoRoom,
+    #[error("{QUOTA_EXCEEDED}")]
+    Exhausted,
     #[error(transparent)]
     Failed(#[from] anyhow::Error),
 }
@@ -78,6 +83,7 @@ impl Control {
             .await?;
         if awake.woken {
             self.recorder.at(&endpoint.id, |counts| counts.wakeups += 1);
+            self.usage.begin(project_id, endpoint, Timestamp::now());
             self.in_project(project_id, |project, now| {
                 project.unarchive(&endpoint.branch_id, now);
             });
@@ -114,6 +120,9 @@ impl Control {
             let branch = branch.ok_or(WakeError::NotFound)?;
             if !running && !self.has_room(project, endpoint) {
                 return Err(WakeError::NoRoom);
+            }
+            if !running && self.usage.is_exhausted(project, Timestamp::now()) {
+                return Err(WakeError::Exhausted);
             }
             match branch.state {
                 BranchState::Ready | BranchState::Archived => {

@@ -10,6 +10,7 @@ use sqlx::PgConnection;
 use super::Control;
 use crate::{
     postgres::{
+        history::Moment,
         server::{MAINTENANCE_DB, Server, Socket, Stop},
         sql,
     },
@@ -50,16 +51,18 @@ impl Control {
                 moment,
                 discard,
             } => {
-                // Whoever was about to wake it has it running by now, and nobody can any more.
-                for endpoint in self.endpoints_of(project, branch) {
-                    self.suspend_compute(project, Some(&endpoint.id)).await?;
-                }
-                self.copy_timeline(project, branch, source_id, moment.as_ref(), false)
-                    .await?;
-                match discard {
-                    Some(timeline) => self.postgres.remove(timeline).await,
-                    None => Ok(()),
-                }
+                self.replace_timeline(
+                    project,
+                    branch,
+                    source_id,
+                    moment.as_ref(),
+                    discard.as_deref(),
+                )
+                .await
+            }
+            Work::TakeSnapshot { snapshot_id } => self.take_snapshot(project, snapshot_id).await,
+            Work::RestoreSnapshot { snapshot_id } => {
+                self.restore_snapshot(project, branch, snapshot_id).await
             }
             Work::RemoveTimeline { timeline } => self.postgres.remove(timeline).await,
             Work::StartCompute => self.start_compute(project, endpoint).await,
@@ -122,6 +125,26 @@ impl Control {
                 })
                 .await
             }
+        }
+    }
+
+    async fn replace_timeline(
+        &self,
+        project: &str,
+        branch: &str,
+        source_id: &str,
+        moment: Option<&Moment>,
+        discard: Option<&str>,
+    ) -> anyhow::Result<()> {
+        // Whoever was about to wake it has it running by now, and nobody can any more.
+        for endpoint in self.endpoints_of(project, branch) {
+            self.suspend_compute(project, Some(&endpoint.id)).await?;
+        }
+        self.copy_timeline(project, branch, source_id, moment, false)
+            .await?;
+        match discard {
+            Some(timeline) => self.postgres.remove(timeline).await,
+            None => Ok(()),
         }
     }
 

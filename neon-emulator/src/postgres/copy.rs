@@ -114,6 +114,22 @@ fn make_dir_like(from: &Path, to: &Path) -> io::Result<()> {
     chown(to, Some(metadata.uid()), Some(metadata.gid()))
 }
 
+/// How many bytes the files in a folder have, and in the folders in it.
+pub(crate) fn size(folder: &Path) -> io::Result<u64> {
+    let mut size = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        size += match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => self::size(&entry.path())?,
+            Ok(metadata) => metadata.len(),
+            // A running server removes files at any time.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(size)
+}
+
 /// Nothing is missing where what was to be copied is gone by then.
 pub(crate) fn tolerate_vanished(result: io::Result<()>) -> io::Result<()> {
     match result {

@@ -122,6 +122,29 @@ pub(crate) fn copy_log(copier: &Copier, from: &Path, to: &Path, first: u64) -> i
 /// Puts the logs of a line of descent together in the empty log of `to`, a copy of the template.
 /// `lineage` holds data directories, the oldest first; servers may be writing to them.
 pub(crate) fn gather(copier: &Copier, lineage: &[PathBuf], to: &Path) -> anyhow::Result<()> {
+    for (name, path) in whole(lineage)? {
+        copier.tree(&path, &to.join(WAL).join(name))?;
+    }
+    Ok(())
+}
+
+/// Puts the log that leads to that of `data` before it, from a line of descent, so that it has its history by itself.
+pub(crate) fn complete(copier: &Copier, lineage: &[PathBuf], data: &Path) -> anyhow::Result<()> {
+    let with_it: Vec<PathBuf> = lineage
+        .iter()
+        .cloned()
+        .chain([data.to_path_buf()])
+        .collect();
+    for (name, path) in whole(&with_it)? {
+        if !path.starts_with(data) {
+            copier.tree(&path, &data.join(WAL).join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// The files that make up the log of a line of descent, by name.
+fn whole(lineage: &[PathBuf]) -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let mut whole: BTreeMap<String, PathBuf> = BTreeMap::new();
     for data in lineage {
         let own = log_files(data).with_context(|| data.display().to_string())?;
@@ -139,10 +162,7 @@ pub(crate) fn gather(copier: &Copier, lineage: &[PathBuf], to: &Path) -> anyhow:
             (name, path)
         }));
     }
-    for (name, path) in whole {
-        copier.tree(&path, &to.join(WAL).join(name))?;
-    }
-    Ok(())
+    Ok(whole)
 }
 
 /// Where a replay has ended: PostgreSQL starts a timeline of its own there and notes it.

@@ -12,6 +12,7 @@ pub(crate) mod recovery;
 pub(crate) mod server;
 pub(crate) mod sql;
 mod template;
+pub(crate) mod writeback;
 
 use std::{
     fs,
@@ -214,6 +215,20 @@ impl Postgres {
             bail!("the branch has not reached LSN {lsn}");
         }
         Ok(started)
+    }
+
+    /// Gives a timeline's data, on which no server runs, the history of the line of descent from which it was copied.
+    pub(crate) async fn complete(&self, lineage: &[String], timeline: &str) -> anyhow::Result<()> {
+        let lineage: Vec<PathBuf> = lineage.iter().map(|id| self.data(id)).collect();
+        let data = self.data(timeline);
+        let copier = self.copier.clone();
+        spawn_blocking(move || history::complete(&copier, &lineage, &data)).await?
+    }
+
+    /// How many bytes the databases of a timeline's data have.
+    pub(crate) async fn size(&self, timeline: &str) -> anyhow::Result<u64> {
+        let databases = self.data(timeline).join("base");
+        spawn_blocking(move || Ok(copy::size(&databases)?)).await?
     }
 
     /// Makes a server on a timeline's data follow another one.

@@ -17,7 +17,10 @@ use super::{
     startup::{self, First, Startup},
     wire::{self, Fatal},
 };
-use crate::{control::WakeError, scram::Verifier};
+use crate::{
+    control::{QUOTA_EXCEEDED, WakeError},
+    scram::Verifier,
+};
 
 /// How long a client may take to get to its session (PostgreSQL's `authentication_timeout`);
 /// waking the compute comes on top.
@@ -314,6 +317,7 @@ fn not_woken(error: WakeError) -> Fatal {
             "You have exceeded the limit of concurrently active endpoints. \
              Please suspend some endpoints and try again.",
         ),
+        WakeError::Exhausted => Fatal::new("XX000", QUOTA_EXCEEDED),
         WakeError::Failed(error) => {
             tracing::error!(error = format!("{error:#}"), "a connection got no compute");
             couldnt_connect()

@@ -6,6 +6,7 @@
 pub(crate) mod access;
 pub(crate) mod model;
 pub(crate) mod operation;
+pub(crate) mod snapshot;
 
 use std::{
     fs,

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::{
     access::{ApiKey, Organization},
     operation::{Action, Operation, Status, Step, Work},
+    snapshot::{Restored, Schedule, Snapshot},
 };
 use crate::{limits::Limits, names, postgres::history::Moment, secret::Secret};
 
@@ -32,7 +33,7 @@ pub(crate) struct Project {
     pub(crate) org_id: Option<String>,
     pub(crate) store_passwords: bool,
     pub(crate) history_retention_seconds: i64,
-    /// Stored and shown as given; only the compute defaults have an effect.
+    /// Stored and shown as given; of them the quotas of time have an effect.
     pub(crate) settings: Map<String, Value>,
     pub(crate) endpoint_defaults: ComputeSettings,
     pub(crate) limits: Limits,
@@ -40,6 +41,7 @@ pub(crate) struct Project {
     pub(crate) updated_at: Timestamp,
     pub(crate) branches: BTreeMap<String, Branch>,
     pub(crate) endpoints: BTreeMap<String, Endpoint>,
+    pub(crate) snapshots: BTreeMap<String, Snapshot>,
     /// Oldest first.
     pub(crate) operations: Vec<Operation>,
 }
@@ -110,6 +112,9 @@ pub(crate) struct Branch {
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
     pub(crate) last_reset: Option<Reset>,
+    /// The snapshot that it was made of.
+    pub(crate) restored: Option<Restored>,
+    pub(crate) schedule: Schedule,
     pub(crate) roles: BTreeMap<String, Role>,
     pub(crate) databases: BTreeMap<String, Database>,
 }
@@ -287,7 +292,7 @@ impl Project {
     }
 
     /// Sets an operation's status and its error. A branch whose data will not be made by it stays as it is, and
-    /// nothing is on its way any more.
+    /// nothing is on its way any more; a snapshot that will not be taken is there no more.
     pub(crate) fn settle(
         &mut self,
         id: &str,
@@ -311,6 +316,11 @@ impl Project {
         {
             branch.pending_state = None;
             branch.updated_at = now;
+        }
+        if status.is_in_vain()
+            && let Work::TakeSnapshot { snapshot_id } = &operation.work
+        {
+            self.snapshots.remove(snapshot_id);
         }
     }
 }

@@ -83,6 +83,14 @@ pub(crate) enum Work {
         /// The data from before, where nobody keeps it.
         discard: Option<String>,
     },
+    /// The data of a snapshot: a copy of a branch as it is, or as it was.
+    TakeSnapshot {
+        snapshot_id: String,
+    },
+    /// The data of a branch: a copy of a snapshot.
+    RestoreSnapshot {
+        snapshot_id: String,
+    },
     /// Remove a data directory.
     RemoveTimeline {
         timeline: String,
@@ -120,8 +128,10 @@ impl Work {
             Self::InitTimeline
             | Self::CopyTimeline { .. }
             | Self::CopySchema { .. }
-            | Self::ReplaceTimeline { .. } => true,
+            | Self::ReplaceTimeline { .. }
+            | Self::RestoreSnapshot { .. } => true,
             Self::RemoveTimeline { .. }
+            | Self::TakeSnapshot { .. }
             | Self::StartCompute
             | Self::SuspendCompute
             | Self::RestartCompute

@@ -47,8 +47,11 @@ async function commandLine() {
   const program = join(folder, "node_modules", name, bin[name]);
   const config = mkdtempSync(join(tmpdir(), "neon-cli-"));
   const options = ["--api-host", host, "--config-dir", config, "--no-analytics", "--no-color"];
+  // What follows "--" is for another program.
   const said = async (...words) => {
-    const { stdout } = await run(process.execPath, [program, ...words, ...options], { cwd: config });
+    const end = words.includes("--") ? words.indexOf("--") : words.length;
+    const line = [program, ...words.slice(0, end), ...options, ...words.slice(end)];
+    const { stdout } = await run(process.execPath, line, { cwd: config });
     return stdout;
   };
   const json = async (...words) => JSON.parse(await said(...words, "--output", "json"));
@@ -63,6 +66,13 @@ async function commandLine() {
 
   const main = await text("connection-string", "main");
   await sql(main, "CREATE TABLE t AS SELECT 1 AS n");
+  const pooled = await text("connection-string", "main", "--pooled");
+  assert.match(pooled, /-pooler\./);
+  assert.equal(await sql(pooled, "SELECT n FROM t"), "1");
+  const inPsql = ["--", "-XAtq", "-c", "SELECT n + 1 FROM t"];
+  const printed = await said("connection-string", "main", "--psql", "--project-id", project.id, ...inPsql);
+  assert.equal(printed.trim(), "2");
+  assert.equal((await json("projects", "update", project.id, "--name", `kept-by-${name}`)).name, `kept-by-${name}`);
 
   const dev = (await on("branches", "create", "--name", "dev/one")).branch;
   assert.equal((await on("branches", "get", "dev/one")).id, dev.id);
@@ -97,14 +107,33 @@ async function commandLine() {
   await on("branches", "restore", "main", `^self@${good}`, "--preserve-under-name", "main_before");
   assert.equal(await sql(main, "SELECT n FROM t"), "1", "restored, on the same host with the same password");
 
+  await snapshots(on, main);
+
   await on("branches", "set-default", "bare");
   assert.equal((await on("branches", "get", "bare")).default, true);
   await on("branches", "delete", "dev/two");
   const left = (await on("branches", "list")).map((branch) => branch.name);
-  assert.deepEqual(left.sort(), ["bare", "main", "main_before"]);
+  assert.deepEqual(left.sort(), ["bare", "main", "main (old)", "main_before"]);
   const actions = (await on("operations", "list")).map((operation) => operation.action);
   assert.ok(actions.includes("create_branch") && actions.includes("delete_timeline"), actions.join());
   await json("projects", "delete", project.id);
+}
+
+// Back to a snapshot on the same host, and the rest of what a command line does with snapshots.
+async function snapshots(on, main) {
+  await on("snapshots", "create", "--branch", "main_before", "--name", "kept");
+  assert.deepEqual((await on("snapshots", "list")).map((one) => one.name), ["kept"]);
+  await on("snapshots", "update", "kept", "--name", "good");
+  await on("snapshots", "restore", "good", "--name", "look", "--target-branch", "main");
+  await on("snapshots", "finalize", "look");
+  await eventually("the operations to finish", async () => {
+    return (await on("operations", "list")).every((operation) => operation.status === "finished");
+  });
+  assert.equal(await sql(main, "SELECT count(*) FROM t"), "0", "what was there when it was taken");
+  await on("snapshots", "schedule", "set", "--branch", "main", "--frequency", "daily", "--hour", "3");
+  assert.deepEqual(await on("snapshots", "schedule", "get", "--branch", "main"), [{ frequency: "daily", hour: 3 }]);
+  await on("snapshots", "delete", "good");
+  assert.deepEqual(await on("snapshots", "list"), []);
 }
 
 async function library() {

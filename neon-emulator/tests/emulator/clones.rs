@@ -4,16 +4,20 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use neon_emulator::{EmulatorConfig, Stats};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Neon, Target, own, quick, text};
+use crate::support::{Neon, Target, eventually, own, quick, text};
 
-/// The smallest that `mkfs.xfs` makes is 300 MB. The file is sparse.
-const SIZE: u64 = 512 << 20;
+/// The file is sparse.
+const SIZE: u64 = 2 << 30;
+
+/// Long for a few megabytes, and less than what Linux lets them wait by itself: 30 seconds.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(15);
 
 /// An XFS of its own, unmounted when dropped. To mount one takes root, or sudo without a password.
 struct SharesBlocks {
@@ -53,15 +57,15 @@ impl Drop for SharesBlocks {
     }
 }
 
-/// Runs a command of the system's with these paths behind it.
-fn as_root(command: &[&str], paths: &[&Path]) -> Result<(), String> {
+/// Runs a command of the system's with these paths behind it, and returns what it prints.
+fn as_root(command: &[&str], paths: &[&Path]) -> Result<String, String> {
     let script = r#"PATH=$PATH:/usr/sbin:/sbin
         if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi"#;
     let mut line = Command::new("sh");
     line.args(["-c", script, "sh"]).args(command).args(paths);
     let output = line.output().map_err(|error| error.to_string())?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(format!(
@@ -80,6 +84,27 @@ async fn cloned<T>(neon: &Neon, what: impl Future<Output = T>) -> (T, u64) {
     } = neon.emulator.stats();
     assert_eq!(files_copied, 0);
     (done, files_cloned - before)
+}
+
+/// How many blocks of a file are on disk, and how many in memory alone.
+fn blocks(file: &Path) -> (u64, u64) {
+    let extents = as_root(&["filefrag", "-v"], &[file]).unwrap();
+    let (mut on_disk, mut in_memory) = (0, 0);
+    for extent in extents.lines() {
+        let parts: Vec<&str> = extent.split(':').map(str::trim).collect();
+        let range = parts.get(1).and_then(|range| range.split_once(".."));
+        let bound = |text: &str| text.trim().parse::<u64>().ok();
+        let Some((Some(first), Some(last))) = range.map(|(a, b)| (bound(a), bound(b))) else {
+            continue;
+        };
+        let place = if extent.contains("delalloc") {
+            &mut in_memory
+        } else {
+            &mut on_disk
+        };
+        *place += last - first + 1;
+    }
+    (on_disk, in_memory)
 }
 
 async fn call(neon: &Neon, of: &Target, path: &str, body: Value) -> Value {
@@ -128,4 +153,30 @@ async fn where_blocks_can_be_shared_nothing_is_copied() {
     let (_, files) = cloned(&neon, call(&neon, &main, &past.at("/restore"), body)).await;
     assert!(files > 100, "a reset: {files}");
     assert_eq!(neon.sql(&past, all), "1,2");
+}
+
+/// To clone a file is to wait until it is on disk.
+#[tokio::test]
+async fn what_is_loaded_in_bulk_goes_to_the_disk_before_somebody_waits_for_it() {
+    let shares = SharesBlocks::make();
+    let data = shares.mounted.join("data");
+    let neon = own(EmulatorConfig {
+        data_dir: Some(data.clone()),
+        ..quick()
+    });
+    let main = neon.api.project().await;
+    let load =
+        "CREATE TABLE t AS SELECT repeat(md5(n::text), 31) AS x FROM generate_series(1, 200000) n";
+    neon.sql(&main, load);
+    let table = neon.sql(&main, "SELECT pg_relation_filepath('t')");
+    let table = data.join(format!("branches/{}/data/{table}", main.branch));
+    let written = eventually("the load to be written", async || {
+        let (on_disk, in_memory) = blocks(&table);
+        (in_memory * 10 < on_disk).then_some(on_disk)
+    });
+    let written = tokio::time::timeout(WRITTEN_WITHIN, written).await.unwrap();
+    assert!(written > 40_000, "{written}");
+
+    let (child, _) = cloned(&neon, neon.api.child(&main, "child")).await;
+    assert_eq!(neon.sql(&child, "SELECT count(*) FROM t"), "200000");
 }

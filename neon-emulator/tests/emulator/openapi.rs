@@ -106,13 +106,15 @@ async fn every_route_answers_as_neon_describes_it() {
     let child = branches(&mut api, &main).await;
     contents(&mut api, &child).await;
     endpoints(&mut api, &child).await;
+    snapshots(&mut api).await;
+    consumption(&mut api, &main).await;
     errors(&mut api, &main).await;
     endings(&mut api, &main, &child).await;
 
     let served = served(&api).await;
     let unseen: Vec<_> = served.difference(&api.seen).collect();
     assert!(unseen.is_empty(), "served but not checked: {unseen:?}");
-    assert!(served.len() >= 40, "{served:?}");
+    assert!(served.len() >= 55, "{}: {served:?}", served.len());
 }
 
 async fn project(api: &mut Checked) -> Target {
@@ -240,6 +242,56 @@ async fn endpoints(api: &mut Checked, child: &Target) {
         .await;
     let body = json!({"endpoint": {"branch_id": child.branch, "type": "read_write"}});
     api.call("POST", &path, body, 201).await;
+}
+
+async fn snapshots(api: &mut Checked) {
+    let body = json!({"project": {"name": "kept", "org_id": ORGANIZATION}});
+    let made = api.call("POST", "/projects", body, 201).await;
+    let project = format!("/projects/{}", text(&made["project"]["id"]));
+    let branch = format!("{project}/branches/{}", text(&made["branch"]["id"]));
+    let path = format!("{branch}/snapshot?name=first&expires_at=2100-01-01T00:00:00Z");
+    let made = api.call("POST", &path, Value::Null, 200).await;
+    let snapshots = format!("{project}/snapshots");
+    let snapshot = format!("{snapshots}/{}", text(&made["snapshot"]["id"]));
+    let body = json!({"snapshot": {"name": "renamed"}});
+    api.call("PATCH", &snapshot, body, 200).await;
+    api.get(&snapshots).await;
+    let restore = format!("{snapshot}/restore");
+    let made = api
+        .call("POST", &restore, json!({"name": "look"}), 200)
+        .await;
+    let branch_id = text(&made["branch"]["id"]);
+    let finalize = format!("{project}/branches/{branch_id}/finalize_restore");
+    api.call("POST", &finalize, Value::Null, 200).await;
+    let target = json!({"target_branch_id": branch_id, "finalize_restore": true});
+    api.call("POST", &restore, target, 200).await;
+    api.call("DELETE", &snapshot, Value::Null, 202).await;
+    let path = format!("{branch}/backup_schedule");
+    let schedule = json!({"schedule": [{"frequency": "weekly", "day": 1, "hour": 3}]});
+    api.call("PUT", &path, schedule, 200).await;
+    api.get(&path).await;
+}
+
+async fn consumption(api: &mut Checked, main: &Target) {
+    let now = jiff::Timestamp::now();
+    let hour = jiff::SignedDuration::from_hours(1);
+    let stretch = format!("granularity=hourly&from={}&to={}", now - hour, now + hour);
+    let history = format!("/consumption_history/projects?org_id={ORGANIZATION}&{stretch}");
+    api.get(&format!("{history}&limit=1&metrics=logical_size_bytes"))
+        .await;
+    let known = "compute_unit_seconds,root_branch_bytes_month,child_branch_bytes_month";
+    let query = format!(
+        "org_id={ORGANIZATION}&{stretch}&metrics={known}&project_ids={}",
+        main.project
+    );
+    api.get(&format!("/consumption_history/v2/projects?{query}"))
+        .await;
+    api.get(&format!("/consumption_history/v2/branches?{query}"))
+        .await;
+    let before = "from=2024-05-01T00:00:00Z&to=2024-05-02T00:00:00Z";
+    let before =
+        format!("/consumption_history/projects?org_id={ORGANIZATION}&granularity=daily&{before}");
+    api.call("GET", &before, Value::Null, 406).await;
 }
 
 async fn errors(api: &mut Checked, main: &Target) {

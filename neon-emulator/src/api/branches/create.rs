@@ -27,6 +27,7 @@ use crate::{
     state::{
         model::{Branch, BranchState, Endpoint, EndpointKind, Project},
         operation::{Action, Step, Work},
+        snapshot::Schedule,
     },
 };
 
@@ -145,6 +146,8 @@ fn make(project: &Project, body: &CreateBody, now: Timestamp) -> Result<(Branch,
         created_at: now,
         updated_at: now,
         last_reset: None,
+        restored: None,
+        schedule: Schedule::default(),
         roles: parent.roles.clone(),
         databases: parent.databases.clone(),
         id,

@@ -11,11 +11,12 @@ use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::json;
 
-use self::rules::{deletable, free_name, may_expire, room_for_protection, set_expiry};
+use self::rules::{deletable, may_expire, room_for_protection, set_expiry};
 pub(super) use self::{
     create::create,
     list::{count, list, show},
     restore::restore,
+    rules::{free_name, room_for_another, room_for_root},
     schema::{compare_schema, schema},
     view::{connection_uris, view},
 };

@@ -20,6 +20,7 @@ use crate::{
     state::{
         model::{Branch, BranchState, Endpoint, Project, Reset},
         operation::{Action, Step, Work},
+        snapshot::Schedule,
     },
 };
 
@@ -86,6 +87,12 @@ fn allowed(
     if branch.protected {
         return Err(ApiError::unprocessable("cannot reset protected branch"));
     }
+    if source.id == branch.id && branch.restored.is_some() {
+        // Neon does not go back in the history of what came out of a snapshot.
+        return Err(ApiError::unprocessable(
+            "restore from snapshot on target branch is still ongoing",
+        ));
+    }
     if !source.state.has_data() {
         return Err(ApiError::unprocessable("branch not ready yet"));
     }
@@ -134,6 +141,7 @@ fn replace(
             source_id: body.source_branch_id.clone(),
             preserved_as: preserved,
         }),
+        restored: None,
         roles: source.roles,
         databases: source.databases,
         ..before
@@ -172,6 +180,7 @@ fn preserve(project: &mut Project, before: &Branch, name: &str, now: Timestamp) 
         expires_at: None,
         ttl_interval_seconds: None,
         annotations: std::collections::BTreeMap::new(),
+        schedule: Schedule::default(),
         created_at: now,
         updated_at: now,
         ..before.clone()

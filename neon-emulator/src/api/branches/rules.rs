@@ -7,7 +7,7 @@ use crate::{
     state::model::{Branch, Project},
 };
 
-pub(super) fn free_name(
+pub(crate) fn free_name(
     project: &Project,
     name: &str,
     own_id: Option<&str>,
@@ -22,7 +22,7 @@ pub(super) fn free_name(
 }
 
 /// Whether the plan allows one more branch.
-pub(super) fn room_for_another(project: &Project) -> Result<(), ApiError> {
+pub(crate) fn room_for_another(project: &Project) -> Result<(), ApiError> {
     if project.branches.len() < project.limits.branches {
         return Ok(());
     }
@@ -33,7 +33,7 @@ pub(super) fn room_for_another(project: &Project) -> Result<(), ApiError> {
 }
 
 /// Whether the plan allows one more branch without a parent.
-pub(super) fn room_for_root(project: &Project) -> Result<(), ApiError> {
+pub(crate) fn room_for_root(project: &Project) -> Result<(), ApiError> {
     let roots = project
         .branches
         .values()

@@ -102,6 +102,21 @@ pub(crate) fn view(project: &Project, branch: &Branch) -> Value {
     if branch.parent_id.is_some() {
         put_origin(&mut shown, branch);
     }
+    if let Some(restored) = &branch.restored {
+        let status = if restored.finalized {
+            "finalized"
+        } else {
+            "restored"
+        };
+        put(&mut shown, "restore_status", Some(json!(status)));
+        put(
+            &mut shown,
+            "restored_from",
+            Some(json!(restored.snapshot_id)),
+        );
+        let target = restored.finalized.then(|| json!(restored.target_id));
+        put(&mut shown, "restored_as", target);
+    }
     if let Some(reset) = &branch.last_reset {
         put(&mut shown, "last_reset_at", Some(instant(reset.at)));
         put(&mut shown, "restored_from", Some(json!(reset.source_id)));
