@@ -43,7 +43,7 @@ use super::observe::{Ledger, Observed};
 use super::required::Unmet;
 use super::source::Files;
 use crate::api::Reason;
-use crate::engine::{Diagnostic, Diagnostics, Lint, Plan, Problem, ProblemKind};
+use crate::engine::{Diagnostics, Lint, Plan, Problem, ProblemKind};
 use crate::reconcile::{Block, Decision, Fact, Wait, looks_again};
 
 /// How soon to look again at something that is over in a moment.
@@ -312,7 +312,10 @@ fn reason(problem: &Problem) -> Reason {
 
 /// The first few findings in full, with their lines.
 fn told(findings: &Diagnostics) -> String {
-    let text: String = findings.iter().take(TOLD).map(Diagnostic::render).collect();
+    let findings_told = findings.iter().take(TOLD);
+    let text: String = findings_told
+        .map(|finding| finding.redacted().render())
+        .collect();
     and_more(
         text.trim_end().to_owned(),
         findings.len().saturating_sub(TOLD),
