@@ -177,6 +177,8 @@ words!(
         ChecksumMismatch,
         /// A file sorts before one that is already applied.
         OutOfOrder,
+        /// A file was applied, but somebody has deleted its row from the ledger.
+        Unrecorded,
         /// The ledger table is somebody else's.
         LedgerConflict,
         /// Another object applies migrations to the same ledger.

@@ -127,6 +127,7 @@ pub fn of_plan(plan: &Plan) -> Option<LastError> {
         ProblemKind::Unrunnable(findings) => findings.first(),
         ProblemKind::Drifted { .. }
         | ProblemKind::OutOfOrder { .. }
+        | ProblemKind::Unrecorded
         | ProblemKind::AlmostRecorded { .. }
         | ProblemKind::SameNumber { .. }
         | ProblemKind::UnknownTarget

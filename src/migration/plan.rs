@@ -24,7 +24,7 @@
 //! | 15 | something else is at work on the branch | Wait BranchBusy |
 //! | 16 | the ledger was not read | ReadLedger |
 //! | 17 | the table of that name is no ledger | Blocked LedgerConflict |
-//! | 18 | the plan has problems | Blocked ChecksumMismatch, OutOfOrder, InvalidMigration; InvalidSpec where the baseline is not among the files |
+//! | 18 | the plan has problems | Blocked ChecksumMismatch, OutOfOrder, Unrecorded, InvalidMigration; InvalidSpec where the baseline is not among the files |
 //! |   | … they may do harm, and no policy puts up with it | Blocked LintFailed |
 //! | 19 | files are pending | Apply |
 //! | 20 | else | Settled |
@@ -280,6 +280,7 @@ pub fn problems(plan: &Plan) -> Option<Block> {
             ProblemKind::Unrunnable(findings) => told(findings),
             ProblemKind::Drifted { .. }
             | ProblemKind::OutOfOrder { .. }
+            | ProblemKind::Unrecorded
             | ProblemKind::AlmostRecorded { .. }
             | ProblemKind::SameNumber { .. }
             | ProblemKind::UnknownTarget
@@ -300,6 +301,7 @@ fn reason(problem: &Problem) -> Reason {
     match &problem.kind {
         ProblemKind::Drifted { .. } => Reason::ChecksumMismatch,
         ProblemKind::OutOfOrder { .. } => Reason::OutOfOrder,
+        ProblemKind::Unrecorded => Reason::Unrecorded,
         ProblemKind::UnknownTarget => Reason::TargetNotFound,
         ProblemKind::UnknownBaseline => Reason::InvalidSpec,
         ProblemKind::AlmostRecorded { .. }

@@ -87,17 +87,20 @@ impl<'a> FileRun<'a> {
         let script = file.script().map_err(|_| self.unrunnable())?;
         match &script.shape {
             Shape::Whole(transaction) => {
-                let entry = Entry::Row {
-                    sha256: file.sha256(),
-                    journalled: false,
-                };
+                let entry = row(false);
+        let meaning = file.meaning().filter(|_| crew.control.remembers());
+        let row = |journalled| Entry::Row {
+            sha256: file.sha256(),
+            meaning: meaning.as_deref(),
+            journalled,
+        };
                 let applied = self.transaction(script, transaction, Start::Afresh, entry, crew);
                 Box::pin(applied)
                     .await
                     .map_err(|error| with_outcome(error, || ROLLED_BACK.to_owned()))
             }
             Shape::Segments(segments) => {
-                Box::pin(self.segments(script, segments, file.sha256(), crew)).await
+                Box::pin(self.segments(script, segments, row(true), crew)).await
             }
         }
     }

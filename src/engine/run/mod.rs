@@ -251,8 +251,11 @@ pub async fn apply(
     // read again: until the worker lock was ours, a dead run's last file could still commit
     let state = stop.or(control.ledger()).await?;
     let todo = runnable(&request, &state)?;
-    if !state.exists && !todo.pending.is_empty() {
-        stop.or(control.create_ledger()).await?;
+    if !todo.pending.is_empty() {
+        stop.or(control.ensure_memory()).await?;
+        if !state.exists {
+            stop.or(control.create_ledger()).await?;
+        }
     }
     let (baseline, pending): (Vec<Pending>, Vec<Pending>) =
         todo.pending.into_iter().partition(|file| file.is_baseline);

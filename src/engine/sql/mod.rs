@@ -239,6 +239,43 @@ pub(crate) fn outline(text: &str, longest: usize) -> String {
     for token in &tokens {
         match token.kind {
             TokenKind::Space | TokenKind::Comment => {
+/// What a file says whatever its form: comments, white space and the case of key words and of
+/// names without quotes do not count. Half a SHA-256 over the words, and the data of COPY.
+pub(crate) fn meaning(script: &Script) -> String {
+    let text = &script.text;
+    let mut words: Vec<String> = Vec::new();
+    let mut end_of_sign = None;
+    for token in lex::tokens(text).iter().filter(|t| t.is_significant()) {
+        let word = token.text(text);
+        match token.kind {
+            TokenKind::Word => words.push(word.to_ascii_lowercase()),
+            // `@-` is another operator than `@ -`
+            TokenKind::Other if end_of_sign == Some(token.range.start) => {
+                if let Some(sign) = words.last_mut() {
+                    sign.push_str(word);
+                }
+            }
+            TokenKind::Space
+            | TokenKind::Comment
+            | TokenKind::QuotedName
+            | TokenKind::Text
+            | TokenKind::DollarText
+            | TokenKind::Number
+            | TokenKind::Semicolon
+            | TokenKind::Open
+            | TokenKind::Close
+            | TokenKind::Comma
+            | TokenKind::Backslash
+            | TokenKind::Other => words.push(word.to_owned()),
+        }
+        end_of_sign = (token.kind == TokenKind::Other).then_some(token.range.end);
+    }
+    words.extend(script.data.values().cloned());
+    let mut sum = checksum::sha256(words.join("\0").as_bytes());
+    sum.truncate(32);
+    sum
+}
+
                 if !shown.is_empty() && !shown.ends_with(' ') {
                     shown.push(' ');
                 }

@@ -88,3 +88,35 @@ fn a_continued_escape_string_is_refused_rather_than_cut_wrongly() {
         parse::on_parser_thread(|| compile("a.sql", text, &mut CommittingProcedures::new()));
     assert!(compiled.unwrap().is_err());
 }
+
+#[test]
+fn comments_space_and_the_case_of_words_are_not_meaning() {
+    let meaning = |text: &str| {
+        let compiled =
+            parse::on_parser_thread(|| compile("a.sql", text, &mut CommittingProcedures::new()));
+        super::meaning(&compiled.unwrap().unwrap())
+    };
+    let said = meaning("SELECT a FROM \"T\" WHERE b = 'X';");
+    for same in [
+        "select A from \"T\"\n  where B='X'\n;\n",
+        "-- why\nSELECT a /* so */ FROM \"T\" WHERE b = 'X'; -- done",
+        "\\echo select\nSELECT a FROM \"T\" WHERE b = 'X';\r\n",
+    ] {
+        assert_eq!(meaning(same), said, "{same}");
+    }
+    for other in [
+        "SELECT a FROM \"t\" WHERE b = 'X';",
+        "SELECT a FROM \"T\" WHERE b = 'x';",
+        "SELECT a FROM \"T\" WHERE b = ' X';",
+        "SELECT aF FROM \"T\" WHERE b = 'X';",
+    ] {
+        assert_ne!(meaning(other), said, "{other}");
+    }
+    // two operators, or one
+    assert_ne!(meaning("SELECT @ -5;"), meaning("SELECT @-5;"));
+    // a comment in a body is data of the server
+    assert_ne!(
+        meaning("DO $$ BEGIN END $$;"),
+        meaning("DO $$ BEGIN -- x\nEND $$;")
+    );
+}
