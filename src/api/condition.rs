@@ -189,6 +189,8 @@ words!(
         MigrationFailed,
         /// Everything up to the target is applied.
         Applied,
+        /// PostgreSQL had something to say about files that it ran.
+        ServerNotices,
         /// Migrations are being applied.
         Applying,
         /// Something was found that should be impossible.

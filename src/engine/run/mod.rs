@@ -24,6 +24,7 @@ mod failure;
 mod file;
 mod inspect;
 mod mark;
+mod notices;
 mod reset;
 mod segments;
 mod session;
@@ -48,6 +49,7 @@ use crate::postgres::Target;
 pub use error::RunError;
 pub use inspect::{Inspection, inspect};
 pub use mark::mark;
+pub use notices::Notice;
 pub use reset::{ResetRequest, reset};
 pub use verify::{Verification, verify};
 
@@ -192,6 +194,13 @@ pub enum Progress {
         version: String,
         /// Who holds them.
         holder: String,
+    },
+    /// The server said something beside its answers; of a chatty file only the first lines are told.
+    Said {
+        /// The file.
+        version: String,
+        /// What.
+        notice: Notice,
     },
     /// The file gave way and starts over after a pause.
     Retrying {
