@@ -13,6 +13,8 @@
 pub(crate) mod alone;
 pub(crate) mod classify;
 mod depth;
+#[cfg(test)]
+mod fuzz;
 mod labels;
 pub(crate) mod lex;
 pub(crate) mod parse;
@@ -130,7 +132,13 @@ pub(crate) fn compile(
             at(Code::TooDeep, &range, message).with_hint("split the expression"),
         ]);
     }
-    let parsed = parse::parse(&text);
+    let Some(parsed) = parse::parse(&text) else {
+        let message = "the parser has failed on this file, which is its fault, but nothing that was not read is run";
+        return Err(vec![
+            Diagnostic::of_file(file, Code::UncertainBoundary, message)
+                .with_hint("leave out one statement after another to find what it does not take, and write that otherwise"),
+        ]);
+    };
     if !parsed.errors.is_empty() {
         return Err(syntax::errors(&text, &tokens, &statements, &parsed)
             .into_iter()
@@ -231,14 +239,6 @@ pub(crate) fn fingerprint(text: &str) -> String {
     checksum::sha256(words.join("\0").as_bytes())
 }
 
-/// A statement as it may be shown: on one line, without comments and without what its constants
-/// say, cut to `longest` characters.
-pub(crate) fn outline(text: &str, longest: usize) -> String {
-    let tokens = lex::tokens(text);
-    let mut shown = String::new();
-    for token in &tokens {
-        match token.kind {
-            TokenKind::Space | TokenKind::Comment => {
 /// What a file says whatever its form: comments, white space and the case of key words and of
 /// names without quotes do not count. Half a SHA-256 over the words, and the data of COPY.
 pub(crate) fn meaning(script: &Script) -> String {
@@ -276,6 +276,14 @@ pub(crate) fn meaning(script: &Script) -> String {
     sum
 }
 
+/// A statement as it may be shown: on one line, without comments and without what its constants
+/// say, cut to `longest` characters.
+pub(crate) fn outline(text: &str, longest: usize) -> String {
+    let tokens = lex::tokens(text);
+    let mut shown = String::new();
+    for token in &tokens {
+        match token.kind {
+            TokenKind::Space | TokenKind::Comment => {
                 if !shown.is_empty() && !shown.ends_with(' ') {
                     shown.push(' ');
                 }

@@ -52,7 +52,7 @@ proptest! {
     #[test]
     fn both_readings_find_the_same_statements(text in file()) {
         let fragments = split::split(&text, &lex::tokens(&text));
-        let parsed = parse::on_parser_thread(|| parse::parse(&text)).unwrap();
+        let parsed = parse::on_parser_thread(|| parse::parse(&text)).unwrap().unwrap();
         prop_assert!(parsed.errors.is_empty(), "{:?}", parsed.errors);
         let lexed: Vec<_> = fragments.iter().map(|f| f.range.clone()).filter(|r| &text[r.clone()] != ";").collect();
         let parsed: Vec<_> = parsed.statements.into_iter().map(|s| s.range).filter(|r| &text[r.clone()] != ";").collect();
