@@ -37,7 +37,8 @@ crash: ## Kill migration runs and their servers, at least 200 times for real (KI
 lint: ## Check formatting, lints, documentation and dependencies
 	@.ci/lint
 
-bench: setup ## Run the benchmarks
+bench: setup ## Run the benchmarks, beside other tools where they can be installed
+	@.ci/peers
 	@$(CARGO) bench --workspace
 
 assets: setup ## Build the control plane's programs (about 5 minutes, once)
