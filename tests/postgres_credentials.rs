@@ -15,6 +15,7 @@ use sepulki::postgres::{
     proof::{self, Proof},
     roles,
 };
+use sepulki::world::{Contents, live::LiveContents};
 use sqlx::{Executor, Row};
 
 #[tokio::test]
@@ -160,6 +161,19 @@ async fn a_proof_tells_refused_from_not_found_out() {
         .as_superuser(&format!("ALTER ROLE {login} NOLOGIN"))
         .await;
     assert_eq!(accepts(&login, &branch.password).await, Ok(None));
+    // Both are looked at before sessions are counted.
+    branch
+        .as_superuser(&format!("ALTER ROLE {login} LOGIN CONNECTION LIMIT 1"))
+        .await;
+    let only = branch.session(&login, &branch.password).await;
+    for (password, opens) in [(&*branch.password, true), ("wrong", false)] {
+        let target = branch.target(&login, password, &branch.database);
+        assert_eq!(LiveContents.accepts(&target).await, Ok(opens));
+    }
+    drop(only);
+    branch
+        .as_superuser(&format!("ALTER ROLE {login} CONNECTION LIMIT -1"))
+        .await;
     // The password is right, so this is no refusal of it.
     branch
         .as_superuser(&format!("ALTER ROLE {login} LOGIN"))

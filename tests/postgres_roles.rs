@@ -398,6 +398,13 @@ fn the_recorded_login_is_used_unless_it_is_somebody_elses() {
     let restored = |kept: &[Kept]| retire::leftovers(&facts, &format!("{MARK}-restored"), kept);
     assert_eq!(restored(&[kept(&[])]), ["app_g1", "app_g2"]);
     assert_eq!(restored(&[kept(&["app_g1"])]), ["app_g2"]);
+    let after = format!("{MARK}-restored");
+    let earlier = |kept: &[Kept]| retire::from_earlier(&facts, &after, kept);
+    assert_eq!(earlier(&[kept(&["app_g1", "app_g3"])]), ["app_g1"]);
+    assert_eq!(
+        retire::from_earlier(&facts, MARK, &[kept(&["app_g1"])]),
+        [""; 0]
+    );
     assert_eq!(left(&[]), ["app_g1", "app_g2"]);
     assert_eq!(left(&[kept(&[])]), ["app_g1"]);
     assert_eq!(left(&[kept(&["app_g1", "app_g2"])]), [""; 0]);
@@ -629,4 +636,26 @@ async fn catalog(branch: &Branch, group: &str) -> Vec<String> {
     connection.close().await.unwrap();
     assert_eq!(rows.len(), 5, "two roles, a membership, a setting, a mark");
     rows.iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test]
+async fn a_login_in_use_outlives_a_restore_of_its_branch() {
+    let branch = Branch::shared().await;
+    let group = unique("app");
+    let login = branch.login(&group).await;
+    let mut owner = branch.owner().await;
+    let mut session = branch.session(&login, &branch.password).await;
+    let kept = [Kept {
+        group: group.clone(),
+        logins: vec![login.clone()],
+    }];
+    let after = format!("{MARK}-restored");
+    retire::take_along(&mut owner, &after, &kept).await.unwrap();
+    retire::close_leftovers(&mut owner, &after, &kept)
+        .await
+        .unwrap();
+    works(&mut session, &["SELECT 1"]).await;
+    let facts = roles::list(&mut owner).await.unwrap();
+    let now = roles::login_to_use(&facts, &group, &after, Some(&login));
+    assert_eq!(now, login);
 }

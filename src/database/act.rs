@@ -166,6 +166,10 @@ impl Context<'_> {
         if let Some(words) = failed.find_map(|operation| operation.failure.clone()) {
             let (failures, uid) = (&self.kind.failures, &self.desired.uid);
             failures.tell(uid, words, self.now);
+            if let Some(branch) = &mut pass.status.branch {
+                // one of them may have been about a password
+                branch.own_passwords.clear();
+            }
         }
         pass.status.operations.clear();
         Ok(())
@@ -317,11 +321,11 @@ impl Context<'_> {
             recorded.own_passwords.clear();
             if !recorded.taken_over {
                 recorded.credentials = Credentials::Inherited;
+                // every login is closed with the parent's, so that nobody waits for one any more
+                for role in &mut status.roles {
+                    role.previous_login = None;
+                }
             }
-        }
-        // nobody waits for a login that another life of the branch gave a while to
-        for role in &mut status.roles {
-            role.previous_login = None;
         }
         rotation::tell_secrets(status);
         status.content_digest = None;

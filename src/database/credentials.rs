@@ -123,6 +123,12 @@ impl Found {
         self.annotations.contains_key(PASSWORD_FROM)
     }
 
+    /// Whether it was published for this branch, in whatever life of it.
+    #[must_use]
+    pub fn is_of_branch(&self, id: &str) -> bool {
+        self.annotations.get(BRANCH).is_some_and(|of| of == id)
+    }
+
     /// Whether it is whole and made from this form.
     #[must_use]
     pub fn is_current(&self, form: &Form) -> bool {

@@ -72,6 +72,14 @@ impl Error {
         }
     }
 
+    /// Whether the role has as many sessions as it may: the server counts them after it has found the password right.
+    #[must_use]
+    pub fn is_of_full_role(&self) -> bool {
+        self.server
+            .as_ref()
+            .is_some_and(|server| speaks_of_full_role(&server.message))
+    }
+
     /// The SQLSTATE, if the server sent one.
     #[must_use]
     pub fn sqlstate(&self) -> Option<&str> {
@@ -174,6 +182,8 @@ fn classify(sqlstate: &str, message: &str) -> Class {
         "40001" | "40P01" | "55P03" => Class::Conflict,
         "XX000" if concurrent => Class::Conflict,
         "XX000" => from_control_plane(message),
+        // a session has to end first; pgbouncer repeats the words with a code of its own
+        _ if speaks_of_full_role(message) => Class::Conflict,
         // too_many_connections, admin_shutdown, crash_shutdown, cannot_connect_now,
         // idle_session_timeout, idle_in_transaction_session_timeout
         "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Class::Transient,
@@ -192,6 +202,11 @@ fn classify(sqlstate: &str, message: &str) -> Class {
         }
         _ => Class::Invalid,
     }
+}
+
+/// The words are PostgreSQL's, which a pooler hands on. Neon's servers speak English.
+fn speaks_of_full_role(message: &str) -> bool {
+    message.contains("too many connections for role")
 }
 
 /// Neon's computes send role changes to the control plane at COMMIT, and fail with its HTTP code.
@@ -266,6 +281,17 @@ mod tests {
             ),
             ("3D000", "database does not exist", Class::Invalid),
             ("53100", "disk full", Class::Transient),
+            ("53300", "sorry, too many clients already", Class::Transient),
+            (
+                "53300",
+                "too many connections for role \"app_g1\"",
+                Class::Conflict,
+            ),
+            (
+                "08P01",
+                "server login has been failing, cached error: too many connections for role \"app_g1\" (server_login_retry)",
+                Class::Conflict,
+            ),
             ("58P01", "could not open file", Class::Invalid),
             ("55006", "pending trigger events", Class::Invalid),
             ("42601", "syntax error", Class::Invalid),

@@ -16,6 +16,32 @@ pub struct Kept {
     pub logins: Vec<String>,
 }
 
+/// Logins that are kept and were made for an earlier life of the branch, as after a restore in place, carry `mark` from now
+/// on: whoever uses them goes on.
+pub async fn take_along(
+    connection: &mut PgConnection,
+    mark: &str,
+    kept: &[Kept],
+) -> Result<(), Error> {
+    let facts = roles::list(connection).await?;
+    for login in from_earlier(&facts, mark, kept) {
+        roles::mark(connection, &login, mark).await?;
+    }
+    Ok(())
+}
+
+/// See [`take_along`]. Pure.
+#[must_use]
+pub fn from_earlier(facts: &[RoleFact], mark: &str, kept: &[Kept]) -> Vec<String> {
+    let is_kept = |name: &String| kept.iter().any(|kept| kept.logins.contains(name));
+    let earlier = |fact: &&RoleFact| fact.mark.as_deref().is_some_and(|m| is_earlier(m, mark));
+    let earlier = facts.iter().filter(earlier);
+    earlier
+        .map(|fact| fact.name.clone())
+        .filter(is_kept)
+        .collect()
+}
+
 /// Closes every login that carries `mark` and is not kept: no new session, and the open ones end.
 ///
 /// # Errors

@@ -222,6 +222,29 @@ BEGIN
 END
 $do$";
 
+/// Puts `mark` on a login.
+pub(super) async fn mark(
+    connection: &mut PgConnection,
+    login: &str,
+    mark: &str,
+) -> Result<(), Error> {
+    let mut transaction = ddl::begin(connection).await?;
+    let values = [("sepulki.login", login), ("sepulki.mark", mark)];
+    let result = match ddl::set_local(&mut transaction, &values).await {
+        Ok(()) => transaction
+            .execute(MARK)
+            .await
+            .map_err(Error::from)
+            .map(drop),
+        Err(error) => Err(error),
+    };
+    ddl::end(transaction, result).await
+}
+
+const MARK: &str = r"DO $do$ BEGIN
+    EXECUTE format('COMMENT ON ROLE %I IS %L', current_setting('sepulki.login'), current_setting('sepulki.mark'));
+END $do$";
+
 /// Makes group and login what they ought to be, as the management owner, in one transaction.
 ///
 /// # Errors

@@ -110,13 +110,12 @@ async fn apply(
         stored: ours.as_in(&Settings::of(&updated.project)).digest(),
     });
     record_operations(&mut pass.status.operations, &updated.operations);
-    kind.details.remember(
-        &desired.uid,
-        desired.generation,
-        &account,
-        &updated.project,
-        now,
-    );
+    // what Neon is still at work on may come to nothing
+    if updated.operations.is_empty() {
+        let (uid, generation) = (&desired.uid, desired.generation);
+        kind.details
+            .remember(uid, generation, &account, &updated.project, now);
+    }
     Ok(())
 }
 

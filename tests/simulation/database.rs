@@ -329,7 +329,7 @@ async fn what_was_there_before_the_cluster_was_rebuilt_is_not_thrown_away_whatev
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_branch_that_was_reset_gets_credentials_of_its_own_again() {
+async fn a_branch_that_was_reset_takes_its_credentials_again() {
     let mut operator = settled(production_and_preview).await;
     let before = operator.sim.secret("pr-7").unwrap();
     operator.sim.at_neon(|project, now| {
@@ -339,9 +339,8 @@ async fn a_branch_that_was_reset_gets_credentials_of_its_own_again() {
     operator.run_for(MINUTE * 3).await;
     operator.settle().await;
     check(&operator.sim, &FILES);
-    let after = operator.sim.secret("pr-7").unwrap();
-    assert_ne!(before["PGPASSWORD"], after["PGPASSWORD"]);
-    assert_eq!(before["PGHOST"], after["PGHOST"]);
+    // whoever uses them goes on
+    assert_eq!(operator.sim.secret("pr-7").unwrap(), before);
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::database::{says, stalled};
 use crate::scene::{simple, with};
 use crate::world::Sim;
+use crate::world::faults::Fault;
 use crate::world::neon::OF_THEN;
 use crate::world::operator::Operator;
 
@@ -39,6 +40,37 @@ async fn a_fork_of_the_past_has_no_password_of_then() {
     assert!(!roles.is_empty());
     for (role, password) in roles {
         assert!(!password.ends_with(OF_THEN), "{role}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_password_of_then_goes_although_neon_could_not_replace_it_at_first() {
+    let lsn = |_: &Sim| json!({"lsn": "0/1A2B3C8"});
+    let mut operator = begin(lsn);
+    operator.sim.faults.restart();
+    operator.settle().await;
+    let preview = operator.sim.get_database("preview").unwrap();
+    let id = preview.status.unwrap().branch.unwrap().id;
+    let effects = operator.sim.faults.effects();
+    let is_reset = |what: &String| what.starts_with("reset password of") && what.ends_with(&*id);
+    let resets = effects
+        .iter()
+        .enumerate()
+        .filter(|(_, what)| is_reset(what));
+    let resets: Vec<usize> = resets.map(|(at, _)| at + 1).collect();
+    assert!(!resets.is_empty(), "{effects:?}");
+    for at in resets {
+        let mut operator = begin(lsn);
+        operator.sim.faults.restart();
+        operator.sim.faults.plan(at, Fault::OperationUndone);
+        operator.settle().await;
+        let preview = operator.sim.get_database("preview").unwrap();
+        assert!(preview.is_settled(), "{:?}", preview.conditions());
+        let id = preview.status.unwrap().branch.unwrap().id;
+        let state = operator.sim.lock();
+        for (role, password) in &state.neon.branch(&id).unwrap().roles {
+            assert!(!password.ends_with(OF_THEN), "{role}");
+        }
     }
 }
 

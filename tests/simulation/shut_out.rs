@@ -1,5 +1,7 @@
 //! Who is shut out of a branch: the parent's passwords, and logins of a life that a restore has ended.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::SignedDuration;
 use sepulki::api::{Credentials, NeonDatabase};
 
@@ -8,6 +10,7 @@ use crate::scene::{FILES, everything, production_and_preview, settled};
 use crate::world::faults::Fault;
 use crate::world::neon::SimBranch;
 use crate::world::operator::Operator;
+use crate::world::postgres::PgRole;
 use crate::world::{NAMESPACE, Sim};
 
 const MOMENT: SignedDuration = SignedDuration::from_millis(50);
@@ -86,23 +89,104 @@ async fn a_child_is_its_own_only_when_the_compute_refuses_the_parents_password()
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn logins_of_a_life_before_a_restore_are_closed_where_the_branch_was_taken_over() {
+/// Production, restored in place to a moment of its own history when its roles were as `then` makes them.
+async fn restored(then: impl FnOnce(&mut BTreeMap<String, PgRole>)) -> Operator {
     let mut operator = settled(production_and_preview).await;
-    let sim = operator.sim.clone();
-    let before = sim.secret("production").unwrap();
-    sim.at_neon(|project, now| {
-        // restored in place to a moment of its own history
-        project.branches[0].branch.last_reset_at = Some(now);
+    operator.sim.at_neon(|project, now| {
+        let branch = &mut project.branches[0];
+        branch.branch.last_reset_at = Some(now);
+        then(&mut branch.server.roles);
     });
     operator.run_for(SignedDuration::from_mins(2)).await;
     operator.settle().await;
-    check(&sim, &FILES);
-    let after = sim.secret("production").unwrap();
-    assert_ne!(before["PGUSER"], after["PGUSER"]);
+    check(&operator.sim, &FILES);
+    operator
+}
+
+/// How many passwords there ever were of Secrets, of production and a preview.
+fn published(sim: &Sim) -> usize {
+    let passwords: BTreeSet<String> = sim.lock().passwords.iter().cloned().collect();
+    passwords.len()
+}
+
+fn opens(sim: &Sim, user: &str, password: &str) -> bool {
     let state = sim.lock();
     let key = (NAMESPACE.to_owned(), "production".to_owned());
     let server = &branch_of(&state, &state.kubernetes.databases[&key]).server;
-    let opens = server.admits(&before["PGUSER"], &before["PGPASSWORD"], "app");
-    assert!(opens.is_err(), "the login of the life before is open");
+    server.admits(user, password, "app").is_ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_uses_a_branch_that_was_taken_over_goes_on_after_a_restore() {
+    let before = settled(production_and_preview).await;
+    let before = before.sim.secret("production").unwrap();
+    let login = before["PGUSER"].clone();
+    let operator = restored(|_| ()).await;
+    let after = operator.sim.secret("production").unwrap();
+    assert_eq!(after["PGUSER"], login);
+    assert!(opens(&operator.sim, &login, &after["PGPASSWORD"]));
+
+    // what is published counts, whatever the password was then, and where the login was not made yet
+    let older = |roles: &mut BTreeMap<String, PgRole>| {
+        roles.get_mut(&login).unwrap().password = Some("of then".to_owned());
+    };
+    let none = |roles: &mut BTreeMap<String, PgRole>| {
+        roles.remove(&login);
+    };
+    for operator in [restored(older).await, restored(none).await] {
+        let sim = &operator.sim;
+        let after = sim.secret("production").unwrap();
+        assert_eq!(after["PGUSER"], login);
+        assert!(opens(sim, &login, &after["PGPASSWORD"]));
+        assert!(!opens(sim, &login, "of then"));
+        assert_eq!(published(sim), 2, "the same password, set once more");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_a_restore_brings_back_is_closed() {
+    let brought_back = |roles: &mut BTreeMap<String, PgRole>| {
+        let (name, role) = roles.iter().find(|(_, role)| role.mark.is_some()).unwrap();
+        let (group, _) = name.rsplit_once("_g").unwrap();
+        let dropped = PgRole {
+            password: Some("of then".to_owned()),
+            ..role.clone()
+        };
+        roles.insert(format!("{group}_g7"), dropped);
+    };
+    let operator = restored(brought_back).await;
+    assert!(!opens(&operator.sim, "app_g7", "of then"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_password_that_the_parent_has_replaced_since_the_fork_opens_no_child() {
+    let mut operator = scene();
+    let sim = operator.sim.clone();
+    let staging_is_there = |sim: &Sim| {
+        let object = sim.get_database("staging")?;
+        object.status?.branch
+    };
+    let id = loop {
+        if let Some(branch) = staging_is_there(&sim) {
+            break branch.id;
+        }
+        operator.run_for(MOMENT).await;
+    };
+    let copied = sim.lock().neon.branch(&id).unwrap().roles.clone();
+    sim.at_neon(|project, now| {
+        let main = project.branches[0].branch.id.clone();
+        for role in copied.keys() {
+            project.give_password(&main, role, now);
+        }
+    });
+    until_own(&mut operator).await;
+    let state = sim.lock();
+    let child = state.neon.branch(&id).unwrap();
+    for (role, password) in &copied {
+        assert_ne!(
+            child.server.roles[role].password.as_ref(),
+            Some(password),
+            "{role}"
+        );
+    }
 }

@@ -162,7 +162,7 @@ pub struct BranchStatus {
     pub credentials: Credentials,
     /// Roles of Neon's that have got passwords of their own while the others still have the parent's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(max = 63)))]
+    #[schemars(length(max = 500), inner(length(max = 63)))]
     pub own_passwords: Vec<String>,
     /// When it was made.
     pub created_time: Time,

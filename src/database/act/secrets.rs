@@ -87,8 +87,9 @@ async fn password_for(
         }
         Given::Nothing => {}
     }
-    if let Some(password) = usable_password(context, forms).await? {
-        return Ok((password, true));
+    let published = published_password(context, forms).await?;
+    if let Some((password, works)) = published {
+        return Ok((password, works));
     }
     let random = Alphanumeric.sample_string(&mut rand::rng(), PASSWORD_LENGTH);
     Ok((SecretString::from(random), false))
@@ -182,19 +183,19 @@ fn forms(
         .collect()
 }
 
-/// The password in a Secret of the same login that is ours and works: another Secret of the role was lost, or anything
-/// else about it changed. Applications that run need not reconnect because somebody edited a host name.
-async fn usable_password(
+/// The password in a Secret of ours of the same login, and whether it works. One that works is kept whatever else about a
+/// Secret changed: applications that run need not reconnect because somebody edited a host name, or another Secret of the
+/// role was lost. One that does not, as after a reset or a restore of the branch, is given to the login again where the
+/// Secret is whole.
+async fn published_password(
     context: &Context<'_>,
     forms: &[Form],
-) -> Result<Option<SecretString>, Error> {
+) -> Result<Option<(SecretString, bool)>, Error> {
     let cluster = &context.kind.world.cluster;
+    let mut whole = None;
     for form in forms {
-        let Some(secret) = cluster
-            .secret(&form.namespace, &form.name)
-            .await
-            .map_err(at_cluster)?
-        else {
+        let secret = cluster.secret(&form.namespace, &form.name).await;
+        let Some(secret) = secret.map_err(at_cluster)? else {
             continue;
         };
         let found = Found::of(&secret, &form.object, &form.uid);
@@ -208,18 +209,15 @@ async fn usable_password(
             continue;
         };
         let target = context.target(form, &form.host, &password);
-        if context
-            .kind
-            .world
-            .contents
-            .accepts(&target)
-            .await
-            .map_err(at_postgres)?
-        {
-            return Ok(Some(password));
+        let contents = &context.kind.world.contents;
+        if contents.accepts(&target).await.map_err(at_postgres)? {
+            return Ok(Some((password, true)));
+        }
+        if found.intact && found.is_of_branch(&form.branch) && whole.is_none() {
+            whole = Some((password, false));
         }
     }
-    Ok(None)
+    Ok(whole)
 }
 
 /// What is published works at the moment it is published, direct and pooled.

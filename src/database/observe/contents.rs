@@ -38,27 +38,29 @@ pub(super) async fn contents(
     }
     let id = branch.id.clone();
     let inherited = recorded.credentials == Credentials::Inherited;
-    let parent = branch
-        .parent_id
-        .clone()
-        .filter(|parent| listing.branch(parent).is_some());
+    let parent = branch.parent_id.as_ref().and_then(|id| listing.branch(id));
     let roles = api.roles(project, &id).await.map_err(at_neon)?;
     let roles: Vec<String> = roles.into_iter().map(|role| role.name).collect();
     observed.databases = Fact::Known(api.databases(project, &id).await.map_err(at_neon)?);
     observed.api_roles = Fact::Known(roles.iter().cloned().collect());
     if inherited && !observed.lacks_databases(rest) {
-        if of_the_past(observed) {
+        let past = of_the_past(observed);
+        // children of a protected branch get passwords of their own from Neon
+        let handed_on = parent.is_some_and(|parent| !parent.protected);
+        if past || handed_on {
             let own = &recorded.own_passwords;
-            let not_own = roles.into_iter().filter(|role| !own.contains(role));
-            let old = with_passwords(api, project, &id, not_own).await?;
-            observed.shared_passwords = Fact::Known(old);
-            return Ok(());
+            let not_own = roles.iter().filter(|role| !own.contains(role));
+            let old = first_with_password(api, project, &id, not_own).await?;
+            if past || old.is_some() {
+                observed.shared_passwords = Fact::Known(old.into_iter().collect());
+                return Ok(());
+            }
         }
         let Some(parent) = parent else {
             observed.shared_passwords = Fact::Absent;
             return Ok(());
         };
-        let passwords = passwords(api, project, &id, &parent, roles).await?;
+        let passwords = passwords(api, project, &id, &parent.id, roles).await?;
         let shared = shared_passwords(kind, rest, observed, &passwords).await?;
         observed.shared_passwords = shared;
     }
@@ -142,21 +144,20 @@ fn of_the_past(observed: &Observed) -> bool {
     parent.is_some_and(|parent| parent.at.is_some())
 }
 
-/// Of roles that were given no password since the branch was forked those that have one: that of then. What the parent had
-/// then may have been replaced there since, so that asking the parent would not tell: the record does.
-async fn with_passwords(
+/// Of roles that were given no password since the branch was forked the first that has one: the parent's of then, which may
+/// have been replaced there since, so that asking the parent would not tell: the record does.
+async fn first_with_password(
     api: &dyn NeonApi,
     project: &ProjectId,
     branch: &BranchId,
-    roles: impl Iterator<Item = String> + Send,
-) -> Result<Vec<String>, Error> {
-    let mut old = Vec::new();
+    roles: impl Iterator<Item = &String> + Send,
+) -> Result<Option<String>, Error> {
     for role in roles {
-        if password(api, project, branch, &role).await?.is_some() {
-            old.push(role);
+        if password(api, project, branch, role).await?.is_some() {
+            return Ok(Some(role.clone()));
         }
     }
-    Ok(old)
+    Ok(None)
 }
 
 /// A role's password; none for a role that has none at Neon, such as one made by SQL.

@@ -114,11 +114,15 @@ impl Contents for LiveContents {
     }
 
     async fn accepts(&self, at: &Target) -> Result<bool, Error> {
-        Ok(proof::accepts(at).await?.is_some())
+        match proof::accepts(at).await {
+            Err(error) if error.is_of_full_role() => Ok(true),
+            answer => Ok(answer?.is_some()),
+        }
     }
 }
 
 async fn prepare_roles(session: &mut PgConnection, wanted: &PrepareRoles) -> Result<(), Error> {
+    retire::take_along(session, &wanted.mark, &wanted.kept()).await?;
     for role in &wanted.roles {
         roles::ensure_group(session, &role.group, &wanted.mark, &role.shape).await?;
     }

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use sepulki::engine::run::{Inspection, Progress, RunError, RunReport, RunRequest};
 use sepulki::engine::{Code, Diagnostic, LedgerState, plan};
 use sepulki::postgres::extensions::Installed;
-use sepulki::postgres::retire::leftovers;
+use sepulki::postgres::retire::{from_earlier, leftovers};
 use sepulki::postgres::roles::{following_login, login_to_use};
 use sepulki::postgres::{Class, Error, Target, extensions};
 use sepulki::world::{
@@ -71,6 +71,9 @@ impl Contents for ContentsPort {
 
     async fn prepare_roles(&self, at: &Target, wanted: &PrepareRoles) -> Result<(), Error> {
         self.session("prepare roles".to_owned(), at, |server| {
+            for login in from_earlier(&server.facts(), &wanted.mark, &wanted.kept()) {
+                server.roles.get_mut(&login).unwrap().mark = Some(wanted.mark.clone());
+            }
             for role in &wanted.roles {
                 server.roles.entry(role.group.clone()).or_default();
                 let ours = |(name, login): &(&String, &mut PgRole)| {
