@@ -44,9 +44,14 @@ pub(crate) fn script(count: usize) -> String {
     ledger.to_owned() + &(0..count).map(file).collect::<String>()
 }
 
-/// Writes the files into a folder under the names that a tool wants, and with its head.
-pub(crate) fn write(folder: &Path, count: usize, name: fn(usize) -> String, head: &str) {
+/// Writes the files into a folder under the names that a tool wants, in its frame.
+pub(crate) fn write(
+    folder: &Path,
+    count: usize,
+    name: fn(usize) -> String,
+    [head, tail]: [&str; 2],
+) {
     for n in 0..count {
-        std::fs::write(folder.join(name(n)), format!("{head}{}", body(n))).unwrap();
+        std::fs::write(folder.join(name(n)), format!("{head}{}{tail}", body(n))).unwrap();
     }
 }

@@ -47,7 +47,8 @@ struct Peer {
     /// Below the folder of peers.
     program: &'static str,
     file_name: fn(usize) -> String,
-    file_head: &'static str,
+    /// In front of and behind what it says.
+    frame: [&'static str; 2],
     /// Of URL and folder of files.
     arguments: fn(&str, &str) -> Vec<String>,
 }
@@ -57,21 +58,21 @@ const PEERS: [Peer; 3] = [
         name: "sqlx-cli",
         program: "sqlx-cli/bin/sqlx",
         file_name: |n| format!("{:04}_f.sql", n + 1),
-        file_head: "",
+        frame: ["", ""],
         arguments: |url, folder| words(&["migrate", "run", "--source", folder, "-D", url]),
     },
     Peer {
         name: "refinery_cli",
         program: "refinery_cli/bin/refinery",
         file_name: |n| format!("V{}__f.sql", n + 1),
-        file_head: "",
+        frame: ["", ""],
         arguments: |_, folder| words(&["migrate", "-e", "DATABASE_URL", "-p", folder]),
     },
     Peer {
         name: "dbmate",
         program: "dbmate/bin/dbmate",
         file_name: |n| format!("{:04}_f.sql", n + 1),
-        file_head: "-- migrate:up\n",
+        frame: ["-- migrate:up\n", "-- migrate:down\n"],
         arguments: |url, folder| {
             let options = ["--no-dump-schema", "--migrations-dir", folder];
             words(&["--url", url, options[0], options[1], options[2], "migrate"])
@@ -104,7 +105,7 @@ pub(crate) fn runners(server: &Postgres, count: usize) -> (Vec<Runner>, TempDir)
     let peers = PEERS.iter().map(|peer| {
         let folder = scratch.path().join(peer.name);
         fs::create_dir(&folder).unwrap();
-        files::write(&folder, count, peer.file_name, peer.file_head);
+        files::write(&folder, count, peer.file_name, peer.frame);
         runner(peer.name, peer.find(&folder))
     });
     all.extend(peers);
