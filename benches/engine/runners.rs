@@ -74,8 +74,8 @@ const PEERS: [Peer; 3] = [
         file_name: |n| format!("{:04}_f.sql", n + 1),
         frame: ["-- migrate:up\n", "-- migrate:down\n"],
         arguments: |url, folder| {
-            let options = ["--no-dump-schema", "--migrations-dir", folder];
-            words(&["--url", url, options[0], options[1], options[2], "migrate"])
+            let folder = ["--no-dump-schema", "--migrations-dir", folder];
+            words(&[&["--url", url][..], &folder, &["migrate"]].concat())
         },
     },
 ];
