@@ -93,7 +93,12 @@ fn tell(
     runners: &[Runner],
     runs: Vec<Vec<Run>>,
 ) -> f64 {
-    println!("{FILES} small files, {round_trip:?} away, median of {rounds} rounds");
+    let place = if round_trip.is_zero() {
+        "on this machine".to_owned()
+    } else {
+        format!("{round_trip:?} away")
+    };
+    println!("{FILES} small files {place}, median of {rounds} rounds");
     println!(
         "  {:<14} {:>9} {:>12} {:>12}",
         "", "time", "beside psql", "round trips"
