@@ -27,8 +27,9 @@ test: assets ## Run all tests
 	@.ci/setup tests
 	@.ci/test
 
-fuzz: ## Try 100,000 pairs of faults at random in the simulated world (PAIRS=n, SEED=first)
+fuzz: ## Try 100,000 pairs of faults in the simulated world, then broken files for 10 minutes (PAIRS=n, MINUTES=n, SEED=first)
 	@PAIRS=$${PAIRS:-100000} $(CARGO) test --test simulation pairs_of_faults -- --nocapture
+	@MINUTES=$${MINUTES:-10} $(CARGO) test --package sepulki --lib no_file_breaks_the_compiler -- --nocapture
 
 crash: ## Kill migration runs and their servers, at least 200 times on each of two versions (KILLS=260)
 	@KILLS=$${KILLS:-260} $(CARGO) test --test engine_kills -- --nocapture
@@ -36,7 +37,8 @@ crash: ## Kill migration runs and their servers, at least 200 times on each of t
 lint: ## Check formatting, lints, documentation and dependencies
 	@.ci/lint
 
-bench: setup ## Run the benchmarks
+bench: setup ## Run the benchmarks, beside other tools where they can be installed
+	@.ci/peers
 	@$(CARGO) bench --workspace
 
 assets: setup ## Build the control plane's programs (about 5 minutes, once)

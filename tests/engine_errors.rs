@@ -265,6 +265,22 @@ async fn statements_with_passwords_reach_neither_error_nor_report() {
 }
 
 #[tokio::test]
+async fn what_others_read_of_an_error_has_no_values() {
+    let world = World::new().await;
+    let text = "CREATE TABLE a (b int);\nINSERT INTO a VALUES ('4-tune'); -- jane's";
+    let found = world.fails(&[("001_a.sql", text)]).await;
+    assert_eq!(sqlstate(&found), "22P02");
+    assert!(found.render().contains("INSERT INTO a VALUES ('4-tune')"));
+    let told = found.redacted().render();
+    assert!(!told.contains("4-tune") && !told.contains("jane"), "{told}");
+    assert!(told.contains("INSERT INTO a VALUES (………"), "{told}");
+    assert!(
+        told.contains("invalid input syntax for type integer"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
 async fn poolers_are_recognised_by_what_they_do_to_the_session() {
     let world = World::new().await;
     let bundle = bundle(&[("001_a.sql", "CREATE TABLE a ();")]);

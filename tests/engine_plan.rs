@@ -49,8 +49,10 @@ fn ledger(rows: &[(&str, Option<String>)]) -> LedgerState {
                 version: (*version).into(),
                 checksum: checksum.clone(),
                 applied_at: None,
+                meaning: None,
             })
             .collect(),
+        unrecorded: Vec::new(),
     }
 }
 
@@ -230,7 +232,8 @@ fn blocking_problems_come_first_and_say_what_to_do() {
         drift.to_string(),
         format!(
             "001_initial.sql was edited after it was applied (recorded ffffffffffff…, now {}…): \
-             restore the applied file and put the change into a new one",
+             restore the applied file and put the change into a new one; \
+             whether more than comments and formatting changed is not known, since what it said was not kept",
             checksum(a).unwrap().get(..12).unwrap()
         )
     );

@@ -181,6 +181,8 @@ words!(
         ChecksumMismatch,
         /// A file sorts before one that is already applied.
         OutOfOrder,
+        /// A file was applied, but somebody has deleted its row from the ledger.
+        Unrecorded,
         /// The ledger table is somebody else's.
         LedgerConflict,
         /// Another object applies migrations to the same ledger.
@@ -191,6 +193,8 @@ words!(
         MigrationFailed,
         /// Everything up to the target is applied.
         Applied,
+        /// PostgreSQL had something to say about files that it ran.
+        ServerNotices,
         /// Migrations are being applied.
         Applying,
         /// Something was found that should be impossible.

@@ -147,6 +147,13 @@ impl MigrationFile {
         self.script.as_ref().map(Script::parts).unwrap_or_default()
     }
 
+    /// What the file says whatever its form: comments, white space and the case of key words do not
+    /// count. None of a file that cannot be run.
+    #[must_use]
+    pub fn meaning(&self) -> Option<String> {
+        self.script.as_ref().ok().map(sql::meaning)
+    }
+
     /// Whether a recorded checksum is this file's, see [`checksum`].
     pub(crate) fn matches(&self, recorded: &str) -> bool {
         checksum::matches(&self.bytes, recorded)

@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use super::memory;
+
 /// Which table records what was applied.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LedgerName {
@@ -74,6 +76,8 @@ pub struct LedgerState {
     pub exists: bool,
     /// Its rows in byte order of the versions.
     pub rows: Vec<LedgerRow>,
+    /// Versions that this engine has applied, but whose rows somebody has deleted since.
+    pub unrecorded: Vec<String>,
 }
 
 /// One applied migration.
@@ -85,6 +89,9 @@ pub struct LedgerRow {
     pub checksum: Option<String>,
     /// When; rows made by hand may lack it.
     pub applied_at: Option<jiff::Timestamp>,
+    /// What the file meant, see [`super::MigrationFile::meaning`]; none of files that other tools
+    /// or earlier versions have applied.
+    pub meaning: Option<String>,
 }
 
 /// A string constant that means the same whatever `standard_conforming_strings` is.
@@ -98,16 +105,19 @@ pub(crate) fn identifier(name: &str) -> String {
 }
 
 /// Answers one row per column: name, type. No row: there is no such relation. A view or foreign
-/// table answers with the type `not a table`.
+/// table answers with the type `not a table`. A row without a name says that the engine's memory
+/// can be used.
 pub(crate) fn shape_sql(ledger: &LedgerName) -> String {
     format!(
         "SELECT a.attname::text, CASE WHEN c.relkind IN ('r', 'p') \
            THEN pg_catalog.format_type(a.atttypid, NULL) ELSE 'not a table' END \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
-         WHERE n.nspname = {} AND c.relname = {} ORDER BY a.attname",
+         WHERE n.nspname = {} AND c.relname = {} \
+         UNION ALL SELECT '', '' WHERE {} ORDER BY 1",
         literal(&ledger.schema),
-        literal(&ledger.table)
+        literal(&ledger.table),
+        memory::usable_sql(),
     )
 }
 
@@ -161,13 +171,24 @@ fn tool(columns: &[(&str, &str)]) -> Option<&'static str> {
     })
 }
 
-/// Answers the rows: version, checksum, microseconds since 1970.
-pub(crate) fn rows_sql(ledger: &LedgerName) -> String {
+/// Answers the rows: version, checksum, microseconds since 1970, what the file meant, whether the
+/// row is there. One that is not is only remembered, and has neither checksum nor time.
+pub(crate) fn rows_sql(ledger: &LedgerName, remembers: bool) -> String {
+    let table = ledger.quoted();
+    let columns = "l.version::text, l.checksum::text, \
+         (extract(epoch FROM l.applied_at) * 1000000)::bigint::text";
+    if !remembers {
+        return format!(
+            "SELECT {columns}, NULL::text, true FROM {table} l ORDER BY l.version COLLATE \"C\""
+        );
+    }
+    let (memory, name) = (memory::TABLE, literal(&table));
     format!(
-        "SELECT version::text, checksum::text, \
-           (extract(epoch FROM applied_at) * 1000000)::bigint::text \
-         FROM {} ORDER BY version COLLATE \"C\"",
-        ledger.quoted()
+        "SELECT * FROM (SELECT {columns}, m.meaning, true FROM {table} l LEFT JOIN {memory} m \
+             ON m.ledger = {name} AND m.version = l.version::text AND m.sha256 = l.checksum::text \
+           UNION ALL SELECT m.version, NULL, NULL, NULL, false FROM {memory} m WHERE m.ledger = {name} \
+             AND NOT EXISTS (SELECT FROM {table} l WHERE l.version::text = m.version)) r \
+         ORDER BY r.version COLLATE \"C\""
     )
 }
 

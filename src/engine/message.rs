@@ -94,6 +94,8 @@ pub(crate) enum Entry<'a> {
     /// The ledger's row.
     Row {
         sha256: &'a str,
+        /// What is remembered of the file beside it, if the engine can.
+        meaning: Option<&'a str>,
         /// Whether notes of the file are in the journal.
         journalled: bool,
     },
@@ -133,7 +135,11 @@ impl Record<'_> {
             literal(self.subject.version),
         );
         match self.entry {
-            Entry::Row { sha256, journalled } => {
+            Entry::Row {
+                sha256,
+                meaning,
+                journalled,
+            } => {
                 debug_assert!(checksum::is_checksum(sha256));
                 let row = format!(
                     "INSERT INTO {} (version, applied_at, checksum) VALUES ({version}, pg_catalog.now(), {})",
@@ -141,7 +147,9 @@ impl Record<'_> {
                     literal(sha256)
                 );
                 let notes = journalled.then(|| self.subject.finished());
-                notes.into_iter().chain([row]).collect()
+                // behind the row, which is what fails where the transaction is not ours any more
+                let memory = meaning.map(|meaning| self.subject.remember(sha256, meaning));
+                notes.into_iter().chain([row]).chain(memory).collect()
             }
             Entry::Segment { index, fingerprint } => {
                 vec![self.subject.done(&version, index, fingerprint)]
@@ -390,6 +398,7 @@ mod tests {
             },
             entry: Entry::Row {
                 sha256: &checksum::sha256(b""),
+                meaning: Some("m"),
                 journalled: false,
             },
             worker: Key::worker("d", "l"),

@@ -17,13 +17,15 @@
 //! nothing of it is. Both are one transaction of the server, so no crash of the runner, the
 //! network or the server can separate them. A file that cannot be one transaction is cut into
 //! segments, and what is committed of it is in the journal (`journal.rs`); what the journal cannot
-//! know is looked up in the database (`resume.rs`), and what nobody can know is asked.
+//! know is looked up in the database (`resume.rs`), and what nobody can know is asked. Beside each row
+//! of the ledger the engine remembers what it has applied (`memory.rs`).
 
 mod bundle;
 mod checksum;
 mod journal;
 mod ledger;
 mod lint;
+mod memory;
 mod message;
 mod order;
 mod plan;
@@ -38,7 +40,7 @@ mod verify;
 pub use bundle::{Bundle, MAX_FILE_BYTES, MigrationFile, Part, SourceFile, digest};
 pub use ledger::{LedgerName, LedgerRow, LedgerState};
 pub use lint::{Lint, LintPolicy, Severity, lint, rule_names};
-pub use plan::{Pending, Plan, Problem, ProblemKind, plan, plan_by};
+pub use plan::{Edit, Pending, Plan, Problem, ProblemKind, plan, plan_by};
 pub use policy::{Order, Policies};
 pub use protection::Protection;
 pub use report::{Code, Diagnostic, Diagnostics, Position, Snippet};

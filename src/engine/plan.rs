@@ -8,6 +8,7 @@
 //! | yes | – | pending, up to the target |
 //! | yes, up to the baseline | no row at all | pending, but only to be recorded |
 //! | yes, pending | of a file that sorts behind it | pending, [`ProblemKind::OutOfOrder`] |
+//! | yes | gone, but this engine has applied the file | pending, [`ProblemKind::Unrecorded`] |
 //! | yes, pending | of a name that differs in case or `.sql` only | pending, [`ProblemKind::AlmostRecorded`] |
 //! | – | yes | [`ProblemKind::Missing`] (a notice: old files are pruned) |
 //!
@@ -21,7 +22,7 @@ use super::{
     bundle::{Bundle, MigrationFile},
     checksum,
     ledger::{LedgerRow, LedgerState},
-    order,
+    memory, order,
     policy::Policies,
     report::Diagnostics,
 };
@@ -70,12 +71,16 @@ pub enum ProblemKind {
         recorded: String,
         /// The file's.
         actual: String,
+        /// How much of it.
+        edit: Edit,
     },
     /// Would run although a later one is applied.
     OutOfOrder {
         /// The last applied version of the bundle.
         after: String,
     },
+    /// This engine has applied it, but its row is gone from the ledger.
+    Unrecorded,
     /// The ledger has a version that differs only in case or `.sql`.
     AlmostRecorded {
         /// The version in the ledger.
@@ -98,6 +103,17 @@ pub enum ProblemKind {
     Missing,
 }
 
+/// What was edited of an applied file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edit {
+    /// Comments, white space, the case of key words: nothing that the server is told.
+    Form,
+    /// What the server is told.
+    Content,
+    /// Unknown: what the file meant was not kept when it was applied.
+    Unknown,
+}
+
 impl Problem {
     /// Whether nothing may run because of it.
     #[must_use]
@@ -116,6 +132,7 @@ impl ProblemKind {
             Self::OutOfOrder { .. } => policies.allow_out_of_order,
             Self::AlmostRecorded { .. }
             | Self::SameNumber { .. }
+            | Self::Unrecorded
             | Self::Unrunnable(_)
             | Self::UnknownTarget
             | Self::UnknownBaseline => false,
@@ -128,6 +145,7 @@ impl ProblemKind {
         match self {
             Self::Drifted { .. } => "Drifted",
             Self::OutOfOrder { .. } => "OutOfOrder",
+            Self::Unrecorded => "Unrecorded",
             Self::AlmostRecorded { .. } => "AlmostRecorded",
             Self::SameNumber { .. } => "SameNumber",
             Self::Unrunnable(_) => "Unrunnable",
@@ -143,11 +161,34 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let version = &self.version;
         match &self.kind {
-            ProblemKind::Drifted { recorded, actual } => write!(
+            ProblemKind::Drifted {
+                recorded,
+                actual,
+                edit,
+            } => {
+                let (recorded, actual) = (head(recorded), head(actual));
+                write!(
+                    f,
+                    "{version} was edited after it was applied (recorded {recorded}…, now {actual}…)"
+                )?;
+                f.write_str(match edit {
+                    Edit::Form => {
+                        ", but only comments or formatting changed: restore the applied file, or accept this one"
+                    }
+                    Edit::Content => {
+                        ": restore the applied file and put the change into a new one"
+                    }
+                    Edit::Unknown => {
+                        ": restore the applied file and put the change into a new one; whether more than comments and formatting \
+                         changed is not known, since what it said was not kept"
+                    }
+                })
+            }
+            ProblemKind::Unrecorded => write!(
                 f,
-                "{version} was edited after it was applied (recorded {}…, now {}…): restore the applied file and put the change into a new one",
-                head(recorded),
-                head(actual)
+                "{version} has been applied, but its row is gone from the ledger: put the row back (`sepulki migrate mark {version}`); \
+                 to run the file again, undo by hand what it did and delete it from {} too",
+                memory::TABLE
             ),
             ProblemKind::OutOfOrder { after } => write!(
                 f,
@@ -246,6 +287,9 @@ pub fn plan_by(
             let last = last.and_then(|last| bundle.files().get(last));
             let is_baseline = had.is_some_and(|had| at <= had);
             if !is_baseline {
+                if ledger.unrecorded.iter().any(|gone| gone == version) {
+                    problem(version, ProblemKind::Unrecorded);
+                }
                 for kind in obstacles(bundle, file, &rows, last) {
                     problem(version, kind);
                 }
@@ -278,6 +322,11 @@ fn judge(file: &MigrationFile, row: &LedgerRow, policies: &Policies) -> Option<P
         Some(recorded) => Some(ProblemKind::Drifted {
             recorded: recorded.to_owned(),
             actual: file.sha256().to_owned(),
+            edit: match &row.meaning {
+                None => Edit::Unknown,
+                Some(then) if file.meaning().as_ref() == Some(then) => Edit::Form,
+                Some(_) => Edit::Content,
+            },
         }),
     }
 }

@@ -20,6 +20,8 @@ pub struct Position {
 pub struct Snippet {
     /// The line, tabs as blanks, long lines cut; constants that may be secrets are blanked.
     pub text: String,
+    /// The same line as others may read it: without constants, numbers and comments.
+    pub redacted: String,
     /// Characters before the marked part.
     pub caret: usize,
     /// Characters of the marked part, at least 1.
@@ -149,6 +151,43 @@ impl Diagnostic {
         self
     }
 
+    /// The finding as others may read it, who have not got the file: in a status, an event, a log.
+    /// Without constants, without the server's detail, and without values that its message cites.
+    #[must_use]
+    pub fn redacted(&self) -> Self {
+        Self {
+            message: self.redacted_message(),
+            detail: None,
+            snippet: self.snippet.as_ref().map(|snippet| Snippet {
+                text: snippet.redacted.clone(),
+                ..snippet.clone()
+            }),
+            ..self.clone()
+        }
+    }
+
+    /// Errors about data (class 22) cite the value between double quotes, and syntax errors the
+    /// word: `invalid input syntax for type integer: "x"`, `syntax error at or near "'x'"`.
+    fn redacted_message(&self) -> String {
+        let quotes = self.message.split_once('"').and_then(|(before, rest)| {
+            let (cited, after) = rest.rsplit_once('"')?;
+            Some((before, cited, after))
+        });
+        let Some((before, cited, after)) = quotes else {
+            return self.message.clone();
+        };
+        let is_value = match self.sqlstate.as_deref() {
+            Some("42601") => cited.contains(|c: char| c == '\'' || c == '$' || c.is_ascii_digit()),
+            Some(sqlstate) => sqlstate.starts_with("22"),
+            None => false,
+        };
+        if is_value {
+            format!("{before}\"…\"{after}")
+        } else {
+            self.message.clone()
+        }
+    }
+
     /// The full text: place, message, line with caret, detail and hint; ends with a line break.
     #[must_use]
     pub fn render(&self) -> String {
@@ -268,6 +307,7 @@ mod tests {
             hint: Some("remove the comma".into()),
             snippet: Some(Snippet {
                 text: "  a int,,".into(),
+                redacted: "  a int,,".into(),
                 caret: 2,
                 width: 3,
             }),
@@ -281,5 +321,41 @@ mod tests {
             finding.render(),
             "001_a.sql:12:3: syntax error at or near \",\" (SQLSTATE 42601)\n    |\n 12 |   a int,,\n    |   ^^^\n  hint: remove the comma\n"
         );
+        assert_eq!(finding.redacted(), finding);
+    }
+
+    #[test]
+    fn values_that_the_server_cites_are_not_for_others() {
+        for (sqlstate, message, expected) in [
+            (
+                "22P02",
+                "invalid input syntax for type integer: \"4\"2\"",
+                "invalid input syntax for type integer: \"…\"",
+            ),
+            (
+                "22003",
+                "value \"99999999999\" is out of range for type integer",
+                "value \"…\" is out of range for type integer",
+            ),
+            (
+                "42601",
+                "syntax error at or near \"'hunter2'\"",
+                "syntax error at or near \"…\"",
+            ),
+            (
+                "42P01",
+                "relation \"robots\" does not exist",
+                "relation \"robots\" does not exist",
+            ),
+        ] {
+            let finding = Diagnostic {
+                sqlstate: Some(sqlstate.into()),
+                detail: Some("Key (a)=(b)".into()),
+                ..Diagnostic::of_file("001_a.sql", Code::Refused, message)
+            };
+            let redacted = finding.redacted();
+            assert_eq!(redacted.message, expected);
+            assert_eq!(redacted.detail, None);
+        }
     }
 }

@@ -146,6 +146,7 @@ async fn apply(
     let run = Run::of(plan, bundle.files().len());
     let show = follow(kind, pass, desired, observed, (run, told), &over);
     let (result, run) = tokio::join!(Box::pin(work), Box::pin(show));
+    pass.notices.extend(run.notice());
     let now = kind.world.clock.now();
     let error = match result {
         Ok(report) => {

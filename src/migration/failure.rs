@@ -106,14 +106,11 @@ pub fn of_reading(error: RunError, password_is_current: bool) -> Error {
     }
 }
 
-/// A finding as the status shows it: in full, but without the server's detail, which may contain data of rows.
+/// A finding as the status shows it: in full, but without what may be data, see [`Diagnostic::redacted`].
 #[must_use]
 pub fn located(diagnostic: &Diagnostic) -> LastError {
     let number = |n: usize| i32::try_from(n).ok();
-    let text = Diagnostic {
-        detail: None,
-        ..diagnostic.clone()
-    };
+    let text = diagnostic.redacted();
     LastError {
         line: diagnostic.position.and_then(|p| number(p.line)),
         column: diagnostic.position.and_then(|p| number(p.column)),
@@ -130,6 +127,7 @@ pub fn of_plan(plan: &Plan) -> Option<LastError> {
         ProblemKind::Unrunnable(findings) => findings.first(),
         ProblemKind::Drifted { .. }
         | ProblemKind::OutOfOrder { .. }
+        | ProblemKind::Unrecorded
         | ProblemKind::AlmostRecorded { .. }
         | ProblemKind::SameNumber { .. }
         | ProblemKind::UnknownTarget
@@ -249,7 +247,8 @@ mod tests {
             detail: Some("Key (email)=(jane@example.com) already exists.".into()),
             hint: None,
             snippet: Some(Snippet {
-                text: "CREATE UNIQUE INDEX".into(),
+                text: "CREATE UNIQUE INDEX ON t (lower('jane'))".into(),
+                redacted: "CREATE UNIQUE INDEX ON t (lower(……))".into(),
                 caret: 0,
                 width: 6,
             }),

@@ -24,7 +24,7 @@
 //! | 15 | something else is at work on the branch | Wait BranchBusy |
 //! | 16 | the ledger was not read | ReadLedger |
 //! | 17 | the table of that name is no ledger | Blocked LedgerConflict |
-//! | 18 | the plan has problems | Blocked ChecksumMismatch, OutOfOrder, InvalidMigration; InvalidSpec where the baseline is not among the files |
+//! | 18 | the plan has problems | Blocked ChecksumMismatch, OutOfOrder, Unrecorded, InvalidMigration; InvalidSpec where the baseline is not among the files |
 //! |   | … they may do harm, and no policy puts up with it | Blocked LintFailed |
 //! | 19 | files are pending | Apply |
 //! | 20 | else | Settled |
@@ -43,7 +43,7 @@ use super::observe::{Ledger, Observed};
 use super::required::Unmet;
 use super::source::Files;
 use crate::api::Reason;
-use crate::engine::{Diagnostic, Diagnostics, Lint, Plan, Problem, ProblemKind};
+use crate::engine::{Diagnostics, Lint, Plan, Problem, ProblemKind};
 use crate::reconcile::{Block, Decision, Fact, Wait, looks_again};
 
 /// How soon to look again at something that is over in a moment.
@@ -280,6 +280,7 @@ pub fn problems(plan: &Plan) -> Option<Block> {
             ProblemKind::Unrunnable(findings) => told(findings),
             ProblemKind::Drifted { .. }
             | ProblemKind::OutOfOrder { .. }
+            | ProblemKind::Unrecorded
             | ProblemKind::AlmostRecorded { .. }
             | ProblemKind::SameNumber { .. }
             | ProblemKind::UnknownTarget
@@ -300,6 +301,7 @@ fn reason(problem: &Problem) -> Reason {
     match &problem.kind {
         ProblemKind::Drifted { .. } => Reason::ChecksumMismatch,
         ProblemKind::OutOfOrder { .. } => Reason::OutOfOrder,
+        ProblemKind::Unrecorded => Reason::Unrecorded,
         ProblemKind::UnknownTarget => Reason::TargetNotFound,
         ProblemKind::UnknownBaseline => Reason::InvalidSpec,
         ProblemKind::AlmostRecorded { .. }
@@ -312,7 +314,10 @@ fn reason(problem: &Problem) -> Reason {
 
 /// The first few findings in full, with their lines.
 fn told(findings: &Diagnostics) -> String {
-    let text: String = findings.iter().take(TOLD).map(Diagnostic::render).collect();
+    let findings_told = findings.iter().take(TOLD);
+    let text: String = findings_told
+        .map(|finding| finding.redacted().render())
+        .collect();
     and_more(
         text.trim_end().to_owned(),
         findings.len().saturating_sub(TOLD),

@@ -7,16 +7,20 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::place::Place;
 use crate::api::{
     AppliedStatus, AppliedTo, BuildProgress, BundleStatus, CurrentStatus, HistoryEntry,
-    PendingStatus, SepulkiMigrationStatus,
+    PendingStatus, Reason, SepulkiMigrationStatus,
 };
 use crate::engine::run::Progress;
 use crate::engine::{LedgerState, Plan};
+use crate::reconcile::Notice;
 
 /// Versions that are listed one by one.
 const LISTED: usize = 20;
 
 /// Room for those who are waited for, in characters.
 const WAITING_FOR: usize = 256;
+
+/// Room for what the server said, in bytes: that of an event.
+const SAID: usize = 1_024;
 
 /// Runs that are remembered.
 const REMEMBERED: usize = 10;
@@ -157,6 +161,9 @@ pub struct Run {
     pub applied: Vec<String>,
     current: Option<CurrentStatus>,
     doing: String,
+    /// What the server said, a line each, and whether it warned.
+    said: Vec<String>,
+    warned: bool,
 }
 
 impl Run {
@@ -225,6 +232,12 @@ impl Run {
                     current.progress = Some(building);
                 }
             }
+            Progress::Said { version, notice } => {
+                self.warned |= notice.is_warning;
+                if self.said.len() < LISTED {
+                    self.said.push(format!("{version}: {}", notice.text));
+                }
+            }
             Progress::WaitingForLock { version, holder } => {
                 self.doing = format!("{version} waits for locks of {holder}");
                 if let Some(current) = &mut self.current {
@@ -253,6 +266,18 @@ impl Run {
     #[must_use]
     pub fn doing(&self) -> &str {
         &self.doing
+    }
+
+    /// The event that what the server said deserves; the rest of it is for whoever runs files by hand.
+    #[must_use]
+    pub fn notice(&self) -> Option<Notice> {
+        let mut message = self.said.join("\n");
+        message.truncate(message.floor_char_boundary(SAID));
+        (!message.is_empty()).then_some(Notice {
+            warning: self.warned,
+            reason: Reason::ServerNotices,
+            message,
+        })
     }
 
     /// Shows the run in a status.
@@ -285,6 +310,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::engine;
 
     #[test]
     fn a_run_shows_its_statement_attempt_progress_and_who_is_in_its_way() {
@@ -336,5 +362,29 @@ mod tests {
             (2, None, None)
         );
         assert!(shown(Progress::Applied { version: version() }).is_none());
+    }
+
+    #[test]
+    fn what_the_server_said_becomes_one_event() {
+        let mut run = Run::of(&Plan::default(), 1);
+        assert_eq!(run.notice(), None);
+        let said = |is_warning, text: &str| Progress::Said {
+            version: "001_a.sql".to_owned(),
+            notice: engine::run::Notice {
+                is_warning,
+                text: text.to_owned(),
+            },
+        };
+        run.hear(said(false, "3 rows moved"), Timestamp::UNIX_EPOCH);
+        assert!(run.notice().is_some_and(|notice| !notice.warning));
+        run.hear(said(true, "no rows left"), Timestamp::UNIX_EPOCH);
+        let notice = run.notice().unwrap();
+        assert!(notice.warning);
+        let lines = "001_a.sql: 3 rows moved\n001_a.sql: no rows left";
+        assert_eq!(notice.message, lines);
+        for _ in 0..1_000 {
+            run.hear(said(false, &"ü".repeat(100)), Timestamp::UNIX_EPOCH);
+        }
+        assert!(run.notice().unwrap().message.len() <= 1_024);
     }
 }

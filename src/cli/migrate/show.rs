@@ -12,7 +12,7 @@ use super::{
     inspect, request,
 };
 use crate::engine::{
-    Bundle, LedgerRow, LedgerState, MigrationFile, Plan, Problem, ProblemKind, plan_by,
+    Bundle, Edit, LedgerRow, LedgerState, MigrationFile, Plan, Problem, ProblemKind, plan_by,
     run::RunRequest,
 };
 
@@ -127,6 +127,7 @@ pub(super) fn told(plan: &Plan) -> Vec<Told> {
             ProblemKind::Unrunnable(findings) => findings.render().trim_end().to_owned(),
             ProblemKind::Drifted { .. }
             | ProblemKind::OutOfOrder { .. }
+            | ProblemKind::Unrecorded
             | ProblemKind::AlmostRecorded { .. }
             | ProblemKind::SameNumber { .. }
             | ProblemKind::UnknownTarget
@@ -196,11 +197,15 @@ pub(super) fn checksum(plan: &Plan, version: &str) -> &'static str {
     let mut of_file = plan.problems.iter().filter(|p| p.version == version);
     of_file
         .find_map(|problem| match problem.kind {
+            ProblemKind::Drifted {
+                edit: Edit::Form, ..
+            } => Some("reformatted"),
             ProblemKind::Drifted { .. } => Some("edited"),
             ProblemKind::Unverified => Some("unknown"),
             ProblemKind::OutOfOrder { .. }
             | ProblemKind::AlmostRecorded { .. }
             | ProblemKind::SameNumber { .. }
+            | ProblemKind::Unrecorded
             | ProblemKind::Unrunnable(_)
             | ProblemKind::UnknownTarget
             | ProblemKind::UnknownBaseline

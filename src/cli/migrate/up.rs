@@ -102,6 +102,14 @@ pub(super) fn line(progress: &Progress) -> String {
             Some(percent) => format!("  {phase}: {percent} %"),
             None => format!("  {phase}"),
         },
+        Progress::Said { version, notice } => {
+            let kind = if notice.is_warning {
+                "warning"
+            } else {
+                "notice"
+            };
+            format!("  {version}: {kind}: {}", notice.text)
+        }
         Progress::WaitingForLock { version, holder } => {
             format!("  {version} waits for {holder}")
         }

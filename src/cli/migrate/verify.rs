@@ -119,6 +119,7 @@ fn almost(row: &str, plan: &Plan) -> Option<String> {
             ProblemKind::AlmostRecorded { .. }
             | ProblemKind::Drifted { .. }
             | ProblemKind::OutOfOrder { .. }
+            | ProblemKind::Unrecorded
             | ProblemKind::SameNumber { .. }
             | ProblemKind::Unrunnable(_)
             | ProblemKind::UnknownTarget

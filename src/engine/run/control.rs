@@ -14,6 +14,7 @@ use crate::{
     engine::{
         journal::{self, Note, Subject},
         ledger::{self, LedgerName, LedgerRow, LedgerState},
+        memory,
         protection::{self, Protection},
     },
     postgres::{Class, Error, Target, lock::Key},
@@ -24,6 +25,8 @@ pub(super) struct Control {
     ledger: LedgerName,
     /// Whether the journal is known to exist.
     knows_journal: bool,
+    /// Whether the memory can be used.
+    remembers: bool,
     pub(super) keys: Keys,
 }
 
@@ -69,11 +72,17 @@ impl Control {
             session,
             ledger: ledger.clone(),
             knows_journal: false,
+            remembers: false,
             keys: Keys {
                 control: Key::control(&target.database, &name),
                 worker: Key::worker(&target.database, &name),
             },
         }
+    }
+
+    /// Whether what is applied is remembered.
+    pub(super) fn remembers(&self) -> bool {
+        self.remembers
     }
 
     pub(super) fn server_version(&self) -> u32 {
@@ -140,15 +149,23 @@ impl Control {
     /// Reads the ledger; a table of that name that is none is an error.
     pub(super) async fn ledger(&mut self) -> Result<LedgerState, RunError> {
         let connection = &mut self.session.connection;
-        let mut columns = Vec::new();
+        let mut columns: Vec<(String, String)> = Vec::new();
         for row in session::rows(connection, ledger::shape_sql(&self.ledger)).await? {
             columns.push((get(&row, 0)?, get(&row, 1)?));
         }
+        let all = columns.len();
+        columns.retain(|(name, _)| !name.is_empty());
+        self.remembers = columns.len() < all;
         if !ledger::shape(&self.ledger, &columns).map_err(RunError::LedgerConflict)? {
             return Ok(LedgerState::default());
         }
-        let mut rows = Vec::new();
-        for row in session::rows(connection, ledger::rows_sql(&self.ledger)).await? {
+        let sql = ledger::rows_sql(&self.ledger, self.remembers);
+        let (mut rows, mut unrecorded) = (Vec::new(), Vec::new());
+        for row in session::rows(connection, sql).await? {
+            if !get::<bool>(&row, 4)? {
+                unrecorded.push(get(&row, 0)?);
+                continue;
+            }
             let microseconds = get::<Option<String>>(&row, 2)?;
             rows.push(LedgerRow {
                 version: get(&row, 0)?,
@@ -156,14 +173,22 @@ impl Control {
                 applied_at: microseconds
                     .and_then(|text| text.parse().ok())
                     .and_then(|at| jiff::Timestamp::from_microsecond(at).ok()),
+                meaning: get(&row, 3)?,
             });
         }
-        Ok(LedgerState { exists: true, rows })
+        Ok(LedgerState {
+            exists: true,
+            rows,
+            unrecorded,
+        })
     }
 
-    /// Creates the ledger; only while the lock is held.
+    /// Creates the ledger, which has no memories then; only while the lock is held.
     pub(super) async fn create_ledger(&mut self) -> Result<(), RunError> {
-        let sql = ledger::create_sql(&self.ledger);
+        let mut sql = ledger::create_sql(&self.ledger);
+        if self.remembers {
+            sql = format!("{}; {sql}", memory::forget_sql(&self.ledger));
+        }
         let created = session::rows(&mut self.session.connection, sql).await;
         created.map(drop).map_err(|error| {
             let text = format!("the ledger {} cannot be created: {error}", self.ledger);
@@ -193,29 +218,52 @@ impl Control {
         Ok(notes)
     }
 
+    /// Whether what is applied can be remembered. Makes the memory where there is none, except for
+    /// a role that may not make it: that one goes without.
+    pub(super) async fn ensure_memory(&mut self) -> Result<bool, RunError> {
+        if !self.remembers {
+            let created = self.create(memory::create_sql()).await?;
+            if let Some(error) = created.filter(|error| error.class != Class::Denied) {
+                return Err(RunError::from(error));
+            }
+            self.remembers = self.has_memory().await?;
+        }
+        Ok(self.remembers)
+    }
+
+    /// Whether there is a memory that can be used.
+    pub(super) async fn has_memory(&mut self) -> Result<bool, RunError> {
+        self.answers_yes(format!("SELECT {}", memory::usable_sql()))
+            .await
+    }
+
     async fn ensure_journal(&mut self) -> Result<(), RunError> {
         if !self.has_journal().await? {
-            let connection = &mut self.session.connection;
-            let created = session::rows(connection, journal::create_sql()).await;
-            if let Err(error) = created {
-                session::rows(connection, "ROLLBACK".to_owned()).await?;
-                // a run on another ledger was quicker
-                if !matches!(error.sqlstate(), Some("42P07" | "42P06" | "23505")) {
-                    let text = format!(
-                        "the schema {} for the journal cannot be created: {error}",
-                        journal::SCHEMA
-                    );
-                    return Err(match error.class {
-                        Class::Transient | Class::Conflict => RunError::Transient(text),
-                        Class::Denied | Class::Unsupported | Class::Invalid => {
-                            RunError::Denied(text)
-                        }
-                    });
-                }
+            if let Some(error) = self.create(journal::create_sql()).await? {
+                let text = format!(
+                    "the schema {} for the journal cannot be created: {error}",
+                    journal::SCHEMA
+                );
+                return Err(match error.class {
+                    Class::Transient | Class::Conflict => RunError::Transient(text),
+                    Class::Denied | Class::Unsupported | Class::Invalid => RunError::Denied(text),
+                });
             }
         }
         self.knows_journal = true;
         Ok(())
+    }
+
+    /// Creates a table of the engine's own, and answers why that failed.
+    async fn create(&mut self, sql: String) -> Result<Option<Error>, RunError> {
+        let connection = &mut self.session.connection;
+        let Err(error) = session::rows(connection, sql).await else {
+            return Ok(None);
+        };
+        session::rows(connection, "ROLLBACK".to_owned()).await?;
+        // a run on another ledger was quicker
+        let is_there = matches!(error.sqlstate(), Some("42P07" | "42P06" | "23505"));
+        Ok((!is_there).then_some(error))
     }
 
     /// Whether there is a journal.

@@ -8,6 +8,7 @@ use super::{
     control::{self, Control},
     crew::{Crew, Tries},
     failure,
+    notices::Ear,
     session::{self, Session},
     watch::{Interruption, Watched, watch},
 };
@@ -30,6 +31,7 @@ const ROLLED_BACK: &str = "the file was rolled back: nothing of it is left";
 /// The session that runs files.
 pub(super) struct Worker {
     pub(super) session: Session,
+    pub(super) ear: Ear,
 }
 
 impl Worker {
@@ -52,7 +54,10 @@ impl Worker {
             progress,
         )
         .await?;
-        Ok(Self { session })
+        Ok(Self {
+            session,
+            ear: Ear::new(),
+        })
     }
 
     pub(super) async fn close(self) {
@@ -83,21 +88,25 @@ impl<'a> FileRun<'a> {
         &self,
         crew: &mut Crew<'_, P>,
     ) -> Result<(), RunError> {
+        crew.worker.ear.clear();
         let file = self.file()?;
         let script = file.script().map_err(|_| self.unrunnable())?;
+        let meaning = file.meaning().filter(|_| crew.control.remembers());
+        let row = |journalled| Entry::Row {
+            sha256: file.sha256(),
+            meaning: meaning.as_deref(),
+            journalled,
+        };
         match &script.shape {
             Shape::Whole(transaction) => {
-                let entry = Entry::Row {
-                    sha256: file.sha256(),
-                    journalled: false,
-                };
+                let entry = row(false);
                 let applied = self.transaction(script, transaction, Start::Afresh, entry, crew);
                 Box::pin(applied)
                     .await
                     .map_err(|error| with_outcome(error, || ROLLED_BACK.to_owned()))
             }
             Shape::Segments(segments) => {
-                Box::pin(self.segments(script, segments, file.sha256(), crew)).await
+                Box::pin(self.segments(script, segments, row(true), crew)).await
             }
         }
     }

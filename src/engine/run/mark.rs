@@ -19,6 +19,7 @@ pub async fn mark(
     let mut control = Box::pin(lock(&request, &mut progress)).await?;
     let state = control.ledger().await?;
     let plan = planned(&request, &state);
+    control.ensure_memory().await?;
     if !state.exists {
         control.create_ledger().await?;
     }
@@ -38,6 +39,7 @@ pub(super) async fn record(
 ) -> Result<(), RunError> {
     let mut rows = Vec::new();
     let mut notes = Vec::new();
+    let mut memories = String::new();
     for version in versions {
         let file = request
             .bundle
@@ -50,6 +52,9 @@ pub(super) async fn record(
             version: file.version(),
         };
         notes.push(subject.finished());
+        if let Some(meaning) = file.meaning().filter(|_| control.remembers()) {
+            memories += &format!("; {}", subject.remember(file.sha256(), &meaning));
+        }
     }
     if !rows.is_empty() {
         // whoever is told that a file is applied need not know how far it had come
@@ -61,7 +66,7 @@ pub(super) async fn record(
         let ledger = request.ledger.quoted();
         let rows = rows.join(", ");
         let sql = format!(
-            "BEGIN; {notes}INSERT INTO {ledger} (version, applied_at, checksum) VALUES {rows}; COMMIT"
+            "BEGIN; {notes}INSERT INTO {ledger} (version, applied_at, checksum) VALUES {rows}{memories}; COMMIT"
         );
         control.write(sql).await?;
     }

@@ -24,6 +24,7 @@ mod failure;
 mod file;
 mod inspect;
 mod mark;
+mod notices;
 mod reset;
 mod segments;
 mod session;
@@ -48,6 +49,7 @@ use crate::postgres::Target;
 pub use error::RunError;
 pub use inspect::{Inspection, inspect};
 pub use mark::mark;
+pub use notices::Notice;
 pub use reset::{ResetRequest, reset};
 pub use verify::{Verification, verify};
 
@@ -193,6 +195,13 @@ pub enum Progress {
         /// Who holds them.
         holder: String,
     },
+    /// The server said something beside its answers; of a chatty file only the first lines are told.
+    Said {
+        /// The file.
+        version: String,
+        /// What.
+        notice: Notice,
+    },
     /// The file gave way and starts over after a pause.
     Retrying {
         /// The file.
@@ -251,8 +260,11 @@ pub async fn apply(
     // read again: until the worker lock was ours, a dead run's last file could still commit
     let state = stop.or(control.ledger()).await?;
     let todo = runnable(&request, &state)?;
-    if !state.exists && !todo.pending.is_empty() {
-        stop.or(control.create_ledger()).await?;
+    if !todo.pending.is_empty() {
+        stop.or(control.ensure_memory()).await?;
+        if !state.exists {
+            stop.or(control.create_ledger()).await?;
+        }
     }
     let (baseline, pending): (Vec<Pending>, Vec<Pending>) =
         todo.pending.into_iter().partition(|file| file.is_baseline);

@@ -13,6 +13,7 @@ use crate::{
     engine::{
         journal,
         ledger::LedgerName,
+        memory,
         protection::{self, Protection},
     },
     postgres::{Error, Target},
@@ -65,6 +66,9 @@ pub async fn reset(
     ];
     if control.has_journal().await? {
         parts.push(journal::clear_sql());
+    }
+    if control.has_memory().await? {
+        parts.push(memory::clear_sql());
     }
     parts.push("SELECT pg_catalog.current_setting('sepulki.dropped')".to_owned());
     let sql = format!("BEGIN; {}; COMMIT", parts.join("; "));

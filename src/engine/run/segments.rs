@@ -19,12 +19,12 @@ use crate::engine::{
 };
 
 impl FileRun<'_> {
-    /// Runs the segments that are not done; the last one writes the row.
+    /// Runs the segments that are not done; the last one writes `row`.
     pub(super) async fn segments<P: FnMut(Progress) + Send>(
         &self,
         script: &Script,
         segments: &[Segment],
-        sha256: &str,
+        row: Entry<'_>,
         crew: &mut Crew<'_, P>,
     ) -> Result<(), RunError> {
         let notes = crew.control.notes(&self.subject()).await?;
@@ -45,10 +45,7 @@ impl FileRun<'_> {
             let result = match segment {
                 Segment::Transaction(transaction) => {
                     let entry = if index + 1 == segments.len() {
-                        Entry::Row {
-                            sha256,
-                            journalled: true,
-                        }
+                        row
                     } else {
                         Entry::Segment {
                             index,

@@ -85,6 +85,7 @@ impl World {
                 version: "001_a.sql",
             },
             entry: Entry::Row {
+                meaning: None,
                 sha256: SHA,
                 journalled: false,
             },

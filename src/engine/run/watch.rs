@@ -11,6 +11,7 @@ use super::{
     Progress, RunError, RunRequest,
     control::{self, Control, Phase},
     crew::Crew,
+    notices::Ear,
     session,
 };
 use crate::{
@@ -65,7 +66,8 @@ pub(super) async fn watch<P: FnMut(Progress) + Send>(
         progress,
     } = crew;
     let pid = worker.session.pid;
-    let mut work = Box::pin(execute(&mut worker.session.connection, message));
+    let ear = worker.ear.clone();
+    let mut work = Box::pin(ear.during(execute(&mut worker.session.connection, message)));
     let mut guard = Guard::new(version, pid, max_blocked);
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -74,6 +76,7 @@ pub(super) async fn watch<P: FnMut(Progress) + Send>(
         let seen = tokio::select! {
             biased;
             (completed, error) = &mut work => {
+                pass_on(version, &ear, progress);
                 return Ok(Watched {
                     completed,
                     error,
@@ -82,7 +85,10 @@ pub(super) async fn watch<P: FnMut(Progress) + Send>(
                 });
             }
             reason = stop.requested(), if !guard.is_stopping() => guard.stop(reason, control).await,
-            _ = ticks.tick() => guard.look(control, progress).await,
+            _ = ticks.tick() => {
+                pass_on(version, &ear, progress);
+                guard.look(control, progress).await
+            }
         };
         if let Err(error) = seen {
             drop(work);
@@ -91,6 +97,16 @@ pub(super) async fn watch<P: FnMut(Progress) + Send>(
                 "{version} was ended because the control session was lost: {error}"
             )));
         }
+    }
+}
+
+/// Tells what the server has said.
+fn pass_on(version: &str, ear: &Ear, progress: &mut (impl FnMut(Progress) + Send)) {
+    for notice in ear.take() {
+        progress(Progress::Said {
+            version: version.to_owned(),
+            notice,
+        });
     }
 }
 

@@ -187,7 +187,7 @@ mod tests {
             ),
         ] {
             assert!(!deep(&text), "{}", &text[..40]);
-            let parsed = on_parser_thread(|| parse(&text)).unwrap();
+            let parsed = on_parser_thread(|| parse(&text)).unwrap().unwrap();
             assert_eq!(parsed.statements.len(), 1, "{}", &text[..40]);
         }
     }

@@ -13,6 +13,8 @@
 pub(crate) mod alone;
 pub(crate) mod classify;
 mod depth;
+#[cfg(test)]
+mod fuzz;
 mod labels;
 pub(crate) mod lex;
 pub(crate) mod parse;
@@ -130,7 +132,13 @@ pub(crate) fn compile(
             at(Code::TooDeep, &range, message).with_hint("split the expression"),
         ]);
     }
-    let parsed = parse::parse(&text);
+    let Some(parsed) = parse::parse(&text) else {
+        let message = "the parser has failed on this file, which is its fault, but nothing that was not read is run";
+        return Err(vec![
+            Diagnostic::of_file(file, Code::UncertainBoundary, message)
+                .with_hint("leave out one statement after another to find what it does not take, and write that otherwise"),
+        ]);
+    };
     if !parsed.errors.is_empty() {
         return Err(syntax::errors(&text, &tokens, &statements, &parsed)
             .into_iter()
@@ -229,6 +237,43 @@ pub(crate) fn fingerprint(text: &str) -> String {
     let significant = tokens.iter().filter(|token| token.is_significant());
     let words: Vec<&str> = significant.map(|token| token.text(text)).collect();
     checksum::sha256(words.join("\0").as_bytes())
+}
+
+/// What a file says whatever its form: comments, white space and the case of key words and of
+/// names without quotes do not count. Half a SHA-256 over the words, and the data of COPY.
+pub(crate) fn meaning(script: &Script) -> String {
+    let text = &script.text;
+    let mut words: Vec<String> = Vec::new();
+    let mut end_of_sign = None;
+    for token in lex::tokens(text).iter().filter(|t| t.is_significant()) {
+        let word = token.text(text);
+        match token.kind {
+            TokenKind::Word => words.push(word.to_ascii_lowercase()),
+            // `@-` is another operator than `@ -`
+            TokenKind::Other if end_of_sign == Some(token.range.start) => {
+                if let Some(sign) = words.last_mut() {
+                    sign.push_str(word);
+                }
+            }
+            TokenKind::Space
+            | TokenKind::Comment
+            | TokenKind::QuotedName
+            | TokenKind::Text
+            | TokenKind::DollarText
+            | TokenKind::Number
+            | TokenKind::Semicolon
+            | TokenKind::Open
+            | TokenKind::Close
+            | TokenKind::Comma
+            | TokenKind::Backslash
+            | TokenKind::Other => words.push(word.to_owned()),
+        }
+        end_of_sign = (token.kind == TokenKind::Other).then_some(token.range.end);
+    }
+    words.extend(script.data.values().cloned());
+    let mut sum = checksum::sha256(words.join("\0").as_bytes());
+    sum.truncate(32);
+    sum
 }
 
 /// A statement as it may be shown: on one line, without comments and without what its constants

@@ -5,7 +5,7 @@
 //! So [`depth`](super::depth) refuses such texts first, and [`on_parser_thread`] gives the rest
 //! room. The trees never leave that thread: dropping them recurses as well.
 
-use std::{io, ops::Range, thread};
+use std::{io, ops::Range, panic, thread};
 
 use squawk_syntax::{
     SourceFile, SyntaxKind,
@@ -50,8 +50,12 @@ pub(crate) fn on_parser_thread<T: Send>(work: impl FnOnce() -> T + Send) -> io::
     })
 }
 
-/// Parses a file; call on the parser thread only.
-pub(crate) fn parse(text: &str) -> Parsed {
+/// Parses a file; call on the parser thread only. None: the parser has given up, which is a fault of its own.
+pub(crate) fn parse(text: &str) -> Option<Parsed> {
+    panic::catch_unwind(|| parsed(text)).ok()
+}
+
+fn parsed(text: &str) -> Parsed {
     let parse = SourceFile::parse(text);
     let errors = parse
         .errors()

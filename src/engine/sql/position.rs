@@ -35,8 +35,10 @@ pub(crate) fn snippet(text: &str, tokens: &[Token], range: &Range<usize>) -> Sni
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     let rest = text.get(line_start..).unwrap_or_default();
     let line_end = line_start + rest.find('\n').unwrap_or(rest.len());
-    let line = masked(text, tokens, line_start..line_end);
-    let line = line.trim_end_matches('\r').replace('\t', " ");
+    let shown = text.get(line_start..line_end).unwrap_or_default();
+    let whole = line_start..line_end;
+    let line = without(shown, &whole, &secrets(text, tokens, &whole), "*");
+    let redacted = without(shown, &whole, &hidden(text, tokens, &whole), "…");
     let caret = text
         .get(line_start..start)
         .unwrap_or_default()
@@ -46,22 +48,23 @@ pub(crate) fn snippet(text: &str, tokens: &[Token], range: &Range<usize>) -> Sni
         .get(start..floor(text, range.end.min(line_end)))
         .unwrap_or_default()
         .trim_end();
-    clip(&line, caret, marked.chars().count().max(1))
+    clip(&line, &redacted, caret, marked.chars().count().max(1))
 }
 
 /// Cuts a long line down around the caret.
-fn clip(line: &str, caret: usize, width: usize) -> Snippet {
+fn clip(line: &str, redacted: &str, caret: usize, width: usize) -> Snippet {
     let first = caret.saturating_sub(SHOWN / 2);
-    let shown: String = line.chars().skip(first).take(SHOWN).collect();
     let cut_before = first > 0;
+    let cut = |line: &str| -> String {
+        let shown = line.chars().skip(first).take(SHOWN);
+        cut_before.then_some('…').into_iter().chain(shown).collect()
+    };
+    let text = cut(line);
     let caret = caret - first + usize::from(cut_before);
-    let length = shown.chars().count() + usize::from(cut_before);
+    let length = text.chars().count();
     Snippet {
-        text: if cut_before {
-            format!("…{shown}")
-        } else {
-            shown
-        },
+        text,
+        redacted: cut(redacted),
         caret,
         width: width.min(length.saturating_sub(caret)).max(1),
     }
@@ -75,40 +78,76 @@ fn floor(text: &str, byte: usize) -> usize {
     byte
 }
 
-/// A line of the file without the string constants that may be secrets.
-fn masked(text: &str, all: &[Token], line: Range<usize>) -> String {
-    let mut shown = text.get(line.clone()).unwrap_or_default().to_owned();
+/// A line of the file as it is shown, with a sign for each character of `parts`.
+fn without(shown: &str, line: &Range<usize>, parts: &[Range<usize>], sign: &str) -> String {
+    let mut shown = shown.to_owned();
     // from the end, so that earlier offsets stay true
-    for (index, token) in all.iter().enumerate().rev() {
-        let overlaps = token.range.start < line.end && token.range.end > line.start;
-        if overlaps && token.is_constant() && is_confidential(text, all, index) {
-            let from = token.range.start.max(line.start) - line.start;
-            let to = token.range.end.min(line.end) - line.start;
-            let stars = "*".repeat(shown.get(from..to).unwrap_or_default().chars().count());
-            shown.replace_range(from..to, &stars);
+    for part in parts.iter().rev() {
+        let from = part.start.max(line.start) - line.start;
+        let to = part.end.min(line.end) - line.start;
+        if let Some(hidden) = shown.get(from..to) {
+            let signs = sign.repeat(hidden.chars().count());
+            shown.replace_range(from..to, &signs);
         }
     }
-    shown
+    shown.trim_end_matches('\r').replace('\t', " ")
 }
 
-/// Whether the statement of token `index` (between two semicolons) names a password, a
+/// The tokens on a line.
+fn on<'a>(all: &'a [Token], line: &Range<usize>) -> &'a [Token] {
+    let first = all.partition_point(|token| token.range.end <= line.start);
+    let end = all.partition_point(|token| token.range.start < line.end);
+    all.get(first..end).unwrap_or_default()
+}
+
+/// What only whoever has the file may read: constants, numbers, comments, and whatever is not SQL.
+fn hidden(text: &str, all: &[Token], line: &Range<usize>) -> Vec<Range<usize>> {
+    let hides = |token: &&Token| match token.kind {
+        TokenKind::Text | TokenKind::DollarText | TokenKind::Number | TokenKind::Comment => true,
+        TokenKind::Space => !super::is_blank(token.text(text)),
+        TokenKind::Word
+        | TokenKind::QuotedName
+        | TokenKind::Semicolon
+        | TokenKind::Open
+        | TokenKind::Close
+        | TokenKind::Comma
+        | TokenKind::Backslash
+        | TokenKind::Other => false,
+    };
+    let tokens = on(all, line).iter().filter(hides);
+    tokens.map(|token| token.range.clone()).collect()
+}
+
+/// The constants that nobody may read: those of a statement that speaks of a password, a
 /// connection or a user mapping.
-fn is_confidential(text: &str, all: &[Token], index: usize) -> bool {
-    let is_end = |t: &&Token| t.kind == TokenKind::Semicolon;
-    let speaks = |t: &Token| {
-        ["password", "connection", "mapping", "dblink_connect"]
-            .iter()
-            .any(|word| t.is_word(text, word))
-    };
-    let (before, after) = all.split_at_checked(index).unwrap_or((all, &[]));
-    let inside = |t: &Token| {
-        t.kind == TokenKind::DollarText && t.text(text).to_ascii_lowercase().contains("password")
-    };
-    before.iter().rev().take_while(|t| !is_end(t)).any(speaks)
-        || after
-            .iter()
-            .take_while(|t| !is_end(t))
-            .any(|t| speaks(t) || inside(t))
+fn secrets(text: &str, all: &[Token], line: &Range<usize>) -> Vec<Range<usize>> {
+    let first = all.partition_point(|token| token.range.end <= line.start);
+    let is_end = |token: &Token| token.kind == TokenKind::Semicolon;
+    let before = all.get(..first).unwrap_or_default();
+    let begin = before.iter().rposition(is_end).map_or(0, |at| at + 1);
+    let mut secrets = Vec::new();
+    for statement in all.get(begin..).unwrap_or_default().split_inclusive(is_end) {
+        if statement
+            .first()
+            .is_none_or(|token| token.range.start >= line.end)
+        {
+            break;
+        }
+        if statement.iter().any(|token| speaks_of_secrets(text, token)) {
+            let constants = on(statement, line)
+                .iter()
+                .filter(|token| token.is_constant());
+            secrets.extend(constants.map(|token| token.range.clone()));
+        }
+    }
+    secrets
+}
+
+fn speaks_of_secrets(text: &str, token: &Token) -> bool {
+    let words = ["password", "connection", "mapping", "dblink_connect"];
+    words.iter().any(|word| token.is_word(text, word))
+        || (token.kind == TokenKind::DollarText
+            && token.text(text).to_ascii_lowercase().contains("password"))
 }
 
 #[cfg(test)]
@@ -143,6 +182,7 @@ mod tests {
             shown,
             Snippet {
                 text: " SELEC ü;".into(),
+                redacted: " SELEC ü;".into(),
                 caret: 1,
                 width: 5
             }
@@ -163,6 +203,30 @@ mod tests {
         let several = "ALTER ROLE x PASSWORD\n 'two\nlines' ;";
         let at = several.find("lines").unwrap();
         assert!(!snippet(several, &(at..at + 1)).text.contains("lines"));
+    }
+
+    #[test]
+    fn what_others_read_has_no_constants() {
+        let text = "INSERT INTO \"t\" VALUES ('plain', 42, $$ü$$); -- why\n";
+        let at = text.find("42").unwrap();
+        let shown = snippet(text, &(at..at + 2));
+        assert_eq!(shown.text, text.trim_end());
+        assert_eq!(
+            shown.redacted,
+            "INSERT INTO \"t\" VALUES (…………………, ……, ……………); ………………"
+        );
+        let widths = [&shown.text, &shown.redacted].map(|line| line.chars().count());
+        assert_eq!(widths[0], widths[1]);
+    }
+
+    #[test]
+    fn a_line_with_very_many_constants_is_shown_at_once() {
+        let text = format!(
+            "INSERT INTO t VALUES ('a'{}) PASSWORD;",
+            ", 'a'".repeat(300_000)
+        );
+        let shown = snippet(&text, &(text.len() - 1..text.len()));
+        assert!(!shown.text.contains("'a'"), "{}", shown.text);
     }
 
     #[test]

@@ -68,14 +68,14 @@ impl Reader<'_> {
             let ends = token.is_significant() && self.splitter.take(self.text, index, &token);
             self.reading.tokens.push(token);
             if ends {
-                self.statement();
+                self.statement(true);
             }
         }
-        self.statement();
+        self.statement(false);
     }
 
-    /// The statement that has just ended.
-    fn statement(&mut self) {
+    /// The statement that has just ended, with its semicolon or with the file.
+    fn statement(&mut self, has_semicolon: bool) {
         let Some(fragment) = self.splitter.finish() else {
             return;
         };
@@ -86,8 +86,12 @@ impl Reader<'_> {
         self.reading
             .statements
             .push(Statement::new(fragment.range, class));
-        if takes_data {
+        if takes_data && has_semicolon {
             self.copy_data(end);
+        } else if takes_data {
+            // as psql does it: what follows was read as SQL already
+            let index = self.reading.statements.len() - 1;
+            self.reading.data.insert(index, end..end);
         }
     }
 
@@ -214,6 +218,15 @@ mod tests {
         ] {
             assert_eq!(data(text), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_copy_without_a_semicolon_has_no_data() {
+        let text = "COPY a FROM stdin\n\\echo x\n";
+        let reading = read(text);
+        assert_eq!(reading.text, "COPY a FROM stdin\n       \n");
+        let data: Vec<_> = reading.data.into_values().collect();
+        assert_eq!(data, [17..17]);
     }
 
     #[test]

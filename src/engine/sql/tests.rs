@@ -52,7 +52,7 @@ proptest! {
     #[test]
     fn both_readings_find_the_same_statements(text in file()) {
         let fragments = split::split(&text, &lex::tokens(&text));
-        let parsed = parse::on_parser_thread(|| parse::parse(&text)).unwrap();
+        let parsed = parse::on_parser_thread(|| parse::parse(&text)).unwrap().unwrap();
         prop_assert!(parsed.errors.is_empty(), "{:?}", parsed.errors);
         let lexed: Vec<_> = fragments.iter().map(|f| f.range.clone()).filter(|r| &text[r.clone()] != ";").collect();
         let parsed: Vec<_> = parsed.statements.into_iter().map(|s| s.range).filter(|r| &text[r.clone()] != ";").collect();
@@ -87,4 +87,36 @@ fn a_continued_escape_string_is_refused_rather_than_cut_wrongly() {
     let compiled =
         parse::on_parser_thread(|| compile("a.sql", text, &mut CommittingProcedures::new()));
     assert!(compiled.unwrap().is_err());
+}
+
+#[test]
+fn comments_space_and_the_case_of_words_are_not_meaning() {
+    let meaning = |text: &str| {
+        let compiled =
+            parse::on_parser_thread(|| compile("a.sql", text, &mut CommittingProcedures::new()));
+        super::meaning(&compiled.unwrap().unwrap())
+    };
+    let said = meaning("SELECT a FROM \"T\" WHERE b = 'X';");
+    for same in [
+        "select A from \"T\"\n  where B='X'\n;\n",
+        "-- why\nSELECT a /* so */ FROM \"T\" WHERE b = 'X'; -- done",
+        "\\echo select\nSELECT a FROM \"T\" WHERE b = 'X';\r\n",
+    ] {
+        assert_eq!(meaning(same), said, "{same}");
+    }
+    for other in [
+        "SELECT a FROM \"t\" WHERE b = 'X';",
+        "SELECT a FROM \"T\" WHERE b = 'x';",
+        "SELECT a FROM \"T\" WHERE b = ' X';",
+        "SELECT aF FROM \"T\" WHERE b = 'X';",
+    ] {
+        assert_ne!(meaning(other), said, "{other}");
+    }
+    // two operators, or one
+    assert_ne!(meaning("SELECT @ -5;"), meaning("SELECT @-5;"));
+    // a comment in a body is data of the server
+    assert_ne!(
+        meaning("DO $$ BEGIN END $$;"),
+        meaning("DO $$ BEGIN -- x\nEND $$;")
+    );
 }

@@ -107,10 +107,12 @@ fn ledger(files: &[SourceFile], applied: &[&str]) -> LedgerState {
             .find(|file| file.name == **version)
             .map(|file| checksum(&file.bytes)),
         applied_at: Timestamp::from_second(now().as_second() - 100 + i).ok(),
+        meaning: None,
     };
     LedgerState {
         exists: !applied.is_empty(),
         rows: (0..).zip(applied).map(row).collect(),
+        unrecorded: Vec::new(),
     }
 }
 

@@ -470,6 +470,11 @@ fn problems_of_the_plan_have_their_own_reasons() {
         &["002_b.sql", "003_c.sql"],
     );
 
+    let mut deleted = ledger(&files, &["001_a.sql"]);
+    deleted.unrecorded = vec!["002_b.sql".to_owned()];
+    let message = blocks(of(deleted), Reason::Unrecorded);
+    names(&message, &["002_b.sql", "ledger"]);
+
     let mut almost = ledger(&files, &["001_a.sql"]);
     almost.rows[0].version = "001_A".into();
     names(

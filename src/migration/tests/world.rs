@@ -342,6 +342,7 @@ impl crate::world::Migrations for Fake {
                 checksum: Some(file.sha256().to_owned()),
                 applied_at: Some(self.clock.now()),
                 version: version.clone(),
+                meaning: None,
             };
             self.state().ledger.exists = true;
             self.state().ledger.rows.push(row);

@@ -149,6 +149,7 @@ impl PgDatabase {
         LedgerState {
             exists: self.ledger.is_some(),
             rows: self.ledger.clone().unwrap_or_default(),
+            unrecorded: Vec::new(),
         }
     }
 
@@ -160,6 +161,7 @@ impl PgDatabase {
             version: version.to_owned(),
             checksum: Some(sha256.to_owned()),
             applied_at: Some(now),
+            meaning: None,
         });
         rows.sort_by(|a, b| a.version.cmp(&b.version));
     }

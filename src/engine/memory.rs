@@ -1,0 +1,64 @@
+//! The memory: what the engine itself has applied, and what each file meant then. Pure: SQL texts;
+//! [`super::run`] sends them.
+//!
+//! It is a table of the engine's own beside the ledger, whose columns are settled. It is written
+//! with the ledger's row, in the same transaction, and answers two questions that the ledger
+//! cannot: whether a row was there that is gone (deleted by hand: the file must not run again
+//! unasked), and whether an edited file differs in more than comments and formatting. A ledger
+//! that is made anew begins without memories. Rows that other tools wrote have none.
+
+use super::{
+    journal::{SCHEMA, Subject},
+    ledger::{LedgerName, literal},
+};
+
+/// Schema-qualified.
+pub(super) const TABLE: &str = "sepulki_engine.applied";
+
+/// Holds where the table can be used: it may be somebody else's.
+pub(super) fn usable_sql() -> String {
+    format!(
+        "EXISTS (SELECT FROM pg_catalog.pg_class c \
+           JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = '{SCHEMA}' AND c.relname = 'applied' AND c.relkind = 'r' \
+           AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
+           AND pg_catalog.pg_has_role(c.relowner, 'USAGE'))"
+    )
+}
+
+/// Creates schema and table where they are missing; two runs of different ledgers can meet here.
+pub(super) fn create_sql() -> String {
+    format!(
+        "BEGIN; CREATE SCHEMA IF NOT EXISTS {SCHEMA}; \
+         CREATE TABLE IF NOT EXISTS {TABLE} (ledger text NOT NULL, version text NOT NULL, \
+           sha256 text NOT NULL, meaning text NOT NULL, \
+           applied_at timestamptz NOT NULL DEFAULT pg_catalog.now(), \
+           PRIMARY KEY (ledger, version)); COMMIT"
+    )
+}
+
+/// Forgets everything of one ledger.
+pub(super) fn forget_sql(ledger: &LedgerName) -> String {
+    let ledger = literal(&ledger.quoted());
+    format!("DELETE FROM {TABLE} WHERE ledger = {ledger}")
+}
+
+/// Forgets everything of all ledgers.
+pub(super) fn clear_sql() -> String {
+    format!("DELETE FROM {TABLE}")
+}
+
+impl Subject<'_> {
+    /// Remembers that the file was applied, and what it meant.
+    pub(super) fn remember(&self, sha256: &str, meaning: &str) -> String {
+        format!(
+            "INSERT INTO {TABLE} (ledger, version, sha256, meaning) VALUES ({}, {}, {}, {}) \
+             ON CONFLICT (ledger, version) DO UPDATE SET sha256 = excluded.sha256, \
+               meaning = excluded.meaning, applied_at = excluded.applied_at",
+            literal(&self.ledger.quoted()),
+            literal(self.version),
+            literal(sha256),
+            literal(meaning),
+        )
+    }
+}
