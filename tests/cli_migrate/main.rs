@@ -418,6 +418,16 @@ async fn files_are_looked_through_without_a_database() {
     let json = lint(&["-o", "json"]).json();
     assert_eq!(json["suppressed"][0]["rule"], "ban-drop-table");
 
+    // whoever names the files that are going to run says that the others are applied
+    let index = "CREATE INDEX i ON a (id);\n";
+    checkout.write("003_c.sql", index);
+    assert!(lint(&[]).out.ends_with("0 errors, 0 warnings\n"));
+    assert!(
+        lint(&["003_c.sql"])
+            .out
+            .contains("require-concurrent-index-creation")
+    );
+
     // what cannot be run at all is told with the rest
     checkout.write("004_d.sql", "CREATE TABEL d ();");
     let broken = lint(&["004_d.sql"]);
@@ -426,6 +436,30 @@ async fn files_are_looked_through_without_a_database() {
         broken.out.contains("error[Syntax] 004_d.sql:1:"),
         "{broken:?}"
     );
+}
+
+#[tokio::test]
+async fn what_loses_data_is_told_before_it_runs() {
+    let checkout = Checkout::new(&[A, ("002_b.sql", "DELETE FROM a;\n")]).await;
+    let own = checkout.run(&["migrate", "up"]);
+    assert_eq!(own.code, 0, "{own:?}");
+    assert!(
+        !own.err.contains("warning"),
+        "a was made a moment ago: {own:?}"
+    );
+    checkout.write("003_c.sql", "DROP TABLE a;\n");
+    let up = checkout.run(&["migrate", "up"]);
+    assert_eq!(up.code, 0, "{up:?}");
+    let told = up
+        .err
+        .find("error[ban-drop-table] 003_c.sql:1:1: ")
+        .unwrap();
+    assert!(told < up.err.find("applying 003_c.sql").unwrap(), "{up:?}");
+    assert!(
+        up.err.contains("warning: the operator would not run this"),
+        "{up:?}"
+    );
+    assert_eq!(checkout.world.tables().await, "");
 }
 
 #[tokio::test]
