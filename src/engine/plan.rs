@@ -145,7 +145,7 @@ impl fmt::Display for Problem {
         match &self.kind {
             ProblemKind::Drifted { recorded, actual } => write!(
                 f,
-                "{version} was edited after it was applied (recorded {}…, now {}…): restore the applied file and put the change into a new one",
+                "{version} was edited after it was applied (recorded {}…, now {}…): restore the applied file and put the change into a new one, or accept what it is now (policies.accept, or --accept {version}={actual})",
                 head(recorded),
                 head(actual)
             ),

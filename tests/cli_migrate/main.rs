@@ -12,6 +12,7 @@ mod adoption;
 mod engine_support;
 
 use std::{
+    io::{BufRead, BufReader},
     path::Path,
     process::{Command, Output, Stdio},
     time::Duration,
@@ -326,6 +327,9 @@ async fn wrong_use_is_told_apart_from_failure() {
         assert_eq!(ran.code, 2, "{arguments:?}: {ran:?}");
         assert!(!ran.err.is_empty(), "{arguments:?}");
     }
+    let short = checkout.run(&["migrate", "up", "--accept", "001_a.sql=abc"]);
+    assert_eq!(short.code, 2, "{short:?}");
+    assert!(short.err.contains("64 hexadecimal digits"), "{short:?}");
     let mut command = checkout.command(&["migrate", "status"]);
     let ran = Ran::of(command.env_remove("DATABASE_URL").output().unwrap());
     assert_eq!(ran.code, 2);
@@ -346,6 +350,33 @@ async fn wrong_use_is_told_apart_from_failure() {
         assert_eq!(help.code, 0);
         assert!(help.out.contains("Example"), "{command:?}: {help:?}");
     }
+}
+
+#[tokio::test]
+async fn whoever_has_to_wait_for_a_server_is_told_for_which() {
+    let checkout = Checkout::new(&[A]).await;
+    let mut command = checkout.command(&["migrate", "status"]);
+    command.env("DATABASE_URL", "postgresql://me@127.0.0.1:1/app");
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut err = BufReader::new(child.stderr.take().unwrap());
+    err.read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(line, "waiting for 127.0.0.1:1\n");
+}
+
+#[tokio::test]
+async fn descriptions_are_written_into_a_folder_that_need_not_be_there() {
+    let checkout = Checkout::new(&[]).await;
+    let ran = checkout.run(&["crds", "--output", "deploy/crds"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let written = std::fs::read_dir(checkout.folder.path().join("deploy/crds"));
+    assert_eq!(written.unwrap().count(), 3);
 }
 
 #[tokio::test]
@@ -516,6 +547,8 @@ async fn a_database_is_validated() {
         (Some("login"), Some(false)),
         "{ran:?}"
     );
+    // that database does not exist, but its server has shown its certificate
+    assert_eq!(ran.json()[2]["good"].as_bool(), Some(true), "{ran:?}");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use super::{Ended, Usage, connection};
+use super::{Ended, Usage, connection, output};
 use crate::engine::{
     Bundle, LedgerState, SourceFile,
     run::{self, Inspection, RunRequest},
@@ -190,5 +190,5 @@ async fn inspect(request: &RunRequest) -> Result<LedgerState> {
         connect: request.timeouts.connect,
         protection: None,
     };
-    Ok(run::inspect(inspection).await?)
+    Ok(output::told_to_wait(&request.target, run::inspect(inspection)).await?)
 }
