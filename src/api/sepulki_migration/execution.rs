@@ -89,10 +89,11 @@ pub struct PoliciesSpec {
     /// A file that is not applied although a later one is: Reject or Allow (it is run). Default: Reject.
     #[serde(default)]
     pub out_of_order: OutOfOrder,
-    /// An applied version whose file is not in the bundle: Warn or Fail (nothing runs). Default: Warn.
+    /// An applied version whose file is not in the bundle: Warn (`Planned` and an event tell it) or Fail (nothing
+    /// runs). Default: Warn.
     #[serde(default)]
     pub missing_file: MissingFile,
-    /// An applied file that was edited since: Fail (nothing runs) or Warn. Default: Fail.
+    /// An applied file that was edited since: Fail (nothing runs) or Warn (`Planned` and an event tell it). Default: Fail.
     #[serde(default)]
     pub checksum_mismatch: ChecksumMismatch,
     /// Edited files whose present content is accepted; the ledger keeps what it recorded.
