@@ -6,7 +6,7 @@
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use rustls::pki_types::{CertificateDer, pem::PemObject};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::telemetry::LogFormat;
 
@@ -275,9 +275,13 @@ fn absolute_path(value: &str) -> Result<String, String> {
 }
 
 fn log_level(value: &str) -> Result<Targets, String> {
-    value
-        .parse()
-        .map_err(|cause| format!("{cause}; give a level such as info, or info,sepulki=debug"))
+    let remedy = "give off, error, warn, info, debug or trace, or levels by module, as in info,sepulki=debug";
+    // a word alone would be taken for a module of which all is logged, and of others nothing
+    let mut words = value.split(',').map(str::trim);
+    if let Some(word) = words.find(|w| !w.contains('=') && w.parse::<LevelFilter>().is_err()) {
+        return Err(format!("{word:?} is no level; {remedy}"));
+    }
+    value.parse().map_err(|cause| format!("{cause}; {remedy}"))
 }
 
 fn snapshot_interval(value: &str) -> Result<Duration, String> {
@@ -340,6 +344,8 @@ mod tests {
             ("--ca-mount-path", "ca.crt", "absolute path"),
             ("--listen", "8080", "socket address"),
             ("--log-level", "sepulki=loud", "info,sepulki=debug"),
+            ("--log-level", "verbose", "warn, info, debug"),
+            ("--log-level", "info,sepulki", "info,sepulki=debug"),
             ("--snapshot-interval", "60", "60s or 5m"),
             ("--snapshot-interval", "500ms", "from 1s to 1h"),
             ("--snapshot-interval", "-5s", "from 1s to 1h"),
@@ -360,6 +366,7 @@ mod tests {
             "--namespace=team-a",
             "--snapshot-interval=5m",
             "--leader-election=false",
+            "--log-level=WARN,sepulki=debug",
         ];
         let config = Config::load(parse(&flags).unwrap()).unwrap();
         assert_eq!(config.neon_api_host, "http://127.0.0.1:9000/api/v2");

@@ -61,7 +61,8 @@ async fn files_run_as_the_role_that_is_named_and_are_recorded_by_the_owner() {
     request.execution.role = Some("nobody_here".into());
     request.bundle = bundle(&[("004_e.sql", "SELECT 1;")]);
     let error = apply(request, |_| {}).await.unwrap_err();
-    assert!(error.to_string().contains("nobody_here"), "{error:?}");
+    let told = "execution.role (--role): role \"nobody_here\" does not exist";
+    assert!(error.to_string().contains(told), "{error:?}");
 }
 
 #[tokio::test]

@@ -232,9 +232,11 @@ fn blocking_problems_come_first_and_say_what_to_do() {
         drift.to_string(),
         format!(
             "001_initial.sql was edited after it was applied (recorded ffffffffffff…, now {}…): \
-             restore the applied file and put the change into a new one; \
+             restore the applied file and put the change into a new one, \
+             or accept what it is now (policies.accept, or --accept 001_initial.sql={}); \
              whether more than comments and formatting changed is not known, since what it said was not kept",
-            checksum(a).unwrap().get(..12).unwrap()
+            checksum(a).unwrap().get(..12).unwrap(),
+            checksum(a).unwrap()
         )
     );
 }

@@ -11,12 +11,16 @@ use crate::api::crd_files;
 /// What to do with the CustomResourceDefinitions.
 #[derive(Debug, Args)]
 pub(super) struct CrdsArgs {
-    /// Write one file per kind into this folder instead of printing
+    /// Write one file per kind into this folder, which is made where it is missing, instead of printing
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &CrdsArgs) -> Result<()> {
+    if let Some(folder) = &args.output {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    }
     for (name, yaml) in crd_files()? {
         match &args.output {
             Some(folder) => {

@@ -1,10 +1,29 @@
-//! What commands print: a table for people, JSON or YAML for programs.
+//! What commands print: a table for people, JSON or YAML for programs; and a word where a server lets them wait.
 
+use std::future::Future;
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::Serialize;
+
+use crate::postgres::Target;
+
+/// After that long without an answer somebody may want to know who is waited for.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// Says on standard error whom the work waits for, where it takes longer than one expects.
+pub(super) async fn told_to_wait<T>(target: &Target, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    match tokio::time::timeout(SILENCE, &mut work).await {
+        Ok(done) => done,
+        Err(_) => {
+            eprintln!("waiting for {}:{}", target.host, target.port);
+            work.await
+        }
+    }
+}
 
 /// The form of what is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

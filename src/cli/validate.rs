@@ -9,7 +9,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::{
     Ended, connection,
-    output::{self, Format},
+    output::{self, Format, told_to_wait},
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -75,13 +75,15 @@ pub(super) fn run(args: &ValidateArgs) -> Result<Ended> {
 }
 
 async fn validate(target: &Target) -> Vec<Check> {
-    let mut checks = vec![format(target), endpoint(target), tls(target)];
+    let mut checks = vec![format(target), endpoint(target)];
     let options = Options {
         patience: Duration::from_secs(20),
         ..Options::default()
     };
-    match connect(target, "sepulki validate", &options).await {
+    let opened = connect(target, "sepulki validate", &options);
+    match told_to_wait(target, opened).await {
         Ok(mut session) => {
+            checks.push(tls(target));
             checks.push(Check::of("login", true, format!("as {}", target.user)));
             match inside(&mut session).await {
                 Ok(inside) => checks.extend(inside),
@@ -89,7 +91,15 @@ async fn validate(target: &Target) -> Vec<Check> {
             }
             let _ = session.close().await;
         }
-        Err(error) => checks.push(Check::of("login", false, error.to_string())),
+        Err(error) => {
+            // whoever is refused by the server has seen its certificate
+            checks.push(if error.server.is_some() {
+                tls(target)
+            } else {
+                Check::of("tls", None, "not known: there was no session")
+            });
+            checks.push(Check::of("login", false, error.to_string()));
+        }
     }
     checks
 }

@@ -152,13 +152,17 @@ impl Terms {
             return None;
         }
         let (held, number) = (rule.held, index + 1);
+        let branches = match most {
+            1 => "1 branch".to_owned(),
+            many => format!("{many} branches"),
+        };
         let ahead = match rule.ahead {
             0 => String::new(),
             1 => ", and an older object waits, too".to_owned(),
             many => format!(", and {many} older objects wait, too"),
         };
         Some(format!(
-            "access rule {number} of NeonProject {} allows {most} branches: {held} exist{ahead}; this one is made when \
+            "access rule {number} of NeonProject {} allows {branches}: {held} exist{ahead}; this one is made when \
              there is room",
             self.project
         ))

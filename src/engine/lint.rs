@@ -1,10 +1,13 @@
 //! What is allowed but seldom meant: locks that hold others up, changes under which an older version of the application
 //! breaks, data that get lost. Pure.
 //!
-//! The rules about locks and compatibility are squawk's; those that depend on how a file is run are ours, in `own`.
+//! The rules about locks and compatibility are squawk's; those that depend on how a file is run are ours, in `own`, and
+//! those about rows that get lost, in `losses`. What the files that run together have made is nobody's yet: see `made`.
 //! A comment `-- squawk-ignore RULE` in a file hides a finding there, and who reads the report is told how many are hidden:
 //! whoever writes a file does not decide alone about what it does to production.
 
+mod losses;
+mod made;
 mod own;
 mod rules;
 
@@ -13,13 +16,14 @@ use std::ops::Range;
 
 use serde::Serialize;
 use squawk_linter::Linter;
-use squawk_syntax::SourceFile;
+use squawk_syntax::{Parse, SourceFile};
 
 use super::bundle::{Bundle, MigrationFile};
 use super::report::{Code, Diagnostic};
 use super::sql::lex::{self, TokenKind};
 use super::sql::segment::Shape;
 use super::sql::{Script, parse, position};
+use made::Made;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -99,10 +103,34 @@ impl Lint {
     }
 }
 
+/// What may come of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Harm {
+    /// Fails where a table has rows, or does something else than is written.
+    Fails,
+    /// Rows or values are gone.
+    Loses,
+    /// Holds others up for as long as a table is large.
+    Holds,
+    /// An application of yesterday no longer works.
+    Breaks,
+    /// Works, and will be regretted.
+    Regretted,
+}
+
+impl Harm {
+    fn severity(self) -> Severity {
+        match self {
+            Self::Fails | Self::Loses => Severity::Error,
+            Self::Holds | Self::Breaks | Self::Regretted => Severity::Warning,
+        }
+    }
+}
+
 /// What a rule has found in a text.
 struct Found {
     rule: &'static str,
-    severity: Severity,
+    harm: Harm,
     range: Range<usize>,
     message: String,
     help: Option<String>,
@@ -111,35 +139,53 @@ struct Found {
 /// Looks through the files that can be run, in order; what is found in each is in the order of places. Files that cannot
 /// be run are in [`Bundle::findings`].
 ///
+/// `pending` are the files that are going to run together: only they are looked through, and what they do to tables that
+/// they make themselves harms nobody. Without it, where nobody knows what is applied, all are: locks are judged as if
+/// nothing were applied, and what gets lost or breaks as if each file ran alone.
+///
 /// # Errors
 /// When the parser's thread cannot be started or fails.
-pub fn lint(bundle: &Bundle) -> io::Result<Vec<Lint>> {
-    parse::on_parser_thread(|| bundle.files().iter().flat_map(lint_file).collect())
+pub fn lint(bundle: &Bundle, pending: Option<&[String]>) -> io::Result<Vec<Lint>> {
+    let is_asked = |file: &&MigrationFile| {
+        pending.is_none_or(|files| files.iter().any(|name| name == file.version()))
+    };
+    parse::on_parser_thread(|| {
+        let mut made = Made::new(pending.is_some());
+        let files = bundle.files().iter().filter(is_asked);
+        files.flat_map(|file| lint_file(file, &mut made)).collect()
+    })
 }
 
 /// The names of all rules.
 #[must_use]
 pub fn rule_names() -> Vec<&'static str> {
     let squawks = rules::RULES.iter().map(|rule| rule.name);
-    squawks.chain(own::NAMES).collect()
+    squawks.chain(own::NAMES).chain(losses::NAMES).collect()
 }
 
-fn lint_file(file: &MigrationFile) -> Vec<Lint> {
+fn lint_file(file: &MigrationFile, made: &mut Made) -> Vec<Lint> {
     let Ok(script) = file.script() else {
         return Vec::new();
     };
     let text = &script.text;
     let tokens = lex::tokens(text);
-    let shown = squawk(text, script);
+    let shown = squawk(&SourceFile::parse(text), text, script);
     let shown: Vec<_> = shown.iter().map(|f| (f.rule, f.range.clone())).collect();
-    let mut all = squawk(&without_comments(text), script);
+    let bare = without_comments(text);
+    let parsed = SourceFile::parse(&bare);
+    let mut all = squawk(&parsed, &bare, script);
+    // a comment hides what squawk finds, and nothing of ours
+    let hidden = all.iter().map(|f| (f.rule, f.range.clone()));
+    let hidden: Vec<_> = hidden.filter(|found| !shown.contains(found)).collect();
     all.extend(own::check(script, &tokens));
+    all.extend(losses::check(&parsed.tree()));
+    let touched = made.follow(&parsed.tree());
+    all.retain(|found| touched.may_harm(found));
     all.sort_by_key(|found| found.range.start);
     let told = all.into_iter().map(|found| Lint {
         rule: found.rule,
-        severity: found.severity,
-        suppressed: !own::NAMES.contains(&found.rule)
-            && !shown.contains(&(found.rule, found.range.clone())),
+        severity: found.harm.severity(),
+        suppressed: hidden.contains(&(found.rule, found.range.clone())),
         diagnostic: Diagnostic {
             position: Some(position::position(text, found.range.start)),
             snippet: Some(position::snippet(text, &tokens, &found.range)),
@@ -151,16 +197,16 @@ fn lint_file(file: &MigrationFile) -> Vec<Lint> {
 }
 
 /// What squawk finds, with the ignores that stand in the text.
-fn squawk(text: &str, script: &Script) -> Vec<Found> {
+fn squawk(parsed: &Parse<SourceFile>, text: &str, script: &Script) -> Vec<Found> {
     let mut linter = Linter::from(rules::RULES.iter().map(|rule| rule.squawk));
     linter.settings.assume_in_transaction = matches!(script.shape, Shape::Whole(_));
-    let violations = linter.lint(&SourceFile::parse(text), text);
+    let violations = linter.lint(parsed, text);
     let told = violations.into_iter().filter_map(|violation| {
         let rule = rules::RULES.iter().find(|r| r.squawk == violation.code)?;
         let range = violation.text_range;
         Some(Found {
             rule: rule.name,
-            severity: rule.severity,
+            harm: rule.harm,
             range: range.start().into()..range.end().into(),
             message: violation.message,
             help: violation.help,
@@ -199,7 +245,7 @@ mod tests {
             bytes: sql.into(),
         };
         let bundle = Bundle::compile(vec![file]).unwrap();
-        let told = lint(&bundle).unwrap().into_iter();
+        let told = lint(&bundle, None).unwrap().into_iter();
         told.map(|lint| {
             let line = lint.diagnostic.position.unwrap().line;
             (lint.rule, line, lint.suppressed)
@@ -235,7 +281,7 @@ mod tests {
             bytes: "\u{feff}SELECT 'ü'; TRUNCATE t CASCADE;\r\n".into(),
         };
         let bundle = Bundle::compile(vec![file]).unwrap();
-        let lints = lint(&bundle).unwrap();
+        let lints = lint(&bundle, None).unwrap();
         let lint = &lints[0];
         assert_eq!(
             (lint.rule, lint.severity),

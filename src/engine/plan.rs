@@ -166,23 +166,29 @@ impl fmt::Display for Problem {
                 actual,
                 edit,
             } => {
-                let (recorded, actual) = (head(recorded), head(actual));
+                let (before, now) = (head(recorded), head(actual));
+                let accept = format!(
+                    "accept what it is now (policies.accept, or --accept {version}={actual})"
+                );
                 write!(
                     f,
-                    "{version} was edited after it was applied (recorded {recorded}…, now {actual}…)"
+                    "{version} was edited after it was applied (recorded {before}…, now {now}…)"
                 )?;
-                f.write_str(match edit {
-                    Edit::Form => {
-                        ", but only comments or formatting changed: restore the applied file, or accept this one"
-                    }
-                    Edit::Content => {
-                        ": restore the applied file and put the change into a new one"
-                    }
-                    Edit::Unknown => {
-                        ": restore the applied file and put the change into a new one; whether more than comments and formatting \
-                         changed is not known, since what it said was not kept"
-                    }
-                })
+                match edit {
+                    Edit::Form => write!(
+                        f,
+                        ", but only comments or formatting changed: restore the applied file, or {accept}"
+                    ),
+                    Edit::Content => write!(
+                        f,
+                        ": restore the applied file and put the change into a new one, or {accept}"
+                    ),
+                    Edit::Unknown => write!(
+                        f,
+                        ": restore the applied file and put the change into a new one, or {accept}; whether more than comments \
+                         and formatting changed is not known, since what it said was not kept"
+                    ),
+                }
             }
             ProblemKind::Unrecorded => write!(
                 f,

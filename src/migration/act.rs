@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 use super::action::Action;
 use super::desired::{Desired, Rest};
 use super::failure::{self, Circumstances, Failure};
-use super::observe::{Ledger, Observed};
+use super::observe::{self, Ledger, Observed};
 use super::place::{Database, Place};
 use super::record::{Found, Run};
 use super::source::Listing;
-use super::{Migrations, status};
+use super::{Migrations, status, warnings};
 use crate::api::Reason;
 use crate::clock::monotonic;
 use crate::cluster::KeyRead;
@@ -54,7 +54,7 @@ pub(super) async fn act(
             look_again(kind, pass, desired);
             Ok(())
         }
-        Action::ReadLedger => read_ledger(kind, desired, observed).await,
+        Action::ReadLedger => read_ledger(kind, pass, desired, observed).await,
         Action::Apply(_) => Box::pin(apply(kind, pass, desired, observed)).await,
     }
 }
@@ -76,6 +76,7 @@ fn look_again(kind: &Migrations, pass: &mut Pass<Migrations>, desired: &Desired)
 /// is.
 async fn read_ledger(
     kind: &Migrations,
+    pass: &mut Pass<Migrations>,
     desired: &Desired,
     observed: &Observed,
 ) -> Result<(), Error> {
@@ -96,6 +97,9 @@ async fn read_ledger(
             return Err(failure::of_reading(error, current));
         }
     };
+    if let Ledger::Read(_, plan) = observe::judge(desired, ledger.clone(), observed.compiled()) {
+        pass.notices.extend(warnings::notice(&plan, &pass.status));
+    }
     let now = kind.world.clock.now();
     kind.cache
         .keep_ledger(&desired.uid, access.place, ledger, now);

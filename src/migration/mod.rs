@@ -36,6 +36,7 @@ pub mod source;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod warnings;
 
 use jiff::Timestamp;
 

@@ -169,16 +169,14 @@ async fn lints(desired: &Desired, observed: &Observed) -> Result<Vec<Lint>, Erro
         return Ok(Vec::new());
     }
     let bundle = Arc::clone(bundle);
-    let work = tokio::task::spawn_blocking(move || engine::lint(&bundle));
+    let to_run = plan.pending.iter().filter(|file| !file.is_baseline);
+    let to_run: Vec<String> = to_run.map(|file| file.version.clone()).collect();
+    let work = tokio::task::spawn_blocking(move || engine::lint(&bundle, Some(&to_run)));
     let found = work.await.map_err(|error| error.to_string());
     let found = found.and_then(|found| found.map_err(|error| error.to_string()));
     let mut lints =
         found.map_err(|error| Error::bug(format!("looking through the files failed: {error}")))?;
-    lints.retain(|lint| {
-        let mut pending = plan.pending.iter();
-        pending.any(|file| !file.is_baseline && file.version == lint.diagnostic.file)
-            && rest.lint.stops(lint)
-    });
+    lints.retain(|lint| rest.lint.stops(lint));
     Ok(lints)
 }
 
@@ -333,7 +331,7 @@ fn key(desired: &Desired, digest: &str) -> String {
 }
 
 /// What a ledger that was read means for the bundle; nothing without one.
-fn judge(desired: &Desired, read: LedgerRead, bundle: Option<&Arc<Bundle>>) -> Ledger {
+pub(super) fn judge(desired: &Desired, read: LedgerRead, bundle: Option<&Arc<Bundle>>) -> Ledger {
     let rest = desired.rest.as_ref();
     let policies = rest.map(|rest| rest.policies.clone()).unwrap_or_default();
     match (read, bundle) {

@@ -19,6 +19,7 @@ use super::observe::{Ledger, Observed};
 use super::plan;
 use super::record::Found;
 use super::source::Files;
+use super::warnings;
 use crate::api::{
     ConditionType, LastError, Reason, SepulkiMigrationStatus, condition, set_condition,
 };
@@ -233,7 +234,22 @@ fn planned(
             Some(0) => "nothing is pending".to_owned(),
             Some(some) => format!("{} pending", in_words(some)),
         };
-        say(true, Reason::Succeeded, text)
+        let warned = match observed.map(|observed| &observed.ledger) {
+            Some(Ledger::Read(_, plan)) => warnings::told(plan),
+            // the ledger was not read again, so what was told of it stays
+            Some(Ledger::Unread | Ledger::Foreign(_)) | None => {
+                kept(previous, ConditionType::Planned)
+                    .filter(|said| said.is_true)
+                    .and_then(|said| {
+                        said.message
+                            .split_once(warnings::BEHIND)
+                            .map(|(_, w)| w.to_owned())
+                    })
+            }
+        };
+        let text = [Some(text), warned];
+        let text: Vec<String> = text.into_iter().flatten().collect();
+        say(true, Reason::Succeeded, text.join(warnings::BEHIND))
     };
     let (reason, message) = why(verdict);
     let unknown = say(false, reason, message);

@@ -84,7 +84,8 @@ impl Default for Options {
 /// Statements are never logged: they may hold passwords.
 ///
 /// # Errors
-/// The last error once `options.patience` is used up, or the first final one.
+/// The last error once `options.patience` is used up, or the first final one. Where the server itself said nothing, it
+/// names host and port.
 pub async fn connect(
     target: &Target,
     application_name: &str,
@@ -100,7 +101,8 @@ pub async fn connect(
             )),
         }
     };
-    Box::pin(patiently(options.patience, attempt)).await
+    let opened = Box::pin(patiently(options.patience, attempt)).await;
+    opened.map_err(|error| error.at(&target.host, target.port))
 }
 
 /// Repeats `attempt` while it fails transiently, at most for `patience`.
@@ -252,6 +254,20 @@ mod tests {
         });
         assert_eq!(result.await, Ok(()));
         assert_eq!(calls.get(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_named() {
+        let options = Options {
+            patience: Duration::from_millis(50),
+            ..Options::default()
+        };
+        let nowhere = Target {
+            port: 1,
+            ..target("127.0.0.1", Tls::Disable)
+        };
+        let error = connect(&nowhere, "x", &options).await.unwrap_err();
+        assert!(error.to_string().starts_with("127.0.0.1:1: "), "{error}");
     }
 
     #[tokio::test]

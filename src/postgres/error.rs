@@ -72,6 +72,15 @@ impl Error {
         }
     }
 
+    /// The same with the place that did not answer as it should; a server's own words need none.
+    pub(super) fn at(self, host: &str, port: u16) -> Self {
+        if self.server.is_some() {
+            return self;
+        }
+        let message = format!("{host}:{port}: {}", self.message);
+        Self { message, ..self }
+    }
+
     /// Whether the role has as many sessions as it may: the server counts them after it has found the password right.
     #[must_use]
     pub fn is_of_full_role(&self) -> bool {

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
+use tracing::Level;
 
 use super::dependents::{Change, Changes, What};
 use super::invalid;
@@ -189,16 +190,17 @@ where
         let written = version(&pass.object);
         let latest = (written > begun).then(|| (written, pass.object.clone()));
         let attempts = self.memory.ended(&uid, generation, failed, latest);
-        self.tell(&pass.object, &report, started.elapsed());
+        let after = pass.object.conditions();
+        let is_new = after != before;
+        self.tell(&pass.object, &report, is_new, started.elapsed());
         for notice in pass.notices {
             self.publish(&pass.object, notice).await;
         }
-        let after = pass.object.conditions();
         let gone = report.verdict == Verdict::Gone;
         if concerns_others(&before, after, &report) {
             self.shared.wake.dependents(&change(&pass.object, gone));
         }
-        if (after != before || gone)
+        if (is_new || gone)
             && let Some(notice) = notice(&before, after, &report.verdict)
         {
             self.publish(&pass.object, notice).await;
@@ -214,7 +216,7 @@ where
         self.subject.forget(uid);
     }
 
-    fn tell(&self, object: &S::Object, report: &PassReport, took: Duration) {
+    fn tell(&self, object: &S::Object, report: &PassReport, is_new: bool, took: Duration) {
         let metrics = &self.shared.metrics;
         metrics.pass(self.name, outcome(&report.verdict), took);
         for action in &report.actions {
@@ -228,18 +230,8 @@ where
         let request_id = request(&report.verdict);
         let generation = object.meta().generation.unwrap_or_default();
         let actions = report.actions.join(",");
-        if report.actions.is_empty() && !matches!(report.verdict, Verdict::Failed(_)) {
-            tracing::debug!(
-                kind = self.name,
-                namespace,
-                name,
-                generation,
-                reason,
-                message,
-                "pass"
-            );
-        } else {
-            tracing::info!(
+        match level(report, is_new) {
+            Level::WARN => tracing::warn!(
                 kind = self.name,
                 namespace,
                 name,
@@ -249,7 +241,26 @@ where
                 message,
                 request_id,
                 "pass"
-            );
+            ),
+            Level::INFO => tracing::info!(
+                kind = self.name,
+                namespace,
+                name,
+                generation,
+                actions,
+                reason,
+                message,
+                "pass"
+            ),
+            _ => tracing::debug!(
+                kind = self.name,
+                namespace,
+                name,
+                generation,
+                reason,
+                message,
+                "pass"
+            ),
         }
     }
 
@@ -327,6 +338,28 @@ fn request(verdict: &Verdict) -> Option<&str> {
     }
 }
 
+/// How loud a pass is told: what needs a person is a warning, once, and a look that changed nothing is for those who ask.
+fn level(report: &PassReport, is_new: bool) -> Level {
+    let needs_a_person = match &report.verdict {
+        Verdict::Blocked(_) => true,
+        Verdict::Failed(error) => error.class.is_terminal(),
+        Verdict::Settled(_)
+        | Verdict::Suspended(_)
+        | Verdict::Gone
+        | Verdict::Acting(_)
+        | Verdict::Waiting(_) => false,
+    };
+    let failed = matches!(report.verdict, Verdict::Failed(_));
+    let is_quiet = report.actions.is_empty() && !failed;
+    if needs_a_person && (is_new || !is_quiet) {
+        Level::WARN
+    } else if is_quiet {
+        Level::DEBUG
+    } else {
+        Level::INFO
+    }
+}
+
 /// When to look again, if nothing is heard before.
 fn again(verdict: &Verdict, attempts: u32, uid: &str) -> Action {
     match verdict {
@@ -336,5 +369,42 @@ fn again(verdict: &Verdict, attempts: u32, uid: &str) -> Action {
         Verdict::Blocked(_) => Action::requeue(BLOCKED),
         Verdict::Failed(error) => Action::requeue(error.backoff(attempts, uid)),
         Verdict::Gone => Action::await_change(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Reason;
+    use crate::reconcile::{Block, Class, Error, Wait};
+
+    #[test]
+    fn what_needs_a_person_is_a_warning_once() {
+        let block = Block {
+            reason: Reason::InvalidSpec,
+            message: "x".into(),
+        };
+        let wait = Wait {
+            reason: Reason::ParentNotReady,
+            message: "x".into(),
+            after: Duration::from_secs(1),
+        };
+        let failed = |class| Verdict::Failed(Error::new(class, Reason::NeonUnavailable, "x"));
+        let (none, some): (&[&'static str], &[&'static str]) = (&[], &["act"]);
+        for (verdict, actions, is_new, expected) in [
+            (Verdict::Blocked(block.clone()), none, true, Level::WARN),
+            (Verdict::Blocked(block.clone()), none, false, Level::DEBUG),
+            (Verdict::Blocked(block), some, false, Level::WARN),
+            (failed(Class::Invalid), none, false, Level::WARN),
+            (failed(Class::Transient), none, true, Level::INFO),
+            (Verdict::Waiting(wait), none, true, Level::DEBUG),
+            (Verdict::Acting("x".into()), some, true, Level::INFO),
+        ] {
+            let report = PassReport {
+                verdict,
+                actions: actions.to_vec(),
+            };
+            assert_eq!(level(&report, is_new), expected, "{report:?}");
+        }
     }
 }

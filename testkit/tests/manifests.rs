@@ -116,6 +116,21 @@ async fn testkit_and_kustomize_read_the_same_base() {
 async fn the_controllers_make_the_operators_pod_in_a_restricted_namespace() {
     let control_plane = installed().await;
     let pods: Api<Pod> = Api::namespaced(control_plane.client().await.unwrap(), OPERATOR_NAMESPACE);
+    let container = &deployment(control_plane)
+        .await
+        .spec
+        .unwrap()
+        .template
+        .spec
+        .unwrap()
+        .containers[0];
+    let from_pod = |name: &str| {
+        let variable = container.env.iter().flatten().find(|env| env.name == name);
+        let source = variable.unwrap().value_from.clone().unwrap();
+        source.field_ref.unwrap().field_path
+    };
+    assert_eq!(from_pod("POD_NAMESPACE"), "metadata.namespace");
+    assert_eq!(from_pod("POD_NAME"), "metadata.name");
     let deadline = Instant::now() + Duration::from_secs(30);
     let labels = ListParams::default().labels("app.kubernetes.io/name=sepulki-operator");
     while pods.list(&labels).await.unwrap().items.is_empty() {

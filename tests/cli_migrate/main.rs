@@ -12,6 +12,7 @@ mod adoption;
 mod engine_support;
 
 use std::{
+    io::{BufRead, BufReader},
     path::Path,
     process::{Command, Output, Stdio},
     time::Duration,
@@ -326,6 +327,9 @@ async fn wrong_use_is_told_apart_from_failure() {
         assert_eq!(ran.code, 2, "{arguments:?}: {ran:?}");
         assert!(!ran.err.is_empty(), "{arguments:?}");
     }
+    let short = checkout.run(&["migrate", "up", "--accept", "001_a.sql=abc"]);
+    assert_eq!(short.code, 2, "{short:?}");
+    assert!(short.err.contains("64 hexadecimal digits"), "{short:?}");
     let mut command = checkout.command(&["migrate", "status"]);
     let ran = Ran::of(command.env_remove("DATABASE_URL").output().unwrap());
     assert_eq!(ran.code, 2);
@@ -346,6 +350,33 @@ async fn wrong_use_is_told_apart_from_failure() {
         assert_eq!(help.code, 0);
         assert!(help.out.contains("Example"), "{command:?}: {help:?}");
     }
+}
+
+#[tokio::test]
+async fn whoever_has_to_wait_for_a_server_is_told_for_which() {
+    let checkout = Checkout::new(&[A]).await;
+    let mut command = checkout.command(&["migrate", "status"]);
+    command.env("DATABASE_URL", "postgresql://me@127.0.0.1:1/app");
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut err = BufReader::new(child.stderr.take().unwrap());
+    err.read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(line, "waiting for 127.0.0.1:1\n");
+}
+
+#[tokio::test]
+async fn descriptions_are_written_into_a_folder_that_need_not_be_there() {
+    let checkout = Checkout::new(&[]).await;
+    let ran = checkout.run(&["crds", "--output", "deploy/crds"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let written = std::fs::read_dir(checkout.folder.path().join("deploy/crds"));
+    assert_eq!(written.unwrap().count(), 3);
 }
 
 #[tokio::test]
@@ -418,6 +449,16 @@ async fn files_are_looked_through_without_a_database() {
     let json = lint(&["-o", "json"]).json();
     assert_eq!(json["suppressed"][0]["rule"], "ban-drop-table");
 
+    // whoever names the files that are going to run says that the others are applied
+    let index = "CREATE INDEX i ON a (id);\n";
+    checkout.write("003_c.sql", index);
+    assert!(lint(&[]).out.ends_with("0 errors, 0 warnings\n"));
+    assert!(
+        lint(&["003_c.sql"])
+            .out
+            .contains("require-concurrent-index-creation")
+    );
+
     // what cannot be run at all is told with the rest
     checkout.write("004_d.sql", "CREATE TABEL d ();");
     let broken = lint(&["004_d.sql"]);
@@ -426,6 +467,30 @@ async fn files_are_looked_through_without_a_database() {
         broken.out.contains("error[Syntax] 004_d.sql:1:"),
         "{broken:?}"
     );
+}
+
+#[tokio::test]
+async fn what_loses_data_is_told_before_it_runs() {
+    let checkout = Checkout::new(&[A, ("002_b.sql", "DELETE FROM a;\n")]).await;
+    let own = checkout.run(&["migrate", "up"]);
+    assert_eq!(own.code, 0, "{own:?}");
+    assert!(
+        !own.err.contains("warning"),
+        "a was made a moment ago: {own:?}"
+    );
+    checkout.write("003_c.sql", "DROP TABLE a;\n");
+    let up = checkout.run(&["migrate", "up"]);
+    assert_eq!(up.code, 0, "{up:?}");
+    let told = up
+        .err
+        .find("error[ban-drop-table] 003_c.sql:1:1: ")
+        .unwrap();
+    assert!(told < up.err.find("applying 003_c.sql").unwrap(), "{up:?}");
+    assert!(
+        up.err.contains("warning: the operator would not run this"),
+        "{up:?}"
+    );
+    assert_eq!(checkout.world.tables().await, "");
 }
 
 #[tokio::test]
@@ -482,6 +547,8 @@ async fn a_database_is_validated() {
         (Some("login"), Some(false)),
         "{ran:?}"
     );
+    // that database does not exist, but its server has shown its certificate
+    assert_eq!(ran.json()[2]["good"].as_bool(), Some(true), "{ran:?}");
 }
 
 #[tokio::test]

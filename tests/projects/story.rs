@@ -172,7 +172,7 @@ async fn who_is_not_admitted_is_told(tenant: &Tenant<'_>, places: &Places) -> an
     // labelled, it is let in, and waits for room
     label(tenant, &places.strangers, json!({"previews": "yes"})).await?;
     let said = stranger.says("Reconciling", "True", "NoRoom").await?;
-    ensure!(said.contains("allows 1 branches"), "{said}");
+    ensure!(said.contains("allows 1 branch:"), "{said}");
     stranger.delete().await?;
     stranger.gone().await
 }

@@ -106,7 +106,8 @@ pub struct NeonDatabaseSpec {
     /// The branch. Default: what the environment's profile says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<BranchSpec>,
-    /// The read-write compute. Default: what the environment's profile says.
+    /// The read-write compute. Default: 0.5 to 4 CU that never sleep for production; for the others 0.25 to 1 CU that sleep
+    /// after 5 minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compute: Option<ComputeSpec>,
     /// Databases of the branch. Default: those of the parent where that is a NeonDatabase, together with its roles;

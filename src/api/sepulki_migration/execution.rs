@@ -89,10 +89,11 @@ pub struct PoliciesSpec {
     /// A file that is not applied although a later one is: Reject or Allow (it is run). Default: Reject.
     #[serde(default)]
     pub out_of_order: OutOfOrder,
-    /// An applied version whose file is not in the bundle: Warn or Fail (nothing runs). Default: Warn.
+    /// An applied version whose file is not in the bundle: Warn (`Planned` and an event tell it) or Fail (nothing
+    /// runs). Default: Warn.
     #[serde(default)]
     pub missing_file: MissingFile,
-    /// An applied file that was edited since: Fail (nothing runs) or Warn. Default: Fail.
+    /// An applied file that was edited since: Fail (nothing runs) or Warn (`Planned` and an event tell it). Default: Fail.
     #[serde(default)]
     pub checksum_mismatch: ChecksumMismatch,
     /// Edited files whose present content is accepted; the ledger keeps what it recorded.
@@ -100,9 +101,10 @@ pub struct PoliciesSpec {
     #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["version".into()]))]
     pub accept: Vec<AcceptedFile>,
-    /// From how bad a finding on nothing runs, of what pending files may do to others: Error (they lose data or do
-    /// something else than was meant), Warning (they hold others up, or break an older application), Never. A comment
-    /// `-- squawk-ignore RULE` above a statement hides a finding. Default: Error.
+    /// From how bad a finding on nothing runs, of what pending files may do to others: Error (they lose data, as with
+    /// `DROP TABLE`, `TRUNCATE`, or `DELETE` and `UPDATE` without `WHERE`, or do something else than was meant), Warning (they hold others up, or break an older application), Never. What they
+    /// have made themselves may go again. A comment `-- squawk-ignore RULE` above a statement hides a finding of squawk's.
+    /// Default: Error.
     #[serde(default)]
     pub fail_on_lint: FailOnLint,
     /// Findings that do not count.

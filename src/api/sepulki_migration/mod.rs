@@ -176,7 +176,7 @@ pub struct TargetSpec {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LedgerSpec {
-    /// Its schema, which must exist. Default: `public`.
+    /// Its schema, which is made where it does not exist. Default: `public`.
     #[serde(default = "public")]
     pub schema: PgName,
     /// Its name. Default: `schema_migrations`.

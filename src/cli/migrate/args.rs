@@ -184,11 +184,20 @@ impl Options {
                 })
                 .collect()
         };
+        let accept = pairs("accept", &self.accept)?;
+        for (file, sum) in &accept {
+            if sum.len() != 64 || !sum.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                let message = format!(
+                    "--accept {file}={sum}: not a SHA-256, which is 64 hexadecimal digits, as sha256sum prints it"
+                );
+                return Err(Usage(message).into());
+            }
+        }
         Ok(Policies {
             allow_out_of_order: self.out_of_order == OutOfOrder::Allow,
             fail_on_missing_file: self.missing_file == Severity::Fail,
             warn_on_checksum_mismatch: self.checksum_mismatch == Severity::Warn,
-            accept: pairs("accept", &self.accept)?.into_iter().collect(),
+            accept: accept.into_iter().collect(),
             aliases: pairs("alias", &self.alias)?.into_iter().collect(),
             baseline: None,
         })

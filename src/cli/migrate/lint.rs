@@ -16,7 +16,7 @@ use crate::engine::{self, Bundle, Diagnostic, LintPolicy, Severity};
 
 #[derive(Debug, Args)]
 pub(super) struct LintArgs {
-    /// The files to tell of; all without it
+    /// The files that are going to run, where the others are applied; without it, all are told of
     files: Vec<String>,
     /// From which finding on the command fails
     #[arg(
@@ -87,7 +87,10 @@ pub(super) fn lint(options: &Options, args: &LintArgs) -> Result<Ended> {
         }
     }
     let mut linted = match Bundle::in_order(files, &options.order()?) {
-        Ok(bundle) => look_through(&bundle)?,
+        Ok(bundle) => {
+            let pending = Some(args.files.as_slice()).filter(|files| !files.is_empty());
+            look_through(&bundle, pending)?
+        }
         Err(findings) => Linted {
             findings: findings.iter().map(broken).collect(),
             suppressed: Vec::new(),
@@ -135,10 +138,10 @@ fn policy(args: &LintArgs) -> Result<LintPolicy> {
     })
 }
 
-fn look_through(bundle: &Bundle) -> Result<Linted> {
+fn look_through(bundle: &Bundle, pending: Option<&[String]>) -> Result<Linted> {
     let mut findings: Vec<Finding> = bundle.findings().iter().map(broken).collect();
     let mut suppressed = Vec::new();
-    for lint in engine::lint(bundle).context("the files cannot be looked through")? {
+    for lint in engine::lint(bundle, pending).context("the files cannot be looked through")? {
         let told = finding(lint.rule, lint.severity, &lint.diagnostic);
         if lint.suppressed {
             suppressed.push(told);

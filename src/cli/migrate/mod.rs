@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use super::{Ended, Usage, connection};
+use super::{Ended, Usage, connection, output};
 use crate::engine::{
     Bundle, LedgerState, SourceFile,
     run::{self, Inspection, RunRequest},
@@ -46,7 +46,7 @@ enum Command {
     Status,
     /// Apply what is pending, or exactly one file
     #[command(
-        after_help = "Examples:\n  sepulki migrate up\n  sepulki migrate up --target 002_add_performance_indexes.sql\n  sepulki migrate up 003_add_telemetry_tables.sql"
+        after_help = "Where files lose data or do something else than is written, that is told first, on standard error; it stops nothing.\n\nExamples:\n  sepulki migrate up\n  sepulki migrate up --target 002_add_performance_indexes.sql\n  sepulki migrate up 003_add_telemetry_tables.sql"
     )]
     Up {
         /// Apply this file and no other; refused while an earlier one is pending
@@ -59,7 +59,7 @@ enum Command {
     Plan,
     /// Tell what the files may do to others: long locks, lost data, broken applications
     #[command(
-        after_help = "Needs no database. Exits with 1 from --fail-on-lint on. A comment `-- squawk-ignore RULE` above a statement hides a finding; what is hidden is told at the end.\n\nExamples:\n  sepulki migrate lint\n  sepulki migrate lint 003_add_telemetry_tables.sql --fail-on-lint Warning\n  sepulki migrate lint --ignore-lint ban-drop-column=004_drop_old.sql\n  sepulki migrate lint --report github      # annotations in a workflow of GitHub\n  sepulki migrate lint --report sarif > lint.sarif"
+        after_help = "Needs no database, and so does not know what is applied: without FILES, locks are judged as if nothing were, and what gets lost or breaks as if each file ran alone. Exits with 1 from --fail-on-lint on. A comment `-- squawk-ignore RULE` above a statement hides a finding; what is hidden is told at the end.\n\nExamples:\n  sepulki migrate lint\n  sepulki migrate lint 003_add_telemetry_tables.sql --fail-on-lint Warning    # the files before it are applied\n  sepulki migrate lint --ignore-lint ban-drop-column=004_drop_old.sql\n  sepulki migrate lint --report github      # annotations in a workflow of GitHub\n  sepulki migrate lint --report sarif > lint.sarif"
     )]
     Lint(lint::LintArgs),
     /// Make an empty file with the next number
@@ -190,5 +190,5 @@ async fn inspect(request: &RunRequest) -> Result<LedgerState> {
         connect: request.timeouts.connect,
         protection: None,
     };
-    Ok(run::inspect(inspection).await?)
+    Ok(output::told_to_wait(&request.target, run::inspect(inspection)).await?)
 }

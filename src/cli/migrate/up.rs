@@ -1,8 +1,9 @@
-//! `sepulki migrate up`: applies what is pending.
+//! `sepulki migrate up`: applies what is pending. What the operator would not run before a person has said so is told, and
+//! run all the same: here the person is there.
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
     inspect, request, show,
 };
 use crate::engine::{
-    Plan, plan_by,
+    LintPolicy, Plan, lint, plan_by,
     run::{Progress, RunError, RunRequest, apply},
 };
 
@@ -33,9 +34,13 @@ pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
         return Err(Usage("FILE and --target exclude each other".to_owned()).into());
     }
     let request = request(options, only.or(options.target.as_deref()))?;
+    let state = inspect(&request).await?;
+    let target = request.until.as_deref();
+    let plan = plan_by(&request.policies, &request.bundle, &state, target);
     if let Some(only) = only {
-        nothing_before(&request, only).await?;
+        nothing_before(&plan, only)?;
     }
+    warn(&request, &plan)?;
     let stop = told_to_stop()?;
     let cancel = request.cancel.clone();
     tokio::spawn(async move {
@@ -60,14 +65,36 @@ pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
 }
 
 /// Exactly one file can only be applied once those before it are.
-async fn nothing_before(request: &RunRequest, only: &str) -> Result<()> {
-    let state = inspect(request).await?;
-    let plan = plan_by(&request.policies, &request.bundle, &state, Some(only));
+fn nothing_before(plan: &Plan, only: &str) -> Result<()> {
     let before = plan.pending.iter().find(|pending| pending.version != only);
     if let Some(before) = before {
         bail!(
             "{} is pending and comes before {only}; `sepulki migrate up --target {only}` applies both",
             before.version
+        );
+    }
+    Ok(())
+}
+
+/// Tells what the operator would not run by itself.
+fn warn(request: &RunRequest, plan: &Plan) -> Result<()> {
+    if plan.pending.is_empty() || !plan.is_runnable() {
+        return Ok(());
+    }
+    let pending = plan.pending.iter().map(|pending| pending.version.clone());
+    let pending: Vec<String> = pending.collect();
+    let found =
+        lint(&request.bundle, Some(&pending)).context("the files cannot be looked through")?;
+    let policy = LintPolicy::default();
+    let found: Vec<String> = found
+        .iter()
+        .filter(|found| policy.stops(found))
+        .map(|found| format!("{}\n", found.render().trim_end()))
+        .collect();
+    if !found.is_empty() {
+        let found = found.concat();
+        eprint!(
+            "{found}warning: the operator would not run this before spec.policies allows it; it runs now\n"
         );
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Found, Severity};
+use super::{Found, Harm};
 use crate::engine::sql::Script;
 use crate::engine::sql::alone::Kind;
 use crate::engine::sql::classify::Class;
@@ -34,7 +34,7 @@ fn unnamed_indexes(script: &Script) -> Vec<Found> {
     let unnamed = script.statements.iter().filter(is_unnamed);
     let told = unnamed.map(|statement| Found {
         rule: UNNAMED_INDEX,
-        severity: Severity::Error,
+        harm: Harm::Fails,
         range: statement.range.clone(),
         message: "an index that is built concurrently has no name".to_owned(),
         help: Some(
@@ -62,7 +62,7 @@ fn idle_set_locals(script: &Script, tokens: &[Token]) -> Vec<Found> {
             .take_while(|s| begins_with(script, tokens, &s.range, &["SET", "LOCAL"]));
         found.extend(idle.map(|statement| Found {
             rule: IDLE_SET_LOCAL,
-            severity: Severity::Error,
+            harm: Harm::Fails,
             range: statement.range.clone(),
             message: "SET LOCAL has no effect here: its transaction ends before the next statement, which runs alone"
                 .to_owned(),
@@ -96,7 +96,7 @@ fn plain_passwords(script: &Script, tokens: &[Token]) -> Vec<Found> {
         };
         found.push(Found {
             rule: PLAIN_PASSWORD,
-            severity: Severity::Error,
+            harm: Harm::Fails,
             range: token.range.start..secret.range.end,
             message: "a password stands in the file, for everybody who can read it".to_owned(),
             help: Some("list the role in the NeonDatabase's spec.roles, which publishes its login in a Secret".to_owned()),
@@ -119,7 +119,7 @@ fn whole_tables(script: &Script, tokens: &[Token]) -> Vec<Found> {
     let whole = script.statements.iter().filter(is_whole);
     let told = whole.map(|statement| Found {
         rule: WHOLE_TABLE,
-        severity: Severity::Warning,
+        harm: Harm::Holds,
         range: statement.range.clone(),
         message: "every row of a table is changed in a file that also alters tables: what is altered stays locked until the end"
             .to_owned(),
@@ -155,7 +155,10 @@ mod tests {
             bytes: sql.into(),
         };
         let bundle = Bundle::compile(vec![file]).unwrap();
-        let all = lint(&bundle).unwrap().into_iter().map(|lint| lint.rule);
+        let all = lint(&bundle, None)
+            .unwrap()
+            .into_iter()
+            .map(|lint| lint.rule);
         all.filter(|rule| NAMES.contains(rule)).collect()
     }
 

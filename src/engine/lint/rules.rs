@@ -4,98 +4,90 @@
 
 use squawk_linter::Rule as Squawk;
 
-use super::Severity::{self, Error, Warning};
+use super::Harm::{self, Breaks, Fails, Holds, Loses, Regretted};
 
 /// A rule.
 pub(super) struct Rule {
     pub(super) squawk: Squawk,
     pub(super) name: &'static str,
-    pub(super) severity: Severity,
+    pub(super) harm: Harm,
 }
 
-const fn rule(squawk: Squawk, name: &'static str, severity: Severity) -> Rule {
-    Rule {
-        squawk,
-        name,
-        severity,
-    }
+const fn rule(squawk: Squawk, name: &'static str, harm: Harm) -> Rule {
+    Rule { squawk, name, harm }
 }
 
 pub(super) const RULES: &[Rule] = &[
-    // fail where a table has rows, or do something else than is written
-    rule(Squawk::AddingRequiredField, "adding-required-field", Error),
-    rule(Squawk::BanTruncateCascade, "ban-truncate-cascade", Error),
-    rule(Squawk::BanDropDatabase, "ban-drop-database", Error),
-    rule(Squawk::IdentifierTooLong, "identifier-too-long", Error),
+    rule(Squawk::AddingRequiredField, "adding-required-field", Fails),
+    rule(Squawk::BanTruncateCascade, "ban-truncate-cascade", Fails),
+    rule(Squawk::IdentifierTooLong, "identifier-too-long", Fails),
     rule(
         Squawk::BanDuplicateColumnAssignments,
         "ban-duplicate-column-assignments",
-        Error,
+        Fails,
     ),
-    // hold others up for as long as a table is large
+    rule(Squawk::BanDropDatabase, "ban-drop-database", Loses),
+    rule(Squawk::BanDropColumn, "ban-drop-column", Loses),
+    rule(Squawk::BanDropTable, "ban-drop-table", Loses),
+    rule(Squawk::BanDropSchema, "ban-drop-schema", Loses),
     rule(
         Squawk::RequireConcurrentIndexCreation,
         "require-concurrent-index-creation",
-        Warning,
+        Holds,
     ),
     rule(
         Squawk::RequireConcurrentIndexDeletion,
         "require-concurrent-index-deletion",
-        Warning,
+        Holds,
     ),
     rule(
         Squawk::RequireConcurrentReindex,
         "require-concurrent-reindex",
-        Warning,
+        Holds,
     ),
     rule(
         Squawk::RequireConcurrentPartitionDetach,
         "require-concurrent-partition-detach",
-        Warning,
+        Holds,
     ),
     rule(
         Squawk::ConstraintMissingNotValid,
         "constraint-missing-not-valid",
-        Warning,
+        Holds,
     ),
     rule(
         Squawk::AddingForeignKeyConstraint,
         "adding-foreign-key-constraint",
-        Warning,
+        Holds,
     ),
     rule(
         Squawk::AddingFieldWithDefault,
         "adding-field-with-default",
-        Warning,
+        Holds,
     ),
     rule(
         Squawk::AddingNotNullableField,
         "adding-not-nullable-field",
-        Warning,
+        Holds,
     ),
     rule(
         Squawk::AddingSerialPrimaryKeyField,
         "adding-serial-primary-key-field",
-        Warning,
+        Holds,
     ),
     rule(
         Squawk::DisallowedUniqueConstraint,
         "disallowed-unique-constraint",
-        Warning,
+        Holds,
     ),
-    rule(Squawk::ChangingColumnType, "changing-column-type", Warning),
-    // an application of yesterday no longer works
-    rule(Squawk::RenamingColumn, "renaming-column", Warning),
-    rule(Squawk::RenamingTable, "renaming-table", Warning),
-    rule(Squawk::RenamingObject, "renaming-object", Warning),
-    rule(Squawk::BanDropColumn, "ban-drop-column", Warning),
-    rule(Squawk::BanDropTable, "ban-drop-table", Warning),
-    rule(Squawk::BanDropSchema, "ban-drop-schema", Warning),
-    rule(Squawk::BanDropView, "ban-drop-view", Warning),
-    rule(Squawk::BanDropType, "ban-drop-type", Warning),
-    rule(Squawk::BanDropExtension, "ban-drop-extension", Warning),
-    rule(Squawk::BanSetSchema, "ban-set-schema", Warning),
-    // will be regretted
-    rule(Squawk::BanCharField, "ban-char-field", Warning),
-    rule(Squawk::PreferTimestampTz, "prefer-timestamp-tz", Warning),
+    rule(Squawk::ChangingColumnType, "changing-column-type", Holds),
+    rule(Squawk::RenamingColumn, "renaming-column", Breaks),
+    rule(Squawk::RenamingTable, "renaming-table", Breaks),
+    rule(Squawk::RenamingObject, "renaming-object", Breaks),
+    rule(Squawk::BanDropView, "ban-drop-view", Breaks),
+    rule(Squawk::BanDropType, "ban-drop-type", Breaks),
+    rule(Squawk::BanDropExtension, "ban-drop-extension", Breaks),
+    rule(Squawk::BanSetSchema, "ban-set-schema", Breaks),
+    rule(Squawk::BanCharField, "ban-char-field", Regretted),
+    rule(Squawk::PreferTimestampTz, "prefer-timestamp-tz", Regretted),
 ];

@@ -91,6 +91,7 @@ pub(super) async fn open(
         .await
         .map_err(|error| match error.sqlstate() {
             Some("08P01") => pooler(&error.to_string()),
+            _ if is_about_role(&error, &options.settings) => of_role(error),
             _ => RunError::from(error),
         })?;
     let facts = "SELECT coalesce(current_setting('sepulki.session', true), ''), \
@@ -120,6 +121,24 @@ pub(super) async fn open(
         since: get(row, 5)?,
         connection,
     })
+}
+
+/// Whether the server refuses the role that files run as: there is none, or the one that logs in is no member.
+fn is_about_role(error: &Error, settings: &Settings) -> bool {
+    let role = settings.iter().find(|(name, _)| name == "role");
+    let quoted = role.map(|(_, role)| format!("\"{role}\""));
+    let said = error.server.as_ref().map(|server| &server.message);
+    said.zip(quoted)
+        .is_some_and(|(said, role)| said.contains(&role))
+}
+
+fn of_role(error: Error) -> RunError {
+    let place = |text| format!("execution.role (--role): {text}");
+    match RunError::from(error) {
+        RunError::Unsupported(text) => RunError::Unsupported(place(text)),
+        RunError::Denied(text) => RunError::Denied(place(text)),
+        other => other,
+    }
 }
 
 /// Neon's pooled hosts carry `-pooler` in the first label.

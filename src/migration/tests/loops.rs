@@ -7,9 +7,10 @@ use jiff::SignedDuration;
 use super::world::Fake;
 use super::*;
 use crate::api::{Reason, SepulkiMigrationStatus};
+use crate::clock::Clock as _;
 use crate::engine::run::RunError;
 use crate::engine::{Code, Diagnostic, Position};
-use crate::reconcile::{Class, PassReport, Verdict};
+use crate::reconcile::{Class, PassReport, Verdict, drive};
 
 const ALL: [&str; 3] = ["001_a.sql", "002_b.sql", "003_c.sql"];
 
@@ -353,6 +354,44 @@ async fn files_that_may_do_harm_do_not_run_before_somebody_says_so() {
     world.state().object.spec = object(&json!({})).spec;
     world.annotate("sepulki.dev/reconcile", "1");
     settles(&world.pass(&operator).await);
+}
+
+#[tokio::test]
+async fn an_edited_file_that_is_put_up_with_is_an_event_once() {
+    let world = Fake::new();
+    let operator = world.operator();
+    let warn = json!({"policies": {"checksumMismatch": "Warn"}});
+    world.state().object.spec = object(&warn).spec;
+    settles(&world.pass(&operator).await);
+    world.edit("002_b.sql", "CREATE TABLE b (id bigint);");
+    let mut told = Vec::new();
+    for look in ["1", "2"] {
+        world.annotate("sepulki.dev/reconcile", look);
+        let object = world.state().object.clone();
+        let (pass, report) = drive(&operator, object, || world.clock.now(), false).await;
+        settles(&report);
+        told.extend(pass.notices);
+    }
+    let [notice] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert_eq!(
+        (notice.warning, notice.reason),
+        (true, Reason::ChecksumMismatch)
+    );
+    assert!(
+        notice
+            .message
+            .starts_with("002_b.sql was edited after it was applied"),
+        "{notice:?}"
+    );
+    let status = world.status();
+    let planned = status
+        .conditions
+        .iter()
+        .find(|c| c.type_ == "Planned")
+        .unwrap();
+    assert!(planned.message.contains(&notice.message), "{planned:?}");
 }
 
 #[tokio::test]

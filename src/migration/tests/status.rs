@@ -95,6 +95,29 @@ fn what_is_settled_is_read_planned_and_applied() {
 }
 
 #[test]
+fn what_is_put_up_with_is_told_beside_the_plan_until_it_has_passed() {
+    let missing = ledger(
+        &three_files(),
+        &["000_old.sql", "001_a.sql", "002_b.sql", "003_c.sql"],
+    );
+    let read = observed(three_files(), missing, None);
+    let status = tell(&Status::default(), Some(&read), &settled());
+    let warned =
+        "True Succeeded: nothing is pending; 000_old.sql is applied, but not one of the files";
+    assert_eq!(parts(&status)[1], warned);
+    let known = Observed {
+        applied_to: status.applied_to.clone(),
+        bundle: None,
+        ledger: Ledger::Unread,
+        ..read
+    };
+    let later = tell(&status, Some(&known), &settled());
+    assert_eq!(parts(&later)[1], warned, "nobody has read the ledger since");
+    let mended = tell(&later, Some(&with_applied(&ALL)), &settled());
+    assert_eq!(parts(&mended)[1], "True Succeeded: nothing is pending");
+}
+
+#[test]
 fn a_settled_object_of_which_nothing_is_applied_says_so() {
     let nothing = observed(Vec::new(), LedgerState::default(), None);
     let status = tell(&Status::default(), Some(&nothing), &settled());

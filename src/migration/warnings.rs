@@ -1,0 +1,55 @@
+//! What policies put up with in the history, and people should know all the same: applied files that are missing or were
+//! edited. Pure.
+
+use crate::api::{ConditionType, Reason, SepulkiMigrationStatus};
+use crate::engine::{Plan, Problem, ProblemKind};
+use crate::reconcile::Notice;
+
+/// Files that are told one by one.
+const TOLD: usize = 3;
+
+/// What stands between what is planned and its warnings.
+pub(super) const BEHIND: &str = "; ";
+
+/// The warnings of a plan, on one line; none where there are none.
+pub(super) fn told(plan: &Plan) -> Option<String> {
+    let all: Vec<&Problem> = warnings(plan).collect();
+    let texts: Vec<String> = all.iter().take(TOLD).map(ToString::to_string).collect();
+    let text = texts.join(BEHIND);
+    match all.len().saturating_sub(TOLD) {
+        0 if texts.is_empty() => None,
+        0 => Some(text),
+        more => Some(format!("{text}{BEHIND}and {more} more")),
+    }
+}
+
+/// The event that tells of them, unless the status does already.
+pub(super) fn notice(plan: &Plan, status: &SepulkiMigrationStatus) -> Option<Notice> {
+    let message = told(plan)?;
+    let mut planned = status.conditions.iter();
+    let planned = planned.find(|c| c.type_ == ConditionType::Planned.as_str());
+    if planned.is_some_and(|planned| planned.message.ends_with(&message)) {
+        return None;
+    }
+    let edited = warnings(plan).any(|p| matches!(p.kind, ProblemKind::Drifted { .. }));
+    Some(Notice {
+        warning: true,
+        reason: if edited {
+            Reason::ChecksumMismatch
+        } else {
+            Reason::InvalidMigration
+        },
+        message,
+    })
+}
+
+fn warnings(plan: &Plan) -> impl Iterator<Item = &Problem> {
+    let is_told = |problem: &&Problem| {
+        let is_kind = matches!(
+            problem.kind,
+            ProblemKind::Drifted { .. } | ProblemKind::Missing
+        );
+        is_kind && !problem.blocks()
+    };
+    plan.problems.iter().filter(is_told)
+}
