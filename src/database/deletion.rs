@@ -109,13 +109,14 @@ fn was_never_made(observed: &Observed) -> bool {
 #[must_use]
 pub fn is_abandoned(desired: &Desired, observed: &Observed) -> bool {
     let asked = desired.asked.abandon.as_deref();
-    asked.is_some_and(|asked| match &observed.recorded.branch {
-        Some(recorded) => asked == recorded.id,
-        None => {
-            let marked = observed.marked.as_ref().map(|branch| branch.id.as_str());
-            marked == Some(asked) || asked == name(desired, observed)
-        }
-    })
+    let Some(asked) = asked else {
+        return false;
+    };
+    if let Some(recorded) = &observed.recorded.branch {
+        return asked == recorded.id;
+    }
+    let marked = observed.marked.as_ref().map(|branch| branch.id.as_str());
+    marked == Some(asked) || asked == name(desired, observed)
 }
 
 /// Name of the branch, as far as there is one.
@@ -141,11 +142,11 @@ pub fn deletes(desired: &Desired, observed: &Observed) -> bool {
     let effective = observed.recorded.effective.as_ref();
     let policy = desired.deletion_policy(effective.map(|e| e.deletion_policy));
     let recorded = observed.recorded.branch.as_ref();
-    let takes_over = || match effective {
+    let is_to_be = || match effective {
         Some(effective) => effective.existing.is_some(),
         None => desired.takes_over().is_some(),
     };
-    let taken_over = recorded.map_or_else(takes_over, |branch| branch.taken_over);
+    let taken_over = recorded.map_or_else(is_to_be, |branch| branch.taken_over);
     let by_id = || {
         let named = desired.existing.as_ref().and_then(|e| e.id.as_ref());
         named.is_some() && named == recorded.map(|branch| &branch.id)

@@ -250,6 +250,7 @@ where
                 actions,
                 reason,
                 message,
+                request_id,
                 "pass"
             ),
             _ => tracing::debug!(

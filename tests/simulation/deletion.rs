@@ -10,7 +10,7 @@ use crate::database::{condition, reconciling, stalled};
 use crate::invariants::{check, check_gone};
 use crate::scene::{child_of, settled, simple, with};
 use crate::world::faults::Fault;
-use crate::world::neon::Hang;
+use crate::world::neon::{Hang, Project};
 use crate::world::operator::Operator;
 use crate::world::{NAMESPACE, Sim};
 
@@ -353,7 +353,7 @@ async fn what_neon_has_to_do_to_delete_a_branch_is_waited_for() {
     let message = reconciling(&object, Reason::OperationsRunning);
     assert_eq!(message, "Neon is at work: delete_timeline");
     assert_eq!(object.status.unwrap().operations.len(), 1);
-    sim.at_neon(|project, now| project.goes_on(now));
+    sim.at_neon(Project::goes_on);
     operator.run_for(MINUTE).await;
     check_gone(&sim, "pr-7", false);
     check(&sim, &[]);

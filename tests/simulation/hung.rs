@@ -8,7 +8,7 @@ use sepulki::reconcile::Conditions;
 
 use crate::scene::{child_of, settled, simple, with};
 use crate::world::Sim;
-use crate::world::neon::Hang;
+use crate::world::neon::{Hang, Project};
 use crate::world::operator::Operator;
 
 /// How many calls an operation may cost that hangs for an hour: 10 in the first ten seconds, then one every 2 s at most,
@@ -76,7 +76,7 @@ async fn one_that_hangs_for_an_hour_costs_few_calls_is_told_once_and_is_taken_up
     println!("an operation that hangs for an hour costs {looks} calls (bound {CALLS})");
     assert!(looks <= CALLS, "{looks} calls");
 
-    sim.at_neon(|project, now| project.goes_on(now));
+    sim.at_neon(Project::goes_on);
     operator.run_for(SignedDuration::from_mins(2)).await;
     assert!(is_settled(&sim, "pr-1"), "{}", operator.story(10));
 }
@@ -155,7 +155,7 @@ async fn one_that_locks_the_project_for_an_hour_costs_few_tries_and_everything_g
         Reason::ProjectLocked.as_str()
     );
 
-    sim.at_neon(|project, now| project.goes_on(now));
+    sim.at_neon(Project::goes_on);
     operator.run_for(SignedDuration::from_mins(3)).await;
     for name in ["hung", "pr-1", "pr-8"] {
         assert!(is_settled(&sim, name), "{name}: {}", operator.story(20));

@@ -13,6 +13,7 @@ use crate::database::{condition, database, says, stalled};
 use crate::invariants::check;
 use crate::scene::{FILES, child_of, production_and_preview, settled, simple, with};
 use crate::world::Sim;
+use crate::world::neon::Project;
 use crate::world::operator::Operator;
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
@@ -85,13 +86,13 @@ async fn a_list_that_lags_behind_makes_no_branch_look_deleted() {
     let before = sim.lock().neon.calls.mutations.clone();
     for _ in 0..3 {
         operator.run_for(MINUTE * 2).await;
-        sim.at_neon(|project, now| project.list_late(now));
+        sim.at_neon(Project::list_late);
     }
     operator.run_for(MINUTE * 2).await;
     assert_eq!(sim.lock().neon.calls.mutations, before);
     check(&sim, &[]);
     // nor is one left behind that is deleted then
-    sim.at_neon(|project, now| project.list_late(now));
+    sim.at_neon(Project::list_late);
     sim.delete_database("pr-7");
     operator.settle().await;
     assert_eq!(sim.branch_names(), ["main", "staging/team/staging"]);

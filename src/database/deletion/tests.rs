@@ -606,9 +606,12 @@ fn waiting_says_for_whom() {
 #[test]
 fn who_cannot_be_asked_is_told_with_the_way_to_do_without() {
     let (desired, mut observed) = preview();
-    let told = |observed: &Observed| match deletion::decide(&desired, observed, now()) {
-        Decision::Wait(wait) => wait.message,
-        other => panic!("{other:?}"),
+    let told = |observed: &Observed| {
+        let decided = deletion::decide(&desired, observed, now());
+        let Decision::Wait(wait) = decided else {
+            panic!("{decided:?}");
+        };
+        wait.message
     };
     observed.key = missing();
     let way_out =

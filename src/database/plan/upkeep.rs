@@ -74,7 +74,7 @@ fn refused_name(observed: &Observed) -> Option<Block> {
         message: format!(
             "somebody has renamed the branch {}, and its name {name} is that of another one by now ({}): rename that one, or \
              make the object anew",
-            observed.branch.known().map_or("", |branch| &branch.id.as_str()),
+            observed.branch.known().map_or("", |branch| branch.id.as_str()),
             other.id
         ),
     });

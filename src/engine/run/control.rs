@@ -238,17 +238,17 @@ impl Control {
     }
 
     async fn ensure_journal(&mut self) -> Result<(), RunError> {
-        if !self.has_journal().await? {
-            if let Some(error) = self.create(journal::create_sql()).await? {
-                let text = format!(
-                    "the schema {} for the journal cannot be created: {error}",
-                    journal::SCHEMA
-                );
-                return Err(match error.class {
-                    Class::Transient | Class::Conflict => RunError::Transient(text),
-                    Class::Denied | Class::Unsupported | Class::Invalid => RunError::Denied(text),
-                });
-            }
+        if !self.has_journal().await?
+            && let Some(error) = self.create(journal::create_sql()).await?
+        {
+            let text = format!(
+                "the schema {} for the journal cannot be created: {error}",
+                journal::SCHEMA
+            );
+            return Err(match error.class {
+                Class::Transient | Class::Conflict => RunError::Transient(text),
+                Class::Denied | Class::Unsupported | Class::Invalid => RunError::Denied(text),
+            });
         }
         self.knows_journal = true;
         Ok(())

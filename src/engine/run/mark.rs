@@ -53,7 +53,8 @@ pub(super) async fn record(
         };
         notes.push(subject.finished());
         if let Some(meaning) = file.meaning().filter(|_| control.remembers()) {
-            memories += &format!("; {}", subject.remember(file.sha256(), &meaning));
+            memories.push_str("; ");
+            memories.push_str(&subject.remember(file.sha256(), &meaning));
         }
     }
     if !rows.is_empty() {

@@ -226,7 +226,7 @@ mod tests {
         let reading = read(text);
         assert_eq!(reading.text, "COPY a FROM stdin\n       \n");
         let data: Vec<_> = reading.data.into_values().collect();
-        assert_eq!(data, [17..17]);
+        assert_eq!(data, vec![17..17; 1]);
     }
 
     #[test]

@@ -27,7 +27,7 @@ const FILES: u64 = 1_500;
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// How often a long run says how far it is.
-const PROGRESS: Duration = Duration::from_secs(60);
+const PROGRESS: Duration = Duration::from_mins(1);
 
 /// How far a worker is: the seed of a file, and once it is read whether it was accepted, or which promise is broken.
 type Told = (usize, u64, Option<Result<bool, String>>);

@@ -45,7 +45,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<bool, String> {
             .try_for_each(|finding| finding_is_sound(text, finding))?;
         return Ok(false);
     }
-    lint(&bundle).map_err(|error| format!("the linter: {error}"))?;
+    lint(&bundle, None).map_err(|error| format!("the linter: {error}"))?;
     let script = file.script().map_err(|_| "neither findings nor a script")?;
     agrees_with_the_parser(script)?;
     every_statement_runs_once(script)?;
