@@ -16,13 +16,11 @@ const SILENCE: Duration = Duration::from_secs(2);
 /// Says on standard error whom the work waits for, where it takes longer than one expects.
 pub(super) async fn told_to_wait<T>(target: &Target, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
-    match tokio::time::timeout(SILENCE, &mut work).await {
-        Ok(done) => done,
-        Err(_) => {
-            eprintln!("waiting for {}:{}", target.host, target.port);
-            work.await
-        }
+    if let Ok(done) = tokio::time::timeout(SILENCE, &mut work).await {
+        return done;
     }
+    eprintln!("waiting for {}:{}", target.host, target.port);
+    work.await
 }
 
 /// The form of what is printed.

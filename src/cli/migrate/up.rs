@@ -93,8 +93,8 @@ fn warn(request: &RunRequest, plan: &Plan) -> Result<()> {
         .collect();
     if !found.is_empty() {
         let found = found.concat();
-        eprint!(
-            "{found}warning: the operator would not run this before spec.policies allows it; it runs now\n"
+        eprintln!(
+            "{found}warning: the operator would not run this before spec.policies allows it; it runs now"
         );
     }
     Ok(())

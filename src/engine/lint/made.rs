@@ -3,6 +3,11 @@
 //! Nobody uses such a table yet, and all its rows come from the same files. Names are compared as they are written: what
 //! `CREATE TABLE t` has made is not known as `public.t`. Told too much is better than told too little.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the parser has a case for every statement of PostgreSQL"
+)]
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -188,15 +193,15 @@ impl Made {
         match stmt {
             Stmt::CreateTable(create) => {
                 let sure = create.if_not_exists().is_none();
-                self.make(create.table_name(), sure, create.persistence());
+                self.make(create.table_name(), sure, create.persistence().as_ref());
             }
             Stmt::CreateTableAs(create) => {
                 let sure = create.if_not_exists().is_none();
-                self.make(create.table_name(), sure, create.persistence());
+                self.make(create.table_name(), sure, create.persistence().as_ref());
             }
             Stmt::SelectInto(select) => {
                 if let Some(into) = select.into_clause() {
-                    self.make(into.table_name(), true, into.persistence());
+                    self.make(into.table_name(), true, into.persistence().as_ref());
                 }
             }
             Stmt::CreateSchema(create) => {
@@ -239,7 +244,7 @@ impl Made {
         &mut self,
         name: Option<ast::TableName>,
         sure: bool,
-        persistence: Option<ast::Persistence>,
+        persistence: Option<&ast::Persistence>,
     ) {
         let temporary = matches!(persistence, Some(ast::Persistence::Temp(_)));
         if let Some(table) = name.and_then(|name| made_as(&name)) {

@@ -137,7 +137,13 @@ fn of_role(error: Error) -> RunError {
     match RunError::from(error) {
         RunError::Unsupported(text) => RunError::Unsupported(place(text)),
         RunError::Denied(text) => RunError::Denied(place(text)),
-        other => other,
+        other @ (RunError::Busy(_)
+        | RunError::Blocked(_)
+        | RunError::Failed(_)
+        | RunError::Transient(_)
+        | RunError::DeadlineExceeded(_)
+        | RunError::LedgerConflict(_)
+        | RunError::Cancelled) => other,
     }
 }
 
