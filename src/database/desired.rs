@@ -2,6 +2,7 @@
 //!
 //! A spec that cannot be parsed is not an error but part of the answer: deletion works all the same.
 
+mod fields;
 mod roles;
 
 use std::collections::BTreeSet;

@@ -3,7 +3,7 @@
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Databases;
-use super::desired::Role;
+use super::desired::{Desired, Role};
 use super::password::{BITS_WANTED, Problem, bits};
 use crate::cluster::{KeyRead, KeyRef};
 use crate::reconcile::Error;
@@ -23,7 +23,7 @@ impl Databases {
     /// The password that is given for the role; an answer of the last minute will do unless `anew`.
     pub(super) async fn given_password(
         &self,
-        namespace: &str,
+        desired: &Desired,
         role: &Role,
         anew: bool,
     ) -> Result<Given, Error> {
@@ -31,12 +31,17 @@ impl Databases {
             return Ok(Given::Nothing);
         };
         let entry = KeyRef {
-            namespace: namespace.to_owned(),
+            namespace: desired.mark.namespace.clone(),
             name: at.name.0.clone(),
             key: at.key.0.clone(),
         };
         let read = self.world.cluster.api_key(&entry, anew).await;
-        let field = format!("spec.roles[{}].passwordSecretRef", role.name);
+        let rest = desired.rest.as_ref();
+        let field = rest.map_or_else(
+            |_| "spec.roles".to_owned(),
+            |rest| rest.role_field(&role.name),
+        );
+        let field = format!("{field}.passwordSecretRef");
         let (name, key) = (&at.name, &at.key);
         let soon = "once it is there it is noticed within a minute";
         Ok(match read.map_err(at_cluster)? {

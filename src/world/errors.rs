@@ -80,12 +80,5 @@ pub fn at_postgres(error: postgres::Error) -> Error {
             (Class::Invalid, Reason::DatabaseRejected)
         }
     };
-    let message = match &error.setting {
-        Some(setting) => {
-            let (group, name) = (&setting.group, &setting.name);
-            format!("spec.roles[{group}].settings.{name}: {error}")
-        }
-        None => error.to_string(),
-    };
-    Error::new(class, reason, message)
+    Error::new(class, reason, error.to_string())
 }

@@ -258,13 +258,13 @@ async fn what_the_server_does_not_have_is_told_with_its_database() -> anyhow::Re
         scene.tenant.database("claimed"),
     );
     let parts = [
-        "spec.databases[shop]",
+        "spec.databases[0]",
         "no extension \"no_such_extension\"",
         "pg_available_extensions",
     ];
     stalled(&odd, "DatabaseRejected", &parts).await?;
     let parts = [
-        "spec.databases[shop].owner",
+        "spec.databases[0].owner",
         "owned by shop_owner, not by somebody",
     ];
     stalled(&claimed, "DatabaseRejected", &parts).await?;

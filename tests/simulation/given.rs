@@ -95,7 +95,7 @@ async fn a_password_that_is_not_there_is_waited_for() {
     says(
         &message,
         &[
-            "spec.roles[web].passwordSecretRef",
+            "spec.roles[0].passwordSecretRef",
             "Secret db-password",
             "entry password",
             "within a minute",
@@ -117,7 +117,7 @@ async fn a_password_that_neon_would_refuse_is_explained() {
     says(
         &message,
         &[
-            "spec.roles[web].passwordSecretRef",
+            "spec.roles[0].passwordSecretRef",
             "Secret db-password",
             "about 28 bits",
             "60",

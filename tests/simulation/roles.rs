@@ -290,6 +290,6 @@ async fn an_extension_is_told_with_version_and_schema_and_stays_where_it_is() {
     let message = stalled(&production(&operator), Reason::DatabaseRejected);
     assert_eq!(
         message,
-        "spec.databases[app]: the server has no version 7 of the extension pg_trgm; it has: 1.6"
+        "spec.databases[0]: in the database app: the server has no version 7 of the extension pg_trgm; it has: 1.6"
     );
 }

@@ -62,7 +62,7 @@ pub(super) async fn prepare(context: &Context<'_>, pass: &mut Pass) -> Result<()
             &wanted_roles(rest, &pass.status, context.login_mark()?),
         )
         .await
-        .map_err(at_postgres)?;
+        .map_err(|error| at_role(rest, error))?;
     let recorded = context.recorded()?;
     let mut databases = Vec::new();
     let mut not_granted = Vec::new();
@@ -81,7 +81,12 @@ pub(super) async fn prepare(context: &Context<'_>, pass: &mut Pass) -> Result<()
             .await
             .map_err(at_postgres)
             .map_err(|error| Error {
-                message: format!("spec.databases[{}]: {}", database.name, error.message),
+                message: format!(
+                    "{}: in the database {}: {}",
+                    rest.database_field(&database.name),
+                    database.name,
+                    error.message
+                ),
                 ..error
             })?;
         not_granted.extend(what_is_lacking(&database.name, &report));
@@ -96,6 +101,20 @@ pub(super) async fn prepare(context: &Context<'_>, pass: &mut Pass) -> Result<()
     record(&mut pass.status, databases, rest, &not_granted);
     pass.status.content_digest = Some(rest.content_digest(&recorded.id, &recorded.incarnation));
     Ok(())
+}
+
+/// An error of PostgreSQL about a role, with the setting that it is about.
+pub(super) fn at_role(rest: &Rest, error: postgres::Error) -> Error {
+    let setting = error.setting.clone();
+    let told = at_postgres(error);
+    match setting {
+        Some(setting) => {
+            let field = rest.role_field(&setting.group);
+            let message = format!("{field}.settings.{}: {}", setting.name, told.message);
+            Error { message, ..told }
+        }
+        None => told,
+    }
 }
 
 /// Closes logins of ours that nobody uses.
@@ -288,5 +307,29 @@ impl Context<'_> {
         owner.ok_or_else(|| {
             Error::conflict(format!("the owner of the database {database} is not known"))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Environment, Reason};
+    use crate::database::fixtures;
+    use crate::postgres::{Class, RoleSetting};
+
+    #[test]
+    fn a_setting_that_the_server_refuses_is_told_with_its_field() {
+        let desired = fixtures::desired(Environment::Staging);
+        let rest = fixtures::rest(&desired);
+        let last = rest.roles.len() - 1;
+        let mut error = postgres::Error::new(Class::Invalid, "no such setting");
+        error.setting = Some(Box::new(RoleSetting {
+            group: rest.roles[last].name.clone(),
+            name: "work_men".to_owned(),
+        }));
+        let told = at_role(rest, error);
+        assert_eq!(told.reason, Reason::DatabaseRejected);
+        let expected = format!("spec.roles[{last}].settings.work_men: no such setting");
+        assert_eq!(told.message, expected);
     }
 }

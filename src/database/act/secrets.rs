@@ -5,7 +5,8 @@ use k8s_openapi::api::core::v1::Secret;
 use rand::distr::{Alphanumeric, SampleString};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Context, Pass, contents, logins};
+use super::contents::{self, at_role};
+use super::{Context, Pass, logins};
 use crate::api::{ConnectionSecretStatus, NeonDatabaseStatus, Reason};
 use crate::database::credentials::{
     Form, Found, login_in, password_in, pooled_host, taken_by_others, without_owner,
@@ -75,10 +76,10 @@ async fn password_for(
     forms: &[Form],
     role: &str,
 ) -> Result<(SecretString, bool), Error> {
-    let (kind, namespace) = (context.kind, &context.desired.mark.namespace);
+    let kind = context.kind;
     let asked = asked_role(context, role)?;
     // anew: what is published now is not looked at again for ten minutes
-    match kind.given_password(namespace, asked, true).await? {
+    match kind.given_password(context.desired, asked, true).await? {
         Given::Password(password) => {
             let works = works(context, forms, &password).await?;
             return Ok((password, works));
@@ -114,7 +115,9 @@ async fn set_password(
         password: password.clone(),
     };
     let contents = &context.kind.world.contents;
-    contents.set_login(manager, &new).await.map_err(at_postgres)
+    let rest = context.rest()?;
+    let set = contents.set_login(manager, &new).await;
+    set.map_err(|error| at_role(rest, error))
 }
 
 fn asked_role<'a>(context: &'a Context<'_>, role: &str) -> Result<&'a Role, Error> {

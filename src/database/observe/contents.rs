@@ -313,8 +313,7 @@ async fn is_as_given(
     let Some(role) = desired.role(role) else {
         return Ok(true);
     };
-    let namespace = &desired.mark.namespace;
-    Ok(match kind.given_password(namespace, role, anew).await? {
+    Ok(match kind.given_password(desired, role, anew).await? {
         Given::Nothing => true,
         Given::Password(given) => {
             published.is_some_and(|published| published.expose_secret() == given.expose_secret())

@@ -141,9 +141,10 @@ fn contents(rest: &Rest, observed: &Observed, recorded: &BranchStatus) -> Stage 
         let present = databases.iter().find(|d| d.name == wanted.name);
         match (present, &wanted.owner) {
             (Some(present), Some(owner)) if present.owner_name != *owner => {
-                let (name, actual) = (&wanted.name, &present.owner_name);
+                let (field, name) = (rest.database_field(&wanted.name), &wanted.name);
+                let actual = &present.owner_name;
                 let message = format!(
-                    "spec.databases[{name}].owner: the database exists and is owned by {actual}, not by {owner}; leave owner out, or name {actual}"
+                    "{field}.owner: the database {name} exists and is owned by {actual}, not by {owner}; leave owner out, or name {actual}"
                 );
                 return Some(block(Reason::DatabaseRejected, message));
             }

@@ -1,5 +1,10 @@
 //! Rules about rows and values that get lost; what squawk says of dropped tables, columns and schemas is added to. Pure.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the parser has a case for every statement of PostgreSQL"
+)]
+
 use squawk_syntax::ast::{self, AstNode, Stmt};
 
 use super::{Found, Harm};
