@@ -40,14 +40,11 @@ fn loss(stmt: &Stmt) -> Option<Found> {
     } else if let Stmt::DropOwned(_) = stmt {
         Some((OWNED, "tables that belong to a role are dropped"))
     } else {
-        let behavior = if let Stmt::DropType(drop) = stmt {
-            drop.drop_behavior()
-        } else if let Stmt::DropDomain(drop) = stmt {
-            drop.drop_behavior()
-        } else if let Stmt::DropExtension(drop) = stmt {
-            drop.drop_behavior()
-        } else {
-            None
+        let behavior = match stmt {
+            Stmt::DropType(drop) => drop.drop_behavior(),
+            Stmt::DropDomain(drop) => drop.drop_behavior(),
+            Stmt::DropExtension(drop) => drop.drop_behavior(),
+            _ => None,
         };
         let message = "columns of this type are dropped with it";
         is_cascade(behavior.as_ref()).then_some((CASCADE, message))
