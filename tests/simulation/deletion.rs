@@ -239,7 +239,7 @@ async fn an_object_is_let_go_by_the_name_of_its_branch_where_nobody_knows_more()
     let value = told.rsplit_once("sepulki.dev/abandon: ").unwrap().1;
     assert_eq!(value, "preview/team/pr-7");
     sim.annotate_database("pr-7", ABANDON, value);
-    operator.settle().await;
+    operator.run_for(MINUTE).await;
     assert!(sim.get_database("pr-7").is_none());
 }
 

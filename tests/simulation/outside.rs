@@ -127,7 +127,17 @@ async fn an_archived_parent_is_forked_from_and_one_that_is_being_reset_is_waited
 
 #[tokio::test(start_paused = true)]
 async fn a_branch_that_was_reset_takes_its_credentials_again() {
-    let mut operator = settled(production_and_preview).await;
+    let mut operator = settled(|sim| {
+        sim.files(&FILES);
+        sim.database("production", "production", simple());
+        sim.migration("production", json!({}));
+    })
+    .await;
+    // so that its login has a name that the parent's do not have
+    let spec = with(simple(), child_of("production"));
+    operator.sim.database("pr-7", "preview", spec);
+    operator.sim.migration("pr-7", json!({}));
+    operator.settle().await;
     let before = operator.sim.secret("pr-7").unwrap();
     operator.sim.at_neon(|project, now| {
         let id = project.branches[1].branch.id.clone();
