@@ -46,11 +46,9 @@ pub(super) async fn publish(
         .map_err(at_postgres)?;
     logins::use_login(&mut pass.status, role, &login);
     let forms = forms(context, &pass.status, role)?;
-    for form in &forms {
-        refuse_others(context, form).await?;
-    }
     for _ in 0..ROUNDS {
-        let (password, works_already) = password_for(context, &forms, role).await?;
+        let present = present(context, &forms).await?;
+        let (password, works_already) = password_for(context, &forms, &present, role).await?;
         if !works_already {
             set_password(context, &manager, role, &login, &mark, &password).await?;
         }
@@ -74,6 +72,7 @@ pub(super) async fn publish(
 async fn password_for(
     context: &Context<'_>,
     forms: &[Form],
+    present: &[Present<'_>],
     role: &str,
 ) -> Result<(SecretString, bool), Error> {
     let kind = context.kind;
@@ -91,9 +90,8 @@ async fn password_for(
         }
         Given::Nothing => {}
     }
-    let published = published_password(context, forms).await?;
-    if let Some((password, works)) = published {
-        return Ok((password, works));
+    if let Some(published) = published_password(context, present).await? {
+        return Ok(published);
     }
     let random = Alphanumeric.sample_string(&mut rand::rng(), PASSWORD_LENGTH);
     Ok((SecretString::from(random), false))
@@ -133,18 +131,24 @@ async fn write(context: &Context<'_>, form: &Form, password: &SecretString) -> R
         .map_err(at_cluster)
 }
 
-/// What lies under the name of a Secret and is not ours stays as it is. The look that led here may have ended at another
-/// Secret of the role.
-async fn refuse_others(context: &Context<'_>, form: &Form) -> Result<(), Error> {
-    let cluster = &context.kind.world.cluster;
-    let found = cluster.secret(&form.namespace, &form.name).await;
-    match found.map_err(at_cluster)? {
-        Some(secret) if !Found::of(&secret, &form.object, &form.uid).ours => {
-            let message = taken_by_others(&form.name);
-            Err(Error::new(Class::Invalid, Reason::SecretConflict, message))
+/// A Secret of ours that is there, and what it is to say.
+type Present<'a> = (&'a Form, Secret, Found);
+
+/// Those of the role's Secrets that are there. What lies under the name of one and is not ours stays as it is: the look that
+/// led here may have ended at another Secret of the role.
+async fn present<'a>(context: &Context<'_>, forms: &'a [Form]) -> Result<Vec<Present<'a>>, Error> {
+    let mut present = Vec::new();
+    for form in forms {
+        match find(context, &form.name).await? {
+            Some((secret, found)) if found.ours => present.push((form, secret, found)),
+            Some(_) => {
+                let message = taken_by_others(&form.name);
+                return Err(Error::new(Class::Invalid, Reason::SecretConflict, message));
+            }
+            None => {}
         }
-        Some(_) | None => Ok(()),
     }
+    Ok(present)
 }
 
 /// Whether the password still opens what was published.
@@ -209,23 +213,14 @@ fn forms(
 /// Secret is whole.
 async fn published_password(
     context: &Context<'_>,
-    forms: &[Form],
+    present: &[Present<'_>],
 ) -> Result<Option<(SecretString, bool)>, Error> {
-    let cluster = &context.kind.world.cluster;
     let mut whole = None;
-    for form in forms {
-        let secret = cluster.secret(&form.namespace, &form.name).await;
-        let Some(secret) = secret.map_err(at_cluster)? else {
-            continue;
-        };
-        let found = Found::of(&secret, &form.object, &form.uid);
-        if !found.ours
-            || found.has_given_password()
-            || login_in(&secret).as_ref() != Some(&form.login)
-        {
+    for (form, secret, found) in present {
+        if found.has_given_password() || login_in(secret).as_ref() != Some(&form.login) {
             continue;
         }
-        let Some(password) = password_in(&secret) else {
+        let Some(password) = password_in(secret) else {
             continue;
         };
         let target = context.target(form, &form.host, &password);
@@ -303,15 +298,19 @@ pub(super) async fn keep(context: &Context<'_>, names: &[String]) -> Result<(), 
 
 /// A Secret as it is now, where it is one of ours.
 async fn ours(context: &Context<'_>, name: &str) -> Result<Option<(Secret, Found)>, Error> {
+    let secret = find(context, name).await?;
+    Ok(secret.filter(|(_, found)| found.ours))
+}
+
+/// A Secret as it is now, whosever it is.
+async fn find(context: &Context<'_>, name: &str) -> Result<Option<(Secret, Found)>, Error> {
     let mark = &context.desired.mark;
     let cluster = &context.kind.world.cluster;
-    let secret = cluster
-        .secret(&mark.namespace, name)
-        .await
-        .map_err(at_cluster)?;
-    Ok(secret.and_then(|secret| {
+    let secret = cluster.secret(&mark.namespace, name).await;
+    let secret = secret.map_err(at_cluster)?;
+    Ok(secret.map(|secret| {
         let found = Found::of(&secret, &mark.name, &context.desired.uid);
-        found.ours.then_some((secret, found))
+        (secret, found)
     }))
 }
 
