@@ -136,7 +136,7 @@ fn refused(change: &Settings, error: neon::Error) -> Error {
             class: Class::Invalid,
             reason: Reason::NeonRejected,
             message: format!("Neon refuses spec.settings ({change}): {}", error.message),
-            request_id: error.request_id,
+            ..at_neon(error)
         },
         ErrorKind::Denied
         | ErrorKind::NotFound

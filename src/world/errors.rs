@@ -36,20 +36,10 @@ pub fn at_neon(error: neon::Error) -> Error {
         Kind::NotReady => (Class::Transient, Reason::OperationsRunning),
         Kind::Server | Kind::Lost => (Class::Transient, Reason::NeonUnavailable),
     };
-    let message = match error.kind {
-        Kind::PasswordsNotStored => format!("{error}; {STORE_PASSWORDS}"),
-        Kind::Denied
-        | Kind::NotFound
-        | Kind::Conflict
-        | Kind::Locked
-        | Kind::RateLimited
-        | Kind::Protected
-        | Kind::HasChildren
-        | Kind::Limit
-        | Kind::Rejected
-        | Kind::NotReady
-        | Kind::Server
-        | Kind::Lost => error.to_string(),
+    let message = if error.kind == Kind::PasswordsNotStored {
+        format!("{error}; {STORE_PASSWORDS}")
+    } else {
+        error.to_string()
     };
     Error {
         request_id: error.request_id,

@@ -19,23 +19,13 @@ impl Context<'_> {
             expires_at: Some(Some(self.expiry(lease)?)),
             ..UpdateBranch::default()
         };
-        match self.try_update(&update).await? {
-            Err(error) if refuses_a_lease(&error) => {
-                let branch = self.observed.branch.known();
-                let name = branch.map_or("", |branch| &branch.name);
-                let end = branch.and_then(|branch| branch.expires_at);
-                self.refuse_lease(name, lease, end, error);
-                Ok(())
-            }
-            answer => {
-                record_operations(
-                    &mut pass.status.operations,
-                    &answer.map_err(at_neon)?,
-                    self.now,
-                );
-                Ok(())
-            }
+        if let Some(error) = self.update(pass, &update, refuses_a_lease).await? {
+            let branch = self.observed.branch.known();
+            let name = branch.map_or("", |branch| &branch.name);
+            let end = branch.and_then(|branch| branch.expires_at);
+            self.refuse_lease(name, lease, end, error);
         }
+        Ok(())
     }
 
     /// What Neon refuses to let expire is told, and asked for again later. `end` is when the lease that is there runs out.
@@ -61,9 +51,7 @@ impl Context<'_> {
             expires_at: Some(None),
             ..UpdateBranch::default()
         };
-        let operations = self.try_update(&update).await?.map_err(at_neon)?;
-        record_operations(&mut pass.status.operations, &operations, self.now);
-        Ok(())
+        self.update(pass, &update, |_| false).await.map(drop)
     }
 
     pub(super) async fn rename_branch(&self, pass: &mut Pass, name: &str) -> Result<(), Error> {
@@ -71,22 +59,14 @@ impl Context<'_> {
             name: Some(name.to_owned()),
             ..UpdateBranch::default()
         };
-        match self.try_update(&update).await? {
-            Err(error) if error.kind == ErrorKind::Rejected => {
-                let message = format!(
-                    "Neon does not give the branch {} its name {name} back: {}",
-                    self.branch()?,
-                    error.message
-                );
-                self.refuse(Refused::Name, message, error);
-            }
-            answer => {
-                record_operations(
-                    &mut pass.status.operations,
-                    &answer.map_err(at_neon)?,
-                    self.now,
-                );
-            }
+        let is_refusal = |error: &neon::Error| error.kind == ErrorKind::Rejected;
+        if let Some(error) = self.update(pass, &update, is_refusal).await? {
+            let message = format!(
+                "Neon does not give the branch {} its name {name} back: {}",
+                self.branch()?,
+                error.message
+            );
+            self.refuse(Refused::Name, message, error);
         }
         Ok(())
     }
@@ -96,15 +76,10 @@ impl Context<'_> {
             protected: Some(protected),
             ..UpdateBranch::default()
         };
-        match self.try_update(&update).await? {
-            Err(error) if protected && is_of_protection(&error) => {
-                let name = self.observed.branch.known().map(|branch| &branch.name);
-                self.refuse_protection(name.map_or("", String::as_str), error);
-            }
-            answer => {
-                let operations = answer.map_err(at_neon)?;
-                record_operations(&mut pass.status.operations, &operations, self.now);
-            }
+        let is_refusal = |error: &neon::Error| protected && is_of_protection(error);
+        if let Some(error) = self.update(pass, &update, is_refusal).await? {
+            let name = self.observed.branch.known().map(|branch| &branch.name);
+            self.refuse_protection(name.map_or("", String::as_str), error);
         }
         Ok(())
     }
@@ -118,14 +93,23 @@ impl Context<'_> {
         self.refuse(Refused::Protection, message, error);
     }
 
-    /// Neon's answer, where it could be asked.
-    async fn try_update(
+    /// Changes the branch. Answers Neon's refusal, where it is one that does not end the pass.
+    async fn update(
         &self,
+        pass: &mut Pass,
         update: &UpdateBranch,
-    ) -> Result<neon::Result<Vec<neon::Operation>>, Error> {
+        is_refusal: impl Fn(&neon::Error) -> bool + Send,
+    ) -> Result<Option<neon::Error>, Error> {
         let account = self.account().await?;
         let (project, branch) = (self.project()?, self.branch()?);
-        Ok(account.api.update_branch(project, &branch, update).await)
+        match account.api.update_branch(project, &branch, update).await {
+            Ok(operations) => {
+                record_operations(&mut pass.status.operations, &operations, self.now);
+                Ok(None)
+            }
+            Err(error) if is_refusal(&error) => Ok(Some(error)),
+            Err(error) => Err(at_neon(error)),
+        }
     }
 
     /// The moment when a lease that is renewed now runs out.
