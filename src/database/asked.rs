@@ -60,15 +60,7 @@ impl Asked {
     pub fn reset(&self, handled: &Handled) -> Option<&String> {
         not_handled(self.reset.as_ref(), handled.reset.as_ref())
     }
-}
 
-/// The time that a value of `sepulki.dev/extend` means; none where it means none.
-#[must_use]
-pub fn until(extend: &str) -> Option<Timestamp> {
-    extend.parse().ok()
-}
-
-impl Asked {
     /// What was taken up and means nothing, in words, as long as the annotation says it still.
     #[must_use]
     pub fn ignored<'a>(&self, handled: &'a Handled) -> Option<&'a str> {
@@ -80,6 +72,12 @@ impl Asked {
         let still = [(EXTEND, &self.extend), (RESET, &self.reset)];
         still.into_iter().any(says).then_some(ignored)
     }
+}
+
+/// The time that a value of `sepulki.dev/extend` means; none where it means none.
+#[must_use]
+pub fn until(extend: &str) -> Option<Timestamp> {
+    extend.parse().ok()
 }
 
 #[cfg(test)]

@@ -137,9 +137,7 @@ impl Databases {
             template: secret.template.clone(),
         })
     }
-}
 
-impl Databases {
     /// That a database does not answer, with what it may be for: Neon has just failed at something, or the compute has
     /// settings that PostgreSQL may not take, and then does not start.
     fn explained(&self, pass: &Pass, desired: &Desired, error: Error, now: Timestamp) -> Error {

@@ -92,9 +92,7 @@ impl Accounts {
             open: Mutex::default(),
         })
     }
-}
 
-impl Accounts {
     /// What was last listed of each project with any of the keys. Asks nobody.
     #[must_use]
     pub fn last_seen(&self) -> HashMap<ProjectId, Arc<ProjectSnapshot>> {

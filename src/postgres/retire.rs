@@ -33,13 +33,18 @@ pub async fn take_along(
 /// See [`take_along`]. Pure.
 #[must_use]
 pub fn from_earlier(facts: &[RoleFact], mark: &str, kept: &[Kept]) -> Vec<String> {
-    let is_kept = |name: &String| kept.iter().any(|kept| kept.logins.contains(name));
-    let earlier = |fact: &&RoleFact| fact.mark.as_deref().is_some_and(|m| is_earlier(m, mark));
-    let earlier = facts.iter().filter(earlier);
-    earlier
-        .map(|fact| fact.name.clone())
-        .filter(is_kept)
-        .collect()
+    let in_use = of_earlier(facts, mark).filter(|fact| is_in_use(kept, &fact.name));
+    in_use.map(|fact| fact.name.clone()).collect()
+}
+
+/// Logins that were made for an earlier life of the branch.
+fn of_earlier<'a>(facts: &'a [RoleFact], mark: &'a str) -> impl Iterator<Item = &'a RoleFact> {
+    let is_earlier = |fact: &&RoleFact| fact.mark.as_deref().is_some_and(|m| is_earlier(m, mark));
+    facts.iter().filter(is_earlier)
+}
+
+fn is_in_use(kept: &[Kept], login: &String) -> bool {
+    kept.iter().any(|kept| kept.logins.contains(login))
 }
 
 /// Closes every login that carries `mark` and is not kept: no new session, and the open ones end.
@@ -89,10 +94,7 @@ pub fn leftovers(facts: &[RoleFact], mark: &str, kept: &[Kept]) -> Vec<String> {
             number.is_some() && number >= oldest_kept(kept)
         })
     };
-    let earlier = facts.iter().filter(|fact| {
-        let is_in_use = kept.iter().any(|kept| kept.logins.contains(&fact.name));
-        !is_in_use && fact.mark.as_deref().is_some_and(|m| is_earlier(m, mark))
-    });
+    let earlier = of_earlier(facts, mark).filter(|fact| !is_in_use(kept, &fact.name));
     let given_up = ours.iter().copied().filter(|fact| !is_kept(fact));
     given_up
         .chain(earlier)

@@ -229,16 +229,15 @@ pub(super) async fn mark(
     mark: &str,
 ) -> Result<(), Error> {
     let mut transaction = ddl::begin(connection).await?;
-    let values = [("sepulki.login", login), ("sepulki.mark", mark)];
-    let result = match ddl::set_local(&mut transaction, &values).await {
-        Ok(()) => transaction
-            .execute(MARK)
-            .await
-            .map_err(Error::from)
-            .map(drop),
-        Err(error) => Err(error),
-    };
+    let result = put_mark(&mut transaction, login, mark).await;
     ddl::end(transaction, result).await
+}
+
+async fn put_mark(connection: &mut PgConnection, login: &str, mark: &str) -> Result<(), Error> {
+    let values = [("sepulki.login", login), ("sepulki.mark", mark)];
+    ddl::set_local(connection, &values).await?;
+    connection.execute(MARK).await?;
+    Ok(())
 }
 
 const MARK: &str = r"DO $do$ BEGIN
