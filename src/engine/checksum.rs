@@ -16,7 +16,8 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 }
 
 /// Whether `recorded` can be a checksum at all; the old runner also wrote `unknown`.
-pub(crate) fn is_checksum(recorded: &str) -> bool {
+#[must_use]
+pub fn is_checksum(recorded: &str) -> bool {
     recorded.len() == 64 && recorded.bytes().all(|b| b.is_ascii_hexdigit())
 }
 

@@ -38,6 +38,7 @@ mod sql;
 mod verify;
 
 pub use bundle::{Bundle, MAX_FILE_BYTES, MigrationFile, Part, SourceFile, digest};
+pub use checksum::is_checksum;
 pub use ledger::{LedgerName, LedgerRow, LedgerState};
 pub use lint::{Lint, LintPolicy, Severity, lint, rule_names};
 pub use plan::{Edit, Pending, Plan, Problem, ProblemKind, plan, plan_by};

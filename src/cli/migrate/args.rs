@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use super::super::{Usage, output::Format};
 use crate::clock::wait_span;
 use crate::engine::{
-    LedgerName, Order, Policies,
+    LedgerName, Order, Policies, is_checksum,
     run::{self, Execution, Timeouts},
 };
 
@@ -186,7 +186,7 @@ impl Options {
         };
         let accept = pairs("accept", &self.accept)?;
         for (file, sum) in &accept {
-            if sum.len() != 64 || !sum.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            if !is_checksum(sum) {
                 let message = format!(
                     "--accept {file}={sum}: not a SHA-256, which is 64 hexadecimal digits, as sha256sum prints it"
                 );
