@@ -125,31 +125,13 @@ mod tests {
     use super::*;
     use crate::api::Environment;
     use crate::database::fixtures;
-    use crate::database::template::Template;
 
     const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
     /// So many objects with a Secret each.
     fn objects(many: usize) -> Vec<(Desired, Form)> {
         let desired = fixtures::desired(Environment::Preview);
-        let form = Form {
-            namespace: "team".into(),
-            name: "it".into(),
-            object: "it".into(),
-            uid: "u".into(),
-            branch: "br".into(),
-            incarnation: "i".into(),
-            endpoint: "ep".into(),
-            host: "h".into(),
-            replicas: BTreeMap::new(),
-            port: 5432,
-            database: "app".into(),
-            login: "web_1".into(),
-            role: "web".into(),
-            password_from: None,
-            authority: None,
-            template: Template::default(),
-        };
+        let form = fixtures::form();
         let object = |number: usize| {
             let mut desired = desired.clone();
             desired.uid = format!("u-{number}");

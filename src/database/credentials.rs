@@ -452,27 +452,7 @@ pub fn wanted_secrets(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn form() -> Form {
-        Form {
-            namespace: "team".into(),
-            name: "app".into(),
-            object: "staging".into(),
-            uid: "u-1".into(),
-            branch: "br-1".into(),
-            incarnation: "i-1".into(),
-            endpoint: "ep-1".into(),
-            host: "ep-1.local.localhost".into(),
-            replicas: BTreeMap::new(),
-            port: 5432,
-            database: "sepulki".into(),
-            login: "app_g1".into(),
-            role: "app".into(),
-            password_from: None,
-            authority: None,
-            template: Template::default(),
-        }
-    }
+    use crate::database::fixtures::form;
 
     #[test]
     fn a_published_secret_is_current_until_anything_about_it_changes() {

@@ -8,10 +8,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use super::compute;
+use super::credentials::Form;
 use super::desired::{Desired, Rest};
 use super::failures::Failure;
 use super::observe::{Observed, Parent, Standing, incarnation};
 use super::rules::{Rule, Terms};
+use super::template::Template;
 use crate::api::{
     AccessRule, BRANCH_FINALIZER, BranchStatus, ConnectionSecretStatus, Credentials, DatabaseRef,
     DatabaseStatus, DeletionPolicy, Effective, Environment, NeonDatabase, NeonDatabaseStatus,
@@ -51,6 +53,28 @@ pub(super) fn object(environment: Environment, spec: Value) -> NeonDatabase {
     object.metadata.creation_timestamp = Some(Time(at(-60)));
     object.metadata.finalizers = Some(vec![BRANCH_FINALIZER.into()]);
     object
+}
+
+/// What a Secret is to say.
+pub(super) fn form() -> Form {
+    Form {
+        namespace: "team".into(),
+        name: "app".into(),
+        object: "staging".into(),
+        uid: "u-1".into(),
+        branch: "br-1".into(),
+        incarnation: "i-1".into(),
+        endpoint: "ep-1".into(),
+        host: "ep-1.local.localhost".into(),
+        replicas: BTreeMap::new(),
+        port: 5432,
+        database: "sepulki".into(),
+        login: "app_g1".into(),
+        role: "app".into(),
+        password_from: None,
+        authority: None,
+        template: Template::default(),
+    }
 }
 
 /// An operation that Neon was asked for a moment ago.

@@ -238,14 +238,19 @@ mod tests {
     use super::*;
     use crate::engine::SourceFile;
 
-    /// Rule, line and whether it is hidden.
-    fn found(sql: &str) -> Vec<(&'static str, usize, bool)> {
+    /// What is found in a file by itself.
+    pub(super) fn alone(sql: &str) -> Vec<Lint> {
         let file = SourceFile {
             name: "001_a.sql".into(),
             bytes: sql.into(),
         };
         let bundle = Bundle::compile(vec![file]).unwrap();
-        let told = lint(&bundle, None).unwrap().into_iter();
+        lint(&bundle, None).unwrap()
+    }
+
+    /// Rule, line and whether it is hidden.
+    fn found(sql: &str) -> Vec<(&'static str, usize, bool)> {
+        let told = alone(sql).into_iter();
         told.map(|lint| {
             let line = lint.diagnostic.position.unwrap().line;
             (lint.rule, line, lint.suppressed)
@@ -276,12 +281,7 @@ mod tests {
 
     #[test]
     fn places_and_messages_are_those_of_the_file() {
-        let file = SourceFile {
-            name: "001_a.sql".into(),
-            bytes: "\u{feff}SELECT 'ü'; TRUNCATE t CASCADE;\r\n".into(),
-        };
-        let bundle = Bundle::compile(vec![file]).unwrap();
-        let lints = lint(&bundle, None).unwrap();
+        let lints = alone("\u{feff}SELECT 'ü'; TRUNCATE t CASCADE;\r\n");
         let lint = &lints[0];
         assert_eq!(
             (lint.rule, lint.severity),

@@ -635,31 +635,33 @@ fn while_the_parent_it_inherits_from_is_missing_nothing_is_known_to_be_asked_for
     }
 }
 
+/// What is said of the branch where it and the object are ready.
+fn of_ready_branch(observed: &Observed, desired: &Desired) -> (String, String) {
+    let verdict = settled_verdict();
+    let status = project(&observed.recorded, desired, Some(observed), &verdict, now());
+    assert!(is(&status, "Ready") && is(&status, "BranchReady"));
+    let branch = find(&status, "BranchReady");
+    (branch.reason.clone(), branch.message.clone())
+}
+
 #[test]
 fn protection_that_neon_refuses_is_told_beside_a_ready_branch() {
     let desired = desired(Environment::Production);
     let mut observed = settled(&desired);
-    let told = |observed: &Observed, desired: &Desired| {
-        let verdict = settled_verdict();
-        let status = project(&observed.recorded, desired, Some(observed), &verdict, now());
-        assert!(is(&status, "Ready") && is(&status, "BranchReady"));
-        let branch = find(&status, "BranchReady");
-        (branch.reason.clone(), branch.message.clone())
-    };
     let refused = crate::reconcile::Block {
         reason: Reason::LimitReached,
         message: "Neon does not protect it".into(),
     };
     observed.protection_refused = Some(refused);
-    assert_eq!(told(&observed, &desired).0, "Succeeded");
+    assert_eq!(of_ready_branch(&observed, &desired).0, "Succeeded");
     seen(&mut observed).protected = false;
-    let (reason, message) = told(&observed, &desired);
+    let (reason, message) = of_ready_branch(&observed, &desired);
     assert_eq!(reason, "PlanLimited");
     assert!(message.ends_with(": Neon does not protect it"), "{message}");
     let staging = crate::database::fixtures::desired(Environment::Staging);
     let mut unasked = settled(&staging);
     unasked.protection_refused = observed.protection_refused.clone();
-    assert_eq!(told(&unasked, &staging).0, "Succeeded");
+    assert_eq!(of_ready_branch(&unasked, &staging).0, "Succeeded");
 }
 
 #[test]
@@ -674,19 +676,7 @@ fn a_lease_that_neon_refuses_is_told_beside_a_ready_branch() {
         reason: Reason::LimitReached,
         message: "nor protects it".into(),
     });
-    let told = |observed: &Observed| {
-        let verdict = settled_verdict();
-        let status = project(
-            &observed.recorded,
-            &desired,
-            Some(observed),
-            &verdict,
-            now(),
-        );
-        let branch = find(&status, "BranchReady");
-        assert_eq!(branch.status, "True");
-        (branch.reason.clone(), branch.message.clone())
-    };
+    let told = |observed: &Observed| of_ready_branch(observed, &desired);
     assert_eq!(told(&observed).0, "Succeeded");
     seen(&mut observed).expires_at = None;
     let (reason, message) = told(&observed);
@@ -699,19 +689,7 @@ fn a_parent_that_the_branch_was_not_to_have_is_told_beside_a_ready_branch() {
     let desired = desired(Environment::Staging);
     let mut observed = settled(&desired);
     observed.other_parent = Some("kept (br-kept)".into());
-    let told = |observed: &Observed| {
-        let verdict = settled_verdict();
-        let status = project(
-            &observed.recorded,
-            &desired,
-            Some(observed),
-            &verdict,
-            now(),
-        );
-        let branch = find(&status, "BranchReady");
-        assert!(is(&status, "Ready") && is(&status, "BranchReady"));
-        (branch.reason.clone(), branch.message.clone())
-    };
+    let told = |observed: &Observed| of_ready_branch(observed, &desired);
     let (reason, message) = told(&observed);
     assert_eq!(reason, "ParentChanged");
     assert!(message.contains("kept (br-kept), not mother"), "{message}");

@@ -66,16 +66,12 @@ fn is_cascade(behavior: Option<&ast::DropBehavior>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Bundle, Severity, SourceFile, lint};
+    use crate::engine::Severity;
+    use crate::engine::lint::tests::alone;
 
     /// The rules because of which a file waits for a person.
     fn errors(sql: &str) -> Vec<&'static str> {
-        let file = SourceFile {
-            name: "001_a.sql".into(),
-            bytes: sql.into(),
-        };
-        let bundle = Bundle::compile(vec![file]).unwrap();
-        let all = lint(&bundle, None).unwrap().into_iter();
+        let all = alone(sql).into_iter();
         let all = all.filter(|lint| lint.severity == Severity::Error);
         all.map(|lint| lint.rule).collect()
     }

@@ -147,18 +147,10 @@ fn begins_with(script: &Script, tokens: &[Token], range: &Range<usize>, words: &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Bundle, SourceFile, lint};
+    use crate::engine::lint::tests::alone;
 
     fn rules(sql: &str) -> Vec<&'static str> {
-        let file = SourceFile {
-            name: "001_a.sql".into(),
-            bytes: sql.into(),
-        };
-        let bundle = Bundle::compile(vec![file]).unwrap();
-        let all = lint(&bundle, None)
-            .unwrap()
-            .into_iter()
-            .map(|lint| lint.rule);
+        let all = alone(sql).into_iter().map(|lint| lint.rule);
         all.filter(|rule| NAMES.contains(rule)).collect()
     }
 
