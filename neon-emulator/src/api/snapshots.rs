@@ -86,9 +86,12 @@ pub(crate) async fn create(
             validate::title(name)?;
         }
         let expires_at = asked.expires_at.as_deref();
-        let expires_at = expires_at.map(|text| expiry(text, now)).transpose()?;
+        let expires_at = expires_at
+            .map(|text| validate::expires_at(text, now))
+            .transpose()?;
         may_be_taken(project, &branch)?;
-        let (snapshot, step) = project.add_snapshot(&branch, asked.name, moment, expires_at, now);
+        let (snapshot, step) =
+            project.add_snapshot(&branch, asked.name, moment, expires_at, true, now);
         Ok(Change {
             made: view(&snapshot),
             steps: vec![step],
@@ -113,7 +116,7 @@ pub(crate) async fn update(
         match asked.expires_at {
             Field::Absent => {}
             Field::Null => snapshot.expires_at = None,
-            Field::Value(text) => snapshot.expires_at = Some(expiry(&text, now)?),
+            Field::Value(text) => snapshot.expires_at = Some(validate::expires_at(&text, now)?),
         }
         Ok(Change::done(view(snapshot)))
     })?;
@@ -199,16 +202,6 @@ pub(crate) async fn finalize(
 fn find<'a>(project: &'a Project, id: &str) -> Result<&'a Snapshot, ApiError> {
     let found = project.snapshots.get(id);
     found.ok_or(ApiError::not_found("snapshot"))
-}
-
-fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, ApiError> {
-    let at: Timestamp = text
-        .parse()
-        .map_err(|_| ApiError::bad_request("expires_at must be an RFC 3339 timestamp"))?;
-    if at <= now {
-        return Err(ApiError::bad_request("expires_at must be in the future"));
-    }
-    Ok(at)
 }
 
 /// Whether the plan and the branch allow one more snapshot that somebody asks for.

@@ -192,18 +192,24 @@ pub(crate) fn sql_name(kind: &str, name: &str) -> Result<(), ApiError> {
 
 /// The time at which a branch shall be deleted.
 pub(crate) fn expiry(text: &str, limits: &Limits, now: Timestamp) -> Result<Timestamp, ApiError> {
-    let at: Timestamp = text
-        .parse()
-        .map_err(|_| ApiError::bad_request("expires_at must be an RFC 3339 timestamp"))?;
-    if at <= now {
-        return Err(ApiError::bad_request("expires_at must be in the future"));
-    }
+    let at = expires_at(text, now)?;
     let longest = SignedDuration::from_secs(limits.longest_ttl_seconds);
     if at.duration_since(now) > longest {
         return Err(ApiError::bad_request(format!(
             "expires_at must not be more than {} days in the future",
             longest.as_hours() / 24
         )));
+    }
+    Ok(at)
+}
+
+/// When something expires, however far away that is.
+pub(crate) fn expires_at(text: &str, now: Timestamp) -> Result<Timestamp, ApiError> {
+    let at: Timestamp = text
+        .parse()
+        .map_err(|_| ApiError::bad_request("expires_at must be an RFC 3339 timestamp"))?;
+    if at <= now {
+        return Err(ApiError::bad_request("expires_at must be in the future"));
     }
     Ok(at)
 }

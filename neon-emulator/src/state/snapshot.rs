@@ -121,17 +121,19 @@ impl Project {
         name: Option<String>,
         moment: Option<Moment>,
         expires_at: Option<Timestamp>,
+        manual: bool,
         now: Timestamp,
     ) -> (Snapshot, Step) {
         let id = names::snapshot_id();
+        let by = if manual { "manual" } else { "scheduled" };
         let snapshot = Snapshot {
-            name: name.unwrap_or_else(|| format!("{} at {now:.0} (manual)", branch.name)),
+            name: name.unwrap_or_else(|| format!("{} at {now:.0} ({by})", branch.name)),
             branch: Branch {
                 timeline: id.clone(),
                 ..branch.clone()
             },
             moment,
-            manual: true,
+            manual,
             full_size: None,
             created_at: now,
             expires_at,
@@ -163,43 +165,33 @@ impl Project {
 
     /// Whether a schedule has had its turn, or a snapshot its time.
     pub(crate) fn has_snapshots_due(&self, now: Timestamp) -> bool {
-        let mut ready = self
-            .branches
-            .values()
-            .filter(|branch| branch.state.has_data());
-        ready.any(|branch| !branch.schedule.due(now).is_empty())
-            || self
-                .snapshots
-                .values()
-                .any(|snapshot| snapshot.has_expired(now))
+        self.due(now).next().is_some() || self.expired(now).next().is_some()
+    }
+
+    fn due(&self, now: Timestamp) -> impl Iterator<Item = (&Branch, ScheduleItem)> {
+        let branches = self.branches.values();
+        let ready = branches.filter(|branch| branch.state.has_data());
+        ready.flat_map(move |branch| {
+            let items = branch.schedule.due(now).into_iter();
+            items.map(move |item| (branch, item))
+        })
+    }
+
+    fn expired(&self, now: Timestamp) -> impl Iterator<Item = &Snapshot> {
+        let is_over = move |at: Timestamp| at <= now;
+        let snapshots = self.snapshots.values();
+        snapshots.filter(move |snapshot| snapshot.expires_at.is_some_and(is_over))
     }
 
     /// Adds the snapshots whose turn has come.
     pub(crate) fn add_scheduled(&mut self, now: Timestamp) -> Vec<Step> {
-        let ready = self
-            .branches
-            .values()
-            .filter(|branch| branch.state.has_data());
-        let due: Vec<(Branch, ScheduleItem)> = ready
-            .flat_map(|branch| {
-                branch
-                    .schedule
-                    .due(now)
-                    .into_iter()
-                    .map(|item| (branch.clone(), item))
-            })
-            .collect();
+        let due = self.due(now).map(|(branch, item)| (branch.clone(), item));
+        let due: Vec<(Branch, ScheduleItem)> = due.collect();
         let mut steps = Vec::new();
         for (branch, item) in due {
             let kept = item.retention_seconds.map(ToSpan::seconds);
             let expires_at = kept.and_then(|span| now.checked_add(span).ok());
-            let name = format!("{} at {now:.0} (scheduled)", branch.name);
-            let (snapshot, step) = self.add_snapshot(&branch, Some(name), None, expires_at, now);
-            let scheduled = Snapshot {
-                manual: false,
-                ..snapshot
-            };
-            self.snapshots.insert(scheduled.id.clone(), scheduled);
+            let (_, step) = self.add_snapshot(&branch, None, None, expires_at, false, now);
             steps.push(step);
             if let Some(branch) = self.branches.get_mut(&branch.id) {
                 branch.schedule.since = now;
@@ -210,11 +202,8 @@ impl Project {
 
     /// Takes out the snapshots that have expired.
     pub(crate) fn remove_expired_snapshots(&mut self, now: Timestamp) -> Vec<Step> {
-        let expired = self
-            .snapshots
-            .values()
-            .filter(|snapshot| snapshot.has_expired(now));
-        let expired: Vec<String> = expired.map(|snapshot| snapshot.id.clone()).collect();
+        let expired = self.expired(now).map(|snapshot| snapshot.id.clone());
+        let expired: Vec<String> = expired.collect();
         expired
             .iter()
             .flat_map(|id| self.remove_snapshot(id))
@@ -223,10 +212,6 @@ impl Project {
 }
 
 impl Snapshot {
-    fn has_expired(&self, now: Timestamp) -> bool {
-        self.expires_at.is_some_and(|at| at <= now)
-    }
-
     /// An operation on this snapshot, told of the branch that it was taken of.
     fn step(&self, action: Action, work: Work) -> Step {
         Step {

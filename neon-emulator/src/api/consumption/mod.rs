@@ -61,26 +61,11 @@ pub(crate) async fn of_projects_before(
     let asked = Asked::read(&uri, now)?;
     let metrics = asked.metrics(&OLDER_METRICS)?;
     let owner = projects::owner(&control, &key.scope, asked.one("org_id").map(str::to_owned))?;
-    let page = page(&control, &asked, owner.as_deref())?;
-    let sizes = sizes(&control, &page).await;
-    let shown: Vec<Value> = page
-        .iter()
-        .map(|project| {
-            let of = Of::Project(&project.id);
-            let size = total(project.branches.keys(), &sizes);
-            let periods = periods(
-                &project.id,
-                &asked.frames(project.created_at, now),
-                |frame| {
-                    let used = control.usage.between(of, frame.start, frame.end, now);
-                    older(used, size, frame, &metrics, now)
-                },
-            );
-            json!({"project_id": project.id, "periods": periods})
-        })
-        .collect();
-    let last = page.last().map(|project| project.id.clone());
-    paged("projects", &shown, last)
+    let part = |project: &Project, sizes: &Sizes, used: Used, frame: Frame| {
+        let size = total(project.branches.keys(), sizes);
+        older(used, size, frame, &metrics, now)
+    };
+    by_project(&control, &asked, owner.as_deref(), now, part).await
 }
 
 pub(crate) async fn of_projects(
@@ -93,21 +78,32 @@ pub(crate) async fn of_projects(
     let asked = Asked::read(&uri, now)?;
     let metrics = required_metrics(&asked, &METRICS)?;
     let owner = projects::owner(&control, &key.scope, organization(&asked)?)?;
-    let page = page(&control, &asked, owner.as_deref())?;
-    let sizes = sizes(&control, &page).await;
+    let part = |project: &Project, sizes: &Sizes, used: Used, frame: Frame| {
+        let branches: Vec<&Branch> = project.branches.values().collect();
+        amounts(&metrics, used, project, &branches, sizes, frame, now)
+    };
+    by_project(&control, &asked, owner.as_deref(), now, part).await
+}
+
+/// A page of projects, with what `part` makes of each part of their time.
+async fn by_project(
+    control: &Control,
+    asked: &Asked,
+    owner: Option<&str>,
+    now: Timestamp,
+    part: impl Fn(&Project, &Sizes, Used, Frame) -> Value,
+) -> Answer {
+    let page = page(control, asked, owner)?;
+    let sizes = sizes(control, &page).await;
     let shown: Vec<Value> = page
         .iter()
         .map(|project| {
             let of = Of::Project(&project.id);
-            let branches: Vec<&Branch> = project.branches.values().collect();
-            let periods = periods(
-                &project.id,
-                &asked.frames(project.created_at, now),
-                |frame| {
-                    let used = control.usage.between(of, frame.start, frame.end, now);
-                    amounts(&metrics, used, project, &branches, &sizes, frame, now)
-                },
-            );
+            let frames = asked.frames(project.created_at, now);
+            let periods = periods(&project.id, &frames, |frame| {
+                let used = control.usage.between(of, frame.start, frame.end, now);
+                part(project, &sizes, used, frame)
+            });
             json!({"project_id": project.id, "periods": periods})
         })
         .collect();

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use axum::http::Uri;
 use jiff::{SignedDuration, Timestamp, ToSpan, Unit, Zoned, ZonedRound, tz::TimeZone};
 
-use crate::api::error::ApiError;
+use crate::{api::error::ApiError, usage::period_start};
 
 /// Before this Neon has no history.
 const FIRST: &str = "2024-03-01T00:00:00Z";
@@ -128,7 +128,8 @@ impl Granularity {
         let floored = match self {
             Self::Hourly => zoned.round(down(Unit::Hour)),
             Self::Daily => zoned.round(down(Unit::Day)),
-            Self::Monthly => zoned.first_of_month().and_then(|day| day.start_of_day()),
+            // a billing period is a month
+            Self::Monthly => return period_start(at),
         };
         floored.map_or(at, |floored| floored.timestamp())
     }
