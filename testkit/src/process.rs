@@ -65,6 +65,15 @@ impl Account {
     }
 }
 
+/// Runs a command to its end; `what` it is for stands before what it says where it fails.
+pub(crate) fn run(what: &str, command: &mut Command) -> anyhow::Result<()> {
+    let output = command.output().with_context(|| what.to_owned())?;
+    if !output.status.success() {
+        bail!("{what}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
 /// A program to start: what, with which arguments, where its output goes.
 #[derive(Debug)]
 pub(crate) struct Program {

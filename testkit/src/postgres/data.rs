@@ -2,9 +2,13 @@
 
 use std::{os::unix::fs::chown, path::Path, process::Command};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
-use crate::{pki::Authority, private_file, process::Account};
+use crate::{
+    pki::Authority,
+    private_file,
+    process::{Account, run},
+};
 
 /// What a server is made of.
 pub(super) struct Making<'a> {
@@ -44,7 +48,7 @@ impl Making<'_> {
             None => Command::new(initdb),
             Some(account) => account.command(initdb),
         };
-        let output = command
+        command
             .arg("-D")
             .arg(self.dir.join("data"))
             .arg("--pwfile")
@@ -52,16 +56,8 @@ impl Making<'_> {
             .args(["--username", self.superuser, "--auth", "trust"])
             .args(["--encoding", "UTF8", "--locale", "C"])
             .args(["--no-sync", "--no-instructions"])
-            .current_dir(self.dir)
-            .output()
-            .context("run initdb")?;
-        if !output.status.success() {
-            bail!(
-                "initdb failed: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
-        }
-        Ok(())
+            .current_dir(self.dir);
+        run("initdb failed", &mut command)
     }
 
     /// Writes a file that only the server's user can read, as a private key must be.

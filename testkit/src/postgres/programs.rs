@@ -6,10 +6,10 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 
 use super::newest;
-use crate::process::Account;
+use crate::process::{Account, run};
 
 /// Versions the operator supports, the newest first.
 const VERSIONS: [u32; 4] = [NEWEST, 17, 16, 15];
@@ -110,14 +110,11 @@ impl Programs {
         let installation = self.bin_dir.parent().context("programs without a folder")?;
         let copy = dir.join("programs");
         let owner = format!("{}:{}", account.uid, account.gid);
-        run(Command::new("cp")
-            .arg("--recursive")
-            .arg(installation)
-            .arg(&copy))?;
-        run(Command::new("chown")
-            .arg("--recursive")
-            .arg(owner)
-            .arg(&copy))?;
+        let what = "cannot copy PostgreSQL's programs";
+        let mut copying = Command::new("cp");
+        run(what, copying.arg("--recursive").args([installation, &copy]))?;
+        let mut giving = Command::new("chown");
+        run(what, giving.arg("--recursive").arg(owner).arg(&copy))?;
         Ok(Self {
             bin_dir: copy.join("bin"),
             ..self
@@ -140,15 +137,4 @@ fn version(postgres: &Path) -> Option<String> {
 
 fn major(version: &str) -> Option<u32> {
     version.split('.').next()?.parse().ok()
-}
-
-fn run(command: &mut Command) -> anyhow::Result<()> {
-    let output = command.output().context("copy PostgreSQL's programs")?;
-    if !output.status.success() {
-        bail!(
-            "cannot copy PostgreSQL's programs: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-    }
-    Ok(())
 }
