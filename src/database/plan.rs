@@ -58,8 +58,8 @@
 //! |   | resolved without a parent, which is not clear yet | Blocked ParentRequired |
 //! | 27 | else | Settled |
 //!
-//! Rows 7 to 18 are in `branch`, those of lease, name and protection in `upkeep`, what access rules have to do with them in `admission`, what Neon has begun and not done in
-//! `given_up`, rows 19 to 26 in `inside`.
+//! Rows 7 to 18 are in `branch`, those of lease, name and protection in `upkeep`, what access rules have to do with them in
+//! `admission`, what Neon has begun and not done in `given_up`, rows 19 to 26 in `inside`.
 
 mod admission;
 mod branch;

@@ -102,9 +102,9 @@ pub struct PoliciesSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["version".into()]))]
     pub accept: Vec<AcceptedFile>,
     /// From how bad a finding on nothing runs, of what pending files may do to others: Error (they lose data, as with
-    /// `DROP TABLE`, `TRUNCATE`, or `DELETE` and `UPDATE` without `WHERE`, or do something else than was meant), Warning (they hold others up, or break an older application), Never. What they
-    /// have made themselves may go again. A comment `-- squawk-ignore RULE` above a statement hides a finding of squawk's.
-    /// Default: Error.
+    /// `DROP TABLE`, `TRUNCATE`, or `DELETE` and `UPDATE` without `WHERE`, or do something else than was meant), Warning
+    /// (they hold others up, or break an older application), Never. What they have made themselves may go again. A
+    /// comment `-- squawk-ignore RULE` above a statement hides a finding of squawk's. Default: Error.
     #[serde(default)]
     pub fail_on_lint: FailOnLint,
     /// Findings that do not count.
