@@ -130,6 +130,22 @@ fn a_short_lease_is_looked_at_before_it_ends() {
 }
 
 #[test]
+fn a_secret_is_looked_at_when_its_turn_comes_unless_the_object_is_suspended() {
+    let mut desired = desired(Environment::Staging);
+    let mut observed = settled(&desired);
+    observed.next_look = Some(now() + SignedDuration::from_secs(30));
+    assert_eq!(
+        plan::decide(&desired, &observed, now()),
+        Decision::Settled(Duration::from_secs(30))
+    );
+    desired.suspend = true;
+    assert_eq!(
+        plan::decide(&desired, &observed, now()),
+        Decision::Suspended(RECHECK)
+    );
+}
+
+#[test]
 fn a_mistake_in_the_spec_does_not_let_the_lease_run_out() {
     let lease = SignedDuration::from_hours(72);
     let mut desired = desired(Environment::Preview);
