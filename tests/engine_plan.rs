@@ -53,6 +53,7 @@ fn ledger(rows: &[(&str, Option<String>)]) -> LedgerState {
             })
             .collect(),
         unrecorded: Vec::new(),
+        unfinished: Vec::new(),
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use engine_support::{Told, World, bundle, slow::start};
 use sepulki::engine::{
-    Code,
+    Code, Diagnostic, LedgerName, ProblemKind,
     run::{OnAmbiguous, Progress, RunError, apply},
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -33,6 +33,22 @@ async fn indexes(world: &World) -> String {
              WHERE c.relnamespace = 'public'::regnamespace AND c.relname <> 'schema_migrations_pkey'",
         )
         .await
+}
+
+/// Runs and expects that nothing runs because of this one finding of a file.
+async fn refused(world: &World, files: &[(&str, &str)]) -> Diagnostic {
+    match &blocked(world, files).await[..] {
+        [ProblemKind::Unrunnable(findings)] => findings.first().unwrap().clone(),
+        other => panic!("expected one finding, got {other:?}"),
+    }
+}
+
+/// Runs and expects that nothing runs; answers why.
+async fn blocked(world: &World, files: &[(&str, &str)]) -> Vec<ProblemKind> {
+    match world.run(files).await {
+        Err(RunError::Blocked(plan)) => plan.blocking().map(|p| p.kind.clone()).collect(),
+        other => panic!("expected a plan with problems, got {other:?}"),
+    }
 }
 
 async fn session(world: &World, sql: &str) -> PgConnection {
@@ -93,7 +109,7 @@ async fn what_failed_is_corrected_and_what_is_committed_is_not_repeated() {
 
     // what is committed may not be changed
     let changed = bad.replace("1000", "1002");
-    let found = world.fails(&[TABLE, ("002_i.sql", &changed)]).await;
+    let found = refused(&world, &[TABLE, ("002_i.sql", &changed)]).await;
     assert_eq!(found.code, Code::ChangedMidway);
     assert_eq!(found.position.unwrap().line, 1);
 
@@ -106,6 +122,77 @@ async fn what_failed_is_corrected_and_what_is_committed_is_not_repeated() {
         "2"
     );
     assert_eq!(world.one(NOTES).await, "0");
+}
+
+/// Counts how often it runs, then fails on two equal rows of [`TABLE`].
+const HALF: &str = "CREATE TABLE m (a int);\nINSERT INTO m VALUES (42);\nCREATE UNIQUE INDEX CONCURRENTLY t_u ON t (a);\n";
+
+#[tokio::test]
+async fn what_is_committed_of_a_file_does_not_run_again_when_the_rest_needs_no_segments() {
+    let world = World::new().await;
+    world.fails(&[TABLE, ("002_m.sql", HALF)]).await;
+    let plain = "CREATE TABLE m (a int);\nINSERT INTO m VALUES (42);\nCREATE INDEX t_u ON t (a);\n";
+    let found = refused(&world, &[TABLE, ("002_m.sql", plain)]).await;
+    assert_eq!(found.code, Code::ChangedMidway);
+    assert_eq!(found.position.unwrap().line, 1);
+    assert_eq!(world.one("SELECT count(*) FROM m").await, "1");
+
+    // what was not run may go to a file of its own; then only the row is missing
+    let half = "CREATE TABLE m (a int);\nINSERT INTO m VALUES (42);\n";
+    let rest = ("003_i.sql", "CREATE INDEX t_u ON t (a);");
+    let report = world.run(&[TABLE, ("002_m.sql", half), rest]).await;
+    assert_eq!(report.unwrap().applied, ["002_m.sql", "003_i.sql"]);
+    assert_eq!(world.one("SELECT count(*) FROM m").await, "1");
+    assert_eq!(world.one(NOTES).await, "0");
+}
+
+#[tokio::test]
+async fn a_file_whose_last_parts_are_taken_away_is_recorded() {
+    let world = World::new().await;
+    let log = ("001_log.sql", "CREATE TABLE log (id int);");
+    let file = |end: &str| {
+        format!("INSERT INTO log VALUES (1);\nVACUUM log;\nINSERT INTO log VALUES (2);\n{end}")
+    };
+    let bad = file("VACUUM log;\nSELECT 1/0;");
+    world.fails(&[log, ("002_v.sql", &bad)]).await;
+    let good = file("VACUUM log;");
+    world.run(&[log, ("002_v.sql", &good)]).await.unwrap();
+    assert_eq!(world.versions().await, ["001_log.sql", "002_v.sql"]);
+    assert_eq!(world.one("SELECT count(*) FROM log").await, "2");
+    assert_eq!(world.one(NOTES).await, "0");
+}
+
+#[tokio::test]
+async fn a_file_that_was_begun_is_not_forgotten_under_another_name() {
+    let world = World::new().await;
+    world.fails(&[TABLE, ("002_m.sql", HALF)]).await;
+    for files in [&[TABLE][..], &[TABLE, ("002_other.sql", HALF)]] {
+        let why = blocked(&world, files).await;
+        let [ProblemKind::Unfinished { known }] = &why[..] else {
+            panic!("{why:?}");
+        };
+        assert_eq!(known, "its first part is committed");
+    }
+    // a ledger of its own knows nothing of it
+    let mut other = world.request(&bundle(&[("001_x.sql", "SELECT 1;")]));
+    other.ledger = LedgerName::new("public", "other").unwrap();
+    apply(other, |_| {}).await.unwrap();
+
+    let good = HALF.replace("ON t (a)", "ON t (id)");
+    let report = world.run(&[TABLE, ("002_m.sql", &good)]).await.unwrap();
+    assert_eq!(report.applied, ["002_m.sql"]);
+    assert_eq!(world.one("SELECT count(*) FROM m").await, "1");
+}
+
+#[tokio::test]
+async fn a_ledger_that_is_made_anew_begins_without_notes() {
+    let world = World::new().await;
+    world.fails(&[TABLE, ("002_m.sql", HALF)]).await;
+    world.execute("DROP TABLE schema_migrations, t, m").await;
+    let good = HALF.replace("ON t (a)", "ON t (id)");
+    let report = world.run(&[TABLE, ("002_m.sql", &good)]).await.unwrap();
+    assert_eq!(report.applied, ["001_t.sql", "002_m.sql"]);
+    assert_eq!(world.one("SELECT count(*) FROM m").await, "1");
 }
 
 #[tokio::test]
@@ -232,7 +319,7 @@ async fn what_nobody_can_know_is_asked() {
         );
         // nor is it forgotten because the statement is written anew
         let other = COMMITS.replace("THEN 20", "THEN 10");
-        let edited = world.fails(&[log, ("002_do.sql", &other)]).await;
+        let edited = refused(&world, &[log, ("002_do.sql", &other)]).await;
         assert_eq!(edited.code, Code::Ambiguous);
 
         let mut request = world.request(&bundle(&files));

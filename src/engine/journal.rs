@@ -13,7 +13,7 @@ use super::ledger::{LedgerName, literal};
 /// The schema of the engine's own tables.
 pub(super) const SCHEMA: &str = "sepulki_engine";
 
-const TABLE: &str = "sepulki_engine.journal";
+pub(super) const TABLE: &str = "sepulki_engine.journal";
 
 /// What is noted of one segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +124,28 @@ pub(crate) fn note(
             .map(|text| serde_json::from_str(text).map_err(|_| unreadable("an intent")))
             .transpose()?,
     })
+}
+
+/// Answers all notes of all ledgers: version, fingerprint, segment, intent, and `kind`.
+pub(super) fn all_sql(kind: &str) -> String {
+    format!("SELECT version, fingerprint, segment::text, intent, '{kind}' FROM {TABLE}")
+}
+
+/// Holds where there is a journal that can be read.
+pub(super) fn readable_sql() -> String {
+    format!(
+        "EXISTS (SELECT FROM pg_catalog.pg_class c \
+           JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = '{SCHEMA}' AND c.relname = 'journal' AND c.relkind = 'r' \
+           AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
+           AND pg_catalog.has_table_privilege(c.oid, 'SELECT'))"
+    )
+}
+
+/// Takes all notes of one ledger back.
+pub(super) fn forget_sql(ledger: &LedgerName) -> String {
+    let ledger = literal(&ledger.quoted());
+    format!("DELETE FROM {TABLE} WHERE ledger = {ledger}")
 }
 
 /// Answers whether the journal exists.

@@ -7,7 +7,11 @@
 
 use std::fmt;
 
-use super::memory;
+use super::{
+    journal::{self, Note},
+    memory,
+    midway::Unfinished,
+};
 
 /// Which table records what was applied.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -78,6 +82,33 @@ pub struct LedgerState {
     pub rows: Vec<LedgerRow>,
     /// Versions that this engine has applied, but whose rows somebody has deleted since.
     pub unrecorded: Vec<String>,
+    /// Files that earlier runs have begun and not finished, in byte order of the versions.
+    pub unfinished: Vec<Unfinished>,
+}
+
+impl LedgerState {
+    /// What earlier runs, which did not finish it, have noted of a file.
+    pub(crate) fn notes(&self, version: &str) -> &[Note] {
+        let begun = self
+            .unfinished
+            .iter()
+            .find(|begun| begun.version == version);
+        begun.map_or(&[], |begun| &begun.notes)
+    }
+
+    /// Adds a note; those of one file come one after the other, but in no order.
+    pub(crate) fn note(&mut self, version: String, note: Note) {
+        match self.unfinished.last_mut() {
+            Some(last) if last.version == version => {
+                last.notes.push(note);
+                last.notes.sort_by_key(|note| note.segment);
+            }
+            Some(_) | None => self.unfinished.push(Unfinished {
+                version,
+                notes: vec![note],
+            }),
+        }
+    }
 }
 
 /// One applied migration.
@@ -105,8 +136,8 @@ pub(crate) fn identifier(name: &str) -> String {
 }
 
 /// Answers one row per column: name, type. No row: there is no such relation. A view or foreign
-/// table answers with the type `not a table`. A row without a name says that the engine's memory
-/// can be used.
+/// table answers with the type `not a table`. Rows without a name say what of the engine's own can
+/// be read: [`MEMORY`], [`JOURNAL`].
 pub(crate) fn shape_sql(ledger: &LedgerName) -> String {
     format!(
         "SELECT a.attname::text, CASE WHEN c.relkind IN ('r', 'p') \
@@ -114,12 +145,17 @@ pub(crate) fn shape_sql(ledger: &LedgerName) -> String {
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
          WHERE n.nspname = {} AND c.relname = {} \
-         UNION ALL SELECT '', '' WHERE {} ORDER BY 1",
+         UNION ALL SELECT '', '{MEMORY}' WHERE {} UNION ALL SELECT '', '{JOURNAL}' WHERE {} ORDER BY 1",
         literal(&ledger.schema),
         literal(&ledger.table),
         memory::usable_sql(),
+        journal::readable_sql(),
     )
 }
+
+/// What [`shape_sql`] calls the engine's memory, and its journal.
+pub(crate) const MEMORY: &str = "memory";
+pub(crate) const JOURNAL: &str = "journal";
 
 /// Judges the answer of [`shape_sql`]: whether the ledger exists, or why that table is not one.
 pub(crate) fn shape(ledger: &LedgerName, columns: &[(String, String)]) -> Result<bool, String> {
@@ -171,25 +207,43 @@ fn tool(columns: &[(&str, &str)]) -> Option<&'static str> {
     })
 }
 
-/// Answers the rows: version, checksum, microseconds since 1970, what the file meant, whether the
-/// row is there. One that is not is only remembered, and has neither checksum nor time.
-pub(crate) fn rows_sql(ledger: &LedgerName, remembers: bool) -> String {
+/// What a row of the answer to [`rows_sql`] is.
+pub(crate) const APPLIED: &str = "applied";
+pub(crate) const GONE: &str = "gone";
+pub(crate) const NOTED: &str = "noted";
+
+/// Answers what is known of the files, each row with its kind at the end:
+///
+/// * [`APPLIED`]: version, checksum, microseconds since 1970, what the file meant;
+/// * [`GONE`], where the engine remembers: a version whose row is no longer there;
+/// * [`NOTED`], where there is a journal: version, fingerprint, segment, intent.
+pub(crate) fn rows_sql(ledger: &LedgerName, remembers: bool, has_journal: bool) -> String {
     let table = ledger.quoted();
-    let columns = "l.version::text, l.checksum::text, \
-         (extract(epoch FROM l.applied_at) * 1000000)::bigint::text";
-    if !remembers {
-        return format!(
-            "SELECT {columns}, NULL::text, true FROM {table} l ORDER BY l.version COLLATE \"C\""
-        );
-    }
     let (memory, name) = (memory::TABLE, literal(&table));
-    format!(
-        "SELECT * FROM (SELECT {columns}, m.meaning, true FROM {table} l LEFT JOIN {memory} m \
-             ON m.ledger = {name} AND m.version = l.version::text AND m.sha256 = l.checksum::text \
-           UNION ALL SELECT m.version, NULL, NULL, NULL, false FROM {memory} m WHERE m.ledger = {name} \
-             AND NOT EXISTS (SELECT FROM {table} l WHERE l.version::text = m.version)) r \
-         ORDER BY r.version COLLATE \"C\""
-    )
+    let applied = "l.version::text AS version, l.checksum::text, CASE WHEN pg_catalog.isfinite(l.applied_at) \
+         THEN (extract(epoch FROM l.applied_at) * 1000000)::bigint::text END";
+    let mut parts = if remembers {
+        vec![
+            format!(
+                "SELECT {applied}, m.meaning, '{APPLIED}' FROM {table} l LEFT JOIN {memory} m \
+                   ON m.ledger = {name} AND m.version = l.version::text AND m.sha256 = l.checksum::text \
+                 WHERE l.version IS NOT NULL"
+            ),
+            format!(
+                "SELECT m.version, NULL, NULL, NULL, '{GONE}' FROM {memory} m WHERE m.ledger = {name} \
+                   AND NOT EXISTS (SELECT FROM {table} l WHERE l.version::text = m.version)"
+            ),
+        ]
+    } else {
+        vec![format!(
+            "SELECT {applied}, NULL::text, '{APPLIED}' FROM {table} l WHERE l.version IS NOT NULL"
+        )]
+    };
+    if has_journal {
+        parts.push(format!("{} WHERE ledger = {name}", journal::all_sql(NOTED)));
+    }
+    let all = parts.join(" UNION ALL ");
+    format!("SELECT * FROM ({all}) r ORDER BY r.version COLLATE \"C\"")
 }
 
 /// Creates the ledger as one transaction. Default privileges may have given application roles

@@ -27,6 +27,7 @@ mod ledger;
 mod lint;
 mod memory;
 mod message;
+mod midway;
 mod order;
 mod plan;
 mod policy;
@@ -41,6 +42,7 @@ pub use bundle::{Bundle, MAX_FILE_BYTES, MigrationFile, Part, SourceFile, digest
 pub use checksum::is_checksum;
 pub use ledger::{LedgerName, LedgerRow, LedgerState};
 pub use lint::{Lint, LintPolicy, Severity, lint, rule_names};
+pub use midway::Unfinished;
 pub use plan::{Edit, Pending, Plan, Problem, ProblemKind, plan, plan_by};
 pub use policy::{Order, Policies};
 pub use protection::Protection;

@@ -11,6 +11,9 @@
 //! | yes | gone, but this engine has applied the file | pending, [`ProblemKind::Unrecorded`] |
 //! | yes, pending | of a name that differs in case or `.sql` only | pending, [`ProblemKind::AlmostRecorded`] |
 //! | – | yes | [`ProblemKind::Missing`] (a notice: old files are pruned) |
+//! | yes, begun by an earlier run and still what is committed of it | – | pending, [`ProblemKind::Interrupted`] (a notice) |
+//! | yes, begun and edited where it is committed | – | pending, [`ProblemKind::Unrunnable`] |
+//! | –, but begun by an earlier run | – | [`ProblemKind::Unfinished`] |
 //!
 //! Nothing runs while a problem [blocks](Problem::blocks); [`Policies`] can make notices of some
 //! of them, and the other way round.
@@ -21,8 +24,9 @@ use std::fmt;
 use super::{
     bundle::{Bundle, MigrationFile},
     checksum,
+    journal::{self, Note},
     ledger::{LedgerRow, LedgerState},
-    memory, order,
+    memory, midway, order,
     policy::Policies,
     report::Diagnostics,
 };
@@ -93,6 +97,18 @@ pub enum ProblemKind {
     },
     /// The file cannot be run.
     Unrunnable(Diagnostics),
+    /// An earlier run was interrupted in the file, and the next one goes on there.
+    Interrupted {
+        /// Where, from 1.
+        line: usize,
+        /// What the next run does there.
+        then: &'static str,
+    },
+    /// An earlier run was interrupted in it, and it is not one of the files any more.
+    Unfinished {
+        /// What is known to be done.
+        known: String,
+    },
     /// The target is not in the bundle.
     UnknownTarget,
     /// The baseline is not in the bundle.
@@ -126,7 +142,7 @@ impl ProblemKind {
     /// Whether it is only told, not in the way.
     fn is_notice(&self, policies: &Policies) -> bool {
         match self {
-            Self::Unverified => true,
+            Self::Unverified | Self::Interrupted { .. } => true,
             Self::Missing => !policies.fail_on_missing_file,
             Self::Drifted { .. } => policies.warn_on_checksum_mismatch,
             Self::OutOfOrder { .. } => policies.allow_out_of_order,
@@ -134,6 +150,7 @@ impl ProblemKind {
             | Self::SameNumber { .. }
             | Self::Unrecorded
             | Self::Unrunnable(_)
+            | Self::Unfinished { .. }
             | Self::UnknownTarget
             | Self::UnknownBaseline => false,
         }
@@ -149,6 +166,8 @@ impl ProblemKind {
             Self::AlmostRecorded { .. } => "AlmostRecorded",
             Self::SameNumber { .. } => "SameNumber",
             Self::Unrunnable(_) => "Unrunnable",
+            Self::Interrupted { .. } => "Interrupted",
+            Self::Unfinished { .. } => "Unfinished",
             Self::UnknownTarget => "UnknownTarget",
             Self::UnknownBaseline => "UnknownBaseline",
             Self::Unverified => "Unverified",
@@ -209,6 +228,19 @@ impl fmt::Display for Problem {
                 "{version} has the same number as {other}: which one comes first cannot be known; give it its own number"
             ),
             ProblemKind::Unrunnable(findings) => findings.fmt(f),
+            ProblemKind::Interrupted { line, then } => {
+                write!(
+                    f,
+                    "{version}:{line}: an earlier run was interrupted: {then}"
+                )
+            }
+            ProblemKind::Unfinished { known } => write!(
+                f,
+                "an earlier run was interrupted in {version} ({known}), and it is not one of the files any more: under another name \
+                 it would run from its start; bring it back under this one, and the next run goes on in it, or \
+                 `sepulki migrate mark {version}` records it as done; where what it did was undone by hand, delete it from {}",
+                journal::TABLE
+            ),
             ProblemKind::UnknownTarget => write!(f, "the target {version} is not one of the files"),
             ProblemKind::UnknownBaseline => {
                 write!(f, "the baseline {version} is not one of the files")
@@ -299,6 +331,9 @@ pub fn plan_by(
                 for kind in obstacles(bundle, file, &rows, last) {
                     problem(version, kind);
                 }
+                if let Some(kind) = midway(file, ledger.notes(version)) {
+                    problem(version, kind);
+                }
             }
             plan.pending.push(Pending {
                 version: version.to_owned(),
@@ -310,6 +345,14 @@ pub fn plan_by(
     let known: BTreeSet<&str> = bundle.files().iter().map(MigrationFile::version).collect();
     for missing in rows.keys().filter(|version| !known.contains(*version)) {
         problem(missing, ProblemKind::Missing);
+    }
+    let is_recorded = |version: &str| ledger.rows.iter().any(|row| row.version == version);
+    for begun in &ledger.unfinished {
+        let version = begun.version.as_str();
+        if !known.contains(version) && !is_recorded(version) {
+            let known = begun.told();
+            problem(version, ProblemKind::Unfinished { known });
+        }
     }
     plan.problems.sort_by_key(|problem| !problem.blocks());
     plan
@@ -369,6 +412,18 @@ fn obstacles(
         });
     }
     kinds
+}
+
+/// What is to be said of a file of which earlier runs have noted something.
+fn midway(file: &MigrationFile, notes: &[Note]) -> Option<ProblemKind> {
+    let script = file.script().ok().filter(|_| !notes.is_empty())?;
+    Some(match midway::way(file.version(), script, notes) {
+        Ok(way) => {
+            let (line, then) = way.outlook(script);
+            ProblemKind::Interrupted { line, then }
+        }
+        Err(finding) => ProblemKind::Unrunnable(vec![*finding].into()),
+    })
 }
 
 fn folded(version: &str) -> String {

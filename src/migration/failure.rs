@@ -130,6 +130,8 @@ pub fn of_plan(plan: &Plan) -> Option<LastError> {
         | ProblemKind::Unrecorded
         | ProblemKind::AlmostRecorded { .. }
         | ProblemKind::SameNumber { .. }
+        | ProblemKind::Interrupted { .. }
+        | ProblemKind::Unfinished { .. }
         | ProblemKind::UnknownTarget
         | ProblemKind::UnknownBaseline
         | ProblemKind::Unverified

@@ -283,6 +283,8 @@ pub fn problems(plan: &Plan) -> Option<Block> {
             | ProblemKind::Unrecorded
             | ProblemKind::AlmostRecorded { .. }
             | ProblemKind::SameNumber { .. }
+            | ProblemKind::Interrupted { .. }
+            | ProblemKind::Unfinished { .. }
             | ProblemKind::UnknownTarget
             | ProblemKind::UnknownBaseline
             | ProblemKind::Unverified
@@ -307,6 +309,8 @@ fn reason(problem: &Problem) -> Reason {
         ProblemKind::AlmostRecorded { .. }
         | ProblemKind::SameNumber { .. }
         | ProblemKind::Unrunnable(_)
+        | ProblemKind::Interrupted { .. }
+        | ProblemKind::Unfinished { .. }
         | ProblemKind::Unverified
         | ProblemKind::Missing => Reason::InvalidMigration,
     }

@@ -130,6 +130,8 @@ pub(super) fn told(plan: &Plan) -> Vec<Told> {
             | ProblemKind::Unrecorded
             | ProblemKind::AlmostRecorded { .. }
             | ProblemKind::SameNumber { .. }
+            | ProblemKind::Interrupted { .. }
+            | ProblemKind::Unfinished { .. }
             | ProblemKind::UnknownTarget
             | ProblemKind::UnknownBaseline
             | ProblemKind::Unverified
@@ -207,6 +209,8 @@ pub(super) fn checksum(plan: &Plan, version: &str) -> &'static str {
             | ProblemKind::SameNumber { .. }
             | ProblemKind::Unrecorded
             | ProblemKind::Unrunnable(_)
+            | ProblemKind::Interrupted { .. }
+            | ProblemKind::Unfinished { .. }
             | ProblemKind::UnknownTarget
             | ProblemKind::UnknownBaseline
             | ProblemKind::Missing => None,

@@ -122,6 +122,8 @@ fn almost(row: &str, plan: &Plan) -> Option<String> {
             | ProblemKind::Unrecorded
             | ProblemKind::SameNumber { .. }
             | ProblemKind::Unrunnable(_)
+            | ProblemKind::Interrupted { .. }
+            | ProblemKind::Unfinished { .. }
             | ProblemKind::UnknownTarget
             | ProblemKind::UnknownBaseline
             | ProblemKind::Unverified

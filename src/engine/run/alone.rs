@@ -9,7 +9,6 @@ use tokio::time::timeout;
 use super::{
     OnAmbiguous, Progress, RunError,
     crew::{Crew, Tries},
-    failure,
     file::{Attempt, FileRun},
     session::{self, get},
     watch::{Interruption, Watched, watch},
@@ -18,7 +17,7 @@ use crate::{
     engine::{
         journal::Trace,
         message::{Message, Start},
-        report::Code,
+        report::{Code, Diagnostic},
         resume::{self, Index, Sight, Verdict},
         sql::{
             Script,
@@ -234,7 +233,7 @@ impl Lonely<'_> {
             Err(RunError::Failed(mut finding)) => {
                 finding.outcome = Some(
                     "the statement had committed a part of its work before it failed, which stays; \
-                     execution.onAmbiguous says whether to run it again or to skip it"
+                     execution.onAmbiguous (--on-ambiguous) says whether to run it again or to skip it"
                         .to_owned(),
                 );
                 Err(RunError::Failed(finding))
@@ -302,15 +301,8 @@ impl Lonely<'_> {
     }
 
     fn refused(&self, message: &str, hint: String) -> RunError {
-        let mut finding = failure::at(
-            self.file.version,
-            self.script,
-            &self.range(),
-            Code::InvalidIndex,
-            message,
-        );
-        finding.hint = Some(hint);
-        RunError::Failed(Box::new(finding))
+        let finding = self.finding(Code::InvalidIndex, message);
+        RunError::Failed(Box::new(finding.with_hint(hint)))
     }
 
     fn ambiguous(&self) -> RunError {
@@ -318,17 +310,15 @@ impl Lonely<'_> {
             "{} was interrupted, and nobody can know whether it was carried out",
             self.alone.what
         );
-        let mut finding = failure::at(
-            self.file.version,
-            self.script,
-            &self.range(),
-            Code::Ambiguous,
-            &message,
-        );
-        finding.hint = Some(
-            "find out, then set execution.onAmbiguous to Rerun or Skip for the next run".to_owned(),
+        let finding = self.finding(Code::Ambiguous, &message).with_hint(
+            "find out, then set execution.onAmbiguous (--on-ambiguous) to Rerun or Skip for the next run",
         );
         RunError::Failed(Box::new(finding))
+    }
+
+    fn finding(&self, code: Code, message: &str) -> Diagnostic {
+        let file = self.file.version;
+        self.script.finding(file, &self.range(), code, message)
     }
 }
 

@@ -153,41 +153,34 @@ impl Control {
         for row in session::rows(connection, ledger::shape_sql(&self.ledger)).await? {
             columns.push((get(&row, 0)?, get(&row, 1)?));
         }
-        let all = columns.len();
-        columns.retain(|(name, _)| !name.is_empty());
-        self.remembers = columns.len() < all;
+        let (own, columns): (Vec<_>, Vec<_>) =
+            columns.into_iter().partition(|(name, _)| name.is_empty());
+        let has = |what: &str| own.iter().any(|(_, own)| own == what);
+        self.remembers = has(ledger::MEMORY);
+        let has_journal = has(ledger::JOURNAL);
+        self.knows_journal |= has_journal;
         if !ledger::shape(&self.ledger, &columns).map_err(RunError::LedgerConflict)? {
             return Ok(LedgerState::default());
         }
-        let sql = ledger::rows_sql(&self.ledger, self.remembers);
-        let (mut rows, mut unrecorded) = (Vec::new(), Vec::new());
-        for row in session::rows(connection, sql).await? {
-            if !get::<bool>(&row, 4)? {
-                unrecorded.push(get(&row, 0)?);
-                continue;
-            }
-            let microseconds = get::<Option<String>>(&row, 2)?;
-            rows.push(LedgerRow {
-                version: get(&row, 0)?,
-                checksum: get(&row, 1)?,
-                applied_at: microseconds
-                    .and_then(|text| text.parse().ok())
-                    .and_then(|at| jiff::Timestamp::from_microsecond(at).ok()),
-                meaning: get(&row, 3)?,
-            });
-        }
-        Ok(LedgerState {
+        let sql = ledger::rows_sql(&self.ledger, self.remembers, has_journal);
+        let mut state = LedgerState {
             exists: true,
-            rows,
-            unrecorded,
-        })
+            ..LedgerState::default()
+        };
+        for row in session::rows(connection, sql).await? {
+            add(&mut state, &row)?;
+        }
+        Ok(state)
     }
 
-    /// Creates the ledger, which has no memories then; only while the lock is held.
+    /// Creates the ledger, which has neither memories nor notes then; only while the lock is held.
     pub(super) async fn create_ledger(&mut self) -> Result<(), RunError> {
         let mut sql = ledger::create_sql(&self.ledger);
         if self.remembers {
             sql = format!("{}; {sql}", memory::forget_sql(&self.ledger));
+        }
+        if self.knows_journal {
+            sql = format!("{}; {sql}", journal::forget_sql(&self.ledger));
         }
         let created = session::rows(&mut self.session.connection, sql).await;
         created.map(drop).map_err(|error| {
@@ -204,10 +197,8 @@ impl Control {
         })
     }
 
-    /// Reads how far a file has come; makes the journal where there is none, since it is about to
-    /// be written.
+    /// Reads how far a file has come.
     pub(super) async fn notes(&mut self, subject: &Subject<'_>) -> Result<Vec<Note>, RunError> {
-        self.ensure_journal().await?;
         let connection = &mut self.session.connection;
         let mut notes = Vec::new();
         for row in session::rows(connection, subject.notes()).await? {
@@ -237,7 +228,8 @@ impl Control {
             .await
     }
 
-    async fn ensure_journal(&mut self) -> Result<(), RunError> {
+    /// Makes the journal where there is none, since it is about to be written.
+    pub(super) async fn ensure_journal(&mut self) -> Result<(), RunError> {
         if !self.has_journal().await?
             && let Some(error) = self.create(journal::create_sql()).await?
         {
@@ -322,6 +314,31 @@ impl Control {
     pub(super) async fn close(self) {
         session::close(self.session.connection).await;
     }
+}
+
+/// Adds one answer of [`ledger::rows_sql`].
+fn add(state: &mut LedgerState, row: &PgRow) -> Result<(), RunError> {
+    let version: String = get(row, 0)?;
+    match get::<String>(row, 4)?.as_str() {
+        ledger::GONE => state.unrecorded.push(version),
+        ledger::NOTED => {
+            let (segment, intent): (String, Option<String>) = (get(row, 2)?, get(row, 3)?);
+            let note = journal::note(&segment, get(row, 1)?, intent.as_deref());
+            state.note(version, note.map_err(RunError::Unsupported)?);
+        }
+        _ => {
+            let microseconds = get::<Option<String>>(row, 2)?;
+            state.rows.push(LedgerRow {
+                version,
+                checksum: get(row, 1)?,
+                applied_at: microseconds
+                    .and_then(|text| text.parse().ok())
+                    .and_then(|at| jiff::Timestamp::from_microsecond(at).ok()),
+                meaning: get(row, 3)?,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Sends a signal to a backend, through any session of the same role.

@@ -50,21 +50,6 @@ pub(super) fn locate(
     }
 }
 
-/// A finding of the runner itself about a part of the file.
-pub(super) fn at(
-    version: &str,
-    script: &Script,
-    range: &Range<usize>,
-    code: Code,
-    message: &str,
-) -> Diagnostic {
-    Diagnostic {
-        position: Some(position(&script.text, range.start)),
-        snippet: Some(snippet(&script.text, &tokens(&script.text), range)),
-        ..Diagnostic::of_file(version, code, message)
-    }
-}
-
 fn judge(
     step: Option<Step>,
     located: bool,

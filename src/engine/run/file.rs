@@ -15,8 +15,9 @@ use super::{
 use crate::{
     engine::{
         bundle::MigrationFile,
-        journal::Subject,
+        journal::{Note, Subject},
         message::{Entry, Message, Record, Start, Step},
+        midway,
         sql::{
             Script,
             segment::{Shape, Transaction},
@@ -72,6 +73,8 @@ pub(super) struct FileRun<'a> {
     pub(super) version: &'a str,
     pub(super) number: usize,
     pub(super) total: usize,
+    /// What earlier runs, which did not finish it, have noted of it.
+    pub(super) notes: &'a [Note],
 }
 
 /// How one attempt ended.
@@ -97,16 +100,17 @@ impl<'a> FileRun<'a> {
             meaning: meaning.as_deref(),
             journalled,
         };
-        match &script.shape {
-            Shape::Whole(transaction) => {
+        match (&script.shape, self.notes) {
+            (Shape::Whole(transaction), []) => {
                 let entry = row(false);
                 let applied = self.transaction(script, transaction, Start::Afresh, entry, crew);
                 Box::pin(applied)
                     .await
                     .map_err(|error| with_outcome(error, || ROLLED_BACK.to_owned()))
             }
-            Shape::Segments(segments) => {
-                Box::pin(self.segments(script, segments, row(true), crew)).await
+            (Shape::Whole(_) | Shape::Segments(_), notes) => {
+                let way = midway::way(self.version, script, notes).map_err(RunError::Failed)?;
+                Box::pin(self.segments(script, &way, row(true), crew)).await
             }
         }
     }

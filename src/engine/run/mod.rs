@@ -285,6 +285,7 @@ pub async fn apply(
             version: &pending.version,
             number: index + 1,
             total,
+            notes: state.notes(&pending.version),
         };
         let mut crew = Crew {
             control: &mut control,

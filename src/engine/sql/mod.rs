@@ -58,6 +58,22 @@ pub(crate) struct Script {
 }
 
 impl Script {
+    /// A finding about a part of the file, made after it was compiled.
+    pub(crate) fn finding(
+        &self,
+        file: &str,
+        range: &Range<usize>,
+        code: Code,
+        message: &str,
+    ) -> Diagnostic {
+        let tokens = lex::tokens(&self.text);
+        Diagnostic {
+            position: Some(position::position(&self.text, range.start)),
+            snippet: Some(position::snippet(&self.text, &tokens, range)),
+            ..Diagnostic::of_file(file, code, message)
+        }
+    }
+
     /// How it runs; see [`Part`].
     pub(crate) fn parts(&self) -> Vec<Part> {
         let whole;

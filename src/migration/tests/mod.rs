@@ -113,6 +113,7 @@ fn ledger(files: &[SourceFile], applied: &[&str]) -> LedgerState {
         exists: !applied.is_empty(),
         rows: (0..).zip(applied).map(row).collect(),
         unrecorded: Vec::new(),
+        unfinished: Vec::new(),
     }
 }
 

@@ -150,6 +150,7 @@ impl PgDatabase {
             exists: self.ledger.is_some(),
             rows: self.ledger.clone().unwrap_or_default(),
             unrecorded: Vec::new(),
+            unfinished: Vec::new(),
         }
     }
 
