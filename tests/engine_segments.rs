@@ -313,6 +313,8 @@ async fn what_nobody_can_know_is_asked() {
 
         let found = world.fails(&files).await;
         assert_eq!(found.code, Code::Ambiguous);
+        let outcome = found.outcome.clone().unwrap();
+        assert!(outcome.contains("committed stays"), "{outcome}");
         assert!(
             found.hint.clone().unwrap().contains("onAmbiguous"),
             "{found}"

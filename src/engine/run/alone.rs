@@ -310,8 +310,12 @@ impl Lonely<'_> {
             "{} was interrupted, and nobody can know whether it was carried out",
             self.alone.what
         );
-        let finding = self.finding(Code::Ambiguous, &message).with_hint(
+        let mut finding = self.finding(Code::Ambiguous, &message).with_hint(
             "find out, then set execution.onAmbiguous (--on-ambiguous) to Rerun or Skip for the next run",
+        );
+        finding.outcome = Some(
+            "what it has committed stays, and so does what stands in front of it; what stands behind it was not run"
+                .to_owned(),
         );
         RunError::Failed(Box::new(finding))
     }
