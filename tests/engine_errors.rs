@@ -18,7 +18,7 @@ use engine_support::{
 use sepulki::{
     engine::{
         Code, Diagnostic,
-        run::{RunError, apply},
+        run::{RunError, apply, mark},
     },
     postgres::Tls,
 };
@@ -250,6 +250,42 @@ async fn refusals_of_the_connection_are_told_apart() {
         matches!(&read_only, RunError::Unsupported(text) if text.contains("read-only")),
         "{read_only:?}"
     );
+}
+
+#[tokio::test]
+async fn a_file_whose_row_the_ledger_does_not_keep_is_no_success() {
+    let first = ("001_a.sql", "CREATE TABLE a ();");
+    for obstacle in [
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; \
+         CREATE TRIGGER t BEFORE INSERT ON schema_migrations FOR EACH ROW EXECUTE FUNCTION f()",
+        "CREATE RULE r AS ON INSERT TO schema_migrations DO INSTEAD NOTHING",
+        "ALTER TABLE schema_migrations ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; \
+         CREATE POLICY w ON schema_migrations FOR INSERT WITH CHECK (true); \
+         CREATE POLICY r ON schema_migrations FOR SELECT USING (version < '002')",
+    ] {
+        let world = World::new().await;
+        world.run(&[first]).await.unwrap();
+        world.execute(obstacle).await;
+        let whole = ("002_b.sql", "CREATE TABLE b ();");
+        let found = world.fails(&[first, whole]).await;
+        assert_eq!(found.code, Code::NotRecorded, "{obstacle}");
+        assert!(found.message.contains("did not keep the row"), "{found}");
+        assert!(found.outcome.unwrap().contains("rolled back"), "{obstacle}");
+        assert_eq!(world.tables().await, "a");
+
+        // what is committed before the row is told, and does not run twice
+        let parts = ("002_b.sql", "CREATE TABLE b ();\nVACUUM b;\n");
+        for _ in 0..2 {
+            let found = world.fails(&[first, parts]).await;
+            assert_eq!(found.code, Code::NotRecorded, "{obstacle}");
+            let outcome = found.outcome.unwrap();
+            assert!(outcome.contains("committed and stays"), "{outcome}");
+        }
+        let request = world.request(&bundle(&[first, parts]));
+        let version = [parts.0.to_owned()];
+        let error = mark(request, &version, |_| {}).await.unwrap_err();
+        assert!(matches!(error, RunError::LedgerConflict(_)), "{error:?}");
+    }
 }
 
 #[tokio::test]

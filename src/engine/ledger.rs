@@ -8,7 +8,7 @@
 use std::fmt;
 
 use super::{
-    journal::{self, Note},
+    journal::{self, Note, Subject},
     memory,
     midway::Unfinished,
 };
@@ -244,6 +244,14 @@ pub(crate) fn rows_sql(ledger: &LedgerName, remembers: bool, has_journal: bool) 
     }
     let all = parts.join(" UNION ALL ");
     format!("SELECT * FROM ({all}) r ORDER BY r.version COLLATE \"C\"")
+}
+
+impl Subject<'_> {
+    /// An expression: whether the ledger has a row of the file that we can see.
+    pub(super) fn is_recorded(&self) -> String {
+        let (ledger, version) = (self.ledger.quoted(), literal(self.version));
+        format!("EXISTS (SELECT FROM {ledger} l WHERE l.version::text = {version})")
+    }
 }
 
 /// Creates the ledger as one transaction. Default privileges may have given application roles

@@ -48,6 +48,8 @@ pub(crate) enum Step {
     Statement(usize),
     /// Writing the ledger's row, or a note in the journal.
     Record,
+    /// Looking for the row that was written: fails where it is not there.
+    Look,
     /// The runner's COMMIT.
     Commit,
 }
@@ -125,8 +127,9 @@ impl Record<'_> {
     }
 
     /// Writes the row, or fails (23502) where the transaction is no longer the one that was
-    /// marked: the file has ended it.
-    fn statements(&self) -> Vec<String> {
+    /// marked: the file has ended it. The server takes a row that a trigger or rule drops, or that
+    /// row-level security hides from us, without a word, so it is looked for.
+    fn statements(&self) -> Vec<(Step, String)> {
         let version = format!(
             "(SELECT CASE WHEN EXISTS (\
                SELECT FROM pg_catalog.pg_locks l WHERE l.pid = pg_catalog.pg_backend_pid() \
@@ -149,10 +152,16 @@ impl Record<'_> {
                 let notes = journalled.then(|| self.subject.finished());
                 // behind the row, which is what fails where the transaction is not ours any more
                 let memory = meaning.map(|meaning| self.subject.remember(sha256, meaning));
-                notes.into_iter().chain([row]).chain(memory).collect()
+                let look = self.subject.is_recorded();
+                let record = |sql| (Step::Record, sql);
+                let mut all: Vec<_> = notes.into_iter().chain([row]).map(record).collect();
+                all.push((Step::Look, format!("SELECT 1 / ({look})::int")));
+                all.extend(memory.map(record));
+                all
             }
             Entry::Segment { index, fingerprint } => {
-                vec![self.subject.done(&version, index, fingerprint)]
+                let done = self.subject.done(&version, index, fingerprint);
+                vec![(Step::Record, done)]
             }
         }
     }
@@ -175,8 +184,8 @@ impl Message {
         composer.ours(&[&record.fence()], Step::Fence);
         composer.file(transaction.marker..transaction.row.unwrap_or(end));
         composer.ours(&OWN_ROLE, Step::Record);
-        for statement in record.statements() {
-            composer.ours(&[&statement], Step::Record);
+        for (step, statement) in record.statements() {
+            composer.ours(&[&statement], step);
         }
         match transaction.row {
             Some(row) => composer.file(row..end),

@@ -61,7 +61,7 @@ pub enum Code {
     Refused,
     /// The file ended the transaction it ran in, so it was not recorded.
     CommittedItself,
-    /// The file worked, but its row could not be written; everything was rolled back.
+    /// The file worked, but its row could not be written; its last transaction was rolled back.
     NotRecorded,
     /// What is committed of a file that was interrupted is no longer what the file says.
     ChangedMidway,
@@ -103,7 +103,7 @@ impl Code {
 
     /// Whether the message itself says what became of the file.
     pub(crate) fn tells_outcome(self) -> bool {
-        matches!(self, Self::CommittedItself | Self::NotRecorded)
+        matches!(self, Self::CommittedItself)
     }
 }
 

@@ -7,7 +7,7 @@ use sqlx::postgres::PgRow;
 use tokio::time::sleep;
 
 use super::{
-    Progress, RunError,
+    Progress, RunError, failure,
     session::{self, Session, get},
 };
 use crate::{
@@ -270,6 +270,17 @@ impl Control {
     pub(super) async fn write(&mut self, sql: String) -> Result<(), RunError> {
         let written = session::rows(&mut self.session.connection, sql).await;
         written.map(drop).map_err(RunError::from)
+    }
+
+    /// Writes rows of the ledger, and fails where they are not there afterwards.
+    pub(super) async fn record(&mut self, sql: String) -> Result<(), RunError> {
+        let written = session::rows(&mut self.session.connection, sql).await;
+        written.map(drop).map_err(|error| match error.sqlstate() {
+            Some("22012") => {
+                RunError::LedgerConflict(format!("{}: {}", self.ledger, failure::HIDDEN))
+            }
+            _ => RunError::from(error),
+        })
     }
 
     /// Looks at the worker's locks; also proves that this session still lives.

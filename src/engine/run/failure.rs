@@ -15,6 +15,9 @@ use crate::{
     postgres::ServerError,
 };
 
+/// Why a row is not there that was written.
+pub(super) const HIDDEN: &str = "the ledger did not keep the row: a trigger, a rule or row-level security drops it, or hides it from this role";
+
 /// Locates an error that came after `completed` answers to `message`.
 pub(super) fn locate(
     version: &str,
@@ -27,7 +30,7 @@ pub(super) fn locate(
     let place = match step {
         Some(Step::Statement(index)) => place(script, message, completed, index, error),
         // a syntax error comes before any answer, with a position
-        Some(Step::Prepare | Step::Fence | Step::Record | Step::Commit) | None => None,
+        Some(Step::Prepare | Step::Fence | Step::Record | Step::Look | Step::Commit) | None => None,
     };
     let place = place.or_else(|| {
         error
@@ -64,13 +67,18 @@ fn judge(
         ),
         (Some(Step::Record), "23505") => (
             Code::NotRecorded,
-            "the file was rolled back because its version is in the ledger already".to_owned(),
+            "the file was not recorded: its version is in the ledger already".to_owned(),
             Some("files do not write the ledger themselves, and no other tool may run beside this one"),
         ),
         (Some(Step::Record), _) => (
             Code::NotRecorded,
-            format!("the file was rolled back because it could not be recorded: {message}"),
+            format!("the file could not be recorded: {message}"),
             None,
+        ),
+        (Some(Step::Look), _) => (
+            Code::NotRecorded,
+            HIDDEN.to_owned(),
+            Some("let the role that runs migrations write and read all rows of the ledger"),
         ),
         (_, "2D000") => (
             Code::NeedsAutocommit,

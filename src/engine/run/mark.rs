@@ -39,6 +39,7 @@ pub(super) async fn record(
 ) -> Result<(), RunError> {
     let mut rows = Vec::new();
     let mut notes = Vec::new();
+    let mut recorded = Vec::new();
     let mut memories = String::new();
     for version in versions {
         let file = request
@@ -52,6 +53,7 @@ pub(super) async fn record(
             version: file.version(),
         };
         notes.push(subject.finished());
+        recorded.push(subject.is_recorded());
         if let Some(meaning) = file.meaning().filter(|_| control.remembers()) {
             memories.push_str("; ");
             memories.push_str(&subject.remember(file.sha256(), &meaning));
@@ -67,9 +69,11 @@ pub(super) async fn record(
         let ledger = request.ledger.quoted();
         let rows = rows.join(", ");
         let sql = format!(
-            "BEGIN; {notes}INSERT INTO {ledger} (version, applied_at, checksum) VALUES {rows}{memories}; COMMIT"
+            "BEGIN; {notes}INSERT INTO {ledger} (version, applied_at, checksum) VALUES {rows}; \
+               SELECT 1 / ({})::int{memories}; COMMIT",
+            recorded.join(" AND ")
         );
-        control.write(sql).await?;
+        control.record(sql).await?;
     }
     Ok(())
 }
