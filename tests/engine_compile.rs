@@ -40,6 +40,7 @@ fn files_that_run() {
         "\u{feff}SELECT 1;",
         "SELECT 1;\r\nSELECT 2;\r\n",
         "BEGIN; SELECT 1; COMMIT;",
+        "SET NAMES 'UTF8';\nset session names\n'utf-8'; SET LOCAL NAMES DEFAULT;",
         "BEGIN; SELECT 1; END",
         "START TRANSACTION ISOLATION LEVEL SERIALIZABLE; SELECT 1; COMMIT;",
         "SET client_min_messages = warning; BEGIN; SELECT 1; COMMIT; RESET client_min_messages;",

@@ -132,6 +132,33 @@ async fn nothing_of_a_session_reaches_the_next_file() {
 }
 
 #[tokio::test]
+async fn a_file_may_listen_to_itself() {
+    let world = World::new().await;
+    let files = [
+        ("001_a.sql", "LISTEN x;\nNOTIFY x;\nCREATE TABLE a ();"),
+        (
+            "002_b.sql",
+            "BEGIN;\nLISTEN x;\nNOTIFY x;\nCOMMIT;\nVACUUM a;\nNOTIFY x;",
+        ),
+        ("003_c.sql", "CREATE TABLE c ();"),
+    ];
+    assert_eq!(world.run(&files).await.unwrap().applied.len(), 3);
+}
+
+#[tokio::test]
+async fn odd_times_and_versions_in_the_ledger_are_put_up_with() {
+    let world = World::new().await;
+    let files = [("001_a.sql", "CREATE TABLE a ();"), ("002_b.sql", "")];
+    world.run(&files[..1]).await.unwrap();
+    world
+        .execute("UPDATE schema_migrations SET applied_at = 'infinity'")
+        .await;
+    let report = world.run(&files).await.unwrap();
+    assert_eq!(report.applied, ["002_b.sql"]);
+    assert_eq!(report.ledger.rows[0].applied_at, None);
+}
+
+#[tokio::test]
 async fn a_file_may_change_role_and_the_row_is_still_written() {
     let world = World::new().await;
     let (name, owner) = (&world.database.name, &world.database.owner);

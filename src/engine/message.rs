@@ -31,10 +31,12 @@ pub(crate) const CLEAN: [&str; 9] = [
     "DISCARD TEMP",
 ];
 
-/// The file may have changed role; what is recorded is written by the role that owns the ledger.
-const OWN_ROLE: [&str; 2] = [
+/// The file may have changed role; what is recorded is written by the role that owns the ledger. A file that listens
+/// would get its own notifications at the commit, in the middle of the conversation.
+const OWN_ROLE: [&str; 3] = [
     "SET LOCAL SESSION AUTHORIZATION DEFAULT",
     "SET LOCAL ROLE NONE",
+    "UNLISTEN *",
 ];
 
 /// What the server answers, one by one.
@@ -155,8 +157,8 @@ impl Record<'_> {
                 let look = self.subject.is_recorded();
                 let record = |sql| (Step::Record, sql);
                 let mut all: Vec<_> = notes.into_iter().chain([row]).map(record).collect();
-                all.push((Step::Look, format!("SELECT 1 / ({look})::int")));
                 all.extend(memory.map(record));
+                all.push((Step::Look, format!("SELECT 1 / ({look})::int")));
                 all
             }
             Entry::Segment { index, fingerprint } => {
@@ -434,6 +436,7 @@ mod tests {
                 Step::Statement(0),
                 Step::Statement(2),
                 Step::Record,
+                Step::Look,
                 Step::Commit
             ]
         );
@@ -458,6 +461,7 @@ mod tests {
                 Step::Fence,
                 Step::Statement(3),
                 Step::Record,
+                Step::Look,
                 Step::Statement(4),
                 Step::Statement(5)
             ]
@@ -479,6 +483,7 @@ mod tests {
                 Step::Fence,
                 Step::Statement(1),
                 Step::Record,
+                Step::Look,
                 Step::Commit
             ]
         );

@@ -148,7 +148,7 @@ pub(crate) fn compile(
             at(Code::TooDeep, &range, message).with_hint("split the expression"),
         ]);
     }
-    let Some(parsed) = parse::parse(&text) else {
+    let Some(parsed) = parse::parse(&reading::for_parser(&text, &tokens)) else {
         let message = "the parser has failed on this file, which is its fault, but nothing that was not read is run";
         return Err(vec![
             Diagnostic::of_file(file, Code::UncertainBoundary, message)
