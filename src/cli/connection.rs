@@ -11,6 +11,9 @@ use crate::postgres::{Target, Tls};
 /// The environment variable that says where to connect.
 pub(super) const VARIABLE: &str = "DATABASE_URL";
 
+/// Parameters that say where and how to connect.
+const UNDERSTOOD: [&str; 6] = ["host", "port", "user", "password", "sslmode", "sslrootcert"];
+
 /// Parameters that change nothing about where and how safely we connect.
 const IGNORED: [&str; 7] = [
     "application_name",
@@ -45,10 +48,15 @@ pub(super) fn scratch(url: Option<&str>) -> Result<Target> {
         })?;
         return parse(&url);
     };
+    without_password(url, SCRATCH)
+}
+
+/// The target of a URL from the command line, which has no password; `otherwise` is the variable for one that has.
+pub(super) fn without_password(url: &str, otherwise: &str) -> Result<Target> {
     let parts = Parts::of(url)?;
     if parts.password.is_some() || parts.parameters.contains_key("password") {
         return Err(Usage(format!(
-            "others on this machine can read a password on the command line: leave it out (PGPASSWORD), or put the URL into {SCRATCH}"
+            "others on this machine can read a password on the command line: leave it out (PGPASSWORD), or put the URL into {otherwise}"
         ))
         .into());
     }
@@ -128,6 +136,12 @@ impl Parts {
             .ok_or_else(|| bad("it does not begin with postgresql://"))?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+        if database.contains('@') || query.contains('@') {
+            return Err(bad(
+                "an @ follows a / or ?: in a password, write / as %2F, ? as %3F and @ as %40",
+            )
+            .into());
+        }
         let (login, place) = authority.rsplit_once('@').unwrap_or(("", authority));
         let (user, password) = match login.split_once(':') {
             Some((user, password)) => (user, Some(password)),
@@ -139,16 +153,16 @@ impl Parts {
             Some(_) | None => (place, ""),
         };
         let mut parameters = BTreeMap::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        for (number, pair) in (1..).zip(pairs) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match name {
-                "sslmode" | "sslrootcert" | "host" | "port" | "user" | "password" => {
+                known if UNDERSTOOD.contains(&known) => {
                     parameters.extend(decoded(value)?.map(|value| (name.to_owned(), value)));
                 }
                 other if IGNORED.contains(&other) => {}
-                other => {
-                    return Err(bad(&format!("its parameter {other} is not understood")).into());
-                }
+                // its name may be a part of a password
+                _ => return Err(bad(&not_understood(number)).into()),
             }
         }
         let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -161,6 +175,14 @@ impl Parts {
             parameters,
         })
     }
+}
+
+fn not_understood(number: usize) -> String {
+    format!(
+        "parameter {number} behind its ? is not understood; {} and {} are",
+        UNDERSTOOD.join(", "),
+        IGNORED.join(", ")
+    )
 }
 
 fn decoded(text: &str) -> Result<Option<String>> {
@@ -209,6 +231,10 @@ mod tests {
             "postgresql://u:hunter2@h/d?sslmode=disable",
             "postgresql://u:hunter2@h/d?options=hunter2",
             "postgresql://u:hunter2@/d",
+            "postgresql://u:x?hunter2=1@h/d",
+            "postgresql://u:x?hunter2",
+            "postgresql://u:x?sslrootcert=hunter2@h/d",
+            "postgresql://u:1/hunter2@h/d",
             "postgresql://h/d",
         ] {
             let error = parse(url).unwrap_err();

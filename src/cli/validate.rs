@@ -24,7 +24,7 @@ const CLOCKS: i64 = 5;
 /// Where to look.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without URL the database is that of DATABASE_URL. Passwords are never printed.\nExit codes: 0 fine, 1 something is wrong, 2 wrong use.\n\nExamples:\n  sepulki validate\n  sepulki validate -o json\n  sepulki validate 'postgresql://me@localhost/app'"
+    after_help = "Without URL, which has no password (PGPASSWORD has it), the database is that of DATABASE_URL. Passwords are never printed.\nExit codes: 0 fine, 1 something is wrong, 2 wrong use.\n\nExamples:\n  sepulki validate\n  sepulki validate -o json\n  sepulki validate 'postgresql://me@localhost/app'"
 )]
 pub(super) struct ValidateArgs {
     /// The database; its password may also come from PGPASSWORD
@@ -55,7 +55,7 @@ impl Check {
 
 pub(super) fn run(args: &ValidateArgs) -> Result<Ended> {
     let target = match &args.url {
-        Some(url) => connection::parse(url)?,
+        Some(url) => connection::without_password(url, connection::VARIABLE)?,
         None => connection::from_environment()?,
     };
     let checks = tokio::runtime::Builder::new_multi_thread()
