@@ -111,6 +111,23 @@ impl Bundle {
         self.files.iter().find(|file| file.version == version)
     }
 
+    /// Another file with the same number.
+    pub(crate) fn twin(&self, file: &MigrationFile) -> Option<&MigrationFile> {
+        let number = order::sequence_number(&file.version)?;
+        self.files.iter().find(|other| {
+            other.version != file.version && order::sequence_number(&other.version) == Some(number)
+        })
+    }
+
+    /// Every file that shares its number with another one: while it is pending nothing runs.
+    #[must_use]
+    pub fn same_numbers(&self) -> Diagnostics {
+        let files = self.files.iter();
+        let told =
+            files.filter_map(|file| Some(same_number(&file.version, &self.twin(file)?.version)));
+        told.collect::<Vec<_>>().into()
+    }
+
     /// Everything that keeps files of this bundle from being run, applied ones included.
     #[must_use]
     pub fn findings(&self) -> Diagnostics {
@@ -253,6 +270,14 @@ fn ambiguous(pair: &order::Ambiguous<'_>) -> Diagnostic {
     Diagnostic::of_file(pair.first, Code::AmbiguousOrder, message).with_hint(
         "give the numbers the same width, for example 009 and 010, or choose an order: Lexicographic, Numeric or Explicit",
     )
+}
+
+/// What is wrong with two files that have the same number.
+pub(crate) fn same_number(version: &str, other: &str) -> Diagnostic {
+    let message = format!(
+        "the same number as {other}: which one comes first cannot be known; give it its own number"
+    );
+    Diagnostic::of_file(version, Code::SameNumber, message)
 }
 
 fn bad_name(name: &str) -> Option<Diagnostic> {

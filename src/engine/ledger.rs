@@ -24,7 +24,7 @@ impl LedgerName {
     /// Names a ledger.
     ///
     /// # Errors
-    /// Says why PostgreSQL could not have a table of that name.
+    /// Says why PostgreSQL could not have a table of that name, or why it is not for a ledger.
     pub fn new(schema: impl Into<String>, table: impl Into<String>) -> Result<Self, String> {
         let name = Self {
             schema: schema.into(),
@@ -36,6 +36,12 @@ impl LedgerName {
                     "{part:?} is not a PostgreSQL name: 1 to 63 bytes are"
                 ));
             }
+        }
+        if name.schema == journal::SCHEMA {
+            return Err(format!(
+                "the schema {} is the engine's own: choose another one",
+                journal::SCHEMA
+            ));
         }
         Ok(name)
     }
@@ -327,6 +333,7 @@ mod tests {
         let ledger = LedgerName::new("My \"s\"", "t'a\\b").unwrap();
         assert_eq!(ledger.quoted(), "\"My \"\"s\"\"\".\"t'a\\b\"");
         assert_eq!(literal("a'b\\c"), "E'a''b\\\\c'");
+        assert!(LedgerName::new("sepulki_engine", "journal").is_err());
         assert!(LedgerName::new("", "x").is_err());
         assert!(LedgerName::new("x", "y".repeat(64)).is_err());
     }

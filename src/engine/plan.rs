@@ -22,11 +22,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::{
-    bundle::{Bundle, MigrationFile},
+    bundle::{self, Bundle, MigrationFile},
     checksum,
     journal::{self, Note},
     ledger::{LedgerRow, LedgerState},
-    memory, midway, order,
+    memory, midway,
     policy::Policies,
     report::Diagnostics,
 };
@@ -223,10 +223,7 @@ impl fmt::Display for Problem {
                 f,
                 "the ledger records {row:?}, the file is {version:?}: whether that is the same migration cannot be known; give both the same name"
             ),
-            ProblemKind::SameNumber { other } => write!(
-                f,
-                "{version} has the same number as {other}: which one comes first cannot be known; give it its own number"
-            ),
+            ProblemKind::SameNumber { other } => bundle::same_number(version, other).fmt(f),
             ProblemKind::Unrunnable(findings) => findings.fmt(f),
             ProblemKind::Interrupted { line, then } => {
                 write!(
@@ -402,11 +399,7 @@ fn obstacles(
             row: (*row).to_owned(),
         });
     }
-    let number = order::sequence_number(file.version());
-    let twin = |other: &&MigrationFile| {
-        other.version() != file.version() && order::sequence_number(other.version()) == number
-    };
-    if let Some(other) = number.and_then(|_| bundle.files().iter().find(twin)) {
+    if let Some(other) = bundle.twin(file) {
         kinds.push(ProblemKind::SameNumber {
             other: other.version().to_owned(),
         });

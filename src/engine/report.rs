@@ -37,6 +37,8 @@ pub enum Code {
     Duplicate,
     /// Byte order and numeric order of the names differ.
     AmbiguousOrder,
+    /// Two files have the same number in front of their names.
+    SameNumber,
     /// The file is larger than the engine reads.
     TooLarge,
     /// Not UTF-8, or it contains a NUL byte.
@@ -82,6 +84,7 @@ impl Code {
             Self::Duplicate => "Duplicate",
             Self::ReadsOtherwise => "ReadsOtherwise",
             Self::AmbiguousOrder => "AmbiguousOrder",
+            Self::SameNumber => "SameNumber",
             Self::TooLarge => "TooLarge",
             Self::NotText => "NotText",
             Self::TooDeep => "TooDeep",

@@ -247,6 +247,74 @@ async fn exactly_one_file_and_files_that_are_recorded_only() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_begun_is_shown_as_such() {
+    let checkout = Checkout::new(&[
+        A,
+        ("002_v.sql", "CREATE TABLE v ();\nVACUUM v;\nSELECT 1/0;\n"),
+    ])
+    .await;
+    checkout.write("._001_a.sql", "no SQL");
+    assert_eq!(
+        checkout
+            .run(&["migrate", "up", "--lock-timeout", "500ms"])
+            .code,
+        1
+    );
+    let status = checkout.run(&["migrate", "status"]);
+    assert_eq!(status.code, 3, "{status:?}");
+    assert!(status.out.contains("002_v.sql  interrupted"), "{status:?}");
+    let on = "! 002_v.sql:3: an earlier run was interrupted: what stands in front of this line is committed";
+    for ran in [status, checkout.run(&["migrate", "plan"])] {
+        assert!(ran.out.contains(on), "{ran:?}");
+    }
+
+    checkout.write("002_v.sql", "CREATE TABLE w ();\nSELECT 1;\n");
+    for command in ["status", "plan", "up"] {
+        let ran = checkout.run(&["migrate", command]);
+        assert_eq!(ran.code, 1, "{ran:?}");
+        let told = [ran.out, ran.err].concat();
+        assert!(
+            told.contains("002_v.sql:1:1: ") && told.contains("edited since"),
+            "{told}"
+        );
+    }
+    std::fs::remove_file(checkout.migrations().join("002_v.sql")).unwrap();
+    let status = checkout.run(&["migrate", "status"]);
+    assert_eq!(status.code, 1, "{status:?}");
+    assert!(
+        status.out.contains("its first 2 parts are committed"),
+        "{status:?}"
+    );
+    assert_eq!(checkout.run(&["migrate", "up"]).code, 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_in_order_is_told_before_and_after() {
+    let checkout = Checkout::new(&[A, ("001_b.sql", "SELECT 1;\n")]).await;
+    for command in ["lint", "plan", "up"] {
+        let ran = checkout.run(&["migrate", command]);
+        assert_eq!(ran.code, 1, "{ran:?}");
+        let told = [ran.out, ran.err].concat();
+        assert!(
+            told.contains("001_b.sql: the same number as 001_a.sql"),
+            "{told}"
+        );
+    }
+    let ignored = checkout.run(&["migrate", "lint", "--ignore-lint", "SameNumber"]);
+    assert_eq!(ignored.code, 0, "{ignored:?}");
+
+    let checkout = Checkout::new(&[A, C]).await;
+    let early = checkout.run(&["migrate", "mark", "003_c.sql"]);
+    assert_eq!(early.code, 1, "{early:?}");
+    assert!(early.err.contains("001_a.sql is pending"), "{early:?}");
+    assert_eq!(checkout.run(&["migrate", "up"]).code, 0);
+    checkout.write(B.0, B.1);
+    let late = checkout.run(&["migrate", "up", B.0]);
+    assert_eq!(late.code, 1, "{late:?}");
+    assert!(late.err.contains("give it a higher number"), "{late:?}");
+}
+
+#[tokio::test]
 async fn policies_are_flags_with_the_names_of_the_fields() {
     let checkout = Checkout::new(&[A, C]).await;
     assert_eq!(checkout.run(&["migrate", "up"]).code, 0);
@@ -319,6 +387,8 @@ async fn wrong_use_is_told_apart_from_failure() {
         &["migrate", "status", "--dir", "nowhere"],
         &["migrate", "status", "--out-of-order", "Perhaps"],
         &["migrate", "status", "--accept", "001_a.sql"],
+        &["migrate", "status", "--ledger", "sepulki_engine.journal"],
+        &["migrate", "status", "--lock-timeout", "1.5ms"],
         &["migrate", "fly"],
         &["migrate", "up", "001_a.sql", "--target", "001_a.sql"],
         &["validate", "mysql://x"],
@@ -539,7 +609,14 @@ async fn a_database_is_validated() {
     let wrong = checkout
         .url()
         .replace(&checkout.world.database.name, "nowhere");
-    let ran = checkout.run(&["validate", &wrong, "-o", "json"]);
+    let refused = checkout.command(&["validate", &wrong]).output().unwrap();
+    let refused = Ran::of(refused);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.err.contains("PGPASSWORD"), "{refused:?}");
+    let password = format!(":{}@", checkout.world.database.owner_password);
+    let mut command = checkout.command(&["validate", &wrong.replace(&password, "@"), "-o", "json"]);
+    command.env("PGPASSWORD", &checkout.world.database.owner_password);
+    let ran = Ran::of(command.output().unwrap());
     assert_eq!(ran.code, 1);
     let login = &ran.json()[3];
     assert_eq!(

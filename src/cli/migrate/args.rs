@@ -114,6 +114,14 @@ pub(super) struct Options {
     on_ambiguous: OnAmbiguous,
 }
 
+/// A length of time; other than specs, people at a terminal may mean less than a second.
+fn span(text: &str) -> Option<Duration> {
+    match text.strip_suffix("ms") {
+        Some(number) => number.parse().ok().map(Duration::from_millis),
+        None => wait_span(text),
+    }
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 #[value(rename_all = "PascalCase")]
 enum OrderMode {
@@ -205,9 +213,9 @@ impl Options {
 
     pub(super) fn timeouts(&self) -> Result<Timeouts> {
         let time = |flag: &str, text: &str| -> Result<Duration> {
-            wait_span(text).ok_or_else(|| {
+            span(text).ok_or_else(|| {
                 let message =
-                    format!("--{flag} {text}: not a length of time such as 90s, 5m or 72h");
+                    format!("--{flag} {text}: not a length of time such as 500ms, 90s, 5m or 72h");
                 Usage(message).into()
             })
         };

@@ -12,7 +12,7 @@ use super::{
     args::Options,
     read_files,
 };
-use crate::engine::{self, Bundle, Diagnostic, LintPolicy, Severity};
+use crate::engine::{self, Bundle, Code, Diagnostic, LintPolicy, Severity};
 
 #[derive(Debug, Args)]
 pub(super) struct LintArgs {
@@ -114,7 +114,9 @@ pub(super) fn lint(options: &Options, args: &LintArgs) -> Result<Ended> {
 }
 
 fn policy(args: &LintArgs) -> Result<LintPolicy> {
-    let known = engine::rule_names();
+    let mut known = engine::rule_names();
+    // of applied files, which stay as they are
+    known.push(Code::SameNumber.as_str());
     let mut ignore = Vec::new();
     for text in &args.ignore_lint {
         let (rule, file) = match text.split_once('=') {
@@ -139,7 +141,10 @@ fn policy(args: &LintArgs) -> Result<LintPolicy> {
 }
 
 fn look_through(bundle: &Bundle, pending: Option<&[String]>) -> Result<Linted> {
-    let mut findings: Vec<Finding> = bundle.findings().iter().map(broken).collect();
+    let is_asked = |file: &str| pending.is_none_or(|files| files.iter().any(|name| name == file));
+    let twins = bundle.same_numbers();
+    let twins = twins.iter().filter(|finding| is_asked(&finding.file));
+    let mut findings: Vec<Finding> = bundle.findings().iter().chain(twins).map(broken).collect();
     let mut suppressed = Vec::new();
     for lint in engine::lint(bundle, pending).context("the files cannot be looked through")? {
         let told = finding(lint.rule, lint.severity, &lint.diagnostic);

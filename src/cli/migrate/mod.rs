@@ -28,7 +28,7 @@ const HOLDER: &str = "migrate";
 /// What to do with the files of a folder.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The database is that of DATABASE_URL, by its direct host; files are those of --dir that end in .sql.\nExit codes: 0 fine, 1 failed, 2 wrong use, 3 files are pending (status, plan).\n\nExamples:\n  sepulki migrate status\n  sepulki migrate up\n  sepulki migrate up 003_add_telemetry_tables.sql --dir migrations\n  sepulki migrate plan -o json --out-of-order Allow\n  sepulki migrate lint\n  sepulki migrate new add robots"
+    after_help = "The database is that of DATABASE_URL, by its direct host; files are those of --dir that end in .sql and do not begin with a dot. Data of COPY … FROM STDIN end at a line \\. or, as for psql, with the file.\nExit codes: 0 fine, 1 failed, 2 wrong use, 3 files are pending (status, plan).\n\nExamples:\n  sepulki migrate status\n  sepulki migrate up\n  sepulki migrate up 003_add_telemetry_tables.sql --dir migrations\n  sepulki migrate plan -o json --out-of-order Allow\n  sepulki migrate lint\n  sepulki migrate new add robots"
 )]
 pub(super) struct MigrateArgs {
     #[command(subcommand)]
@@ -139,9 +139,15 @@ fn read_files(folder: &Path) -> Result<Vec<SourceFile>> {
     })?;
     let mut files = Vec::new();
     for entry in entries {
-        let path = entry.context("cannot read the folder")?.path();
+        let entry = entry.context("cannot read the folder")?;
+        let path = entry.path();
         let is_sql = path.extension().is_some_and(|end| end == "sql");
-        let Some(name) = path.file_name().filter(|_| is_sql && path.is_file()) else {
+        // what editors and version control keep beside the files
+        let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
+        let Some(name) = path
+            .file_name()
+            .filter(|_| is_sql && !is_hidden && path.is_file())
+        else {
             continue;
         };
         let bytes =

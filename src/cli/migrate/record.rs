@@ -1,6 +1,6 @@
 //! `sepulki migrate mark` and `baseline`: records files as applied without running them.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::{
@@ -9,7 +9,7 @@ use super::{
     inspect, request,
 };
 use crate::engine::{
-    plan_by,
+    Plan, plan_by,
     run::{self, RunRequest},
 };
 
@@ -22,7 +22,15 @@ struct Report {
 
 pub(super) async fn mark(options: &Options, file: &str) -> Result<Ended> {
     let request = request(options, Some(file))?;
-    record(options, request, vec![file.to_owned()]).await
+    let plan = plan(&request).await?;
+    let before = plan.pending.iter().find(|pending| pending.version != file);
+    if let Some(before) = before.filter(|_| !request.policies.allow_out_of_order) {
+        bail!(
+            "{} is pending and comes before {file}: it could not run any more; mark it first, or `sepulki migrate baseline {file}` records both",
+            before.version
+        );
+    }
+    record(options, request, plan, vec![file.to_owned()]).await
 }
 
 pub(super) async fn baseline(options: &Options, file: &str) -> Result<Ended> {
@@ -40,12 +48,24 @@ pub(super) async fn baseline(options: &Options, file: &str) -> Result<Ended> {
             break;
         }
     }
-    record(options, request, versions).await
+    let plan = plan(&request).await?;
+    record(options, request, plan, versions).await
 }
 
-async fn record(options: &Options, request: RunRequest, versions: Vec<String>) -> Result<Ended> {
-    let before = inspect(&request).await?;
-    let applied = plan_by(&request.policies, &request.bundle, &before, None).applied;
+/// The plan of what is pending up to the file that is meant.
+async fn plan(request: &RunRequest) -> Result<Plan> {
+    let ledger = inspect(request).await?;
+    let until = request.until.as_deref();
+    Ok(plan_by(&request.policies, &request.bundle, &ledger, until))
+}
+
+async fn record(
+    options: &Options,
+    request: RunRequest,
+    before: Plan,
+    versions: Vec<String>,
+) -> Result<Ended> {
+    let applied = before.applied;
     Box::pin(run::mark(request, &versions, |progress| {
         eprintln!("{}", super::up::line(&progress));
     }))

@@ -163,6 +163,12 @@ fn files(request: &RunRequest, state: &LedgerState, plan: &Plan) -> Vec<FileStat
         };
         state.rows.iter().find(named)
     };
+    let was_begun = |version: &String| {
+        state
+            .unfinished
+            .iter()
+            .any(|begun| begun.version == *version)
+    };
     let file = |version: &String| {
         let row = row(version);
         let at = row.and_then(|row| row.applied_at);
@@ -170,6 +176,7 @@ fn files(request: &RunRequest, state: &LedgerState, plan: &Plan) -> Vec<FileStat
             version: version.clone(),
             state: match row {
                 Some(_) => "applied",
+                None if was_begun(version) => "interrupted",
                 None if plan.pending.iter().any(|p| p.version == *version) => "pending",
                 None => "behind the target",
             },
@@ -190,6 +197,14 @@ fn files(request: &RunRequest, state: &LedgerState, plan: &Plan) -> Vec<FileStat
             applied_at: at.map(|at| format!("{at:.0}")),
             checksum: "no file",
         }
+    }));
+    let gone = plan.problems.iter();
+    let gone = gone.filter(|p| matches!(p.kind, ProblemKind::Unfinished { .. }));
+    files.extend(gone.map(|problem| FileStatus {
+        version: problem.version.clone(),
+        state: "interrupted",
+        applied_at: None,
+        checksum: "no file",
     }));
     files
 }

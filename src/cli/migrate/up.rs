@@ -37,6 +37,9 @@ pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
     let state = inspect(&request).await?;
     let target = request.until.as_deref();
     let plan = plan_by(&request.policies, &request.bundle, &state, target);
+    if !plan.is_runnable() {
+        return Err(blocked(&plan));
+    }
     if let Some(only) = only {
         nothing_before(&plan, only)?;
     }
