@@ -77,6 +77,32 @@ async fn losing_the_control_session_ends_the_worker() {
 }
 
 #[tokio::test]
+async fn a_file_that_ends_sessions_of_its_run_is_told_at_once() {
+    let world = World::new().await;
+    let own = "CREATE TABLE b ();\nSELECT pg_terminate_backend(pg_backend_pid());";
+    let found = world.fails(&[SLOW[0], ("002_b.sql", own)]).await;
+    assert_eq!(found.message, "the file ended its own session");
+    assert_eq!(found.position.unwrap().line, 2);
+    assert!(found.outcome.unwrap().contains("rolled back"));
+    assert_eq!(world.tables().await, "a");
+
+    // the next file is not begun when nobody looks after it
+    let others = "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();";
+    let files = [
+        SLOW[0],
+        ("002_b.sql", others),
+        ("003_c.sql", "CREATE TABLE c ();"),
+    ];
+    let error = world.run(&files).await.unwrap_err();
+    assert!(
+        matches!(&error, RunError::Transient(text) if text.contains("003_c.sql was not begun")),
+        "{error:?}"
+    );
+    assert_eq!(world.versions().await, ["001_a.sql", "002_b.sql"]);
+    assert_eq!(world.run(&files).await.unwrap().applied, ["003_c.sql"]);
+}
+
+#[tokio::test]
 async fn a_runner_that_vanishes_is_noticed_by_the_server() {
     let world = World::new().await;
     let run = start_slow(&world, &Told::default());

@@ -44,7 +44,7 @@ const OWN_ROLE: [&str; 3] = [
 pub(crate) enum Step {
     /// Preparing the session and the transaction.
     Prepare,
-    /// Taking the worker lock anew: fails where another runner has it.
+    /// Taking the worker lock anew: fails where another runner has it, or the control session is gone.
     Fence,
     /// Statement of the file, by index.
     Statement(usize),
@@ -88,6 +88,8 @@ pub(crate) struct Record<'a> {
     pub(crate) entry: Entry<'a>,
     /// The worker's lock, which must still be ours.
     pub(crate) worker: Key,
+    /// An expression: whether the control session still holds its lock.
+    pub(crate) control: String,
     /// Fresh for every message.
     pub(crate) marker: Key,
 }
@@ -122,7 +124,8 @@ impl Record<'_> {
     /// can refuse to go on.
     fn fence(&self) -> String {
         format!(
-            "SELECT 1 / ({} AND {})::int",
+            "SELECT 1 / ({} AND {} AND {})::int",
+            self.control,
             self.worker.try_in_transaction(),
             self.marker.try_in_transaction()
         )
@@ -413,6 +416,7 @@ mod tests {
                 journalled: false,
             },
             worker: Key::worker("d", "l"),
+            control: "true".into(),
             marker: Key::marker(7),
         };
         let message = Message::compose(&script, &transaction, Start::Afresh, &record);

@@ -94,6 +94,15 @@ impl Control {
         &self.session.since
     }
 
+    /// An expression: whether this session still lives and holds its lock.
+    pub(super) fn holds_lock(&self) -> String {
+        format!(
+            "EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid = {} AND l.granted AND {})",
+            self.session.pid,
+            self.keys.control.in_pg_locks("l")
+        )
+    }
+
     /// Takes the control lock, waiting at most `patience` for another run to end.
     pub(super) async fn take_lock(
         &mut self,

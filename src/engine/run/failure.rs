@@ -90,6 +90,11 @@ fn judge(
             message,
             Some("remove what commits or rolls back: a file and its row are one transaction"),
         ),
+        (_, "57P01") => (
+            Code::Refused,
+            "the file ended its own session".to_owned(),
+            Some("leave out pg_backend_pid(): pg_terminate_backend() is for the sessions of others"),
+        ),
         (_, "55P04") => (
             Code::Refused,
             message,

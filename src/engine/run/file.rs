@@ -19,7 +19,7 @@ use crate::{
         message::{Entry, Message, Record, Start, Step},
         midway,
         sql::{
-            Script,
+            Script, calls,
             segment::{Shape, Transaction},
         },
     },
@@ -151,6 +151,7 @@ impl<'a> FileRun<'a> {
                 subject: self.subject(),
                 entry,
                 worker: crew.control.keys.worker,
+                control: crew.control.holds_lock(),
                 marker: Key::marker(rand::rng().random_range(1..i32::MAX)),
             };
             let message = Message::compose(script, transaction, start, &record);
@@ -215,6 +216,9 @@ impl<'a> FileRun<'a> {
                 Some(holder) => format!("{error}; held by {holder}"),
                 None => error.to_string(),
             })),
+            (_, Class::Transient) if ends_itself(script, message, watched.completed, &error) => {
+                Err(self.failed(script, message, watched.completed, &error))
+            }
             (_, Class::Transient) => Err(RunError::Transient(format!(
                 "{} did not end, whether it is committed is in the ledger: {error}",
                 self.version
@@ -247,11 +251,25 @@ impl<'a> FileRun<'a> {
             return RunError::Transient(error.to_string());
         };
         if message.step(completed) == Some(Step::Fence) && server.sqlstate == "22012" {
-            return RunError::Busy("the worker's lock was lost to another run".to_owned());
+            return RunError::Transient(format!(
+                "{} was not begun: this run's control session has ended, or another run has its worker's lock",
+                self.version
+            ));
         }
         let diagnostic = failure::locate(self.version, script, message, completed, server);
         RunError::Failed(Box::new(diagnostic))
     }
+}
+
+/// Whether the session was ended by the very statement that it executed. Where another one has ended it, the file is
+/// no worse for it and is run again.
+fn ends_itself(script: &Script, message: &Message, completed: usize, error: &Error) -> bool {
+    let Some(Step::Statement(index)) = message.step(completed) else {
+        return false;
+    };
+    let statement = script.statements.get(index).map(|s| s.range.clone());
+    let text = script.text.get(statement.unwrap_or_default());
+    error.sqlstate() == Some("57P01") && calls(text.unwrap_or_default(), "pg_terminate_backend")
 }
 
 /// Says what became of a file that failed, where the finding itself does not.

@@ -90,6 +90,7 @@ impl World {
                 journalled: false,
             },
             worker: Key::worker("d", "l"),
+            control: "true".into(),
             marker: Key::marker(4711),
         };
         let transaction = whole(&script.text);

@@ -247,6 +247,14 @@ fn occurs(words: &[&str], sequence: &[&str]) -> bool {
         .any(|window| window == sequence)
 }
 
+/// Whether this function is named in `text`, which is one statement; bodies and other constants included.
+pub(crate) fn calls(text: &str, function: &str) -> bool {
+    lex::tokens(text).iter().any(|token| {
+        token.is_word(text, function)
+            || (token.is_constant() && token.text(text).to_ascii_lowercase().contains(function))
+    })
+}
+
 /// What remains the same when comments and white space change: SHA-256 over the tokens.
 pub(crate) fn fingerprint(text: &str) -> String {
     let tokens = lex::tokens(text);

@@ -192,6 +192,7 @@ fn record(ledger: &LedgerName) -> Record<'_> {
             fingerprint: "f",
         },
         worker: Key::worker("d", "l"),
+        control: "true".into(),
         marker: Key::marker(1),
     }
 }
