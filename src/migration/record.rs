@@ -185,6 +185,8 @@ impl Run {
             Progress::WaitingForRun { holder } => {
                 self.doing = format!("waiting for another run on the same ledger: {holder}");
             }
+            // it was planned before
+            Progress::Planned { .. } => {}
             Progress::Started {
                 version,
                 number,

@@ -15,10 +15,14 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Command, Output, Stdio},
+    sync::atomic::Ordering,
     time::Duration,
 };
 
-use engine_support::World;
+use engine_support::{
+    World,
+    relay::{Relay, Startup},
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -244,6 +248,36 @@ async fn exactly_one_file_and_files_that_are_recorded_only() {
     let notes = "SELECT count(*) FROM sepulki_engine.journal";
     assert_eq!(checkout.world.one(notes).await, "0");
     assert_eq!(checkout.run(&["migrate", "status"]).code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_with_nothing_pending_needs_one_session_and_no_warning() {
+    let drop = ("004_d.sql", "DROP TABLE c;\n");
+    let checkout = Checkout::new(&[A, C, drop]).await;
+    let world = &checkout.world;
+    let relay = Relay::start(world.socket(), Startup::Forward).await;
+    let (user, name) = (&world.server.user, &world.database.name);
+    let url = format!("postgresql://{user}@127.0.0.1:{}/{name}", relay.port);
+    let up = || {
+        let mut command = checkout.command(&["migrate", "up"]);
+        Ran::of(command.env("DATABASE_URL", &url).output().unwrap())
+    };
+    let first = up();
+    assert_eq!(first.code, 0, "{first:?}");
+    let warned = first.err.find("the operator would not run this");
+    assert!(warned.is_none(), "it is made by the same run: {first:?}");
+    relay.turns.store(0, Ordering::Relaxed);
+    assert_eq!(up().out, "nothing to do\n");
+    let turns = relay.turns.load(Ordering::Relaxed);
+    assert!(turns <= 4 + 2, "{turns} turns for nothing");
+
+    checkout.write("005_e.sql", "DROP TABLE a;\n");
+    let last = up();
+    let warned = last.err.find("it runs now").unwrap();
+    assert!(
+        warned < last.err.find("applying 005_e.sql").unwrap(),
+        "{last:?}"
+    );
 }
 
 #[tokio::test]

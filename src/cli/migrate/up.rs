@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     super::{
@@ -16,7 +17,7 @@ use super::{
     inspect, request, show,
 };
 use crate::engine::{
-    LintPolicy, Plan, lint, plan_by,
+    Bundle, LintPolicy, Plan, lint, plan_by,
     run::{Progress, RunError, RunRequest, apply},
 };
 
@@ -34,16 +35,9 @@ pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
         return Err(Usage("FILE and --target exclude each other".to_owned()).into());
     }
     let request = request(options, only.or(options.target.as_deref()))?;
-    let state = inspect(&request).await?;
-    let target = request.until.as_deref();
-    let plan = plan_by(&request.policies, &request.bundle, &state, target);
-    if !plan.is_runnable() {
-        return Err(blocked(&plan));
-    }
     if let Some(only) = only {
-        nothing_before(&plan, only)?;
+        nothing_before(&request, only).await?;
     }
-    warn(&request, &plan)?;
     let stop = told_to_stop()?;
     let cancel = request.cancel.clone();
     tokio::spawn(async move {
@@ -51,7 +45,22 @@ pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
         eprintln!("stopping: cancelling what is under way");
         cancel.cancel();
     });
-    match Box::pin(apply(request, |progress| eprintln!("{}", line(&progress)))).await {
+    let (bundle, target) = (request.bundle.clone(), request.target.clone());
+    let answered = CancellationToken::new();
+    let work = async {
+        let result = Box::pin(apply(request, |progress| {
+            answered.cancel();
+            if let Progress::Planned { plan } = &progress {
+                warn(&bundle, plan);
+            }
+            eprintln!("{}", line(&progress));
+        }));
+        let result = result.await;
+        answered.cancel();
+        result
+    };
+    let hint = output::told_to_wait(&target, answered.cancelled());
+    match tokio::join!(work, hint).0 {
         Ok(report) => {
             let report = Report {
                 applied: report.applied,
@@ -68,7 +77,12 @@ pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
 }
 
 /// Exactly one file can only be applied once those before it are.
-fn nothing_before(plan: &Plan, only: &str) -> Result<()> {
+async fn nothing_before(request: &RunRequest, only: &str) -> Result<()> {
+    let ledger = inspect(request).await?;
+    let plan = plan_by(&request.policies, &request.bundle, &ledger, Some(only));
+    if !plan.is_runnable() {
+        return Err(blocked(&plan));
+    }
     let before = plan.pending.iter().find(|pending| pending.version != only);
     if let Some(before) = before {
         bail!(
@@ -80,14 +94,16 @@ fn nothing_before(plan: &Plan, only: &str) -> Result<()> {
 }
 
 /// Tells what the operator would not run by itself.
-fn warn(request: &RunRequest, plan: &Plan) -> Result<()> {
-    if plan.pending.is_empty() || !plan.is_runnable() {
-        return Ok(());
-    }
+fn warn(bundle: &Bundle, plan: &Plan) {
     let pending = plan.pending.iter().map(|pending| pending.version.clone());
     let pending: Vec<String> = pending.collect();
-    let found =
-        lint(&request.bundle, Some(&pending)).context("the files cannot be looked through")?;
+    let found = match lint(bundle, Some(&pending)) {
+        Ok(found) => found,
+        Err(error) => {
+            eprintln!("warning: the files cannot be looked through: {error}");
+            return;
+        }
+    };
     let policy = LintPolicy::default();
     let found: Vec<String> = found
         .iter()
@@ -100,7 +116,6 @@ fn warn(request: &RunRequest, plan: &Plan) -> Result<()> {
             "{found}warning: the operator would not run this before spec.policies allows it; it runs now"
         );
     }
-    Ok(())
 }
 
 fn blocked(plan: &Plan) -> anyhow::Error {
@@ -114,6 +129,10 @@ pub(super) fn line(progress: &Progress) -> String {
         Progress::WaitingForRun { holder } => {
             format!("waiting for another run on the same ledger: {holder}")
         }
+        Progress::Planned { plan } => match plan.pending.len() {
+            1 => "1 file is pending".to_owned(),
+            many => format!("{many} files are pending"),
+        },
         Progress::Started {
             version,
             number,

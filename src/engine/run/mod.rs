@@ -159,6 +159,11 @@ pub enum Progress {
         /// Who.
         holder: String,
     },
+    /// What is going to run, before anything does.
+    Planned {
+        /// The plan, which is runnable and not empty.
+        plan: Plan,
+    },
     /// A file starts, or starts over.
     Started {
         /// The file.
@@ -261,6 +266,7 @@ pub async fn apply(
     let state = stop.or(control.ledger()).await?;
     let todo = runnable(&request, &state)?;
     if !todo.pending.is_empty() {
+        progress(Progress::Planned { plan: todo.clone() });
         stop.or(control.ensure_memory()).await?;
         if !state.exists {
             stop.or(control.create_ledger()).await?;
