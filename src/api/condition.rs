@@ -191,6 +191,8 @@ words!(
         LedgerBusy,
         /// A statement failed.
         MigrationFailed,
+        /// Files that were applied are missing since the branch was restored; applying them again is left to a person.
+        HeldAfterRestore,
         /// Everything up to the target is applied.
         Applied,
         /// PostgreSQL had something to say about files that it ran.

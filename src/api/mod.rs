@@ -29,13 +29,13 @@ pub use names::{
     RoleName, SecretKey, Sha256, SuspendAfter, TimeLimit, TimeSpan,
 };
 pub use neon_database::{
-    Access, BranchSpec, BranchStatus, ComputeSpec, ComputeValues, ConnectionSecretSpec,
-    ConnectionSecretStatus, Credentials, DatabaseSpec, DatabaseStatus, DeletionPolicy, Effective,
-    EndpointStatus, Environment, ExistingBranch, ExtensionSpec, ExtensionStatus, ExternalDeletion,
-    ExternalDeletionAction, MissingSchemas, NeonDatabase, NeonDatabaseSpec, NeonDatabaseStatus,
-    OperationStatus, ParentBranch, ParentMoment, PasswordSecretRef, PlanLimit, PublishAfter,
-    PublishSpec, ReadReplicaSpec, ReadReplicaStatus, RoleSpec, RoleStatus, RotationSpec,
-    SecretTemplate, TemplateMetadata,
+    Access, BranchOrigin, BranchSpec, BranchStatus, ComputeSpec, ComputeValues,
+    ConnectionSecretSpec, ConnectionSecretStatus, Credentials, DatabaseSpec, DatabaseStatus,
+    DeletionPolicy, Effective, EndpointStatus, Environment, ExistingBranch, ExtensionSpec,
+    ExtensionStatus, ExternalDeletion, ExternalDeletionAction, MissingSchemas, NeonDatabase,
+    NeonDatabaseSpec, NeonDatabaseStatus, OperationStatus, ParentBranch, ParentMoment,
+    PasswordSecretRef, PlanLimit, PublishAfter, PublishSpec, ReadReplicaSpec, ReadReplicaStatus,
+    RoleSpec, RoleStatus, RotationSpec, SecretTemplate, TemplateMetadata,
 };
 pub use neon_project::{
     AccessRule, AppliedSettings, KeyKind, NamespaceSelector, NeonProject, NeonProjectSpec,
@@ -44,9 +44,9 @@ pub use neon_project::{
 pub use refs::{DatabaseRef, MigrationRef, NamespacedSecretKeyRef, ProjectRef, SecretKeyRef};
 pub use sepulki_migration::{
     AcceptedFile, AdoptSpec, AppliedStatus, AppliedTo, BuildProgress, BundleStatus,
-    ChecksumMismatch, ConfigMapSource, CurrentStatus, ExecutionSpec, FailOnLint, HistoryEntry,
-    InlineFile, LastError, LedgerSpec, MigrationSource, MissingFile, ObjectNameRef, OnAmbiguous,
-    OrderMode, OrderSpec, OutOfOrder, PendingStatus, PoliciesSpec, SepulkiMigration,
+    ChecksumMismatch, ConfigMapSource, CurrentStatus, ExecutionSpec, FailOnLint, HeldStatus,
+    HistoryEntry, InlineFile, LastError, LedgerSpec, MigrationSource, MissingFile, ObjectNameRef,
+    OnAmbiguous, OrderMode, OrderSpec, OutOfOrder, PendingStatus, PoliciesSpec, SepulkiMigration,
     SepulkiMigrationSpec, SepulkiMigrationStatus, TargetSpec,
 };
 

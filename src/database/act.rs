@@ -329,8 +329,11 @@ impl Context<'_> {
     }
 
     fn record_incarnation(&self, status: &mut NeonDatabaseStatus) {
-        if let (Some(branch), Some(recorded)) = (self.observed.branch.known(), &mut status.branch) {
+        let seen = self.observed.branch.known();
+        let origin = seen.map(|branch| reset::origin(self.desired, status, branch));
+        if let (Some(branch), Some(origin), Some(recorded)) = (seen, origin, &mut status.branch) {
             recorded.incarnation = incarnation(branch);
+            recorded.origin = origin;
             recorded.own_passwords.clear();
             if !recorded.taken_over {
                 recorded.credentials = Credentials::Inherited;

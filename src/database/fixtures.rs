@@ -242,6 +242,7 @@ pub(super) fn settled(desired: &Desired) -> Observed {
             protected: branch.protected,
             taken_over: false,
             incarnation: incarnation.clone(),
+            origin: crate::api::BranchOrigin::Created,
             credentials: Credentials::Own,
             own_passwords: Vec::new(),
             created_time: Time(branch.created_at),

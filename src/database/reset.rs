@@ -9,8 +9,8 @@ use super::action::Action;
 use super::desired::Desired;
 use super::observe::Observed;
 use super::plan::{LATER, given_up, wait};
-use crate::api::{Environment, RESET, Reason};
-use crate::neon::Branch;
+use crate::api::{BranchOrigin, NeonDatabaseStatus, RESET, Reason};
+use crate::neon::{Branch, BranchId};
 use crate::reconcile::Decision;
 
 /// How long a request is good for.
@@ -36,11 +36,7 @@ pub fn problem(
         ));
     };
     let age = now.duration_since(time);
-    let disposable = match desired.environment {
-        Environment::Development | Environment::Preview => true,
-        Environment::Production | Environment::Staging => false,
-    };
-    let why = if !disposable {
+    let why = if !desired.environment.is_disposable() {
         format!("a {} is not reset", desired.environment.as_str())
     } else if recorded.is_none_or(|branch| branch.id != id) {
         "that is not the id of this object's branch".to_owned()
@@ -56,6 +52,25 @@ pub fn problem(
         return None;
     };
     Some(format!("{RESET}: {request}: {why}"))
+}
+
+/// How a branch came to an incarnation that is not on record yet.
+///
+/// Neon tells that a branch was set to another state, and not to which one. One that was set to a state of its own past hangs
+/// on a copy of what it was before, and so has another parent; one that was set back to its parent has the same.
+#[must_use]
+pub fn origin(desired: &Desired, recorded: &NeonDatabaseStatus, branch: &Branch) -> BranchOrigin {
+    let parent = recorded
+        .branch
+        .as_ref()
+        .and_then(|b| b.parent_id.as_deref());
+    let same_parent = parent.is_some() && parent == branch.parent_id.as_ref().map(BranchId::as_str);
+    let by_us = recorded.reset_time.is_some();
+    if by_us || (same_parent && desired.environment.is_disposable()) {
+        BranchOrigin::Reset
+    } else {
+        BranchOrigin::Restored
+    }
 }
 
 /// What to do about a request that is new, and about one that was taken up.
@@ -118,6 +133,7 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     use super::*;
+    use crate::api::Environment;
     use crate::database::fixtures::{desired, now, recorded, seen, settled};
     use crate::database::plan::UNANSWERED;
     use crate::neon::BranchState;
@@ -177,6 +193,61 @@ mod tests {
         recorded(&mut observed).parent_id = None;
         let why = problem(&desired, &observed, &ago(0), now()).unwrap();
         assert!(why.contains("no parent"), "{why}");
+    }
+
+    #[test]
+    fn what_was_set_back_to_its_parent_is_told_from_what_was_restored() {
+        let cases = [
+            (
+                Environment::Preview,
+                "br-parent",
+                false,
+                BranchOrigin::Reset,
+            ),
+            (
+                Environment::Development,
+                "br-parent",
+                false,
+                BranchOrigin::Reset,
+            ),
+            (
+                Environment::Staging,
+                "br-parent",
+                false,
+                BranchOrigin::Restored,
+            ),
+            (
+                Environment::Production,
+                "br-parent",
+                false,
+                BranchOrigin::Restored,
+            ),
+            (
+                Environment::Preview,
+                "br-before",
+                false,
+                BranchOrigin::Restored,
+            ),
+            (Environment::Preview, "br-before", true, BranchOrigin::Reset),
+        ];
+        for (environment, parent, by_us, expected) in cases {
+            let desired = desired(environment);
+            let mut observed = settled(&desired);
+            seen(&mut observed).parent_id = Some(parent.into());
+            observed.recorded.reset_time = by_us.then(|| Time(now()));
+            let branch = seen(&mut observed).clone();
+            let told = origin(&desired, &observed.recorded, &branch);
+            assert_eq!(told, expected, "{environment:?} {parent} {by_us}");
+        }
+        // a branch without a parent cannot have been set back to it
+        let (desired, mut observed) = preview();
+        recorded(&mut observed).parent_id = None;
+        seen(&mut observed).parent_id = None;
+        let branch = seen(&mut observed).clone();
+        assert_eq!(
+            origin(&desired, &observed.recorded, &branch),
+            BranchOrigin::Restored
+        );
     }
 
     #[test]

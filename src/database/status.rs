@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::compute;
 use super::desired::{Database, Desired, Rest};
 use super::inherit::Heritage;
-use super::observe::Observed;
+use super::observe::{Observed, incarnation};
 use super::{plan, replicas};
 use crate::api::{ConditionType, NeonDatabaseStatus, Reason, condition, set_condition};
 use crate::neon::Endpoint;
@@ -48,7 +48,10 @@ fn bring_up_to_date(
         && recorded.id == branch.id.as_str()
     {
         recorded.name.clone_from(&branch.name);
-        recorded.parent_id = branch.parent_id.as_ref().map(ToString::to_string);
+        if recorded.incarnation == incarnation(branch) {
+            // of another incarnation, it tells how that came about, which is recorded together with it
+            recorded.parent_id = branch.parent_id.as_ref().map(ToString::to_string);
+        }
         recorded.is_default = branch.default;
         recorded.protected = branch.protected;
         recorded.expiry_time = branch.expires_at.map(whole_seconds);

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::action::Action;
 use super::desired::{Desired, Rest};
 use super::failure::{self, Circumstances, Failure};
+use super::held;
 use super::observe::{self, Ledger, Observed};
 use super::place::{Database, Place};
 use super::record::{Found, Run};
@@ -64,6 +65,10 @@ fn look_again(kind: &Migrations, pass: &mut Pass<Migrations>, desired: &Desired)
     let status = &mut pass.status;
     if status.handled.retry != desired.asked.retry {
         status.last_error = None;
+        let asked = desired.database.as_deref();
+        let place = observe::database(kind, desired)
+            .and_then(|database| database.place(asked, status.applied_to.as_ref()));
+        held::let_go(status, place.as_ref());
     }
     if let Some(to) = &mut status.applied_to {
         to.digest = None;

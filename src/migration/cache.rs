@@ -254,6 +254,7 @@ mod tests {
             branch: super::super::place::Branch {
                 id: "br-1".into(),
                 incarnation: incarnation.into(),
+                origin: crate::api::BranchOrigin::Created,
                 created: Timestamp::UNIX_EPOCH,
             },
             database: "app".into(),

@@ -5,6 +5,7 @@
 //! execution.rs …and in the engine's types           pure
 //! source.rs    ConfigMaps or spec → files           pure
 //! place.rs     which ledger of which branch, rivals pure
+//! held.rs      what a restore has undone            pure
 //! required.rs  which migrations have to come first  pure
 //! observe.rs   facts: files, NeonDatabase, record   reads the watches and ConfigMaps
 //! plan.rs      what to do next, the decision table  pure
@@ -27,6 +28,7 @@ mod cache;
 pub mod desired;
 mod execution;
 pub mod failure;
+pub mod held;
 pub mod observe;
 pub mod place;
 pub mod plan;

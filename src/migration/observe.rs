@@ -11,7 +11,7 @@ use super::place::{self, Database, Place};
 use super::required::{self, Unmet};
 use super::source::{Files, Listing, merge};
 use super::{Migrations, plan};
-use crate::api::{AppliedTo, LastError, Looks};
+use crate::api::{AppliedStatus, AppliedTo, HeldStatus, LastError, Looks};
 use crate::engine::{self, Bundle, Diagnostics, LedgerState, Lint, Order, Plan, SourceFile};
 use crate::reconcile::{Error, Fact, Pass, named};
 use crate::world::at_cluster;
@@ -37,6 +37,10 @@ pub struct Observed {
     pub lints: Vec<Lint>,
     /// Which ledger the status speaks of, and what was found complete there.
     pub applied_to: Option<AppliedTo>,
+    /// What the status says of that ledger.
+    pub applied: Option<AppliedStatus>,
+    /// What was missing after a restore.
+    pub held: Option<HeldStatus>,
     /// The failure that the status remembers.
     pub last_error: Option<LastError>,
     /// What was taken up of annotations.
@@ -117,6 +121,8 @@ pub(super) async fn observe(
 ) -> Result<Observed, Error> {
     let mut observed = Observed {
         applied_to: pass.status.applied_to.clone(),
+        applied: pass.status.applied.clone(),
+        held: pass.status.held_after_restore.clone(),
         last_error: pass.status.last_error.clone(),
         handled: pass.status.handled.clone(),
         ..Observed::default()
@@ -214,7 +220,7 @@ fn remember_obstacle(kind: &Migrations, desired: &Desired, observed: &Observed, 
 }
 
 /// The NeonDatabase that is to be migrated, as its watch knows it.
-fn database(kind: &Migrations, desired: &Desired) -> Option<Database> {
+pub(super) fn database(kind: &Migrations, desired: &Desired) -> Option<Database> {
     let all = kind.world.cluster.databases();
     let found = named(&all, Some(&desired.namespace), &desired.database_ref)?;
     Some(Database::of(found, &kind.world.cluster.projects()))

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::desired::{self, Desired, invalid};
-use crate::api::{AppliedTo, ConditionType, NeonDatabase, NeonProject, SepulkiMigration};
+use crate::api::{
+    AppliedTo, BranchOrigin, ConditionType, NeonDatabase, NeonProject, SepulkiMigration,
+};
 use crate::engine::{LedgerName, Protection};
 use crate::reconcile::Block;
 use crate::world::Source;
@@ -49,6 +51,8 @@ pub struct Branch {
     pub id: String,
     /// Changes when the branch is reset, restored or made anew.
     pub incarnation: String,
+    /// How it came to this incarnation.
+    pub origin: BranchOrigin,
     /// When it was made.
     pub created: Timestamp,
 }
@@ -90,6 +94,7 @@ impl Database {
             branch: status.branch.map(|branch| Branch {
                 id: branch.id,
                 incarnation: branch.incarnation,
+                origin: branch.origin,
                 created: branch.created_time.0,
             }),
         }

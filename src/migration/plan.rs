@@ -22,8 +22,10 @@
 //! | 13 | the same run has failed before | Blocked MigrationFailed |
 //! | 14 | the NeonDatabase is not ready, or lacks the database | Wait DatabaseNotReady |
 //! | 15 | something else is at work on the branch | Wait BranchBusy |
+//! |   | files that were applied are missing after a restore, as was found earlier | Blocked HeldAfterRestore |
 //! | 16 | the ledger was not read | ReadLedger |
 //! | 17 | the table of that name is no ledger | Blocked LedgerConflict |
+//! |   | it lacks files that were applied: the branch was restored | Blocked HeldAfterRestore |
 //! | 18 | the plan has problems | Blocked ChecksumMismatch, OutOfOrder, Unrecorded, InvalidMigration; InvalidSpec where the baseline is not among the files |
 //! |   | … they may do harm, and no policy puts up with it | Blocked LintFailed |
 //! | 19 | files are pending | Apply |
@@ -39,6 +41,7 @@ use jiff::Timestamp;
 
 use super::action::Action;
 use super::desired::{Desired, Rest};
+use super::held;
 use super::observe::{Ledger, Observed};
 use super::required::Unmet;
 use super::source::Files;
@@ -70,6 +73,7 @@ pub fn decide(desired: &Desired, observed: &Observed, _now: Timestamp) -> Next {
         .or_else(|| set(observed))
         .or_else(|| required(observed))
         .or_else(|| database(desired, observed))
+        .or_else(|| held(desired, observed))
         .unwrap_or_else(|| ledger(observed))
 }
 
@@ -237,6 +241,13 @@ fn database(desired: &Desired, observed: &Observed) -> Stage {
         let message = format!("NeonDatabase {name} is just changing its branch");
         wait(Reason::BranchBusy, message, SOON)
     })
+}
+
+/// Before row 16 and before row 18: what is held after a restore needs no look at the ledger any more.
+fn held(desired: &Desired, observed: &Observed) -> Stage {
+    let on_record = held::standing(desired, observed).cloned();
+    let held = on_record.or_else(|| held::found(desired, observed))?;
+    Some(block(Reason::HeldAfterRestore, held::message(&held)))
 }
 
 /// Rows 16 to 20.

@@ -291,7 +291,9 @@ impl Run {
     }
 }
 
-fn pending(versions: &[String]) -> PendingStatus {
+/// The count of these files, and the first few of them.
+#[must_use]
+pub fn pending(versions: &[String]) -> PendingStatus {
     PendingStatus {
         count: count(versions.len()),
         versions: versions.iter().take(LISTED).cloned().collect(),

@@ -6,7 +6,7 @@
 //! | applying | True | True | False Applying |
 //! | in the way of the files | False, why | False, same reason | False, same reason |
 //! | in the way of the plan | True | False, why | False, same reason |
-//! | a run failed | True | True | False MigrationFailed |
+//! | a run failed; held after a restore | True | True | False, why |
 //! | failed and passing | as known | as it was for this spec, else False | as it was for this spec, else False |
 //! | suspended | as it was | as it was | as it was |
 
@@ -15,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::desired::Desired;
 use super::failure;
+use super::held;
 use super::observe::{Ledger, Observed};
 use super::plan;
 use super::record::Found;
@@ -84,18 +85,20 @@ fn facts(
     verdict: &Verdict,
 ) {
     let place = observed.place(desired);
-    let moved = place
-        .as_ref()
-        .zip(status.applied_to.as_ref())
-        .is_some_and(|(place, to)| !place.is(to));
-    if moved {
+    let known = place.as_ref().zip(status.applied_to.as_ref());
+    if known.is_some_and(|(place, to)| !place.is(to)) {
         // what was true of the old incarnation is looked at anew
-        status.applied = None;
         status.pending = None;
+    }
+    if known.is_some_and(|(place, to)| !held::survives(to, place)) {
+        status.applied = None;
     }
     let Some(listing) = observed.listing() else {
         return;
     };
+    if let Some(place) = &place {
+        status.held_after_restore = held::recorded(desired, observed, place, &listing.digest);
+    }
     let bundle = listing.bundle();
     if status.bundle.as_ref() != Some(&bundle) {
         // how many of these are pending is not known before the ledger was read
@@ -259,7 +262,14 @@ fn planned(
         Verdict::Suspended(_) | Verdict::Gone => {
             kept(previous, ConditionType::Planned).unwrap_or(unknown)
         }
-        Verdict::Blocked(block) if block.reason == Reason::MigrationFailed => pending(),
+        Verdict::Blocked(block)
+            if matches!(
+                block.reason,
+                Reason::MigrationFailed | Reason::HeldAfterRestore
+            ) =>
+        {
+            pending()
+        }
         Verdict::Failed(_) => match observed {
             Some(observed) if matches!(observed.ledger, Ledger::Read(..)) => pending(),
             Some(observed) if observed.has_news(desired) => unknown,

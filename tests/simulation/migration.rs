@@ -1,11 +1,11 @@
 //! What becomes of SepulkiMigrations, from files to rows.
 
 use jiff::SignedDuration;
-use sepulki::api::{Reason, SepulkiMigration};
+use sepulki::api::{RETRY, Reason, SepulkiMigration};
 use sepulki::reconcile::Conditions;
 use serde_json::json;
 
-use crate::database::{condition, reconciling, stalled};
+use crate::database::{condition, reconciling, says, stalled};
 use crate::invariants::check;
 use crate::scene::{FILES, production_and_preview, settled, simple};
 use crate::world::operator::Operator;
@@ -240,6 +240,53 @@ async fn what_a_branch_inherits_is_not_applied_again_and_what_it_lacks_is() {
         .sim
         .at_neon(|project, _| project.branches[1].server.databases["app"].ran.clone());
     assert_eq!(ran, ["001_robots.sql", "002_names.sql", "003_arms.sql"]);
+}
+
+/// The branch of this number with its third file applied, brought back to where it was before that by somebody else.
+async fn restored(branch: usize) -> Operator {
+    let mut operator = settled(production_and_preview).await;
+    let past = operator
+        .sim
+        .at_neon(|project, _| project.branches[branch].clone());
+    operator.sim.files(&[FILES[0], FILES[1], THIRD]);
+    operator.settle().await;
+    operator.sim.at_neon(|project, now| {
+        let id = project.branches[branch].branch.id.clone();
+        project.restore(&id, &past, now);
+    });
+    operator.run_for(MINUTE * 3).await;
+    operator.settle().await;
+    operator
+}
+
+fn ran(operator: &Operator, branch: usize) -> usize {
+    operator
+        .sim
+        .at_neon(|project, _| project.branches[branch].server.databases["app"].ran.len())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_has_undone_by_a_restore_is_not_applied_again_before_that_is_asked() {
+    for (branch, name) in [(0, "production"), (1, "pr-7")] {
+        let mut operator = restored(branch).await;
+        let message = stalled(&migration(&operator, name), Reason::HeldAfterRestore);
+        says(&message, &["003_arms.sql is not in the ledger", RETRY]);
+        let sessions = operator.sim.lock().sessions;
+        operator.run_for(MINUTE * 60).await;
+        operator.restart();
+        operator.settle().await;
+        assert_eq!(
+            (ran(&operator, branch), operator.sim.lock().sessions),
+            (2, sessions)
+        );
+        operator.sim.edit_migration(name, |object| {
+            let annotations = object.metadata.annotations.get_or_insert_default();
+            annotations.insert(RETRY.to_owned(), "1".to_owned());
+        });
+        operator.settle().await;
+        assert!(migration(&operator, name).is_settled());
+        assert_eq!(ran(&operator, branch), 3);
+    }
 }
 
 #[tokio::test(start_paused = true)]

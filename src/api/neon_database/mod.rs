@@ -18,8 +18,8 @@ pub use compute::{ComputeValues, PlanLimit};
 pub use role::{Access, PasswordSecretRef, RoleSpec, RoleStatus, RotationSpec};
 pub use secret::{ConnectionSecretSpec, ConnectionSecretStatus, SecretTemplate, TemplateMetadata};
 pub use status::{
-    BranchStatus, Credentials, DatabaseStatus, Effective, EndpointStatus, ExtensionStatus,
-    MissingSchemas, NeonDatabaseStatus, OperationStatus, ReadReplicaStatus,
+    BranchOrigin, BranchStatus, Credentials, DatabaseStatus, Effective, EndpointStatus,
+    ExtensionStatus, MissingSchemas, NeonDatabaseStatus, OperationStatus, ReadReplicaStatus,
 };
 
 /// What is asked of one environment's database.
@@ -167,6 +167,15 @@ impl Environment {
             Self::Staging => "staging",
             Self::Development => "development",
             Self::Preview => "preview",
+        }
+    }
+
+    /// Whether its branches are made to be thrown away, so that going back to the parent's state loses nothing that counts.
+    #[must_use]
+    pub fn is_disposable(self) -> bool {
+        match self {
+            Self::Production | Self::Staging => false,
+            Self::Development | Self::Preview => true,
         }
     }
 }

@@ -158,6 +158,9 @@ pub struct BranchStatus {
     /// again.
     #[schemars(length(max = 128))]
     pub incarnation: String,
+    /// How it came to this incarnation.
+    #[serde(default)]
+    pub origin: BranchOrigin,
     /// Whose passwords open it.
     pub credentials: Credentials,
     /// Roles of Neon's that have got passwords of their own while the others still have the parent's.
@@ -173,6 +176,18 @@ pub struct BranchStatus {
     /// When Neon deletes it unless the lease is renewed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiry_time: Option<Time>,
+}
+
+/// How a branch came to its present incarnation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum BranchOrigin {
+    /// It was forked, or taken over as it was.
+    #[default]
+    Created,
+    /// It was set back to its parent: because this object was asked to, or, of a development or preview, by somebody else.
+    Reset,
+    /// Somebody else brought it to another state, such as one of its past.
+    Restored,
 }
 
 /// Whose passwords open a branch.

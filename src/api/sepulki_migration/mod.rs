@@ -14,8 +14,8 @@ pub use execution::{
     OrderMode, OrderSpec, OutOfOrder, PoliciesSpec,
 };
 pub use status::{
-    AppliedStatus, AppliedTo, BuildProgress, BundleStatus, CurrentStatus, HistoryEntry, LastError,
-    PendingStatus, SepulkiMigrationStatus,
+    AppliedStatus, AppliedTo, BuildProgress, BundleStatus, CurrentStatus, HeldStatus, HistoryEntry,
+    LastError, PendingStatus, SepulkiMigrationStatus,
 };
 
 /// Which files are to be applied to which database.

@@ -34,6 +34,9 @@ pub struct SepulkiMigrationStatus {
     /// What is still to be applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<PendingStatus>,
+    /// What is not applied again although the ledger lacks it, because the branch was restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_after_restore: Option<HeldStatus>,
     /// Files applied and files in all, such as `3/3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
@@ -62,6 +65,7 @@ impl Default for SepulkiMigrationStatus {
             applied: None,
             applied_to: None,
             pending: None,
+            held_after_restore: None,
             progress_text: None,
             current: None,
             last_error: None,
@@ -119,6 +123,19 @@ pub struct AppliedTo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255))]
     pub target: Option<String>,
+}
+
+/// Files that were applied and are missing since a restore. They stay pending until the files or the target change, or
+/// `sepulki.dev/retry` asks to apply them again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldStatus {
+    /// The restored ledger, and the files and the target that it was compared with: with others nothing is held.
+    pub at: AppliedTo,
+    /// What was applied before the restore.
+    pub was_applied: AppliedStatus,
+    /// What of that is missing.
+    pub missing: PendingStatus,
 }
 
 /// What is still to be applied.

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::upkeep::{is_of_lease, is_of_protection};
 use super::{Context, Pass, forget_branch};
-use crate::api::{BranchStatus, Credentials, NeonDatabaseStatus};
+use crate::api::{BranchOrigin, BranchStatus, Credentials, NeonDatabaseStatus};
 use crate::database::compute;
 use crate::database::desired::moment;
 use crate::database::observe::incarnation;
@@ -363,6 +363,7 @@ impl Context<'_> {
             protected: branch.protected,
             taken_over,
             incarnation: incarnation(branch),
+            origin: BranchOrigin::Created,
             credentials,
             own_passwords: Vec::new(),
             created_time: Time(branch.created_at),

@@ -15,7 +15,7 @@ use crate::reconcile::{Class, PassReport, Verdict, drive};
 const ALL: [&str; 3] = ["001_a.sql", "002_b.sql", "003_c.sql"];
 
 #[track_caller]
-fn settles(report: &PassReport) {
+pub(super) fn settles(report: &PassReport) {
     assert!(matches!(report.verdict, Verdict::Settled(_)), "{report:?}");
 }
 
@@ -28,7 +28,7 @@ fn fails(report: &PassReport) -> (Class, Reason) {
 }
 
 #[track_caller]
-fn blocked(report: &PassReport) -> (Reason, &str) {
+pub(super) fn blocked(report: &PassReport) -> (Reason, &str) {
     let Verdict::Blocked(block) = &report.verdict else {
         panic!("the pass was to be blocked: {report:?}");
     };

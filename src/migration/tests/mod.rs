@@ -1,5 +1,6 @@
 //! Tests of the whole kind: the decision table, properties of decisions and status, and the loop in a small world.
 
+mod held;
 mod loops;
 mod properties;
 mod status;
@@ -143,6 +144,8 @@ fn observed(files: Vec<SourceFile>, ledger: LedgerState, target: Option<&str>) -
         ledger,
         lints: Vec::new(),
         applied_to: None,
+        applied: None,
+        held: None,
         last_error: None,
         handled: Looks::default(),
     }

@@ -9,7 +9,9 @@ use proptest::sample::select;
 use serde_json::json;
 
 use super::*;
-use crate::api::{AppliedTo, LastError, Looks, Reason, SepulkiMigrationStatus};
+use crate::api::{
+    AppliedStatus, AppliedTo, BranchOrigin, LastError, Looks, Reason, SepulkiMigrationStatus,
+};
 use crate::migration::Action;
 use crate::migration::plan::decide;
 use crate::migration::status::project;
@@ -58,14 +60,21 @@ fn any_desired() -> impl Strategy<Value = Desired> {
 fn any_database() -> impl Strategy<Value = Fact<Database>> {
     let known = (
         vec(select(vec!["app", "reports"]), 0..3),
-        option::of(select(vec!["i-1", "i-2"])),
+        option::weighted(0.9, (select(vec!["i-1", "i-2"]), prop::bool::weighted(0.8))),
         option::weighted(0.2, Just("not ready".to_owned())),
-        any::<bool>(),
+        prop::bool::weighted(0.9),
     )
         .prop_map(|(listed, incarnation, unready, host)| {
             Fact::Known(Database {
                 listed: listed.into_iter().map(str::to_owned).collect(),
-                branch: incarnation.map(branch),
+                branch: incarnation.map(|(incarnation, restored)| Branch {
+                    origin: if restored {
+                        BranchOrigin::Restored
+                    } else {
+                        BranchOrigin::Reset
+                    },
+                    ..branch(incarnation)
+                }),
                 host: host.then(|| "ep-1.example".into()),
                 unready,
                 ..database()
@@ -98,23 +107,30 @@ fn any_memory() -> impl Strategy<Value = SepulkiMigrationStatus> {
         option::of(0..3_usize),
         option::of(select(vec!["001_a.sql", "002_b.sql"])),
     );
-    (option::of(place), any::<bool>()).prop_map(|(place, failed)| SepulkiMigrationStatus {
-        applied_to: place.map(|(incarnation, database, set, target)| AppliedTo {
-            branch_id: "br-1".into(),
-            incarnation: incarnation.into(),
-            database: database.into(),
-            digest: set.map(|set| sets()[set].listing().unwrap().digest.clone()),
-            target: target.map(str::to_owned),
-        }),
-        last_error: failed.then(|| LastError {
-            version: None,
-            line: None,
-            column: None,
-            sql_state: None,
-            message: "it failed".into(),
-            attempt: sets()[0].attempt(&desired(&json!({}))),
-        }),
-        ..SepulkiMigrationStatus::default()
+    (option::weighted(0.9, place), any::<bool>()).prop_map(|(place, failed)| {
+        SepulkiMigrationStatus {
+            applied_to: place.map(|(incarnation, database, set, target)| AppliedTo {
+                branch_id: "br-1".into(),
+                incarnation: incarnation.into(),
+                database: database.into(),
+                digest: set.map(|set| sets()[set].listing().unwrap().digest.clone()),
+                target: target.map(str::to_owned),
+            }),
+            applied: Some(AppliedStatus {
+                count: 3,
+                last_version: Some("003_c.sql".into()),
+                last_time: None,
+            }),
+            last_error: failed.then(|| LastError {
+                version: None,
+                line: None,
+                column: None,
+                sql_state: None,
+                message: "it failed".into(),
+                attempt: sets()[0].attempt(&desired(&json!({}))),
+            }),
+            ..SepulkiMigrationStatus::default()
+        }
     })
 }
 
@@ -140,6 +156,7 @@ fn any_case() -> impl Strategy<Value = (Desired, SepulkiMigrationStatus, Observe
                 database,
                 branch_free: free,
                 applied_to: status.applied_to.clone(),
+                applied: status.applied.clone(),
                 last_error: status.last_error.clone(),
                 ..of
             };
@@ -164,6 +181,7 @@ fn any_settling() -> impl Strategy<Value = (Desired, SepulkiMigrationStatus, Obs
         let spec = target.map_or(json!({}), |version| json!({"target": {"version": version}}));
         let observed = Observed {
             applied_to: status.applied_to.clone(),
+            applied: status.applied.clone(),
             ..observed(files, state, target)
         };
         (desired(&spec), status, observed)
@@ -251,6 +269,8 @@ proptest! {
             branch_free: false,
             ledger: Ledger::Unread,
             applied_to: status.applied_to.clone(),
+            applied: status.applied.clone(),
+            held: status.held_after_restore.clone(),
             last_error: status.last_error.clone(),
             ..observed
         };
@@ -336,6 +356,7 @@ fn the_cases_reach_every_kind_of_answer() {
         "MigrationFailed",
         "BranchBusy",
         "ChecksumMismatch",
+        "HeldAfterRestore",
         "OutOfOrder",
     ] {
         assert!(seen.contains(kind), "no case leads to {kind}: {seen:?}");

@@ -15,7 +15,7 @@ fn ready() -> Observed {
     observed(three_files(), ledger(&three_files(), &[]), None)
 }
 
-fn plain() -> Desired {
+pub(super) fn plain() -> Desired {
     desired(&json!({}))
 }
 
@@ -35,7 +35,7 @@ fn waits(next: Next, reason: Reason) -> String {
 
 /// The message of a block for this reason.
 #[track_caller]
-fn blocks(next: Next, reason: Reason) -> String {
+pub(super) fn blocks(next: Next, reason: Reason) -> String {
     let Decision::Blocked(block) = next else {
         panic!("{reason} was to block: {next:?}");
     };
@@ -44,7 +44,7 @@ fn blocks(next: Next, reason: Reason) -> String {
 }
 
 #[track_caller]
-fn names(message: &str, parts: &[&str]) {
+pub(super) fn names(message: &str, parts: &[&str]) {
     for part in parts {
         assert!(message.contains(part), "{part:?} is not in {message:?}");
     }

@@ -829,6 +829,23 @@ impl Project {
         Ok(())
     }
 
+    /// Somebody brings a branch back to this state of its past; what it was until now becomes its parent.
+    pub fn restore(&mut self, id: &BranchId, past: &SimBranch, now: Timestamp) {
+        let present = self.find(id).unwrap().clone();
+        let (name, parent) = (
+            format!("{}_before", present.branch.name),
+            present.branch.parent_id,
+        );
+        let before = self.add_branch(&name, parent.as_ref(), BTreeMap::new(), now);
+        self.find(&before).unwrap().server = present.server;
+        let branch = self.find(id).unwrap();
+        branch.server = past.server.clone();
+        branch.roles = past.roles.clone();
+        branch.pending.clear();
+        branch.branch.parent_id = Some(before);
+        branch.branch.last_reset_at = Some(now);
+    }
+
     /// Back to the state of the parent.
     pub fn reset_to_parent(&mut self, id: &BranchId, now: Timestamp) {
         let parent = self.find(id).unwrap().branch.parent_id.clone();
