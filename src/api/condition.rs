@@ -179,6 +179,8 @@ words!(
         LintFailed,
         /// An applied file was changed.
         ChecksumMismatch,
+        /// An applied file was changed, and so the branch goes back to its parent's state.
+        ResettingBranch,
         /// A file sorts before one that is already applied.
         OutOfOrder,
         /// A file was applied, but somebody has deleted its row from the ledger.

@@ -46,8 +46,8 @@ pub use sepulki_migration::{
     AcceptedFile, AdoptSpec, AppliedStatus, AppliedTo, BuildProgress, BundleStatus,
     ChecksumMismatch, ConfigMapSource, CurrentStatus, ExecutionSpec, FailOnLint, HeldStatus,
     HistoryEntry, InlineFile, LastError, LedgerSpec, MigrationSource, MissingFile, ObjectNameRef,
-    OnAmbiguous, OrderMode, OrderSpec, OutOfOrder, PendingStatus, PoliciesSpec, SepulkiMigration,
-    SepulkiMigrationSpec, SepulkiMigrationStatus, TargetSpec,
+    OnAmbiguous, OnDivergence, OrderMode, OrderSpec, OutOfOrder, PendingStatus, PoliciesSpec,
+    ResetRequest, SepulkiMigration, SepulkiMigrationSpec, SepulkiMigrationStatus, TargetSpec,
 };
 
 /// API group of every kind.

@@ -5,6 +5,7 @@ mod contents;
 mod logins;
 mod on_neon;
 mod replicas;
+mod resets;
 mod secrets;
 mod upkeep;
 
@@ -64,6 +65,10 @@ pub(super) async fn act(
         }
         Action::TakeUpReset(request) => {
             context.take_up_reset(pass, request);
+            Ok(())
+        }
+        Action::TakeUpResetFor(asked) => {
+            context.take_up_reset_for(pass, asked);
             Ok(())
         }
         Action::ResetBranch(parent) => context.reset_branch(pass, parent).await,
@@ -181,27 +186,6 @@ impl Context<'_> {
         if let Some(branch) = branch {
             branch.own_passwords.clear();
             pass.status.content_digest = None;
-        }
-    }
-
-    /// Latched before anything is done, so that it is done once.
-    fn take_up_reset(&self, pass: &mut Pass, request: &str) {
-        pass.status.handled.reset = Some(request.to_owned());
-        match reset::problem(self.desired, self.observed, request, self.now) {
-            None => {
-                pass.status.reset_time = Some(Time(self.now));
-                pass.status.handled.ignored = None;
-            }
-            Some(message) => ignore(pass, message),
-        }
-    }
-
-    /// What was taken up and could not be done in time is told like what was not taken up at all.
-    fn drop_reset(&self, pass: &mut Pass) {
-        pass.status.reset_time = None;
-        let why = reset::void(self.desired, self.observed, self.now);
-        if let Some(message) = why {
-            ignore(pass, message);
         }
     }
 
@@ -346,6 +330,7 @@ impl Context<'_> {
         rotation::tell_secrets(status);
         status.content_digest = None;
         status.reset_time = None;
+        status.reset_for = None;
     }
 }
 
@@ -404,6 +389,7 @@ pub(super) fn forget_branch(status: &mut NeonDatabaseStatus) {
     status.branch = None;
     // it was asked for the branch that is gone
     status.reset_time = None;
+    status.reset_for = None;
     status.endpoint = None;
     status.read_replicas.clear();
     status.plan_limit = None;

@@ -3,6 +3,7 @@
 
 use jiff::SignedDuration;
 
+use super::observe::ResetAsked;
 use crate::api::Effective;
 use crate::neon::{Branch, BranchId, EndpointId};
 
@@ -17,6 +18,8 @@ pub enum Action {
     Extend(String),
     /// Take up that the branch is to go back to its parent's state.
     TakeUpReset(String),
+    /// Take up that the branch is to go back to its parent's state because a migration asks for it.
+    TakeUpResetFor(ResetAsked),
     /// No longer reset the branch: what that was asked for is over.
     DropReset,
     /// Bring the branch back to the state of this one, its parent.
@@ -111,6 +114,7 @@ impl crate::reconcile::Action for Action {
             Self::LookAgain => "LookAgain",
             Self::Extend(_) => "Extend",
             Self::TakeUpReset(_) => "TakeUpReset",
+            Self::TakeUpResetFor(_) => "TakeUpResetFor",
             Self::DropReset => "DropReset",
             Self::ResetBranch(_) => "ResetBranch",
             Self::ForgetOperations => "ForgetOperations",
@@ -155,7 +159,9 @@ impl crate::reconcile::Action for Action {
                 "getting ready".to_owned()
             }
             Self::LookAgain => "looking at everything anew".to_owned(),
-            Self::TakeUpReset(_) | Self::ResetBranch(_) => "resetting the branch".to_owned(),
+            Self::TakeUpReset(_) | Self::TakeUpResetFor(_) | Self::ResetBranch(_) => {
+                "resetting the branch".to_owned()
+            }
             Self::DropReset => "leaving the branch as it is".to_owned(),
             Self::Extend(_) => "changing how long the branch may live".to_owned(),
             Self::ClaimBranch(branch) => format!("taking up the branch {}", branch.name),

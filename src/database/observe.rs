@@ -32,6 +32,7 @@ use crate::reconcile::{Block, Conditions, Error, Fact};
 use crate::world::{Operation, Source, ask_again, at_cluster};
 
 pub(super) use branches::is_older;
+pub use migrations::ResetAsked;
 
 /// What is known.
 #[derive(Clone, Debug)]
@@ -104,6 +105,8 @@ pub struct Observed {
     pub refused: Option<Block>,
     /// What Neon has begun a short while ago and not done.
     pub failure: Option<Failure>,
+    /// A migration that asks for a reset of the branch, because an applied file was edited.
+    pub reset_asked: Option<ResetAsked>,
     /// What Secrets that are not out yet are held back for, in words.
     pub held_back_for: Vec<String>,
 }
@@ -197,6 +200,7 @@ impl Observed {
             password_problems: BTreeMap::new(),
             refused: None,
             failure: None,
+            reset_asked: None,
             held_back_for: Vec::new(),
         }
     }
@@ -331,6 +335,7 @@ pub(super) async fn observe(
         observed.name_refused = refused(Refused::Name);
         observed.protection_refused = refused(Refused::Protection);
         observed.held_back_for = migrations::missing(kind, desired, &observed);
+        observed.reset_asked = migrations::reset_asked(kind, desired, &observed, now);
         contents::contents(kind, api, project, desired, &listing, &mut observed).await?;
         let as_asked = |rest: &Rest| observed.contents_are_as_asked(rest);
         let over = max_age::end(desired, &observed).is_some_and(|end| end <= now);

@@ -31,7 +31,7 @@
 //! | 14 | another incarnation than recorded | RecordIncarnation |
 //! | 15 | lease due, and Neon has not refused it a short while ago; not wanted | RenewLease; EndLease |
 //! | 16 | suspended | Suspended |
-//! |   | a reset is asked for; it was taken up: for another branch or too long ago; something in the way; else | TakeUpReset; DropReset; Wait; ResetBranch |
+//! |   | a reset is asked for by an annotation; by a migration, and none is under way; it was taken up, but no longer asked for, for another branch or too long ago; something in the way; else | TakeUpReset; TakeUpResetFor; DropReset; Wait; ResetBranch |
 //! | 17 | an own branch has another name, and no other branch has its own: not refused a short while ago | RenameBranch |
 //! |   | protection differs, and Neon has not refused it a short while ago | Protect |
 //! | 18 | a migration is at work and something is left to do | Wait MigrationRunning |

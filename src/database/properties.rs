@@ -15,7 +15,7 @@ use super::fixtures::{
 };
 use super::inherit::Heritage;
 use super::mark::Mark;
-use super::observe::{Existing, Key, Observed, Standing};
+use super::observe::{Existing, Key, Observed, ResetAsked, Standing};
 use super::{max_age, plan, status};
 use crate::api::{Credentials, DeletionPolicy, Environment, Reason};
 use crate::neon::{Branch, BranchState, EndpointState};
@@ -372,6 +372,12 @@ fn situation() -> impl Strategy<Value = (Desired, Observed, Timestamp)> {
                 desired.asked.reset.clone_from(&request);
                 observed.recorded.handled.reset = request;
             }
+            if asked_for.is_some_and(|ago| ago % 8 == 0) {
+                observed.reset_asked = Some(ResetAsked {
+                    by: "m".into(),
+                    version: "001_a.sql".into(),
+                });
+            }
             (desired, observed, at(now))
         },
     )
@@ -462,6 +468,7 @@ fn rests_on_facts(action: &Action, observed: &Observed) -> bool {
         | Action::LookAgain
         | Action::Extend(_)
         | Action::TakeUpReset(_)
+        | Action::TakeUpResetFor(_)
         | Action::DropReset
         | Action::ForgetOperations
         | Action::Resolve(_)
@@ -619,6 +626,7 @@ fn the_situations_reach_every_decision() {
         "Extend",
         "Expired",
         "TakeUpReset",
+        "TakeUpResetFor",
         "DropReset",
         "ResetBranch",
         "ForgetOperations",

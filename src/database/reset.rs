@@ -1,13 +1,14 @@
-//! Going back to the parent's state, because somebody asks for it. Pure.
+//! Going back to the parent's state, because somebody asks for it, or a migration whose applied file was edited. Pure.
 //!
 //! What everything in the branch is lost by is asked with the branch's id and the time of asking, and only for environments
-//! that are made to be thrown away: an annotation that is copied, applied again or found late does nothing.
+//! that are made to be thrown away: an annotation that is copied, applied again or found late does nothing. What a migration
+//! asks for names the branch's incarnation as well, which is over with the reset.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::action::Action;
 use super::desired::Desired;
-use super::observe::Observed;
+use super::observe::{Observed, ResetAsked};
 use super::plan::{LATER, given_up, wait};
 use crate::api::{BranchOrigin, NeonDatabaseStatus, RESET, Reason};
 use crate::neon::{Branch, BranchId};
@@ -36,14 +37,10 @@ pub fn problem(
         ));
     };
     let age = now.duration_since(time);
-    let why = if !desired.environment.is_disposable() {
-        format!("a {} is not reset", desired.environment.as_str())
+    let why = if let Some(why) = never(desired, observed) {
+        why
     } else if recorded.is_none_or(|branch| branch.id != id) {
         "that is not the id of this object's branch".to_owned()
-    } else if recorded.is_some_and(|branch| branch.taken_over) {
-        "a branch that was taken over is not reset".to_owned()
-    } else if recorded.is_some_and(|branch| branch.parent_id.is_none()) {
-        "the branch has no parent".to_owned()
     } else if age > GOOD_FOR {
         "that was asked more than 15 minutes ago".to_owned()
     } else if age < -AHEAD {
@@ -52,6 +49,35 @@ pub fn problem(
         return None;
     };
     Some(format!("{RESET}: {request}: {why}"))
+}
+
+/// Why this branch is not reset, whoever asks.
+fn never(desired: &Desired, observed: &Observed) -> Option<String> {
+    let recorded = observed.recorded.branch.as_ref();
+    if !desired.environment.is_disposable() {
+        Some(format!("a {} is not reset", desired.environment.as_str()))
+    } else if recorded.is_some_and(|branch| branch.taken_over) {
+        Some("a branch that was taken over is not reset".to_owned())
+    } else if recorded.is_some_and(|branch| branch.parent_id.is_none()) {
+        Some("the branch has no parent".to_owned())
+    } else {
+        None
+    }
+}
+
+/// What a migration asks for, where the branch may be reset for it. What somebody has hung on another parent is not: going
+/// back to that one is not what an edited file is about.
+fn asked_by_migration<'a>(desired: &Desired, observed: &'a Observed) -> Option<&'a ResetAsked> {
+    let asked = observed.reset_asked.as_ref()?;
+    let allowed = never(desired, observed).is_none() && observed.other_parent.is_none();
+    allowed.then_some(asked)
+}
+
+/// Whether a request of this time is still believed.
+#[must_use]
+pub fn is_timely(asked: Timestamp, now: Timestamp) -> bool {
+    let age = now.duration_since(asked);
+    age <= GOOD_FOR && age >= -AHEAD
 }
 
 /// How a branch came to an incarnation that is not on record yet.
@@ -84,6 +110,10 @@ pub fn decide(
     if let Some(request) = desired.asked.reset(&observed.recorded.handled) {
         return Some(Decision::Act(Action::TakeUpReset(request.clone())));
     }
+    let by_migration = asked_by_migration(desired, observed);
+    if let (None, Some(asked)) = (&observed.recorded.reset_time, by_migration) {
+        return Some(Decision::Act(Action::TakeUpResetFor(asked.clone())));
+    }
     let due = observed.recorded.reset_time.as_ref()?;
     let parent = branch.parent_id.as_ref()?;
     let name = &branch.name;
@@ -106,8 +136,16 @@ pub fn decide(
     }
     if !observed.children.is_empty() {
         let children = observed.children.join(", ");
+        let instead = match &observed.recorded.reset_for {
+            None => "take the annotation away".to_owned(),
+            Some(by) => {
+                format!(
+                    "take back the edit, or set policies.onDivergence of SepulkiMigration {by} to Fail,"
+                )
+            }
+        };
         let message = format!(
-            "the branch {name} is not reset while it has children: {children}; take the annotation away to leave it as it is"
+            "the branch {name} is not reset while it has children: {children}; {instead} to leave it as it is"
         );
         return Some(wait(Reason::ChildrenExist, message, LATER));
     }
@@ -122,6 +160,11 @@ pub fn decide(
 /// branch, or whoever asked has thought better of it.
 #[must_use]
 pub fn void(desired: &Desired, observed: &Observed, now: Timestamp) -> Option<String> {
+    if let Some(by) = &observed.recorded.reset_for {
+        let asked = asked_by_migration(desired, observed);
+        let stands = asked.is_some_and(|asked| asked.by == *by);
+        return (!stands).then(|| format!("SepulkiMigration {by} no longer asks for a reset"));
+    }
     let request = observed.recorded.handled.reset.clone().unwrap_or_default();
     let withdrawn = desired.asked.reset.as_ref() != Some(&request);
     problem(desired, observed, &request, now)
@@ -135,6 +178,7 @@ mod tests {
     use super::*;
     use crate::api::Environment;
     use crate::database::fixtures::{desired, now, recorded, seen, settled};
+    use crate::database::observe::ResetAsked;
     use crate::database::plan::UNANSWERED;
     use crate::neon::BranchState;
 
@@ -279,6 +323,66 @@ mod tests {
             Reason::ChildrenExist
         );
         assert_eq!(waits(|o| o.branch_free = false), Reason::MigrationRunning);
+    }
+
+    fn asked_by(migration: &str) -> ResetAsked {
+        ResetAsked {
+            by: migration.into(),
+            version: "001_a.sql".into(),
+        }
+    }
+
+    #[test]
+    fn what_a_migration_asks_for_is_taken_up_once_and_dropped_when_it_is_withdrawn() {
+        let (desired, mut observed) = preview();
+        observed.reset_asked = Some(asked_by("m"));
+        let take_up = Some(Decision::Act(Action::TakeUpResetFor(asked_by("m"))));
+        assert_eq!(decided(&desired, &mut observed), take_up);
+        observed.recorded.reset_time = Some(Time(now()));
+        observed.recorded.reset_for = Some("m".into());
+        let reset = Some(Decision::Act(Action::ResetBranch("br-parent".into())));
+        assert_eq!(decided(&desired, &mut observed), reset);
+        let dropped = Some(Decision::Act(Action::DropReset));
+        observed.reset_asked = Some(asked_by("another"));
+        assert_eq!(decided(&desired, &mut observed), dropped);
+        observed.reset_asked = None;
+        assert_eq!(decided(&desired, &mut observed), dropped);
+        observed.reset_asked = Some(asked_by("m"));
+        observed.other_parent = Some("before (br-2)".into());
+        assert_eq!(decided(&desired, &mut observed), dropped);
+    }
+
+    #[test]
+    fn children_in_the_way_are_told_with_the_way_out_of_whoever_asked() {
+        let (desired, mut observed) = preview();
+        observed.reset_asked = Some(asked_by("m"));
+        observed.recorded.reset_time = Some(Time(now()));
+        observed.recorded.reset_for = Some("m".into());
+        observed.children = vec!["preview/team/pr-8".into()];
+        let Some(Decision::Wait(wait)) = decided(&desired, &mut observed) else {
+            panic!("children are in the way");
+        };
+        assert_eq!(wait.reason, Reason::ChildrenExist);
+        for part in ["preview/team/pr-8", "SepulkiMigration m to Fail"] {
+            assert!(wait.message.contains(part), "{}", wait.message);
+        }
+    }
+
+    #[test]
+    fn what_is_never_reset_is_not_reset_for_a_migration_either() {
+        for environment in [Environment::Production, Environment::Staging] {
+            let desired = self::desired(environment);
+            let mut observed = settled(&desired);
+            observed.reset_asked = Some(asked_by("m"));
+            assert_eq!(decided(&desired, &mut observed), None);
+        }
+        let (desired, mut observed) = preview();
+        observed.reset_asked = Some(asked_by("m"));
+        observed.other_parent = Some("before (br-2)".into());
+        assert_eq!(decided(&desired, &mut observed), None);
+        observed.other_parent = None;
+        recorded(&mut observed).taken_over = true;
+        assert_eq!(decided(&desired, &mut observed), None);
     }
 
     #[test]

@@ -7,8 +7,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use super::action::Action;
+use super::action::{Action, first_of};
 use super::desired::{Desired, Rest};
+use super::divergence;
 use super::failure::{self, Circumstances, Failure};
 use super::held;
 use super::observe::{self, Ledger, Observed};
@@ -23,7 +24,7 @@ use crate::engine::LedgerName;
 use crate::engine::run::{Inspection, Progress, RunError, RunRequest, Timeouts};
 use crate::neon::{BranchId, ErrorKind};
 use crate::postgres::{Target, Tls};
-use crate::reconcile::{Class, Error, Pass, Subject as _, Verdict};
+use crate::reconcile::{Class, Error, Notice, Pass, Subject as _, Verdict};
 use crate::world::{Source, at_cluster, at_neon};
 
 /// A run that is over by then is not shown while it lasts.
@@ -56,6 +57,10 @@ pub(super) async fn act(
             Ok(())
         }
         Action::ReadLedger => read_ledger(kind, pass, desired, observed).await,
+        Action::AskForReset(edited) => {
+            ask_for_reset(kind, pass, desired, observed, edited);
+            Ok(())
+        }
         Action::Apply(_) => Box::pin(apply(kind, pass, desired, observed)).await,
     }
 }
@@ -75,6 +80,33 @@ fn look_again(kind: &Migrations, pass: &mut Pass<Migrations>, desired: &Desired)
     }
     status.handled.clone_from(&desired.asked);
     kind.cache.forget(&desired.uid);
+}
+
+/// Leaves a request to the NeonDatabase: its branch is its own to change.
+fn ask_for_reset(
+    kind: &Migrations,
+    pass: &mut Pass<Migrations>,
+    desired: &Desired,
+    observed: &Observed,
+    edited: &[String],
+) {
+    let now = kind.world.clock.now();
+    let request = divergence::request(desired, observed, edited, now);
+    let before = pass.status.reset_request.as_ref();
+    let is_new = before.map(|r| (&r.incarnation, &r.digest))
+        != request.as_ref().map(|r| (&r.incarnation, &r.digest));
+    if is_new {
+        pass.notices.push(Notice {
+            warning: true,
+            reason: Reason::ResettingBranch,
+            message: format!(
+                "the branch of NeonDatabase {} is to be reset to its parent: edited after being applied: {}",
+                desired.database_ref,
+                first_of(edited)
+            ),
+        });
+    }
+    pass.status.reset_request = request;
 }
 
 /// Reads the ledger for the next decision, and writes into the database what it is: a branch still says what its parent

@@ -10,6 +10,8 @@ pub enum Action {
     /// Read the ledger in a short session. Wakes a compute that is asleep, which is why it is an action and not part
     /// of every look.
     ReadLedger,
+    /// Ask the NeonDatabase to reset its branch because these applied files were edited.
+    AskForReset(Vec<String>),
     /// Apply these files, in this order.
     Apply(Vec<String>),
 }
@@ -19,6 +21,7 @@ impl crate::reconcile::Action for Action {
         match self {
             Self::LookAgain => "LookAgain",
             Self::ReadLedger => "ReadLedger",
+            Self::AskForReset(_) => "AskForReset",
             Self::Apply(_) => "Apply",
         }
     }
@@ -27,11 +30,21 @@ impl crate::reconcile::Action for Action {
         match self {
             Self::LookAgain => "looking at everything anew".to_owned(),
             Self::ReadLedger => "reading the ledger".to_owned(),
-            Self::Apply(versions) => match versions.as_slice() {
-                [] => "applying nothing".to_owned(),
-                [only] => format!("applying {only}"),
-                [first, rest @ ..] => format!("applying {first} and {} more", rest.len()),
-            },
+            Self::AskForReset(edited) => {
+                let which = first_of(edited);
+                format!("asking for a reset of the branch: edited after being applied: {which}")
+            }
+            Self::Apply(versions) => format!("applying {}", first_of(versions)),
         }
+    }
+}
+
+/// The first of these files, and how many more there are.
+#[must_use]
+pub fn first_of(versions: &[String]) -> String {
+    match versions {
+        [] => "nothing".to_owned(),
+        [only] => only.clone(),
+        [first, rest @ ..] => format!("{first} and {} more", rest.len()),
     }
 }

@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 
 use super::execution;
-use crate::api::{LedgerSpec, Looks, MigrationSource, Reason, SepulkiMigration};
+use crate::api::{LedgerSpec, Looks, MigrationSource, OnDivergence, Reason, SepulkiMigration};
 use crate::engine::run::{Execution, Timeouts};
 use crate::engine::{LedgerName, LintPolicy, Order, Policies, SourceFile};
 use crate::reconcile::{Block, looks};
@@ -53,6 +53,8 @@ pub struct Rest {
     pub order: Order,
     /// What is put up with.
     pub policies: Policies,
+    /// What follows from edited files; none as the environment says.
+    pub on_divergence: Option<OnDivergence>,
     /// What pending files may do to others.
     pub lint: LintPolicy,
     /// How long to wait for what.
@@ -123,6 +125,7 @@ fn rest(object: &SepulkiMigration) -> Result<Rest, Block> {
         ledger: ledger(spec.ledger.as_ref())?,
         order: execution::order(spec.order.as_ref()),
         policies: execution::policies(spec),
+        on_divergence: spec.policies.as_ref().and_then(|asked| asked.on_divergence),
         lint: execution::lint(spec)?,
         timeouts: execution::timeouts(spec.execution.as_ref())?,
         execution: execution::execution(spec.execution.as_ref()),

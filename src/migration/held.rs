@@ -79,9 +79,11 @@ pub fn survives(recorded: &AppliedTo, place: &Place) -> bool {
     same && (recorded.incarnation == place.branch.incarnation || !was_meant)
 }
 
-/// What a status remembers after somebody has asked to try again: nothing that could be missed.
+/// What a status remembers after somebody has asked to try again: nothing that could be missed, and no reset that has not
+/// helped.
 pub fn let_go(status: &mut SepulkiMigrationStatus, place: Option<&Place>) {
     status.held_after_restore = None;
+    status.reset_request = None;
     let elsewhere = |to: &AppliedTo| place.is_some_and(|place| !place.is(to));
     if status.applied_to.as_ref().is_some_and(elsewhere) {
         status.applied = None;

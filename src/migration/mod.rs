@@ -1,20 +1,22 @@
 //! SepulkiMigration: an ordered bundle of `.sql` files brought to one NeonDatabase, each applied exactly once.
 //!
 //! ```text
-//! desired.rs   the spec, parsed                     pure
-//! execution.rs …and in the engine's types           pure
-//! source.rs    ConfigMaps or spec → files           pure
-//! place.rs     which ledger of which branch, rivals pure
-//! held.rs      what a restore has undone            pure
-//! required.rs  which migrations have to come first  pure
-//! observe.rs   facts: files, NeonDatabase, record   reads the watches and ConfigMaps
-//! plan.rs      what to do next, the decision table  pure
-//! action.rs    the three effects                    types
-//! act.rs       reads the ledger, runs the engine    Neon, PostgreSQL
-//! failure.rs   what the engine's errors mean        pure
-//! record.rs    what is written down of the ledger   pure
-//! status.rs    the status                           pure
-//! cache.rs     what is remembered between passes
+//! desired.rs    the spec, parsed                     pure
+//! execution.rs  …and in the engine's types           pure
+//! source.rs     ConfigMaps or spec → files           pure
+//! place.rs      which ledger of which branch, rivals pure
+//! required.rs   which migrations have to come first  pure
+//! held.rs       what a restore has undone            pure
+//! divergence.rs what an edited applied file leads to pure
+//! observe.rs    facts: files, NeonDatabase, record   reads the watches and ConfigMaps
+//! plan.rs       what to do next, the decision table  pure
+//! problems.rs   what is in the way of a plan         pure
+//! action.rs     the effects                          types
+//! act.rs        reads the ledger, runs the engine    Neon, PostgreSQL
+//! failure.rs    what the engine's errors mean        pure
+//! record.rs     what is written down of the ledger   pure
+//! status.rs     the status                           pure
+//! cache.rs      what is remembered between passes
 //! ```
 //!
 //! A migration is settled when its status says that these very files (by digest), up to this target, were found applied
@@ -26,12 +28,14 @@ mod act;
 pub mod action;
 mod cache;
 pub mod desired;
+pub mod divergence;
 mod execution;
 pub mod failure;
 pub mod held;
 pub mod observe;
 pub mod place;
 pub mod plan;
+pub mod problems;
 pub mod record;
 pub mod required;
 pub mod source;

@@ -11,7 +11,7 @@ use super::place::{self, Database, Place};
 use super::required::{self, Unmet};
 use super::source::{Files, Listing, merge};
 use super::{Migrations, plan};
-use crate::api::{AppliedStatus, AppliedTo, HeldStatus, LastError, Looks};
+use crate::api::{AppliedStatus, AppliedTo, HeldStatus, LastError, Looks, ResetRequest};
 use crate::engine::{self, Bundle, Diagnostics, LedgerState, Lint, Order, Plan, SourceFile};
 use crate::reconcile::{Error, Fact, Pass, named};
 use crate::world::at_cluster;
@@ -41,6 +41,8 @@ pub struct Observed {
     pub applied: Option<AppliedStatus>,
     /// What was missing after a restore.
     pub held: Option<HeldStatus>,
+    /// The reset that was last asked for.
+    pub reset_request: Option<ResetRequest>,
     /// The failure that the status remembers.
     pub last_error: Option<LastError>,
     /// What was taken up of annotations.
@@ -123,6 +125,7 @@ pub(super) async fn observe(
         applied_to: pass.status.applied_to.clone(),
         applied: pass.status.applied.clone(),
         held: pass.status.held_after_restore.clone(),
+        reset_request: pass.status.reset_request.clone(),
         last_error: pass.status.last_error.clone(),
         handled: pass.status.handled.clone(),
         ..Observed::default()

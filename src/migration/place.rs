@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use sha2::{Digest, Sha256};
 
 use super::desired::{self, Desired, invalid};
 use crate::api::{
-    AppliedTo, BranchOrigin, ConditionType, NeonDatabase, NeonProject, SepulkiMigration,
+    AppliedTo, BranchOrigin, ConditionType, Environment, NeonDatabase, NeonProject, Reason,
+    SepulkiMigration,
 };
 use crate::engine::{LedgerName, Protection};
 use crate::reconcile::Block;
@@ -28,6 +30,12 @@ pub struct Database {
     pub name: String,
     /// The version of its spec.
     pub generation: i64,
+    /// Which environment it is.
+    pub environment: Environment,
+    /// Why its branch cannot be brought back to a parent's state, in words; none where it can.
+    pub not_resettable: Option<&'static str>,
+    /// What it says to be waiting for or at work on; nothing where it is at rest.
+    pub reconciling: Option<String>,
     /// The Neon project and where its key is; none where its NeonProject is not there.
     pub source: Option<Source>,
     /// The databases that its spec lists or that it has inherited.
@@ -78,6 +86,11 @@ impl Database {
         Self {
             name: object.metadata.name.clone().unwrap_or_default(),
             generation: object.metadata.generation.unwrap_or_default(),
+            environment: object.spec.environment,
+            not_resettable: not_resettable(object),
+            reconciling: condition(object, ConditionType::Reconciling)
+                .filter(|condition| condition.status == "True")
+                .map(|condition| condition.message.clone()),
             source: Source::of(object, projects),
             listed: if object.spec.databases.is_empty() {
                 inherited.collect()
@@ -158,6 +171,37 @@ pub fn attempt(desired: &Desired, database: &Database, place: &Place, digest: &s
     format!("sha256:{}", hex::encode(sum))
 }
 
+/// Why the branch of a NeonDatabase cannot be brought back to a parent's state.
+fn not_resettable(object: &NeonDatabase) -> Option<&'static str> {
+    let branch = object.status.as_ref()?.branch.as_ref()?;
+    if object.spec.suspend {
+        Some("its NeonDatabase is suspended")
+    } else if !object.spec.environment.is_disposable() {
+        Some("only branches of development and previews are reset")
+    } else if branch.taken_over {
+        Some("it was taken over")
+    } else if branch.parent_id.is_none() {
+        Some("it has no parent")
+    } else if branch.protected {
+        Some("it is protected")
+    } else if hangs_elsewhere(object) {
+        Some("its parent is another one than was asked for")
+    } else {
+        None
+    }
+}
+
+/// Whether its branch hangs on another parent, as one does that was restored.
+fn hangs_elsewhere(object: &NeonDatabase) -> bool {
+    condition(object, ConditionType::BranchReady)
+        .is_some_and(|condition| condition.reason == Reason::ParentChanged.as_str())
+}
+
+fn condition(object: &NeonDatabase, type_: ConditionType) -> Option<&Condition> {
+    let mut all = object.status.iter().flat_map(|status| &status.conditions);
+    all.find(|condition| condition.type_ == type_.as_str())
+}
+
 /// Why nothing may be applied to a NeonDatabase yet.
 ///
 /// Its conditions have to speak of the present version of its spec: one that is just being changed may be about to get
@@ -170,8 +214,7 @@ fn unready(object: &NeonDatabase) -> Option<String> {
         return Some("nothing is known of it yet".to_owned());
     };
     for type_ in NEEDED {
-        let found = status.conditions.iter().find(|c| c.type_ == type_.as_str());
-        let Some(condition) = found else {
+        let Some(condition) = condition(object, type_) else {
             return Some(format!("{type_} is not known yet"));
         };
         if condition.observed_generation != object.metadata.generation {

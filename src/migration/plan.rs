@@ -19,6 +19,7 @@
 //! |   | a required migration is missing or has not applied these files; they wait for each other | Wait WaitingForMigration; Blocked InvalidSpec |
 //! | 11 | no NeonDatabase | Wait DatabaseNotFound |
 //! | 12 | which of its databases cannot be told | Blocked InvalidSpec |
+//! |   | an explicit `onDivergence: ResetBranch` of production or staging | Blocked InvalidSpec |
 //! | 13 | the same run has failed before | Blocked MigrationFailed |
 //! | 14 | the NeonDatabase is not ready, or lacks the database | Wait DatabaseNotReady |
 //! | 15 | something else is at work on the branch | Wait BranchBusy |
@@ -27,6 +28,7 @@
 //! | 17 | the table of that name is no ledger | Blocked LedgerConflict |
 //! |   | it lacks files that were applied: the branch was restored | Blocked HeldAfterRestore |
 //! | 18 | the plan has problems | Blocked ChecksumMismatch, OutOfOrder, Unrecorded, InvalidMigration; InvalidSpec where the baseline is not among the files |
+//! |   | … only edited files, and the branch may be reset because of them ([`super::divergence`]) | AskForReset; Wait ResettingBranch |
 //! |   | … they may do harm, and no policy puts up with it | Blocked LintFailed |
 //! | 19 | files are pending | Apply |
 //! | 20 | else | Settled |
@@ -41,12 +43,14 @@ use jiff::Timestamp;
 
 use super::action::Action;
 use super::desired::{Desired, Rest};
+use super::divergence::{self, Answer};
 use super::held;
 use super::observe::{Ledger, Observed};
+use super::problems::{self, TOLD, and_more, told};
 use super::required::Unmet;
 use super::source::Files;
-use crate::api::Reason;
-use crate::engine::{Diagnostics, Lint, Plan, Problem, ProblemKind};
+use crate::api::{OnDivergence, Reason};
+use crate::engine::Lint;
 use crate::reconcile::{Block, Decision, Fact, Wait, looks_again};
 
 /// How soon to look again at something that is over in a moment.
@@ -58,9 +62,6 @@ const LATER: Duration = Duration::from_secs(15);
 /// How soon to look again at a settled or suspended object: its files are then read again.
 const RECHECK: Duration = Duration::from_mins(10);
 
-/// Findings that are told in full.
-const TOLD: usize = 3;
-
 type Next = Decision<Action>;
 
 /// One stage of the table: `Some` is the answer, `None` leaves it to the next.
@@ -68,13 +69,13 @@ type Stage = Option<Next>;
 
 /// Chooses the next thing to do.
 #[must_use]
-pub fn decide(desired: &Desired, observed: &Observed, _now: Timestamp) -> Next {
+pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
     before_compiling(desired, observed)
         .or_else(|| set(observed))
         .or_else(|| required(observed))
         .or_else(|| database(desired, observed))
         .or_else(|| held(desired, observed))
-        .unwrap_or_else(|| ledger(observed))
+        .unwrap_or_else(|| ledger(desired, observed, now))
 }
 
 /// Rows 1 to 3 and what annotations ask: nothing has to be known of the world.
@@ -209,6 +210,18 @@ fn database(desired: &Desired, observed: &Observed) -> Stage {
         Ok(chosen) => chosen,
         Err(invalid) => return Some(Decision::Blocked(invalid)),
     };
+    let asked = desired
+        .rest
+        .as_ref()
+        .ok()
+        .and_then(|rest| rest.on_divergence);
+    if asked == Some(OnDivergence::ResetBranch) && !database.environment.is_disposable() {
+        let message = format!(
+            "spec.policies.onDivergence: ResetBranch is for development and previews, and NeonDatabase {name} is {}",
+            database.environment.as_str()
+        );
+        return Some(block(Reason::InvalidSpec, message));
+    }
     if let Some(failure) = &observed.last_error
         && failure.attempt.is_some()
         && failure.attempt == observed.attempt(desired)
@@ -251,7 +264,7 @@ fn held(desired: &Desired, observed: &Observed) -> Stage {
 }
 
 /// Rows 16 to 20.
-fn ledger(observed: &Observed) -> Next {
+fn ledger(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
     let plan = match &observed.ledger {
         Ledger::Unread => return Decision::Act(Action::ReadLedger),
         Ledger::Foreign(why) => {
@@ -260,8 +273,11 @@ fn ledger(observed: &Observed) -> Next {
         }
         Ledger::Read(_, plan) => plan,
     };
-    if let Some(block) = problems(plan) {
-        return Decision::Blocked(block);
+    if let Some(why) = problems::block(plan) {
+        return match divergence::answer(desired, observed, now) {
+            Some(answer) => diverged(desired, observed, answer, &why),
+            None => Decision::Blocked(why),
+        };
     }
     if !observed.lints.is_empty() {
         let texts: String = observed.lints.iter().take(TOLD).map(Lint::render).collect();
@@ -280,69 +296,28 @@ fn ledger(observed: &Observed) -> Next {
     }
 }
 
-/// Row 18: the first problem says what kind of trouble it is, the message tells the first few.
-#[must_use]
-pub fn problems(plan: &Plan) -> Option<Block> {
-    let first = plan.blocking().next()?;
-    let texts: Vec<String> = plan
-        .blocking()
-        .take(TOLD)
-        .map(|problem| match &problem.kind {
-            ProblemKind::Unrunnable(findings) => told(findings),
-            ProblemKind::Drifted { .. }
-            | ProblemKind::OutOfOrder { .. }
-            | ProblemKind::Unrecorded
-            | ProblemKind::AlmostRecorded { .. }
-            | ProblemKind::SameNumber { .. }
-            | ProblemKind::Interrupted { .. }
-            | ProblemKind::Unfinished { .. }
-            | ProblemKind::UnknownTarget
-            | ProblemKind::UnknownBaseline
-            | ProblemKind::Unverified
-            | ProblemKind::Missing => problem.to_string(),
-        })
-        .collect();
-    let more = plan.blocking().count().saturating_sub(TOLD);
-    Some(Block {
-        reason: reason(first),
-        message: and_more(texts.join("\n"), more),
-    })
-}
-
-/// The reason that a problem of a plan gives.
-fn reason(problem: &Problem) -> Reason {
-    match &problem.kind {
-        ProblemKind::Drifted { .. } => Reason::ChecksumMismatch,
-        ProblemKind::OutOfOrder { .. } => Reason::OutOfOrder,
-        ProblemKind::Unrecorded => Reason::Unrecorded,
-        ProblemKind::UnknownTarget => Reason::TargetNotFound,
-        ProblemKind::UnknownBaseline => Reason::InvalidSpec,
-        ProblemKind::AlmostRecorded { .. }
-        | ProblemKind::SameNumber { .. }
-        | ProblemKind::Unrunnable(_)
-        | ProblemKind::Interrupted { .. }
-        | ProblemKind::Unfinished { .. }
-        | ProblemKind::Unverified
-        | ProblemKind::Missing => Reason::InvalidMigration,
-    }
-}
-
-/// The first few findings in full, with their lines.
-fn told(findings: &Diagnostics) -> String {
-    let findings_told = findings.iter().take(TOLD);
-    let text: String = findings_told
-        .map(|finding| finding.redacted().render())
-        .collect();
-    and_more(
-        text.trim_end().to_owned(),
-        findings.len().saturating_sub(TOLD),
-    )
-}
-
-fn and_more(text: String, more: usize) -> String {
-    match more {
-        0 => text,
-        more => format!("{text}\nand {more} more"),
+/// Row 18, where a reset of the branch may help.
+fn diverged(desired: &Desired, observed: &Observed, answer: Answer, why: &Block) -> Next {
+    match answer {
+        Answer::Ask(edited) => Decision::Act(Action::AskForReset(edited)),
+        Answer::Asked => {
+            let database = observed.database.known();
+            let says = database.and_then(|database| database.reconciling.as_ref());
+            let says = says.map_or(String::new(), |says| format!(" It says: {says}."));
+            let message = format!(
+                "{}\nNeonDatabase {} is to reset its branch to its parent (spec.policies.onDivergence); then everything is \
+                 applied anew.{says}",
+                why.message, desired.database_ref
+            );
+            wait(Reason::ResettingBranch, message, LATER)
+        }
+        Answer::Fail(no_reset) => {
+            let message = format!(
+                "{}\nThe branch is not reset because of it (spec.policies.onDivergence): {no_reset}.",
+                why.message
+            );
+            block(why.reason, message)
+        }
     }
 }
 

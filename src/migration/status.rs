@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::desired::Desired;
+use super::divergence;
 use super::failure;
 use super::held;
 use super::observe::{Ledger, Observed};
@@ -22,7 +23,8 @@ use super::record::Found;
 use super::source::Files;
 use super::warnings;
 use crate::api::{
-    ConditionType, LastError, Reason, SepulkiMigrationStatus, condition, set_condition,
+    ConditionType, LastError, Reason, ResetRequest, SepulkiMigrationStatus, condition,
+    set_condition,
 };
 use crate::reconcile::{Decision, Verdict, summarize};
 
@@ -96,6 +98,8 @@ fn facts(
     let Some(listing) = observed.listing() else {
         return;
     };
+    let stays = |request: &ResetRequest| divergence::stays(desired, observed, request);
+    status.reset_request.take_if(|request| !stays(request));
     if let Some(place) = &place {
         status.held_after_restore = held::recorded(desired, observed, place, &listing.digest);
     }

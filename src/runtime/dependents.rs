@@ -4,7 +4,7 @@
 //! |---|---|
 //! | a NeonProject | unsettled ones, with which it may quarrel; unsettled NeonDatabases that refer to it |
 //! | a NeonDatabase | unsettled ones that name it as their parent or have no parent yet; its children that inherit from it; all migrations of it |
-//! | a SepulkiMigration | its NeonDatabase, which may wait for the branch; those that hold Secrets back for it; unsettled migrations of the same one, and those that require it |
+//! | a SepulkiMigration | its NeonDatabase, which may wait for the branch or have to reset it; those that hold Secrets back for it; unsettled migrations of the same one, and those that require it |
 //! | either is gone | everything that is being deleted (a parent may live in another namespace); everything unsettled of its namespace; all migrations of it; unsettled NeonProjects and what refers to one of its name; whoever waits for the room that it leaves |
 
 use crate::api::{NeonDatabase, NeonProject, Reason, SepulkiMigration};
@@ -36,6 +36,8 @@ pub enum What {
         name: String,
         /// Name of its NeonDatabase.
         of: String,
+        /// Whether it asks for a reset of the branch.
+        asks_for_reset: bool,
     },
     /// An object of this name that is gone, of whichever kind: all that is known of it by then.
     Gone(String),
@@ -64,6 +66,10 @@ impl Changes for SepulkiMigration {
         What::Migration {
             name: self.metadata.name.clone().unwrap_or_default(),
             of: self.spec.database_ref.name.0.clone(),
+            asks_for_reset: self
+                .status
+                .as_ref()
+                .is_some_and(|status| status.reset_request.is_some()),
         }
     }
 }
@@ -97,8 +103,12 @@ impl Change {
             What::Database(name) => {
                 near && (unsettled || inherits(other)) && may_fork_from(other, name)
             }
-            What::Migration { name, of } => {
-                let may_wait = unsettled && meta.name.as_ref() == Some(of);
+            What::Migration {
+                name,
+                of,
+                asks_for_reset,
+            } => {
+                let may_wait = (unsettled || *asks_for_reset) && meta.name.as_ref() == Some(of);
                 near && (may_wait || holds_back_for(other, name))
             }
             What::Gone(name) => {
@@ -120,7 +130,7 @@ impl Change {
         match &self.what {
             What::Project(_) => false,
             What::Database(name) => of == name,
-            What::Migration { name, of: same } => {
+            What::Migration { name, of: same, .. } => {
                 unsettled && (of == same || required::requires(other, name))
             }
             What::Gone(name) => of == name || unsettled,
@@ -292,7 +302,15 @@ mod tests {
         let applied = change(What::Migration {
             name: "files".into(),
             of: "staging".into(),
+            asks_for_reset: false,
         });
+        let asking = change(What::Migration {
+            name: "files".into(),
+            of: "staging".into(),
+            asks_for_reset: true,
+        });
+        let at_rest = database("staging", &json!({}), &settled());
+        assert!(asking.concerns_database(&at_rest) && !applied.concerns_database(&at_rest));
         assert!(applied.concerns_database(&database("staging", &json!({}), &unsettled())));
         assert!(!applied.concerns_database(&database("other", &json!({}), &unsettled())));
         let mut holding = database("other", &json!({}), &settled());

@@ -11,6 +11,7 @@ mod at_rest;
 mod conditions;
 mod credentials;
 mod deletion;
+mod divergence;
 mod fields;
 mod roles;
 mod rotation;

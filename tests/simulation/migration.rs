@@ -2,12 +2,16 @@
 
 use jiff::SignedDuration;
 use sepulki::api::{RETRY, Reason, SepulkiMigration};
+use sepulki::neon::BranchId;
 use sepulki::reconcile::Conditions;
 use serde_json::json;
 
 use crate::database::{condition, reconciling, says, stalled};
 use crate::invariants::check;
-use crate::scene::{FILES, production_and_preview, settled, simple};
+use crate::scene::{
+    FILES, child_of, preview_with_a_migration, production_and_preview, settled, simple, with,
+};
+use crate::stories::EDITED_FILES;
 use crate::world::operator::Operator;
 use crate::world::postgres::PgDatabase;
 use crate::world::{NAMESPACE, Sim};
@@ -287,6 +291,125 @@ async fn what_somebody_has_undone_by_a_restore_is_not_applied_again_before_that_
         assert!(migration(&operator, name).is_settled());
         assert_eq!(ran(&operator, branch), 3);
     }
+}
+
+/// How often the preview's branch was set back.
+fn resets(operator: &Operator) -> usize {
+    operator
+        .sim
+        .at_neon(|project, _| project.branches[1].resets)
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_edit_of_an_applied_file_resets_a_preview_once_and_is_told() {
+    let mut operator = settled(preview_with_a_migration).await;
+    let texts = [
+        "ALTER TABLE robots ADD COLUMN a text;",
+        "ALTER TABLE robots ADD COLUMN b text;",
+    ];
+    for (edits, sql) in (1..).zip(texts) {
+        let files = [FILES[0], (FILES[1].0, sql)];
+        operator.sim.files(&files);
+        operator.run_for(MINUTE * 20).await;
+        check(&operator.sim, &files);
+        assert!(migration(&operator, "pr-7").is_settled());
+        assert_eq!(resets(&operator), edits);
+    }
+    let said = operator.sim.lock().said.clone();
+    says(
+        &said,
+        &[
+            "ResettingBranch",
+            "SepulkiMigration pr-7 asks for it, because 002_names.sql was edited",
+        ],
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_the_parent_has_as_well_is_no_reason_to_reset() {
+    let mut operator = settled(|sim| {
+        sim.files(&FILES);
+        sim.database("production", "production", simple());
+        sim.migration("production", json!({}));
+    })
+    .await;
+    let inside = with(simple(), child_of("production"));
+    operator.sim.database("pr-7", "preview", inside);
+    operator.sim.migration("pr-7", json!({}));
+    operator.settle().await;
+    operator.sim.files(&EDITED_FILES);
+    operator.run_for(MINUTE * 60).await;
+    let message = stalled(&migration(&operator, "pr-7"), Reason::ChecksumMismatch);
+    says(&message, &["002_names.sql", "parent would bring it back"]);
+    stalled(
+        &migration(&operator, "production"),
+        Reason::ChecksumMismatch,
+    );
+    assert_eq!(resets(&operator), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn children_in_the_way_of_a_reset_are_told_and_waited_for() {
+    let mut operator = settled(|sim| {
+        preview_with_a_migration(sim);
+        let spec = json!({"branch": {"parent": {"databaseRef": {"name": "production"}}, "lease": "never"}});
+        sim.edit_database("pr-7", |object| {
+            object.spec.branch = serde_json::from_value(spec["branch"].clone()).unwrap();
+        });
+        sim.database("pr-8", "preview", with(simple(), child_of("pr-7")));
+    })
+    .await;
+    operator.sim.files(&EDITED_FILES);
+    operator.run_for(MINUTE * 40).await;
+    assert_eq!(resets(&operator), 0);
+    let preview = operator.sim.get_database("pr-7").unwrap();
+    let message = reconciling(&preview, Reason::ChildrenExist);
+    says(&message, &["preview/team/pr-8"]);
+    operator.sim.delete_database("pr-8");
+    operator.run_for(MINUTE * 20).await;
+    assert!(migration(&operator, "pr-7").is_settled());
+    assert_eq!(ran(&operator, 1), 2);
+    assert_eq!(resets(&operator), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_that_is_taken_back_while_the_reset_waits_loses_nothing() {
+    let mut operator = settled(preview_with_a_migration).await;
+    let at_work = operator.locks().shared(&preview_id(&operator)).unwrap();
+    operator.sim.files(&EDITED_FILES);
+    operator.run_for(MINUTE).await;
+    assert_eq!(resets(&operator), 0);
+    operator.sim.files(&FILES);
+    operator.run_for(MINUTE).await;
+    drop(at_work);
+    operator.run_for(MINUTE * 20).await;
+    check(&operator.sim, &FILES);
+    assert_eq!(resets(&operator), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_that_somebody_else_has_just_reset_is_not_reset_again() {
+    for seconds in (0..60).step_by(10) {
+        let mut operator = settled(preview_with_a_migration).await;
+        let id = preview_id(&operator);
+        let at_work = operator.locks().shared(&id).unwrap();
+        operator.sim.files(&EDITED_FILES);
+        operator.run_for(MINUTE).await;
+        operator.run_for(SignedDuration::from_secs(seconds)).await;
+        operator.sim.at_neon(|project, now| {
+            project.reset_to_parent(&BranchId::from(id.as_str()), now);
+        });
+        drop(at_work);
+        operator.run_for(MINUTE * 20).await;
+        check(&operator.sim, &EDITED_FILES);
+        assert!(migration(&operator, "pr-7").is_settled());
+        assert_eq!(resets(&operator), 1, "{seconds} s later");
+    }
+}
+
+fn preview_id(operator: &Operator) -> String {
+    let database = operator.sim.get_database("pr-7").unwrap();
+    database.status.unwrap().branch.unwrap().id
 }
 
 #[tokio::test(start_paused = true)]

@@ -106,6 +106,14 @@ pub fn production_and_preview(sim: &Sim) {
     sim.migration("pr-7", json!({}));
 }
 
+/// Production, and a preview of it that alone has a migration.
+pub fn preview_with_a_migration(sim: &Sim) {
+    sim.files(&FILES);
+    sim.database("production", "production", simple());
+    sim.database("pr-7", "preview", with(simple(), child_of("production")));
+    sim.migration("pr-7", json!({}));
+}
+
 /// An operator in a world in which this was done and has come to rest.
 pub async fn settled(scene: fn(&Sim)) -> Operator {
     let sim = Sim::new();

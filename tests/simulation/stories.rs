@@ -1,13 +1,15 @@
 //! Stories to be disturbed: how the world is before, what somebody does then, and how it has to end.
 
 use sepulki::api::{DeletionPolicy, RESET, Reason, RotationSpec};
+use sepulki::reconcile::Conditions;
 use serde_json::{Value, json};
 
 use crate::database::stalled;
 use crate::given::{give, with_given_password};
 use crate::invariants::{branch_of, check, check_gone};
 use crate::project::{PREVIEWS, sea_with_a_preview};
-use crate::scene::{FILES, everything, production_and_preview};
+use crate::scene::{FILES, everything, preview_with_a_migration, production_and_preview};
+use crate::world::faults::Fault;
 use crate::world::neon::Project;
 use crate::world::operator::Operator;
 use crate::world::{NAMESPACE, Sim};
@@ -38,7 +40,13 @@ const MORE_FILES: [(&str, &str); 3] = [
     ("003_arms.sql", "CREATE TABLE arms (id bigint PRIMARY KEY);"),
 ];
 
-pub const STORIES: [Story; 18] = [
+/// The same two files, of which the second was edited.
+pub const EDITED_FILES: [(&str, &str); 2] = [
+    FILES[0],
+    ("002_names.sql", "ALTER TABLE robots ADD COLUMN names text;"),
+];
+
+pub const STORIES: [Story; 19] = [
     Story {
         name: "production and a preview come up",
         before: |_| (),
@@ -198,6 +206,27 @@ pub const STORIES: [Story; 18] = [
         check: |operator| {
             check_gone(&operator.sim, "pr-7", false);
             check(&operator.sim, &FILES);
+        },
+    },
+    Story {
+        name: "an applied file of a preview is edited",
+        before: preview_with_a_migration,
+        change: |sim| sim.files(&EDITED_FILES),
+        noticed: 5,
+        check: |operator| {
+            check(&operator.sim, &EDITED_FILES);
+            let resets = operator
+                .sim
+                .at_neon(|project, _| project.branches[1].resets);
+            // what an operator has on its way to Neon when it is held up comes as well
+            let most = 1 + usize::from(operator.sim.faults.is_planned(Fault::HeldUp));
+            assert!(
+                (1..=most).contains(&resets),
+                "{resets} resets: {}",
+                operator.story(60)
+            );
+            let migration = operator.sim.get_migration("pr-7").unwrap();
+            assert!(migration.is_settled(), "{}", operator.story(30));
         },
     },
     Story {

@@ -85,6 +85,10 @@ pub struct NeonDatabaseStatus {
     /// under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_time: Option<Time>,
+    /// The SepulkiMigration that asks for that reset, because an applied file was edited; none where an annotation does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub reset_for: Option<String>,
     /// What was taken up of the annotations that ask for something.
     #[serde(default, skip_serializing_if = "is_default")]
     pub handled: Handled,
@@ -108,6 +112,7 @@ impl Default for NeonDatabaseStatus {
             connection_secrets: Vec::new(),
             operations: Vec::new(),
             reset_time: None,
+            reset_for: None,
             handled: Handled::default(),
         }
     }

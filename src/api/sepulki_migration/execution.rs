@@ -96,6 +96,9 @@ pub struct PoliciesSpec {
     /// An applied file that was edited since: Fail (nothing runs) or Warn (`Planned` and an event tell it). Default: Fail.
     #[serde(default)]
     pub checksum_mismatch: ChecksumMismatch,
+    /// What follows from an applied file that was edited. Default: ResetBranch for a preview, else Fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_divergence: Option<OnDivergence>,
     /// Edited files whose present content is accepted; the ledger keeps what it recorded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
@@ -168,6 +171,18 @@ pub enum ChecksumMismatch {
     Fail,
     /// It is told.
     Warn,
+}
+
+/// What follows from an applied file that was edited since, where `checksumMismatch` is Fail. Fail: nothing runs.
+/// ResetBranch: the branch goes back to its parent's state, so that everything in it is lost, and all files are applied
+/// anew; of development and previews only, and only where the parent does not have the file itself. Default:
+/// ResetBranch for a preview, else Fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnDivergence {
+    /// Nothing runs.
+    Fail,
+    /// The branch goes back to its parent's state, and all files are applied anew.
+    ResetBranch,
 }
 
 /// An edited file whose present content is accepted.

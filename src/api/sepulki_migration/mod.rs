@@ -11,11 +11,11 @@ use super::refs::DatabaseRef;
 
 pub use execution::{
     AcceptedFile, AdoptSpec, ChecksumMismatch, ExecutionSpec, FailOnLint, MissingFile, OnAmbiguous,
-    OrderMode, OrderSpec, OutOfOrder, PoliciesSpec,
+    OnDivergence, OrderMode, OrderSpec, OutOfOrder, PoliciesSpec,
 };
 pub use status::{
     AppliedStatus, AppliedTo, BuildProgress, BundleStatus, CurrentStatus, HeldStatus, HistoryEntry,
-    LastError, PendingStatus, SepulkiMigrationStatus,
+    LastError, PendingStatus, ResetRequest, SepulkiMigrationStatus,
 };
 
 /// Which files are to be applied to which database.

@@ -37,6 +37,9 @@ pub struct SepulkiMigrationStatus {
     /// What is not applied again although the ledger lacks it, because the branch was restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_after_restore: Option<HeldStatus>,
+    /// The reset of the branch that was last asked for because an applied file was edited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_request: Option<ResetRequest>,
     /// Files applied and files in all, such as `3/3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
@@ -66,6 +69,7 @@ impl Default for SepulkiMigrationStatus {
             applied_to: None,
             pending: None,
             held_after_restore: None,
+            reset_request: None,
             progress_text: None,
             current: None,
             last_error: None,
@@ -136,6 +140,31 @@ pub struct HeldStatus {
     pub was_applied: AppliedStatus,
     /// What of that is missing.
     pub missing: PendingStatus,
+}
+
+/// A reset of the branch, asked for because an applied file was edited. The NeonDatabase carries it out while its branch has
+/// this incarnation, and so once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResetRequest {
+    /// The branch.
+    #[schemars(length(max = 64))]
+    pub branch_id: String,
+    /// Its incarnation when this was asked for: in another one nothing is asked for, and it is not asked for again with the
+    /// same files.
+    #[schemars(length(max = 128))]
+    pub incarnation: String,
+    /// Digest of the files.
+    #[schemars(length(max = 71))]
+    pub digest: String,
+    /// The version of the spec that says so.
+    pub generation: i64,
+    /// The first file that was edited.
+    #[schemars(length(max = 255))]
+    pub version: String,
+    /// When it was asked for, or asked for anew because nothing has come of it yet. It is not carried out when it is older
+    /// than 15 minutes.
+    pub time: Time,
 }
 
 /// What is still to be applied.

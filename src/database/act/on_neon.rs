@@ -143,14 +143,23 @@ impl Context<'_> {
         let branch = self.branch()?;
         let _lock = self.lock(branch.as_str())?;
         let account = self.account().await?;
+        let project = self.project()?;
         let seen = self.observed.branch.known();
         if seen.is_some_and(Branch::was_given_up) {
             self.begin_again();
+        } else {
+            // what is to be lost is looked at itself: a listing may be older than what somebody else has just done
+            let now = account
+                .api
+                .branch(project, &branch)
+                .await
+                .map_err(at_neon)?;
+            if now.as_ref().map(incarnation).as_ref() != Some(&self.recorded()?.incarnation) {
+                account.snapshots.invalidate(project);
+                return Err(Error::conflict("the branch was just reset or restored"));
+            }
         }
-        let reset = account
-            .api
-            .reset_branch(self.project()?, &branch, parent)
-            .await;
+        let reset = account.api.reset_branch(project, &branch, parent).await;
         let may_be_done = match &reset {
             Ok(_) => true,
             Err(error) => matches!(error.kind, ErrorKind::Server | ErrorKind::Lost),

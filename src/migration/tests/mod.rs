@@ -1,5 +1,6 @@
 //! Tests of the whole kind: the decision table, properties of decisions and status, and the loop in a small world.
 
+mod divergence;
 mod held;
 mod loops;
 mod properties;
@@ -146,6 +147,7 @@ fn observed(files: Vec<SourceFile>, ledger: LedgerState, target: Option<&str>) -
         applied_to: None,
         applied: None,
         held: None,
+        reset_request: None,
         last_error: None,
         handled: Looks::default(),
     }

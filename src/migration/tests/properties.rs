@@ -10,7 +10,8 @@ use serde_json::json;
 
 use super::*;
 use crate::api::{
-    AppliedStatus, AppliedTo, BranchOrigin, LastError, Looks, Reason, SepulkiMigrationStatus,
+    AppliedStatus, AppliedTo, BranchOrigin, Environment, LastError, Looks, Reason,
+    SepulkiMigrationStatus,
 };
 use crate::migration::Action;
 use crate::migration::plan::decide;
@@ -63,9 +64,12 @@ fn any_database() -> impl Strategy<Value = Fact<Database>> {
         option::weighted(0.9, (select(vec!["i-1", "i-2"]), prop::bool::weighted(0.8))),
         option::weighted(0.2, Just("not ready".to_owned())),
         prop::bool::weighted(0.9),
+        select(vec![Environment::Staging, Environment::Preview]),
     )
-        .prop_map(|(listed, incarnation, unready, host)| {
+        .prop_map(|(listed, incarnation, unready, host, environment)| {
             Fact::Known(Database {
+                environment,
+                not_resettable: None,
                 listed: listed.into_iter().map(str::to_owned).collect(),
                 branch: incarnation.map(|(incarnation, restored)| Branch {
                     origin: if restored {
@@ -344,6 +348,7 @@ fn the_cases_reach_every_kind_of_answer() {
         "LookAgain",
         "Apply",
         "ReadLedger",
+        "AskForReset",
         "Settled",
         "Suspended",
         "Gone",

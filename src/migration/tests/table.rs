@@ -25,7 +25,7 @@ fn answer(observed: &Observed) -> Next {
 
 /// The message of a wait for this reason.
 #[track_caller]
-fn waits(next: Next, reason: Reason) -> String {
+pub(super) fn waits(next: Next, reason: Reason) -> String {
     let Decision::Wait(wait) = next else {
         panic!("{reason} was to be waited for: {next:?}");
     };

@@ -295,9 +295,10 @@ impl crate::world::Migrations for Fake {
     async fn inspect(&self, of: Inspection<'_>) -> Result<LedgerState, RunError> {
         assert_eq!(of.holder, "team/m");
         let said = of.protection.unwrap();
+        let environment = self.state().databases[0].spec.environment;
         assert_eq!(
             (said.environment.as_str(), said.is_protected),
-            ("staging", false)
+            (environment.as_str(), false)
         );
         self.inspections.fetch_add(1, Relaxed);
         self.enter(of.target)?;

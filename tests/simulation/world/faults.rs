@@ -139,6 +139,11 @@ impl Faults {
         self.lock().at.insert(n, fault);
     }
 
+    /// Whether some effect is to go wrong like this.
+    pub fn is_planned(&self, fault: Fault) -> bool {
+        self.lock().at.values().any(|planned| *planned == fault)
+    }
+
     /// Waits until an effect is held up.
     pub async fn held_up(&self) {
         self.held_up.notified().await;

@@ -97,6 +97,8 @@ pub struct SimBranch {
     made: Timestamp,
     /// The state in which Neon has left it.
     pub given_up: Option<BranchState>,
+    /// How often what was in it was lost by going back to the parent.
+    pub resets: usize,
     pub endpoint: Option<SimEndpoint>,
     pub replicas: Vec<SimEndpoint>,
     /// Passwords of the roles that Neon made, as it tells them.
@@ -604,6 +606,7 @@ impl Project {
             branch,
             made: now + OPERATION,
             given_up: None,
+            resets: 0,
             endpoint: None,
             replicas: Vec::new(),
             roles: BTreeMap::new(),
@@ -854,7 +857,7 @@ impl Project {
         branch.server = parent.server;
         branch.roles = parent.roles;
         branch.pending.clear();
-        branch.given_up = None;
+        branch.resets += usize::from(branch.given_up.take().is_none());
         branch.branch.last_reset_at = Some(now);
     }
 }

@@ -11,6 +11,7 @@ use crate::api::{Credentials, Environment};
 use crate::database::fixtures::{
     a_branch, a_failure, at, desired, effective, now, object, recorded, seen, settled,
 };
+use crate::database::observe::ResetAsked;
 use crate::neon::BranchState;
 use crate::reconcile::Fact;
 use jiff::SignedDuration;
@@ -42,6 +43,13 @@ fn refused_lease(d: &mut Desired, o: &mut Observed) {
     *o = settled(d);
     seen(o).expires_at = None;
     o.lease_refused = Some(no_lease());
+}
+
+fn reset_asked() -> ResetAsked {
+    ResetAsked {
+        by: "m".into(),
+        version: "001_a.sql".into(),
+    }
 }
 
 pub(super) fn rows() -> Vec<Row> {
@@ -404,6 +412,17 @@ pub(super) fn rows() -> Vec<Row> {
                 o.endpoint = Fact::Absent;
             },
             Suspended,
+        )
+        .row(
+            16,
+            "a migration asks for a reset",
+            |d, o| {
+                *d = preview.clone();
+                *o = settled(d);
+                o.reset_asked = Some(reset_asked());
+                o.endpoint = Fact::Absent;
+            },
+            Act(Action::TakeUpResetFor(reset_asked())),
         )
         .row(
             16,
