@@ -121,7 +121,7 @@ pub(super) async fn act(
         Action::RetireLogins => contents::retire_logins(&context, pass).await,
         Action::PrepareContents => contents::prepare(&context, pass).await,
         Action::PublishCredentials(role) => secrets::publish(&context, pass, role).await,
-        Action::RecordLogin(role) => secrets::record_all(&context, pass, role),
+        Action::RecordLogin(role) => secrets::record_current(&context, pass, role),
         Action::ReplaceLogin(role) => logins::replace(&context, pass, role).await,
         Action::DropLogin { role, login } => {
             logins::drop_previous(&context, pass, role, login).await

@@ -247,6 +247,13 @@ impl Observed {
         !self.held_back_for.is_empty() && !is_out(secret)
     }
 
+    /// Whether what lies under the name of a Secret was not published by this object.
+    #[must_use]
+    pub fn is_somebody_elses(&self, secret: &str) -> bool {
+        let found = self.secrets.get(secret).and_then(Fact::known);
+        found.is_some_and(|found| !found.ours)
+    }
+
     /// Owners that a listed database needs and the branch does not have, and databases that it does not have.
     fn lacks_databases(&self, rest: &Rest) -> bool {
         let databases = self.databases.known();

@@ -44,13 +44,13 @@
 //! | 21 | … a database owned by another role than asked, or by an application role | Blocked DatabaseRejected |
 //! | 22 | … passwords still the parent's | ResetPassword, RetireLogins |
 //! | 23 | … else; a schema was missing and migrations have applied files since | PrepareContents |
-//! |   | a login that was replaced has had its time | DropLogin |
-//! | 24 | a Secret of that name is somebody else's | Blocked SecretConflict |
-//! | 25 | a Secret missing or not current, and not held back for a migration | PublishCredentials |
-//! |   | the password that is given for a role: missing; too weak | Wait PasswordNotFound; Blocked PasswordRejected |
+//! | 24 | a login that was replaced has had its time | DropLogin |
+//! | 25 | a Secret missing or not current, not held back for a migration and not somebody else's | PublishCredentials |
 //! |   | a Secret is out that the record does not know | RecordLogin |
 //! | 26 | a Secret is out that is no longer asked for | WithdrawSecrets |
 //! |   | a login is due to be replaced | ReplaceLogin |
+//! |   | a Secret of a name that is asked for is somebody else's | Blocked SecretConflict |
+//! |   | the password that is given for a role: missing; too weak | Wait PasswordNotFound; Blocked PasswordRejected |
 //! |   | an own branch has another name, and another branch has its own | Blocked BranchNameConflict |
 //! |   | Neon has refused a short while ago the name, the lease or the protection that the spec sets | Blocked, as it was refused |
 //! |   | a read replica of ours that is no longer asked for; on a protected branch | DeleteReplica; Blocked BranchProtected |

@@ -34,6 +34,7 @@ mod roles;
 mod room;
 mod rotation;
 mod scene;
+mod secrets;
 mod settings;
 mod shut_out;
 mod stories;

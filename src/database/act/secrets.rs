@@ -45,9 +45,9 @@ pub(super) async fn publish(
         .await
         .map_err(at_postgres)?;
     logins::use_login(&mut pass.status, role, &login);
-    let forms = forms(context, &pass.status, role)?;
+    let mut forms = forms(context, &pass.status, role)?;
     for _ in 0..ROUNDS {
-        let present = present(context, &forms).await?;
+        let present = leave_others(context, &mut forms).await?;
         let (password, works_already) = password_for(context, &forms, &present, role).await?;
         if !works_already {
             set_password(context, &manager, role, &login, &mark, &password).await?;
@@ -59,7 +59,8 @@ pub(super) async fn publish(
         if works(context, &forms, &password).await? {
             // one that was made by an operator that did not know that it had lost its lease
             contents::close_leftovers(context, pass, &manager).await?;
-            return record_all(context, pass, role);
+            record(context, pass, role, forms);
+            return Ok(());
         }
     }
     Err(Error::conflict(format!(
@@ -72,7 +73,7 @@ pub(super) async fn publish(
 async fn password_for(
     context: &Context<'_>,
     forms: &[Form],
-    present: &[Present<'_>],
+    present: &[Present],
     role: &str,
 ) -> Result<(SecretString, bool), Error> {
     let kind = context.kind;
@@ -132,23 +133,29 @@ async fn write(context: &Context<'_>, form: &Form, password: &SecretString) -> R
 }
 
 /// A Secret of ours that is there, and what it is to say.
-type Present<'a> = (&'a Form, Secret, Found);
+type Present = (Form, Secret, Found);
 
-/// Those of the role's Secrets that are there. What lies under the name of one and is not ours stays as it is: the look that
-/// led here may have ended at another Secret of the role.
-async fn present<'a>(context: &Context<'_>, forms: &'a [Form]) -> Result<Vec<Present<'a>>, Error> {
-    let mut present = Vec::new();
-    for form in forms {
+/// Those of the role's Secrets that are there. What lies under the name of one and is not ours stays as it is, whatever the
+/// look that led here has seen of it: that one is left out, and the others come out without it.
+async fn leave_others(context: &Context<'_>, forms: &mut Vec<Form>) -> Result<Vec<Present>, Error> {
+    let (mut present, mut left, mut taken) = (Vec::new(), Vec::new(), None);
+    for form in std::mem::take(forms) {
         match find(context, &form.name).await? {
-            Some((secret, found)) if found.ours => present.push((form, secret, found)),
-            Some(_) => {
-                let message = taken_by_others(&form.name);
-                return Err(Error::new(Class::Invalid, Reason::SecretConflict, message));
+            Some((_, found)) if !found.ours => taken = Some(taken_by_others(&form.name)),
+            Some((secret, found)) => {
+                present.push((form.clone(), secret, found));
+                left.push(form);
             }
-            None => {}
+            None => left.push(form),
         }
     }
-    Ok(present)
+    *forms = left;
+    match taken {
+        Some(message) if forms.is_empty() => {
+            Err(Error::new(Class::Invalid, Reason::SecretConflict, message))
+        }
+        Some(_) | None => Ok(present),
+    }
 }
 
 /// Whether the password still opens what was published.
@@ -165,9 +172,21 @@ async fn works(
     contents.accepts(&target).await.map_err(at_postgres)
 }
 
-/// Records which Secrets of the role are out.
-pub(super) fn record_all(context: &Context<'_>, pass: &mut Pass, role: &str) -> Result<(), Error> {
-    for form in forms(context, &pass.status, role)? {
+/// Records those of the role's Secrets that are as they should be.
+pub(super) fn record_current(
+    context: &Context<'_>,
+    pass: &mut Pass,
+    role: &str,
+) -> Result<(), Error> {
+    let mut forms = forms(context, &pass.status, role)?;
+    forms.retain(|form| context.observed.current_secrets.contains(&form.name));
+    record(context, pass, role, forms);
+    Ok(())
+}
+
+/// Records that these Secrets of the role are out.
+fn record(context: &Context<'_>, pass: &mut Pass, role: &str, forms: Vec<Form>) {
+    for form in forms {
         let kind = context.kind;
         kind.checked.remember(context.desired, &form, context.now);
         let secrets = &mut pass.status.connection_secrets;
@@ -181,7 +200,6 @@ pub(super) fn record_all(context: &Context<'_>, pass: &mut Pass, role: &str) -> 
         });
     }
     logins::record_publication(&mut pass.status, role, context.now);
-    Ok(())
 }
 
 fn forms(
@@ -213,7 +231,7 @@ fn forms(
 /// Secret is whole.
 async fn published_password(
     context: &Context<'_>,
-    present: &[Present<'_>],
+    present: &[Present],
 ) -> Result<Option<(SecretString, bool)>, Error> {
     let mut whole = None;
     for (form, secret, found) in present {

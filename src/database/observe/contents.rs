@@ -255,9 +255,10 @@ pub(super) async fn secrets(
             kind.checked.remember(desired, form, now);
             observed.current_secrets.insert(name.clone());
         }
-        // what waits for a password keeps no other back
+        observed.secrets.insert(name.clone(), found.into());
+        // what waits for a password, or lies where another Secret is, keeps no other back
+        usable &= !observed.is_somebody_elses(&name);
         let is_next = !current && looks != Looks::AtAll && usable && !observed.is_held_back(&name);
-        observed.secrets.insert(name, found.into());
         if is_next {
             // reads are few: the others are looked at when this one is as it should be
             return Ok(());

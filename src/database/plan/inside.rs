@@ -34,6 +34,7 @@ pub(super) fn inside(
         .or_else(|| old_logins(rest, observed, now))
         .or_else(|| secrets(rest, observed))
         .or_else(|| new_logins(rest, observed, now))
+        .or_else(|| unpublished(rest, observed))
         .or_else(|| replicas_to_drop(rest, observed))
         .or_else(|| refused_replicas(rest, observed))
 }
@@ -200,7 +201,7 @@ fn late_schemas(observed: &Observed) -> Stage {
         .then_some(Decision::Act(Action::PrepareContents))
 }
 
-/// Before row 24: whatever becomes of Secrets, a login has no more time than it was given.
+/// Row 24: whatever becomes of Secrets, a login has no more time than it was given.
 fn old_logins(rest: &Rest, observed: &Observed, now: Timestamp) -> Stage {
     rotation::steps(rest, &observed.recorded, now).find_map(|(role, step)| match step {
         Step::DropPrevious(login) => Some(Decision::Act(Action::DropLogin {
@@ -211,7 +212,7 @@ fn old_logins(rest: &Rest, observed: &Observed, now: Timestamp) -> Stage {
     })
 }
 
-/// After row 26: everything that is published works and is recorded, so another login may be begun.
+/// Row 26: everything that is published works and is recorded, so another login may be begun.
 fn new_logins(rest: &Rest, observed: &Observed, now: Timestamp) -> Stage {
     rotation::steps(rest, &observed.recorded, now).find_map(|(role, step)| match step {
         Step::Replace => Some(Decision::Act(Action::ReplaceLogin(role.name.clone()))),
@@ -243,33 +244,31 @@ fn unrecorded(rest: &Rest, observed: &Observed) -> Option<String> {
         .next()
 }
 
-/// Rows 24 to 26.
-fn secrets(rest: &Rest, observed: &Observed) -> Stage {
-    for wanted in &rest.secrets {
-        match observed.secrets.get(&wanted.name) {
-            Some(Fact::Known(found)) if !found.ours => {
-                let message = taken_by_others(&wanted.name);
-                return Some(block(Reason::SecretConflict, message));
-            }
-            Some(Fact::Known(_) | Fact::Absent | Fact::Unknown) | None => {}
-        }
+/// Row 26: what keeps one Secret from coming out keeps no other back.
+fn unpublished(rest: &Rest, observed: &Observed) -> Stage {
+    let mut names = rest.secrets.iter().map(|secret| &secret.name);
+    if let Some(name) = names.find(|name| observed.is_somebody_elses(name)) {
+        return Some(block(Reason::SecretConflict, taken_by_others(name)));
     }
+    Some(match observed.password_problems.values().next()? {
+        Problem::Missing(message) => wait(Reason::PasswordNotFound, message, PASSWORDS),
+        Problem::Weak(message) => block(Reason::PasswordRejected, message),
+    })
+}
+
+/// Rows 25 and 26.
+fn secrets(rest: &Rest, observed: &Observed) -> Stage {
     let stale = rest
         .secrets
         .iter()
         .filter(|wanted| !observed.is_held_back(&wanted.name))
+        .filter(|wanted| !observed.is_somebody_elses(&wanted.name))
         .filter(|wanted| !observed.password_problems.contains_key(&wanted.role))
         .find(|wanted| !observed.current_secrets.contains(&wanted.name));
     if let Some(stale) = stale {
         return Some(Decision::Act(Action::PublishCredentials(
             stale.role.clone(),
         )));
-    }
-    if let Some(problem) = observed.password_problems.values().next() {
-        return Some(match problem {
-            Problem::Missing(message) => wait(Reason::PasswordNotFound, message, PASSWORDS),
-            Problem::Weak(message) => block(Reason::PasswordRejected, message),
-        });
     }
     if let Some(role) = unrecorded(rest, observed) {
         return Some(Decision::Act(Action::RecordLogin(role)));

@@ -358,7 +358,7 @@ fn secret_rows(rows: Rows) -> Rows {
         })
     };
     rows.row(
-        24,
+        26,
         "somebody else's Secret has the name",
         |_, o| {
             o.current_secrets.clear();
@@ -420,7 +420,7 @@ fn secret_rows(rows: Rows) -> Rows {
         Settled,
     )
     .row(
-        23,
+        24,
         "a login was replaced and its time is over, whatever becomes of the Secret",
         |_, o| {
             previous(o, -24 * 3_600);
@@ -473,13 +473,13 @@ fn secret_rows(rows: Rows) -> Rows {
         Act(Action::PublishCredentials("web".into())),
     )
     .row(
-        25,
+        26,
         "the password of a role is not there",
         |_, o| problem(o, Problem::Missing("m".into())),
         Wait(Reason::PasswordNotFound),
     )
     .row(
-        25,
+        26,
         "the password of a role is too weak",
         |_, o| problem(o, Problem::Weak("w".into())),
         Blocked(Reason::PasswordRejected),
@@ -493,6 +493,33 @@ fn secret_rows(rows: Rows) -> Rows {
             o.password_problems = [("other".to_owned(), problem)].into();
         },
         Act(Action::PublishCredentials("web".into())),
+    )
+    .row(
+        25,
+        "another Secret of the role is missing while this one's name is taken",
+        |d, o| {
+            let secrets = json!({"connectionSecrets": [{"name": "it"}, {"name": "more"}]});
+            *d = Desired::of(&object(Environment::Staging, secrets), "default");
+            o.current_secrets.clear();
+            o.secrets = [
+                ("it".to_owned(), found(false)),
+                ("more".to_owned(), Fact::Absent),
+            ]
+            .into();
+        },
+        Act(Action::PublishCredentials("web".into())),
+    )
+    .row(
+        26,
+        "a Secret is out that is not asked for, and another one's name is taken",
+        |_, o| {
+            let mut old = o.recorded.connection_secrets[0].clone();
+            old.name = "old".into();
+            o.recorded.connection_secrets.push(old);
+            o.current_secrets.clear();
+            o.secrets = [("it".to_owned(), found(false))].into();
+        },
+        Act(Action::WithdrawSecrets(vec!["old".into()])),
     )
     .row(27, "all is as asked", |_, _| {}, Settled)
 }
