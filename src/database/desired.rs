@@ -3,6 +3,7 @@
 //! A spec that cannot be parsed is not an error but part of the answer: deletion works all the same.
 
 mod fields;
+mod left_out;
 mod roles;
 
 use std::collections::BTreeSet;
@@ -10,6 +11,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
+pub use self::left_out::LeftOut;
 pub use self::roles::Role;
 use super::asked::Asked;
 use super::compute::{Compute, SuspendAfter};
@@ -72,6 +74,8 @@ pub struct Desired {
     pub heritage: Heritage,
     /// The names on the way round, where the object is a descendant of itself.
     pub circle: Option<Vec<String>>,
+    /// What Neon has refused a short while ago, and the rest does without.
+    pub left_out: LeftOut,
     /// The rest of the spec, or what is wrong with it.
     pub rest: Result<Rest, Block>,
 }
@@ -87,6 +91,8 @@ pub struct Rest {
     pub compute: Compute,
     /// Read replicas to be there.
     pub replicas: Vec<Replica>,
+    /// Names of the databases in the order of the spec.
+    pub listed: Vec<String>,
     /// Databases to be there.
     pub databases: Vec<Database>,
     /// Application roles to be there.
@@ -196,6 +202,7 @@ impl Desired {
             max_age: max_age(spec, &branch, &profile).ok().flatten(),
             heritage: Heritage::Own,
             circle: None,
+            left_out: LeftOut::default(),
             rest: rest(spec, &branch, &profile, &name),
             existing: branch.existing,
             parent: branch.parent,
@@ -285,6 +292,7 @@ fn rest(
         compute: compute(spec, profile)?,
         replicas: replicas(spec)?,
         secrets: wanted_secrets(spec, &databases, &roles, object)?,
+        listed: databases.iter().map(|d| d.name.clone()).collect(),
         databases,
         roles,
         publish_after: publish_after(spec),

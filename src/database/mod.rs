@@ -50,11 +50,11 @@ use crate::world::{Operations, World};
 use action::Action;
 use checked::Checked;
 use credentials::Form;
-use desired::{Desired, Rest, WantedSecret};
+use desired::{Database, Desired, Rest, WantedSecret};
 use failures::Failures;
 use line::Lines;
 use observe::Observed;
-use refusals::Refusals;
+use refusals::{Refusals, Refused};
 use room::Room;
 
 type Pass = reconcile::Pass<Databases>;
@@ -82,6 +82,22 @@ impl Databases {
             refusals: Refusals::default(),
             room: Room::default(),
             lines: Lines::default(),
+        }
+    }
+
+    /// What the object asks, with what it inherits.
+    fn asked(&self, object: &NeonDatabase) -> Desired {
+        // nobody else is asked where nothing depends on them: this is done at every step
+        if !inherit::depends_on_others(object) {
+            return Desired::of(object, &self.world.settings.installation);
+        }
+        let all = self.world.cluster.databases();
+        let circle = inherit::circle(object, &all);
+        let (object, heritage) = inherit::inherit(object, &all);
+        Desired {
+            heritage,
+            circle,
+            ..Desired::of(&object, &self.world.settings.installation)
         }
     }
 
@@ -185,18 +201,18 @@ impl Subject for Databases {
     }
 
     fn desired(&self, object: &NeonDatabase) -> Desired {
-        // nobody else is asked where nothing depends on them: this is done at every step
-        if !inherit::depends_on_others(object) {
-            return Desired::of(object, &self.world.settings.installation);
-        }
-        let all = self.world.cluster.databases();
-        let circle = inherit::circle(object, &all);
-        let (object, heritage) = inherit::inherit(object, &all);
-        Desired {
-            heritage,
-            circle,
-            ..Desired::of(&object, &self.world.settings.installation)
-        }
+        let desired = self.asked(object);
+        let now = self.world.clock.now();
+        let refused = |database: &Database| {
+            let why = self
+                .refusals
+                .of(&desired, Refused::database(database), now)?;
+            Some((database.name.clone(), why))
+        };
+        let rest = desired.rest.iter();
+        let refused = rest.flat_map(|rest| &rest.databases).filter_map(refused);
+        let refused = refused.collect();
+        desired.without(refused)
     }
 
     async fn observe(

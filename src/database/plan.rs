@@ -40,7 +40,7 @@
 //! |   | … Neon has refused that a short while ago | Blocked, as it was refused |
 //! |   | a read replica missing; there, but not on record; not as asked. None of it where Neon has refused a replica a short while ago | CreateReplica; RecordReplica; ResizeReplica |
 //! | 20 | databases and roles are a parent's that does not exist | Wait ParentNotFound |
-//! |   | contents not as asked: owner, database missing | CreateRole; RecordDatabase, CreateDatabase |
+//! |   | contents not as asked: owner, database missing, and not refused by Neon a short while ago | CreateRole; RecordDatabase, CreateDatabase |
 //! | 21 | … a database owned by another role than asked, or by an application role | Blocked DatabaseRejected |
 //! | 22 | … passwords still the parent's | ResetPassword, RetireLogins |
 //! | 23 | … else; a schema was missing and migrations have applied files since | PrepareContents |
@@ -51,6 +51,7 @@
 //! |   | a login is due to be replaced | ReplaceLogin |
 //! |   | a Secret of a name that is asked for is somebody else's | Blocked SecretConflict |
 //! |   | the password that is given for a role: missing; too weak | Wait PasswordNotFound; Blocked PasswordRejected |
+//! |   | a database that Neon has refused a short while ago, or the role that is to own it | Blocked, as it was refused |
 //! |   | an own branch has another name, and another branch has its own | Blocked BranchNameConflict |
 //! |   | Neon has refused a short while ago the name, the lease or the protection that the spec sets | Blocked, as it was refused |
 //! |   | a read replica of ours that is no longer asked for; on a protected branch | DeleteReplica; Blocked BranchProtected |

@@ -6,14 +6,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::desired::Desired;
+use super::desired::{Database, Desired};
 use crate::reconcile::{Block, Error};
 
 /// What was refused may be allowed one day, when the plan has changed.
 const GOOD_FOR: SignedDuration = SignedDuration::from_mins(10);
 
 /// What can be refused. Only the first holds everything else up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Refused {
     /// The branch with its compute.
     Branch,
@@ -25,6 +25,23 @@ pub(super) enum Refused {
     Name,
     /// Protection of the branch.
     Protection,
+    /// A database, or the role that is to own it.
+    Database {
+        /// Its name.
+        name: String,
+        /// Its owner.
+        owner: String,
+    },
+}
+
+impl Refused {
+    /// A database that is to be made.
+    pub(super) fn database(database: &Database) -> Self {
+        Self::Database {
+            name: database.name.clone(),
+            owner: database.owner_if_new(),
+        }
+    }
 }
 
 /// The last refusals of each object, by its uid.

@@ -226,6 +226,7 @@ fn parts(
     let as_asked = rest.is_some_and(|rest| observed_digest(status, rest));
     let databases = match rest {
         Some(_) if matches!(desired.heritage, Heritage::Missing(_)) => no(),
+        Some(_) if !desired.left_out.databases.is_empty() => no(),
         Some(rest) if rest.databases.is_empty() => {
             yes(Reason::NotRequired, "no database is listed".to_owned())
         }
@@ -234,6 +235,7 @@ fn parts(
     };
     let credentials = match rest {
         Some(_) if matches!(desired.heritage, Heritage::Missing(_)) => no(),
+        Some(_) if !desired.left_out.secrets.is_empty() => no(),
         Some(rest) if rest.secrets.is_empty() => {
             yes(Reason::NotRequired, "no Secret is asked for".to_owned())
         }

@@ -28,6 +28,7 @@ mod outside;
 mod past;
 mod project;
 mod rebuilt;
+mod refused;
 mod replicas;
 mod restart;
 mod roles;

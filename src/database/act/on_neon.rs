@@ -7,7 +7,7 @@ use super::upkeep::{is_of_lease, is_of_protection};
 use super::{Context, Pass, forget_branch};
 use crate::api::{BranchOrigin, BranchStatus, Credentials, NeonDatabaseStatus};
 use crate::database::compute;
-use crate::database::desired::moment;
+use crate::database::desired::{Database, moment};
 use crate::database::observe::incarnation;
 use crate::database::plan::UNANSWERED;
 use crate::database::refusals::Refused;
@@ -234,13 +234,30 @@ impl Context<'_> {
         let branch = self.branch()?;
         let _lock = self.lock(branch.as_str())?;
         let account = self.account().await?;
-        let operations = account
-            .api
-            .create_role(self.project()?, &branch, name)
-            .await
-            .map_err(at_neon)?;
+        let created = account.api.create_role(self.project()?, &branch, name);
+        let operations = match created.await {
+            Err(error) if error.kind == ErrorKind::Rejected => {
+                return self.refuse_owner(name, &error);
+            }
+            answer => answer.map_err(at_neon)?,
+        };
         record_own_password(&mut pass.status, name);
         record_operations(&mut pass.status.operations, &operations, self.now);
+        Ok(())
+    }
+
+    /// A role that Neon refuses owns no database: those that it was to own are left out and told.
+    fn refuse_owner(&self, role: &str, error: &neon::Error) -> Result<(), Error> {
+        let rest = self.rest()?;
+        let is_owned = |database: &&Database| database.owner_if_new() == role;
+        for database in rest.databases.iter().filter(is_owned) {
+            let field = rest.database_field(&database.name);
+            let message = format!(
+                "{field}.owner: Neon refuses the role {role}: {}",
+                error.message
+            );
+            self.refuse(Refused::database(database), message, error.clone());
+        }
         Ok(())
     }
 
@@ -254,12 +271,28 @@ impl Context<'_> {
         let _lock = self.lock(branch.as_str())?;
         let account = self.account().await?;
         let project = self.project()?;
-        let operations = account
-            .api
-            .create_database(project, &branch, name, owner)
-            .await
-            .map_err(at_neon)?;
+        let created = account.api.create_database(project, &branch, name, owner);
+        let operations = match created.await {
+            Err(error) if error.kind == ErrorKind::Rejected => {
+                return self.refuse_database(name, error);
+            }
+            answer => answer.map_err(at_neon)?,
+        };
         record_operations(&mut pass.status.operations, &operations, self.now);
+        Ok(())
+    }
+
+    /// A database that Neon refuses is left out and told.
+    fn refuse_database(&self, name: &str, error: neon::Error) -> Result<(), Error> {
+        let rest = self.rest()?;
+        let refused = rest.databases.iter().find(|d| d.name == name);
+        let refused = refused.ok_or_else(|| Error::bug(format!("{name} is not asked for")))?;
+        let field = rest.database_field(name);
+        let message = format!(
+            "{field}.name: Neon refuses the database {name}: {}",
+            error.message
+        );
+        self.refuse(Refused::database(refused), message, error);
         Ok(())
     }
 

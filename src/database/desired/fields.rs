@@ -13,7 +13,7 @@ impl Rest {
     /// The field of a database.
     #[must_use]
     pub fn database_field(&self, name: &str) -> String {
-        let place = self.databases.iter().position(|d| d.name == name);
+        let place = self.listed.iter().position(|listed| listed == name);
         field("databases", place)
     }
 }

@@ -32,9 +32,10 @@ pub(super) fn inside(
         .or_else(|| contents(rest, observed, recorded))
         .or_else(|| late_schemas(observed))
         .or_else(|| old_logins(rest, observed, now))
-        .or_else(|| secrets(rest, observed))
+        .or_else(|| secrets(desired, rest, observed))
         .or_else(|| new_logins(rest, observed, now))
         .or_else(|| unpublished(rest, observed))
+        .or_else(|| refused_databases(desired))
         .or_else(|| replicas_to_drop(rest, observed))
         .or_else(|| refused_replicas(rest, observed))
 }
@@ -256,8 +257,14 @@ fn unpublished(rest: &Rest, observed: &Observed) -> Stage {
     })
 }
 
+/// Row 26.
+fn refused_databases(desired: &Desired) -> Stage {
+    let mut refused = desired.left_out.databases.values();
+    refused.next().cloned().map(Decision::Blocked)
+}
+
 /// Rows 25 and 26.
-fn secrets(rest: &Rest, observed: &Observed) -> Stage {
+fn secrets(desired: &Desired, rest: &Rest, observed: &Observed) -> Stage {
     let stale = rest
         .secrets
         .iter()
@@ -273,7 +280,11 @@ fn secrets(rest: &Rest, observed: &Observed) -> Stage {
     if let Some(role) = unrecorded(rest, observed) {
         return Some(Decision::Act(Action::RecordLogin(role)));
     }
-    let wanted = |name: &str| rest.secrets.iter().any(|secret| secret.name == name);
+    let left_out = &desired.left_out.secrets;
+    let wanted = |name: &str| {
+        let mut secrets = rest.secrets.iter().map(|secret| &secret.name);
+        secrets.any(|wanted| wanted == name) || left_out.iter().any(|wanted| wanted == name)
+    };
     let out = observed.recorded.connection_secrets.iter();
     let gone: Vec<String> = out
         .filter(|secret| !wanted(&secret.name))

@@ -182,6 +182,19 @@ fn refused(message: &str) -> Error {
     error(ErrorKind::Rejected, Some(422), message)
 }
 
+/// Whether a role or database may have this name.
+pub fn is_allowed(kind: &str, name: &str) -> Result<()> {
+    let reserved = ["cloud_admin", "neon_superuser", "public", "postgres"];
+    let message = if name.len() > 63 {
+        format!("{kind} name must have between 1 and 63 bytes")
+    } else if name.starts_with("pg_") || reserved.contains(&name) {
+        format!("{kind} name {name:?} is reserved")
+    } else {
+        return Ok(());
+    };
+    Err(error(ErrorKind::Rejected, Some(400), &message))
+}
+
 impl SimBranch {
     /// Whether its endpoint answers.
     pub fn is_up(&self, now: Timestamp) -> bool {
@@ -787,6 +800,7 @@ impl Project {
 
     /// Makes a role of Neon's; its password is valid when the operation is over.
     pub fn create_role(&mut self, branch: &BranchId, name: &str, now: Timestamp) -> Result<()> {
+        is_allowed("role", name)?;
         if self.find(branch)?.server.roles.contains_key(name) {
             let message = format!("role with name \"{name}\" already exists");
             return Err(error(ErrorKind::Conflict, Some(409), &message));

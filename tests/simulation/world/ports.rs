@@ -656,6 +656,7 @@ impl NeonApi for NeonPort {
             project,
             format!("create database {name} on {branch}"),
             |p, now| {
+                neon::is_allowed("database", name)?;
                 let found = p.find(branch)?;
                 if !found.roles.contains_key(owner) {
                     return Err(not_found("role"));
