@@ -16,7 +16,7 @@ pub const EXTEND: &str = "sepulki.dev/extend";
 /// Back to the parent's state, of a development or preview: the branch's id, an `@` and the time of asking.
 pub const RESET: &str = "sepulki.dev/reset";
 
-/// On an object that is being deleted: let it go and leave the branch of this id.
+/// On an object that is being deleted, and set since: let it go and leave the branch of this id.
 pub const ABANDON: &str = "sepulki.dev/abandon";
 
 /// Longest value that is told apart from others; what is longer is cut off.
@@ -42,6 +42,11 @@ pub struct Handled {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub reset: Option<String>,
+    /// Of `sepulki.dev/abandon`, where it was there while the object was not being deleted: it means nothing until it was
+    /// taken away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub abandon: Option<String>,
     /// Which of them was taken up last and means nothing, and why. An event tells it, too, but may be lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]

@@ -20,7 +20,8 @@ use super::refusals::Refused;
 use super::room::Place;
 use super::{Databases, Pass, asked, reset, rotation};
 use crate::api::{
-    BRANCH_FINALIZER, BranchStatus, Credentials, DatabaseStatus, EXTEND, NeonDatabaseStatus, Reason,
+    ABANDON, BRANCH_FINALIZER, BranchStatus, Credentials, DatabaseStatus, EXTEND,
+    NeonDatabaseStatus, Reason,
 };
 use crate::cluster::{KeyRead, ObjectId};
 use crate::neon::{self, Account, BranchId, ProjectId};
@@ -57,6 +58,10 @@ pub(super) async fn act(
         Action::LookAgain => context.look_again(pass).await,
         Action::Extend(until) => {
             extend(pass, until, now);
+            Ok(())
+        }
+        Action::NoteAbandon(asked) => {
+            note_abandon(pass, asked.as_ref());
             Ok(())
         }
         Action::DropReset => {
@@ -347,6 +352,18 @@ fn extend(pass: &mut Pass, until: &str, now: Timestamp) {
         None => "is not a time in the form of RFC 3339 such as 2026-12-24T18:00:00Z",
     };
     ignore(pass, format!("{EXTEND}: {until} {problem}"));
+}
+
+/// Takes up an annotation that means something for objects that are being deleted only: were it forgotten, it would act one
+/// day when nobody thinks of it.
+fn note_abandon(pass: &mut Pass, asked: Option<&String>) {
+    pass.status.handled.abandon = asked.cloned();
+    if let Some(asked) = asked {
+        let message = format!(
+            "{ABANDON}: {asked}: this object is not being deleted; take the annotation away, and set it again when it is"
+        );
+        ignore(pass, message);
+    }
 }
 
 /// Tells that a branch is gone and another one will be in its place.

@@ -24,6 +24,9 @@ pub enum Action {
     DropReset,
     /// Bring the branch back to the state of this one, its parent.
     ResetBranch(BranchId),
+    /// Take up that a branch was to be abandoned before its object was deleted, which means nothing; or that this was taken
+    /// back.
+    NoteAbandon(Option<String>),
     /// Drop operations that have ended from the record.
     ForgetOperations,
     /// Record what could destroy or move something, once.
@@ -117,6 +120,7 @@ impl crate::reconcile::Action for Action {
             Self::TakeUpResetFor(_) => "TakeUpResetFor",
             Self::DropReset => "DropReset",
             Self::ResetBranch(_) => "ResetBranch",
+            Self::NoteAbandon(_) => "NoteAbandon",
             Self::ForgetOperations => "ForgetOperations",
             Self::Resolve(_) => "Resolve",
             Self::ClaimBranch(_) => "ClaimBranch",
@@ -162,6 +166,7 @@ impl crate::reconcile::Action for Action {
             Self::TakeUpReset(_) | Self::TakeUpResetFor(_) | Self::ResetBranch(_) => {
                 "resetting the branch".to_owned()
             }
+            Self::NoteAbandon(_) => "reading annotations".to_owned(),
             Self::DropReset => "leaving the branch as it is".to_owned(),
             Self::Extend(_) => "changing how long the branch may live".to_owned(),
             Self::ClaimBranch(branch) => format!("taking up the branch {}", branch.name),

@@ -18,7 +18,7 @@ pub struct Asked {
     pub extend: Option<String>,
     /// Go back to the parent's state: branch and time of asking.
     pub reset: Option<String>,
-    /// Leave the branch of this id.
+    /// Leave the branch of this id, of an object that is being deleted.
     pub abandon: Option<String>,
 }
 
@@ -61,6 +61,12 @@ impl Asked {
         not_handled(self.reset.as_ref(), handled.reset.as_ref())
     }
 
+    /// The branch to leave, where that was not said before the object was deleted.
+    #[must_use]
+    pub fn abandonment(&self, handled: &Handled) -> Option<&String> {
+        not_handled(self.abandon.as_ref(), handled.abandon.as_ref())
+    }
+
     /// What was taken up and means nothing, in words, as long as the annotation says it still.
     #[must_use]
     pub fn ignored<'a>(&self, handled: &'a Handled) -> Option<&'a str> {
@@ -69,7 +75,11 @@ impl Asked {
             let value = value.as_ref();
             value.is_some_and(|value| ignored.starts_with(&format!("{annotation}: {value}")))
         };
-        let still = [(EXTEND, &self.extend), (RESET, &self.reset)];
+        let still = [
+            (EXTEND, &self.extend),
+            (RESET, &self.reset),
+            (ABANDON, &self.abandon),
+        ];
         still.into_iter().any(says).then_some(ignored)
     }
 }

@@ -3,14 +3,15 @@
 //! | # | known | answer |
 //! |---|---|---|
 //! | 1 | our finalizer is gone | Gone |
-//! | 2 | an annotation abandons the branch: Secrets that would go; else | KeepSecrets; ReleaseFinalizer |
+//! |   | the annotation that abandons a branch was taken away, after it had been set too early | NoteAbandon |
+//! | 2 | an annotation abandons the branch, set since the object is being deleted: Secrets that would go; else | KeepSecrets; ReleaseFinalizer |
 //! | 3 | Retain, or a branch that was taken over and not named by id: Secrets that would go; a lease that would run out; the same without a usable key; else | KeepSecrets; EndLease; LeaveBehind; ReleaseFinalizer |
 //! | 4 | Delete, no branch was ever asked for and none bears our mark: Secrets of ours; none | WithdrawSecrets; ReleaseFinalizer |
 //! |   | … the key is gone for good or refused, the namespace is going | LeaveBehind |
 //! | 5 | … the NeonProject or the key is missing; the key refused; the project unknown | Wait; Blocked |
 //! |   | … Neon is at work, and not for too long; that has ended | Wait OperationsRunning; ForgetOperations |
 //! | 6 | … the branch is somebody else's | ReleaseFinalizer |
-//! | 7 | … the branch is there: protected, or the project's default; has children; a migration runs; else | Wait; Wait; Wait; DeleteBranch |
+//! | 7 | … the branch is there: protected, or the project's default; has children; a migration runs; else | Blocked BranchProtected; Wait; Wait; DeleteBranch |
 //! |   | … Neon has failed to delete it a short while ago | Wait OperationFailed |
 //! | 8 | … the branch may be too new to be listed, or was asked for and no answer came | Wait OperationsRunning |
 //! | 9 | … the branch is gone: Secrets of ours; none | WithdrawSecrets; ReleaseFinalizer |
@@ -39,6 +40,10 @@ use crate::world::Operation;
 pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decision<Action> {
     if !desired.has_finalizer {
         return Decision::Gone;
+    }
+    let noted = observed.recorded.handled.abandon.is_some();
+    if noted && desired.asked.abandon.is_none() {
+        return Decision::Act(Action::NoteAbandon(None));
     }
     if is_abandoned(desired, observed) {
         return keep_secrets(observed).unwrap_or(Decision::Act(Action::ReleaseFinalizer));
@@ -105,18 +110,18 @@ fn was_never_made(observed: &Observed) -> bool {
 }
 
 /// Whether a person has given the branch up: then nothing is asked of Neon any more. By its id or, where none is recorded,
-/// by the name that it was to have, for nobody may be able to tell the id.
+/// by the name that it was to have, for nobody may be able to tell the id. What was said while the object was to live does
+/// not count.
 #[must_use]
 pub fn is_abandoned(desired: &Desired, observed: &Observed) -> bool {
-    let asked = desired.asked.abandon.as_deref();
-    let Some(asked) = asked else {
+    let Some(asked) = desired.asked.abandonment(&observed.recorded.handled) else {
         return false;
     };
     if let Some(recorded) = &observed.recorded.branch {
-        return asked == recorded.id;
+        return *asked == recorded.id;
     }
     let marked = observed.marked.as_ref().map(|branch| branch.id.as_str());
-    marked == Some(asked) || asked == name(desired, observed)
+    marked == Some(asked.as_str()) || asked == name(desired, observed)
 }
 
 /// Name of the branch, as far as there is one.
@@ -131,8 +136,13 @@ fn name<'a>(desired: &'a Desired, observed: &'a Observed) -> &'a str {
 fn or_abandon(desired: &Desired, observed: &Observed, message: &str) -> String {
     let recorded = observed.recorded.branch.as_ref();
     let which = recorded.map_or_else(|| name(desired, observed), |branch| &branch.id);
+    let first = if observed.recorded.handled.abandon.is_some() {
+        "take the annotation away that was there before the object was deleted, and "
+    } else {
+        ""
+    };
     format!(
-        "{message}; to let the object go without its branch, annotate it with {ABANDON}: {which}"
+        "{message}; to let the object go without its branch, {first}annotate it with {ABANDON}: {which}"
     )
 }
 
@@ -207,14 +217,14 @@ pub(super) fn delete(observed: &Observed, branch: &Branch) -> Decision<Action> {
     if branch.protected {
         let message =
             format!("the branch {name} is protected: unprotect it on Neon to let it be deleted");
-        return wait(Reason::BranchProtected, message, LATER);
+        return block(Reason::BranchProtected, message);
     }
     if branch.default {
         let message = format!(
             "the branch {name} is the project's default, which Neon does not delete: make another branch the default to let \
              it be deleted"
         );
-        return wait(Reason::BranchProtected, message, LATER);
+        return block(Reason::BranchProtected, message);
     }
     if !observed.children.is_empty() {
         let children = observed.children.join(", ");

@@ -6,6 +6,7 @@
 //! | # | asked and known | answer |
 //! |---|---|---|
 //! | 1 | being deleted | see [`super::deletion`] |
+//! |   | an annotation abandons the branch of an object that is not being deleted, or did | NoteAbandon |
 //! | 2 | suspended, no branch recorded | Suspended |
 //! | 3 | the spec cannot be carried out: lease due; else | RenewLease; Blocked InvalidSpec |
 //! | 4 | our finalizer is missing | AddFinalizer |
@@ -31,7 +32,7 @@
 //! | 14 | another incarnation than recorded | RecordIncarnation |
 //! | 15 | lease due, and Neon has not refused it a short while ago; not wanted | RenewLease; EndLease |
 //! | 16 | suspended | Suspended |
-//! |   | a reset is asked for by an annotation; by a migration, and none is under way; it was taken up, but no longer asked for, for another branch or too long ago; something in the way; else | TakeUpReset; TakeUpResetFor; DropReset; Wait; ResetBranch |
+//! |   | a reset is asked for by an annotation; by a migration, and none is under way; it was taken up, but no longer asked for, for another branch or too long ago; the branch is protected; something else in the way; else | TakeUpReset; TakeUpResetFor; DropReset; Blocked BranchProtected; Wait; ResetBranch |
 //! | 17 | an own branch has another name, and no other branch has its own: not refused a short while ago | RenameBranch |
 //! |   | protection differs, and Neon has not refused it a short while ago | Protect |
 //! | 18 | a migration is at work and something is left to do | Wait MigrationRunning |
@@ -102,6 +103,10 @@ type Stage = Option<Next>;
 pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
     if desired.deleting {
         return deletion::decide(desired, observed, now);
+    }
+    let abandon = &desired.asked.abandon;
+    if *abandon != observed.recorded.handled.abandon {
+        return Decision::Act(Action::NoteAbandon(abandon.clone()));
     }
     if desired.suspend && observed.recorded.branch.is_none() {
         return Decision::Suspended(RECHECK);

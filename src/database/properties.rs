@@ -543,6 +543,7 @@ proptest! {
                     | Action::EndLease
                     | Action::AddFinalizer
                     | Action::LookAgain
+                    | Action::NoteAbandon(_)
                     | Action::Extend(_)
                     | Action::ForgetOperations
                     | Action::Resolve(_)

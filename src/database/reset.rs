@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::action::Action;
 use super::desired::Desired;
 use super::observe::{Observed, ResetAsked};
-use super::plan::{LATER, given_up, wait};
+use super::plan::{LATER, block, given_up, wait};
 use crate::api::{BranchOrigin, NeonDatabaseStatus, RESET, Reason};
 use crate::neon::{Branch, BranchId};
 use crate::reconcile::Decision;
@@ -131,8 +131,11 @@ pub fn decide(
         return Some(Decision::Act(Action::DropReset));
     }
     if branch.protected {
-        let message = format!("the branch {name} is protected: Neon does not reset it");
-        return Some(wait(Reason::BranchProtected, message, LATER));
+        let message = format!(
+            "the branch {name} is protected, and Neon does not reset it: set spec.branch.protected to false, or take the \
+             annotation away to leave it as it is"
+        );
+        return Some(block(Reason::BranchProtected, message));
     }
     if !observed.children.is_empty() {
         let children = observed.children.join(", ");
@@ -312,6 +315,7 @@ mod tests {
             change(&mut observed);
             match decided(&desired, &mut observed) {
                 Some(Decision::Wait(wait)) => wait.reason,
+                Some(Decision::Blocked(block)) => block.reason,
                 other => panic!("{other:?}"),
             }
         };

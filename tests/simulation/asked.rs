@@ -148,6 +148,56 @@ async fn an_abandoned_branch_stays_and_needs_no_key() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_branch_is_not_abandoned_before_its_object_is_deleted() {
+    let mut operator = settled(production_and_preview).await;
+    let sim = operator.sim.clone();
+    let id = sim.at_neon(|project, _| project.branches[1].branch.id.clone());
+    sim.annotate_database("pr-7", ABANDON, id.as_str());
+    operator.run_for(HOUR).await;
+    assert_eq!(events(&operator, "AnnotationIgnored"), 1);
+    let (ready, _, message) = condition(&sim.get_database("pr-7").unwrap(), "Ready");
+    assert!(ready);
+    says(&message, &[ABANDON, "not being deleted"]);
+    // forgotten by whoever set it, it does not act at a deletion that is meant
+    let key = (NAMESPACE.to_owned(), "neon-api-key".to_owned());
+    let secret = sim.lock().kubernetes.secrets.remove(&key).unwrap();
+    sim.delete_database("pr-7");
+    operator.run_for(HOUR).await;
+    let going = sim.get_database("pr-7").unwrap();
+    says(
+        &reconciling(&going, Reason::KeyNotFound),
+        &["take the annotation away"],
+    );
+    sim.lock().kubernetes.secrets.insert(key, secret);
+    operator.run_for(HOUR).await;
+    assert!(sim.get_database("pr-7").is_none());
+    assert_eq!(sim.branch_names(), ["main"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_that_was_abandoned_too_early_can_be_abandoned_again() {
+    let mut operator = settled(production_and_preview).await;
+    let sim = operator.sim.clone();
+    let id = sim.at_neon(|project, _| project.branches[1].branch.id.clone());
+    sim.annotate_database("pr-7", ABANDON, id.as_str());
+    operator.settle().await;
+    sim.at_neon(|project, _| {
+        project.branches[1].branch.expires_at = None;
+        project.branches[1].branch.protected = true;
+    });
+    sim.delete_database("pr-7");
+    operator.run_for(SignedDuration::from_mins(3)).await;
+    stalled(&sim.get_database("pr-7").unwrap(), Reason::BranchProtected);
+    sim.edit_database("pr-7", |object| object.metadata.annotations = None);
+    operator.run_for(SignedDuration::from_mins(3)).await;
+    stalled(&sim.get_database("pr-7").unwrap(), Reason::BranchProtected);
+    sim.annotate_database("pr-7", ABANDON, id.as_str());
+    operator.run_for(SignedDuration::from_mins(3)).await;
+    assert!(sim.get_database("pr-7").is_none());
+    assert_eq!(sim.branch_names().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reset_brings_back_the_parents_data_once_and_the_secret_works_again() {
     let mut operator = settled(production_and_preview).await;
     let sim = operator.sim.clone();

@@ -158,10 +158,11 @@ async fn a_protected_branch_is_told_before_it_is_tried() {
     });
     operator.sim.delete_database("pr-7");
     operator.run_for(MINUTE * 3).await;
-    reconciling(
+    let message = stalled(
         &operator.sim.get_database("pr-7").unwrap(),
         Reason::BranchProtected,
     );
+    assert!(message.contains("unprotect it on Neon"), "{message}");
     let calls = operator.sim.lock().neon.calls.mutations.clone();
     assert!(
         !calls.iter().any(|call| call.starts_with("delete")),

@@ -178,6 +178,33 @@ fn letting_go() -> Vec<Case> {
             |d, o| abandoned(d, o, "br-other"),
             Wait(Reason::KeyNotFound),
         ),
+        case(
+            5,
+            "abandoned while the object was to live",
+            |d, o| {
+                abandoned(d, o, "br-it");
+                o.recorded.handled.abandon = Some("br-it".into());
+            },
+            Wait(Reason::KeyNotFound),
+        ),
+        case(
+            2,
+            "what was set too early was taken away",
+            |_, o| {
+                o.key = missing();
+                o.recorded.handled.abandon = Some("br-it".into());
+            },
+            Act(Action::NoteAbandon(None)),
+        ),
+        case(
+            2,
+            "another branch was abandoned while the object was to live, and this one since",
+            |d, o| {
+                abandoned(d, o, "br-it");
+                o.recorded.handled.abandon = Some("br-other".into());
+            },
+            release(),
+        ),
         case(1, "finalizer gone", |d, _| d.has_finalizer = false, Gone),
         case(2, "nothing was ever made", |d, o| *o = unmade(d), release()),
         case(
@@ -439,13 +466,13 @@ fn deleting() -> Vec<Case> {
             7,
             "protected",
             |_, o| seen(o).protected = true,
-            Wait(Reason::BranchProtected),
+            Blocked(Reason::BranchProtected),
         ),
         case(
             7,
             "made the project's default by somebody",
             |_, o| seen(o).default = true,
-            Wait(Reason::BranchProtected),
+            Blocked(Reason::BranchProtected),
         ),
         case(
             7,
