@@ -1,6 +1,7 @@
 //! Annotations that people and tools set on objects. What was taken up of them is latched in `status.handled`, so that
 //! each acts once.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,10 +35,14 @@ pub struct Handled {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub retry: Option<String>,
-    /// Of `sepulki.dev/extend`. It goes on holding when the annotation is removed.
+    /// Of `sepulki.dev/extend`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub extend: Option<String>,
+    /// Until when the branch may live by the last `sepulki.dev/extend` that means something. It goes on holding when the
+    /// annotation is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension_time: Option<Time>,
     /// Of `sepulki.dev/reset`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]

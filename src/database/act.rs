@@ -18,7 +18,7 @@ use super::desired::{Desired, Rest};
 use super::observe::{Observed, incarnation};
 use super::refusals::Refused;
 use super::room::Place;
-use super::{Databases, Pass, asked, reset, rotation};
+use super::{Databases, Pass, asked, max_age, reset, rotation};
 use crate::api::{
     ABANDON, BRANCH_FINALIZER, BranchStatus, Credentials, DatabaseStatus, EXTEND,
     NeonDatabaseStatus, Reason,
@@ -57,7 +57,7 @@ pub(super) async fn act(
         }
         Action::LookAgain => context.look_again(pass).await,
         Action::Extend(until) => {
-            extend(pass, until, now);
+            extend(pass, until, max_age::own_end(desired, observed), now);
             Ok(())
         }
         Action::NoteAbandon(asked) => {
@@ -340,18 +340,17 @@ impl Context<'_> {
 }
 
 /// Takes up that the branch may live until this time. One that means nothing is taken up as well, so that it is told
-/// once and not at every look.
-fn extend(pass: &mut Pass, until: &str, now: Timestamp) {
-    pass.status.handled.extend = Some(until.to_owned());
-    let problem = match asked::until(until) {
-        Some(time) if time > now => {
-            pass.status.handled.ignored = None;
-            return;
+/// once and not at every look; what was taken up before holds on.
+fn extend(pass: &mut Pass, until: &str, end: Option<Timestamp>, now: Timestamp) {
+    let handled = &mut pass.status.handled;
+    handled.extend = Some(until.to_owned());
+    match asked::extension(until, end, now) {
+        Ok(time) => {
+            handled.extension_time = Some(Time(time));
+            handled.ignored = None;
         }
-        Some(_) => "is in the past",
-        None => "is not a time in the form of RFC 3339 such as 2026-12-24T18:00:00Z",
-    };
-    ignore(pass, format!("{EXTEND}: {until} {problem}"));
+        Err(problem) => ignore(pass, format!("{EXTEND}: {until} {problem}")),
+    }
 }
 
 /// Takes up an annotation that means something for objects that are being deleted only: were it forgotten, it would act one

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{ABANDON, EXTEND, Handled, RECONCILE, RESET, RETRY};
 use crate::reconcile::{asked, not_handled};
@@ -84,10 +84,36 @@ impl Asked {
     }
 }
 
-/// The time that a value of `sepulki.dev/extend` means; none where it means none.
-#[must_use]
-pub fn until(extend: &str) -> Option<Timestamp> {
-    extend.parse().ok()
+/// As far ahead as a branch is let live by an annotation: whoever wants more has a word for it in the spec.
+const LONGEST_EXTENSION: SignedDuration = SignedDuration::from_hours(366 * 24);
+
+/// Until when a value of `sepulki.dev/extend` lets a branch live whose maxAge is over at `end`, or why it means nothing, in
+/// words. A branch without an end lives for ever.
+pub fn extension(
+    extend: &str,
+    end: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Timestamp, String> {
+    let Ok(asked) = extend.parse::<Timestamp>() else {
+        return Err(
+            "is not a time in the form of RFC 3339 such as 2026-12-24T18:00:00Z".to_owned(),
+        );
+    };
+    let Some(end) = end else {
+        return Err(
+            "changes nothing: this branch has no maxAge, and lives as long as its object"
+                .to_owned(),
+        );
+    };
+    if asked <= now {
+        Err("is in the past".to_owned())
+    } else if asked.duration_since(now) > LONGEST_EXTENSION {
+        Err("is more than a year ahead: set spec.branch.maxAge to more, or to never".to_owned())
+    } else if asked <= end {
+        Err(format!("changes nothing: the branch may live until {end}"))
+    } else {
+        Ok(asked)
+    }
 }
 
 #[cfg(test)]
@@ -116,10 +142,37 @@ mod tests {
     }
 
     #[test]
-    fn a_time_has_to_be_one() {
-        assert!(until("2026-12-24T18:00:00Z").is_some());
-        assert!(until("2026-12-24T18:00:00+01:00").is_some());
-        assert!(until("2026-12-24").is_none());
-        assert!(until("tomorrow").is_none());
+    fn an_extension_has_to_change_something() {
+        let at = |text: &str| -> Timestamp { text.parse().unwrap() };
+        let (now, end) = (at("2026-12-01T00:00:00Z"), at("2026-12-08T00:00:00Z"));
+        for (asked, end, part) in [
+            ("2026-12-24T18:00:00Z", Some(end), None),
+            // when its time is over already
+            (
+                "2026-12-02T00:00:00Z",
+                Some(at("2026-11-01T00:00:00Z")),
+                None,
+            ),
+            ("2027-12-02T00:00:00Z", Some(end), None),
+            ("2027-12-02T00:00:01Z", Some(end), Some("more than a year")),
+            ("9999-12-31T23:59:59Z", Some(end), Some("more than a year")),
+            ("2026-12-01T00:00:00Z", Some(end), Some("past")),
+            (
+                "2026-12-08T00:00:00Z",
+                Some(end),
+                Some("until 2026-12-08T00:00:00Z"),
+            ),
+            ("2026-12-24T18:00:00Z", None, Some("no maxAge")),
+            ("2026-12-24T18:00:00+01:00", Some(end), None),
+            ("2026-12-24", Some(end), Some("RFC 3339")),
+            ("14d", Some(end), Some("RFC 3339")),
+            ("", Some(end), Some("RFC 3339")),
+        ] {
+            match (extension(asked, end, now), part) {
+                (Ok(time), None) => assert_eq!(time, at(asked)),
+                (Err(told), Some(part)) => assert!(told.contains(part), "{told}"),
+                (told, part) => panic!("{asked}: {told:?}, not {part:?}"),
+            }
+        }
     }
 }

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 
 use super::action::Action;
-use super::asked::until;
 use super::deletion;
 use super::desired::Desired;
 use super::observe::Observed;
@@ -19,13 +18,19 @@ use crate::reconcile::{Decision, Fact};
 /// has as long as a new one, for whoever wrote the object did not ask to lose what is in it.
 #[must_use]
 pub fn end(desired: &Desired, observed: &Observed) -> Option<Timestamp> {
+    let end = own_end(desired, observed)?;
+    let extended = observed.recorded.handled.extension_time.as_ref();
+    Some(extended.map_or(end, |extended| extended.0.max(end)))
+}
+
+/// The same before it was extended.
+#[must_use]
+pub fn own_end(desired: &Desired, observed: &Observed) -> Option<Timestamp> {
     let max_age = desired.max_age?;
     if !deletion::deletes(desired, observed) {
         return None;
     }
-    let end = desired.created?.checked_add(max_age).ok()?;
-    let handled = observed.recorded.handled.extend.as_deref();
-    Some(end.max(handled.and_then(until).unwrap_or(end)))
+    desired.created?.checked_add(max_age).ok()
 }
 
 /// What to do about a branch whose time is over; nothing while it is not, or while the branch is somebody else's.

@@ -156,14 +156,18 @@ impl Terms {
             1 => "1 branch".to_owned(),
             many => format!("{many} branches"),
         };
+        let taken = match held {
+            0 => "none is taken".to_owned(),
+            1 => "1 is taken".to_owned(),
+            many => format!("{many} are taken"),
+        };
         let ahead = match rule.ahead {
             0 => String::new(),
-            1 => ", and an older object waits, too".to_owned(),
-            many => format!(", and {many} older objects wait, too"),
+            1 => ", and an older object comes first".to_owned(),
+            many => format!(", and {many} older objects come first"),
         };
         Some(format!(
-            "access rule {number} of NeonProject {} allows {branches}: {held} exist{ahead}; this one is made when \
-             there is room",
+            "access rule {number} of NeonProject {} allows {branches}: {taken}{ahead}; this one is made when there is room",
             self.project
         ))
     }
@@ -195,6 +199,16 @@ mod tests {
             rules: rules.into_iter().map(unused).collect(),
             ..Terms::default()
         }
+    }
+
+    /// With a rule that admits so many, and as many that hold branches of it or come first.
+    fn capped(most: Option<u32>, held: usize, ahead: usize) -> Terms {
+        let mut terms = terms(json!([{"namespaces": {}}]));
+        if let [only] = terms.rules.as_mut_slice() {
+            only.rule.max_branches = most;
+            (only.held, only.ahead) = (held, ahead);
+        }
+        terms
     }
 
     fn labelled(key: &str, value: &str) -> Value {
@@ -304,17 +318,29 @@ mod tests {
             (Some(2), 3, 0, false),
             (Some(0), 0, 0, false),
         ];
+        let none: [(usize, usize, u32, &str); 5] = [
+            (0, 0, 0, "allows 0 branches: none is taken; this one"),
+            (1, 0, 1, "allows 1 branch: 1 is taken; this one"),
+            (
+                1,
+                1,
+                2,
+                "allows 2 branches: 1 is taken, and an older object comes first; this one",
+            ),
+            (2, 0, 2, "allows 2 branches: 2 are taken; this one"),
+            (
+                0,
+                3,
+                2,
+                "allows 2 branches: none is taken, and 3 older objects come first; this one",
+            ),
+        ];
+        for (held, ahead, most, text) in none {
+            let told = capped(Some(most), held, ahead).no_room(0).unwrap();
+            assert!(told.contains(text), "{told}");
+        }
         for (most, held, ahead, room) in rows {
-            let mut terms = terms(json!([{"namespaces": {}}]));
-            terms.rules[0] = Rule {
-                rule: AccessRule {
-                    max_branches: most,
-                    ..terms.rules[0].rule.clone()
-                },
-                held,
-                ahead,
-            };
-            let told = terms.no_room(0);
+            let told = capped(most, held, ahead).no_room(0);
             assert_eq!(told.is_none(), room, "{most:?} {held} {ahead}: {told:?}");
         }
     }

@@ -72,12 +72,45 @@ async fn a_time_that_is_none_is_told_once_and_changes_nothing() {
     let ready =
         |operator: &Operator| condition(&operator.sim.get_database("pr-7").unwrap(), "Ready").2;
     says(&ready(&operator), &["as asked", EXTEND, "tomorrow"]);
-    let until = operator.sim.now() + HOUR;
+    let until = operator.sim.now() + HOUR * 3;
     operator
         .sim
         .annotate_database("pr-7", EXTEND, &until.to_string());
     operator.settle().await;
     assert_eq!(ready(&operator), "branch preview/team/pr-7 is as asked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_extension_that_means_nothing_leaves_the_one_before_as_it_is() {
+    let mut operator = settled(short_lived).await;
+    let sim = operator.sim.clone();
+    let until = sim.now() + HOUR * 10;
+    sim.annotate_database("pr-7", EXTEND, &until.to_string());
+    operator.settle().await;
+    for (given, part) in [
+        ("9999-12-31T23:59:59Z", "more than a year"),
+        ("soon", "RFC 3339"),
+    ] {
+        sim.annotate_database("pr-7", EXTEND, given);
+        operator.run_for(HOUR * 2).await;
+        let ready = condition(&sim.get_database("pr-7").unwrap(), "Ready");
+        assert!(ready.0, "{given} has ended the branch's life");
+        says(&ready.2, &[given, part]);
+    }
+    operator.run_for(HOUR * 10).await;
+    stalled(&sim.get_database("pr-7").unwrap(), Reason::Expired);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_extension_of_what_lives_for_ever_is_told() {
+    let mut operator = settled(short_lived).await;
+    let sim = operator.sim.clone();
+    let until = sim.now() + HOUR;
+    sim.annotate_database("production", EXTEND, &until.to_string());
+    operator.settle().await;
+    let (ready, _, message) = condition(&sim.get_database("production").unwrap(), "Ready");
+    assert!(ready);
+    says(&message, &[EXTEND, "has no maxAge"]);
 }
 
 #[tokio::test(start_paused = true)]

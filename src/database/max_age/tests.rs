@@ -1,6 +1,7 @@
 //! When a branch has to go, and what is done about it.
 
 use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::*;
 use crate::api::{DeletionPolicy, Environment};
@@ -17,9 +18,9 @@ fn preview() -> (Desired, Observed) {
     (desired, observed)
 }
 
-fn extended(until: &str) -> Option<Timestamp> {
+fn extended(until: Timestamp) -> Option<Timestamp> {
     let (desired, mut observed) = preview();
-    observed.recorded.handled.extend = Some(until.to_owned());
+    observed.recorded.handled.extension_time = Some(Time(until));
     end(&desired, &observed)
 }
 
@@ -57,9 +58,8 @@ fn a_branch_that_an_earlier_object_of_the_name_has_kept_is_not_deleted_unseen() 
 
 #[test]
 fn an_extension_prolongs_and_never_shortens() {
-    assert_eq!(extended(&at(9_000).to_string()), Some(at(9_000)));
-    assert_eq!(extended(&at(10).to_string()), Some(at(-60) + AGE));
-    assert_eq!(extended("tomorrow"), Some(at(-60) + AGE));
+    assert_eq!(extended(at(9_000)), Some(at(9_000)));
+    assert_eq!(extended(at(10)), Some(at(-60) + AGE));
 }
 
 #[test]
