@@ -17,7 +17,11 @@ pub struct Kept {
 }
 
 /// Logins that are kept and were made for an earlier life of the branch, as after a restore in place, carry `mark` from now
-/// on: whoever uses them goes on.
+/// on: whoever uses them goes on. So do those of that name that came with the parent's data and are closed, as after a reset:
+/// nothing forces those who use ours to another one.
+///
+/// # Errors
+/// None where a login is another role's to change: then it is left, and another one is made in its place.
 pub async fn take_along(
     connection: &mut PgConnection,
     mark: &str,
@@ -25,7 +29,10 @@ pub async fn take_along(
 ) -> Result<(), Error> {
     let facts = roles::list(connection).await?;
     for login in from_earlier(&facts, mark, kept) {
-        roles::mark(connection, &login, mark).await?;
+        match roles::mark(connection, &login, mark).await {
+            Err(error) if error.class == Class::Denied => {}
+            answer => answer?,
+        }
     }
     Ok(())
 }
@@ -33,8 +40,21 @@ pub async fn take_along(
 /// See [`take_along`]. Pure.
 #[must_use]
 pub fn from_earlier(facts: &[RoleFact], mark: &str, kept: &[Kept]) -> Vec<String> {
-    let in_use = of_earlier(facts, mark).filter(|fact| is_in_use(kept, &fact.name));
+    let is_closed_copy = |fact: &&RoleFact| !fact.can_login && is_copied(fact, mark);
+    let copies = facts.iter().filter(is_closed_copy);
+    let in_use = of_earlier(facts, mark).chain(copies);
+    let in_use = in_use.filter(|fact| is_in_use(kept, &fact.name));
     in_use.map(|fact| fact.name.clone()).collect()
+}
+
+/// Whether a login was made for another branch, and so came with a copy of its data.
+fn is_copied(fact: &RoleFact, mark: &str) -> bool {
+    let word = |mark: &str| mark.split_once(' ').map(|(word, _)| word.to_owned());
+    let is_other = |other: &str| other != mark && !is_earlier(other, mark);
+    let of_ours = |other: &str| word(other).is_some() && word(other) == word(mark);
+    fact.mark
+        .as_deref()
+        .is_some_and(|other| of_ours(other) && is_other(other))
 }
 
 /// Logins that were made for an earlier life of the branch.
@@ -193,4 +213,47 @@ async fn end_sessions(connection: &mut PgConnection, login: &str) -> Result<(), 
         Class::Transient,
         format!("{left} sessions of {login} have not ended yet"),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MARK: &str = "sepulki default/team/it br-it 2";
+
+    fn login(name: &str, mark: Option<&str>, can_login: bool) -> RoleFact {
+        RoleFact {
+            name: name.to_owned(),
+            can_login,
+            superuser: false,
+            api_role: false,
+            mark: mark.map(str::to_owned),
+            member_of: vec!["web".to_owned()],
+        }
+    }
+
+    #[test]
+    fn what_is_in_use_is_taken_along_from_an_earlier_life_and_from_a_closed_copy() {
+        let kept = [Kept {
+            group: "web".to_owned(),
+            logins: vec!["web_g1".to_owned()],
+        }];
+        let taken = |name: &str, mark: Option<&str>, can_login: bool| {
+            let facts = [login(name, mark, can_login)];
+            !from_earlier(&facts, MARK, &kept).is_empty()
+        };
+        let (earlier, parents) = (
+            "sepulki default/team/it br-it 1",
+            "sepulki default/team/mother br-m 1",
+        );
+        assert!(taken("web_g1", Some(earlier), true));
+        assert!(taken("web_g1", Some(earlier), false));
+        assert!(taken("web_g1", Some(parents), false));
+        // it works, so it is somebody's
+        assert!(!taken("web_g1", Some(parents), true));
+        assert!(!taken("web_g2", Some(parents), false));
+        assert!(!taken("web_g1", Some("made by hand"), false));
+        assert!(!taken("web_g1", None, false));
+        assert!(!taken("web_g1", Some(MARK), false));
+    }
 }
