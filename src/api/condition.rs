@@ -159,6 +159,8 @@ words!(
         PasswordRejected,
         /// Credentials are published and work.
         Published,
+        /// A Secret that somebody had deleted or changed is out again.
+        SecretRestored,
         /// Migrations have to be applied first.
         WaitingForMigration,
         /// Credentials are not out yet.

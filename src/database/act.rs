@@ -2,6 +2,7 @@
 //! or an id in the status; what happens inside of the branch is in [`contents`].
 
 mod contents;
+mod damage;
 mod logins;
 mod on_neon;
 mod replicas;

@@ -202,7 +202,7 @@ mod tests {
     }
 
     /// With a rule that admits so many, and as many that hold branches of it or come first.
-    fn capped(most: Option<u32>, held: usize, ahead: usize) -> Terms {
+    fn capped(most: Option<i32>, held: usize, ahead: usize) -> Terms {
         let mut terms = terms(json!([{"namespaces": {}}]));
         if let [only] = terms.rules.as_mut_slice() {
             only.rule.max_branches = most;
@@ -318,7 +318,7 @@ mod tests {
             (Some(2), 3, 0, false),
             (Some(0), 0, 0, false),
         ];
-        let none: [(usize, usize, u32, &str); 5] = [
+        let none: [(usize, usize, i32, &str); 5] = [
             (0, 0, 0, "allows 0 branches: none is taken; this one"),
             (1, 0, 1, "allows 1 branch: 1 is taken; this one"),
             (

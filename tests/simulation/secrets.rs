@@ -1,12 +1,14 @@
 //! What becomes of the Secrets of an object when one of them is in trouble.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use sepulki::api::Reason;
 use serde_json::json;
 
 use crate::database::{condition, database, says, stalled};
 use crate::invariants::check;
-use crate::scene::{inside, simple, with};
+use crate::scene::{inside, settled, simple, with};
 use crate::world::operator::Operator;
 use crate::world::{NAMESPACE, Sim};
 
@@ -17,6 +19,79 @@ fn two_secrets_of_a_role() -> serde_json::Value {
         simple(),
         json!({"connectionSecrets": [{"name": "taken"}, {"name": "other"}]}),
     )
+}
+
+fn restored(sim: &Sim) -> Vec<String> {
+    let said = sim.lock().said.clone();
+    let told = said.lines().filter(|line| line.contains("SecretRestored"));
+    told.map(str::to_owned).collect()
+}
+
+/// Whether the login and password of a Secret open the object's database now.
+fn opens(sim: &Sim, secret: &BTreeMap<String, String>) -> bool {
+    let mut state = sim.lock();
+    let branch = state.neon.at_host(&secret["PGHOST"]).unwrap();
+    let (user, password) = (&secret["PGUSER"], &secret["PGPASSWORD"]);
+    branch.server.admits(user, password, &secret["PGDATABASE"]).is_ok()
+}
+
+fn delete_secret(sim: &Sim, name: &str) {
+    let key = (NAMESPACE.to_owned(), name.to_owned());
+    sim.lock().kubernetes.secrets.remove(&key).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_secret_comes_back_with_another_login_and_the_old_one_goes_on() {
+    let mut operator = settled(|sim| sim.database("it", "production", simple())).await;
+    let sim = operator.sim.clone();
+    let before = sim.secret("it").unwrap();
+    delete_secret(&sim, "it");
+    operator.run_for(MINUTE * 12).await;
+    let after = sim.secret("it").unwrap();
+    assert_ne!(after["PGUSER"], before["PGUSER"]);
+    assert!(opens(&sim, &before) && opens(&sim, &after));
+    let told = restored(&sim);
+    assert_eq!(told.len(), 1, "{told:?}");
+    says(
+        &told[0],
+        &["deleted", "it", &after["PGUSER"], &before["PGUSER"]],
+    );
+    check(&sim, &[]);
+    // its time is over as after a replacement that was due
+    operator.run_for(MINUTE * 60 * 25).await;
+    assert!(!opens(&sim, &before) && opens(&sim, &after));
+    check(&sim, &[]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_deleted_again_before_the_old_login_is_over_comes_back_all_the_same() {
+    let mut operator = settled(|sim| sim.database("it", "production", simple())).await;
+    let sim = operator.sim.clone();
+    for _ in 0..3 {
+        delete_secret(&sim, "it");
+        operator.run_for(MINUTE * 12).await;
+        assert!(opens(&sim, &sim.secret("it").unwrap()));
+    }
+    assert_eq!(restored(&sim).len(), 3);
+    check(&sim, &[]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_of_several_secrets_comes_back_as_it_was() {
+    let mut operator =
+        settled(|sim| sim.database("it", "production", two_secrets_of_a_role())).await;
+    let sim = operator.sim.clone();
+    let before = sim.secret("other").unwrap();
+    delete_secret(&sim, "other");
+    operator.run_for(MINUTE * 12).await;
+    assert_eq!(sim.secret("other").unwrap(), before);
+    assert_eq!(restored(&sim).len(), 1);
+    sim.edit_secret("taken", "PGHOST", "elsewhere");
+    operator.run_for(MINUTE * 12).await;
+    let told = restored(&sim);
+    assert_eq!(told.len(), 2);
+    says(&told[1], &["changed", "taken"]);
+    check(&sim, &[]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Context, Pass};
 use crate::api::{NeonDatabaseStatus, RoleStatus};
+use crate::database::desired::Role;
 use crate::database::rotation::tell_secrets;
+use crate::postgres::Target;
 use crate::reconcile::Error;
 use crate::world::at_postgres;
 
@@ -18,14 +20,42 @@ pub(super) async fn replace(
 ) -> Result<(), Error> {
     let _lock = context.lock_branch()?;
     let manager = context.manager().await?;
+    let next = next(context, &manager, role).await?;
+    name_next(&mut pass.status, role, &next);
+    Ok(())
+}
+
+/// Names another login in the place of one whose password nobody knows any more, so that whoever has that goes on. None where
+/// that cannot be: one is replaced already, and there are never three, or the password is given and so not lost. The caller
+/// holds the branch lock.
+pub(super) async fn replace_lost(
+    context: &Context<'_>,
+    pass: &mut Pass,
+    manager: &Target,
+    role: &str,
+) -> Result<Option<String>, Error> {
+    let is_given = |role: &Role| role.password.is_some();
+    let recorded = find(&mut pass.status, role);
+    let is_replaced = recorded.is_none_or(|recorded| recorded.previous_login.is_some());
+    if is_replaced || context.desired.role(role).is_none_or(is_given) {
+        return Ok(None);
+    }
+    let next = next(context, manager, role).await?;
+    name_next(&mut pass.status, role, &next);
+    Ok(Some(next))
+}
+
+async fn next(context: &Context<'_>, manager: &Target, role: &str) -> Result<String, Error> {
     let contents = &context.kind.world.contents;
-    let next = contents.next_login(&manager, role).await;
-    let next = next.map_err(at_postgres)?;
-    if let Some(recorded) = find(&mut pass.status, role) {
-        recorded.previous_login = recorded.login.replace(next);
+    let next = contents.next_login(manager, role).await;
+    next.map_err(at_postgres)
+}
+
+fn name_next(status: &mut NeonDatabaseStatus, role: &str, next: &str) {
+    if let Some(recorded) = find(status, role) {
+        recorded.previous_login = recorded.login.replace(next.to_owned());
         recorded.rotation_time = None;
     }
-    Ok(())
 }
 
 /// Takes up which login the role uses now. Another one than is recorded has not come out yet.

@@ -6,6 +6,7 @@ use rand::distr::{Alphanumeric, SampleString};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::contents::{self, at_role};
+use super::damage::Damage;
 use super::{Context, Pass, logins};
 use crate::api::{ConnectionSecretStatus, NeonDatabaseStatus, Reason};
 use crate::database::credentials::{
@@ -46,9 +47,24 @@ pub(super) async fn publish(
         .map_err(at_postgres)?;
     logins::use_login(&mut pass.status, role, &login);
     let mut forms = forms(context, &pass.status, role)?;
+    let mut present = leave_others(context, &mut forms).await?;
+    let damage = Damage::of(&pass.status, &forms, &present);
+    let told = lost_password(context, &damage, &forms, role).await?;
+    if told.is_none() && damage.has_lost_the_password() {
+        if let Some(next) = logins::replace_lost(context, pass, &manager, role).await? {
+            let how = format!(
+                "nobody knows its password, so it is published again with the login {next}; {login} goes on working for as \
+                 long as after any other replacement"
+            );
+            damage.tell(pass, &how);
+            return Ok(());
+        }
+    }
     for _ in 0..ROUNDS {
-        let present = leave_others(context, &mut forms).await?;
-        let (password, works_already) = password_for(context, &forms, &present, role).await?;
+        let (password, works_already) = match &told {
+            Some(told) => (told.clone(), true),
+            None => password_for(context, &forms, &present, role).await?,
+        };
         if !works_already {
             set_password(context, &manager, role, &login, &mark, &password).await?;
         }
@@ -59,13 +75,36 @@ pub(super) async fn publish(
         if works(context, &forms, &password).await? {
             // one that was made by an operator that did not know that it had lost its lease
             contents::close_leftovers(context, pass, &manager).await?;
+            damage.tell(pass, "it is published again");
             record(context, pass, role, forms);
             return Ok(());
         }
+        present = leave_others(context, &mut forms).await?;
     }
     Err(Error::conflict(format!(
         "another operator keeps replacing the password of {login}"
     )))
+}
+
+/// The password that is in no Secret any more, where Neon tells it. One that a user gives is read from where it is given.
+async fn lost_password(
+    context: &Context<'_>,
+    damage: &Damage,
+    forms: &[Form],
+    role: &str,
+) -> Result<Option<SecretString>, Error> {
+    let is_given = asked_role(context, role)?.password.is_some();
+    let Some(form) = forms.first().filter(|_| !is_given) else {
+        return Ok(None);
+    };
+    if !damage.has_lost_the_password() {
+        return Ok(None);
+    }
+    let Some(told) = context.told_password(&form.login).await? else {
+        return Ok(None);
+    };
+    let works = works(context, forms, &told).await?;
+    Ok(works.then_some(told))
 }
 
 /// The password that the role is to have, and whether its login has it: the one that is given for it, the published one
@@ -133,7 +172,7 @@ async fn write(context: &Context<'_>, form: &Form, password: &SecretString) -> R
 }
 
 /// A Secret of ours that is there, and what it is to say.
-type Present = (Form, Secret, Found);
+pub(super) type Present = (Form, Secret, Found);
 
 /// Those of the role's Secrets that are there. What lies under the name of one and is not ours stays as it is, whatever the
 /// look that led here has seen of it: that one is left out, and the others come out without it.
