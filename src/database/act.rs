@@ -15,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::sync::Arc;
 
 use super::action::Action;
+use super::again::to_be_looked_at;
 use super::desired::{Desired, Rest};
 use super::observe::{Observed, incarnation};
 use super::refusals::Refused;
@@ -146,7 +147,8 @@ impl Context<'_> {
         handled.reconcile.clone_from(&desired.asked.reconcile);
         handled.retry.clone_from(&desired.asked.retry);
         if !desired.suspend {
-            pass.status.content_digest = None;
+            let digest = pass.status.content_digest.take();
+            pass.status.content_digest = to_be_looked_at(digest);
         }
         if retries {
             pass.status.plan_limit = None;

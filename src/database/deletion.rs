@@ -62,10 +62,18 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decisio
     let going = observed.namespace_going;
     match &observed.key {
         Key::Good => {}
-        Key::Waiting(_) | Key::Missing(_) | Key::Refused(_) | Key::NoProject(_) if going => {
+        Key::Unseen(_)
+        | Key::Waiting(_)
+        | Key::Missing(_)
+        | Key::Refused(_)
+        | Key::NoProject(_)
+            if going =>
+        {
             return Decision::Act(Action::LeaveBehind(name.to_owned()));
         }
-        Key::Waiting(message) => return wait(Reason::ProjectNotReady, stuck(message), LATER),
+        Key::Unseen(message) | Key::Waiting(message) => {
+            return wait(Reason::ProjectNotReady, stuck(message), LATER);
+        }
         Key::Missing(message) => return wait(Reason::KeyNotFound, stuck(message), LATER),
         Key::Refused(message) => return block(Reason::KeyRefused, stuck(message)),
         Key::NoProject(message) => return block(Reason::ProjectNotFound, stuck(message)),
@@ -180,9 +188,14 @@ fn keep(desired: &Desired, observed: &Observed) -> Decision<Action> {
         (Key::Good, Fact::Known(branch)) if runs_out(observed) && branch.expires_at.is_some() => {
             Decision::Act(Action::EndLease)
         }
-        (Key::Waiting(_) | Key::Missing(_) | Key::Refused(_) | Key::NoProject(_), _)
-            if runs_out(observed) =>
-        {
+        (
+            Key::Unseen(_)
+            | Key::Waiting(_)
+            | Key::Missing(_)
+            | Key::Refused(_)
+            | Key::NoProject(_),
+            _,
+        ) if runs_out(observed) => {
             let name = name(desired, observed);
             Decision::Act(Action::LeaveBehind(name.to_owned()))
         }

@@ -6,10 +6,11 @@
 //! | `observe` (with `checked`, `failures`, `given`, `refusals`, `room`, `line`) | what is? |
 //! | `plan` (with `rotation`, `deletion`, `reset`, `action`, and `rules`) | what next? pure; opens with the decision table |
 //! | `act` (with `on_neon`, `upkeep`, `replicas`, `contents`, `logins`, `secrets`, `damage`, and `credentials`, `template`) | do it |
-//! | `status` | how does it stand? pure |
+//! | `status` (with `again`) | how does it stand? pure |
 
 mod act;
 pub mod action;
+mod again;
 pub mod asked;
 mod checked;
 pub mod compute;

@@ -57,6 +57,8 @@ pub struct Observed {
     pub candidates: Vec<String>,
     /// The parent that was resolved.
     pub parent: Fact<Parent>,
+    /// Why the parent cannot be forked from yet, in its own words.
+    pub parent_trouble: Option<String>,
     /// The recorded branch.
     pub branch: Fact<Branch>,
     /// A branch that bears our mark, where none is recorded.
@@ -116,6 +118,8 @@ pub struct Observed {
 pub enum Key {
     /// It can, or nothing needs it.
     Good,
+    /// The NeonProject that is referred to was not looked at yet, which is about to be done.
+    Unseen(String),
     /// The NeonProject that is referred to is not there or not ready.
     Waiting(String),
     /// There is no key where one should be.
@@ -176,6 +180,7 @@ impl Observed {
             operations: Vec::new(),
             candidates: Vec::new(),
             parent: Fact::Unknown,
+            parent_trouble: None,
             branch: Fact::Unknown,
             marked: None,
             named: None,

@@ -195,6 +195,7 @@ fn look_again_within(longest: Option<Duration>, next: Next) -> Next {
 fn access(observed: &Observed) -> Stage {
     match &observed.key {
         Key::Good => None,
+        Key::Unseen(message) => Some(wait(Reason::ProjectNotReady, message, SOON)),
         Key::Waiting(message) => Some(wait(Reason::ProjectNotReady, message, LATER)),
         Key::Missing(message) => Some(wait(Reason::KeyNotFound, message, LATER)),
         Key::Refused(message) => Some(block(Reason::KeyRefused, message)),

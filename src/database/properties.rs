@@ -470,6 +470,7 @@ fn rests_on_facts(action: &Action, observed: &Observed) -> bool {
         | Action::TakeUpReset(_)
         | Action::TakeUpResetFor(_)
         | Action::DropReset
+        | Action::NoteAbandon(_)
         | Action::ForgetOperations
         | Action::Resolve(_)
         | Action::ClaimBranch(_)

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::again::leaves_it_ready;
 use super::compute;
 use super::desired::{Database, Desired, Rest};
 use super::inherit::Heritage;
@@ -87,7 +88,8 @@ fn conditions(
     now: Timestamp,
 ) -> Vec<Condition> {
     let previous = &recorded.conditions;
-    if matches!(verdict, Verdict::Acting(_)) && is_stalled(recorded, desired) {
+    let stays = || is_stalled(recorded, desired) || leaves_it_ready(status, desired, observed);
+    if matches!(verdict, Verdict::Acting(_)) && stays() {
         // it is being tried again: what came of it is told at the end, and nobody sees it come and go
         return previous.clone();
     }
@@ -236,9 +238,7 @@ fn parts(
     let credentials = match rest {
         Some(_) if matches!(desired.heritage, Heritage::Missing(_)) => no(),
         Some(_) if !desired.left_out.secrets.is_empty() => no(),
-        Some(rest) if rest.secrets.is_empty() => {
-            yes(Reason::NotRequired, "no Secret is asked for".to_owned())
-        }
+        Some(rest) if rest.secrets.is_empty() => yes(Reason::NotRequired, no_secret(rest)),
         Some(rest) if ready && as_asked && are_out_or_held_back(rest, observed) => {
             held_back(rest, observed).unwrap_or_else(|| yes(Reason::Published, published(rest)))
         }
@@ -310,6 +310,17 @@ fn are_out_or_held_back(rest: &Rest, observed: &Observed) -> bool {
     rest.secrets.iter().all(|secret| {
         observed.current_secrets.contains(&secret.name) || observed.is_held_back(&secret.name)
     })
+}
+
+/// Whoever lists a role expects to get at its credentials.
+fn no_secret(rest: &Rest) -> String {
+    let hint = if rest.roles.is_empty() {
+        ""
+    } else {
+        ", and the roles have no login: name one in spec.connectionSecrets, which is needed unless exactly one role is ReadWrite \
+         and exactly one database is listed"
+    };
+    format!("no Secret is asked for{hint}")
 }
 
 fn published(rest: &Rest) -> String {

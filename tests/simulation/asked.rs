@@ -137,6 +137,30 @@ async fn looking_again_repairs_what_nobody_would_have_noticed_and_acts_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn looking_again_takes_no_readiness_away() {
+    for spec in [simple(), json!({})] {
+        let sim = Sim::new();
+        sim.database("production", "production", spec);
+        let mut operator = Operator::new(&sim);
+        operator.settle().await;
+        let since = || {
+            let object = sim.get_database("production").unwrap();
+            let conditions = object.status.unwrap().conditions;
+            let ready = conditions.into_iter().find(|c| c.type_ == "Ready").unwrap();
+            assert_eq!(ready.status, "True");
+            ready.last_transition_time
+        };
+        let before = since();
+        operator.run_for(HOUR).await;
+        for (annotation, value) in [(RECONCILE, "1"), (RETRY, "2"), (EXTEND, "tomorrow")] {
+            sim.annotate_database("production", annotation, value);
+            operator.settle().await;
+            assert_eq!(since(), before, "{annotation}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_that_was_corrected_is_noticed_at_once_where_somebody_asks() {
     let sim = Sim::new();
     let key = || (NAMESPACE.to_owned(), "neon-api-key".to_owned());

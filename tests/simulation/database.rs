@@ -217,7 +217,14 @@ async fn a_parent_that_is_not_there_yet_is_waited_for() {
         "{message}"
     );
     let message = reconciling(&database(&operator, "pr-7"), Reason::ParentNotReady);
-    assert_eq!(message, "the parent staging is not ready");
+    says(
+        &message,
+        &[
+            "the parent staging is not ready: ",
+            "no production object",
+            "(ParentRequired)",
+        ],
+    );
     operator.sim.database("production", "production", simple());
     operator.settle().await;
     operator.run_for(MINUTE * 2).await;

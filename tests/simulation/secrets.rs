@@ -32,12 +32,23 @@ fn opens(sim: &Sim, secret: &BTreeMap<String, String>) -> bool {
     let mut state = sim.lock();
     let branch = state.neon.at_host(&secret["PGHOST"]).unwrap();
     let (user, password) = (&secret["PGUSER"], &secret["PGPASSWORD"]);
-    branch.server.admits(user, password, &secret["PGDATABASE"]).is_ok()
+    branch
+        .server
+        .admits(user, password, &secret["PGDATABASE"])
+        .is_ok()
 }
 
 fn delete_secret(sim: &Sim, name: &str) {
     let key = (NAMESPACE.to_owned(), name.to_owned());
     sim.lock().kubernetes.secrets.remove(&key).unwrap();
+}
+
+async fn settled_with(spec: serde_json::Value) -> Operator {
+    let sim = Sim::new();
+    sim.database("it", "production", spec);
+    let mut operator = Operator::new(&sim);
+    operator.settle().await;
+    operator
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,6 +103,21 @@ async fn one_of_several_secrets_comes_back_as_it_was() {
     assert_eq!(told.len(), 2);
     says(&told[1], &["changed", "taken"]);
     check(&sim, &[]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn roles_without_a_secret_are_told_how_to_get_one() {
+    let roles = json!({"roles": [{"name": "web", "access": "ReadWrite"}, {"name": "job", "access": "ReadWrite"}]});
+    let operator = settled_with(with(simple(), roles)).await;
+    let (is, reason, message) = condition(&database(&operator, "it"), "CredentialsPublished");
+    assert!(is && reason == "NotRequired");
+    says(
+        &message,
+        &["no Secret is asked for", "spec.connectionSecrets"],
+    );
+    let operator = settled_with(json!({"databases": [{"name": "app"}]})).await;
+    let (_, _, message) = condition(&database(&operator, "it"), "CredentialsPublished");
+    assert_eq!(message, "no Secret is asked for");
 }
 
 #[tokio::test(start_paused = true)]

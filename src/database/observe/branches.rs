@@ -11,6 +11,7 @@ use crate::database::Databases;
 use crate::database::desired::Desired;
 use crate::database::mark::Mark;
 use crate::neon::{Branch, BranchId, BranchState, ProjectSnapshot};
+use crate::reconcile::Conditions;
 use crate::world::Source;
 
 /// Every other object of the same project that is not on its way out.
@@ -98,6 +99,7 @@ pub(super) fn branches(
                 .map(|object| parent_object(object, listing)),
         }
         .into();
+        observed.parent_trouble = others.iter().find(here).map(|object| trouble(object));
     }
     observed.other_parent = other_parent(listing, observed);
     let candidate = |other: &&Arc<NeonDatabase>| {
@@ -111,6 +113,20 @@ pub(super) fn branches(
         .filter_map(|other| other.metadata.name.clone())
         .collect();
     observed.candidates.sort();
+}
+
+/// As much of another object's words as is told of it.
+const MOST_WORDS: usize = 200;
+
+/// How an object stands that is not ready, in its own words.
+fn trouble(object: &NeonDatabase) -> String {
+    match object.ready() {
+        Some(c) => {
+            let words: String = c.message.chars().take(MOST_WORDS).collect();
+            format!("{words} ({})", c.reason)
+        }
+        None => "it was not looked at yet".to_owned(),
+    }
 }
 
 fn parent_object(object: &NeonDatabase, listing: &ProjectSnapshot) -> Parent {

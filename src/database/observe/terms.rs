@@ -49,7 +49,7 @@ pub(super) fn source(
     // what exists goes on by its key, however its NeonProject stands
     let starts = observed.recorded.branch.is_none() && !desired.deleting;
     if let Some(why) = unready(project).filter(|_| starts) {
-        observed.key = Key::Waiting(format!("NeonProject {name} is not ready: {why}"));
+        observed.key = why;
         return None;
     }
     Some(source)
@@ -62,22 +62,27 @@ const OF_SETTINGS: [Reason; 3] = [
     Reason::NeonRejected,
 ];
 
-/// Why a NeonProject cannot be used yet. A setting that somebody refuses is no reason: the project is there and open.
-fn unready(project: &NeonProject) -> Option<String> {
+/// Why a NeonProject cannot be used yet. A setting that somebody refuses is no reason: the project is there and open. Nor is
+/// an edit that was not looked at yet of one that was ready: rules and key are read as they are now in any case.
+fn unready(project: &NeonProject) -> Option<Key> {
+    let name = project.metadata.name.as_deref().unwrap_or_default();
+    let is_not = |why: &str| format!("NeonProject {name} is not ready: {why}");
     if project.metadata.deletion_timestamp.is_some() {
-        return Some("it is being deleted".to_owned());
+        return Some(Key::Waiting(is_not("it is being deleted")));
     }
-    if project.is_settled() {
+    let Some(c) = project.ready() else {
+        return Some(Key::Unseen(is_not("it was not looked at yet")));
+    };
+    let is_usable =
+        c.status == "True" || OF_SETTINGS.iter().any(|reason| c.reason == reason.as_str());
+    if is_usable {
         return None;
     }
-    Some(match project.ready() {
-        Some(c) if project.is_observed() => {
-            if OF_SETTINGS.iter().any(|reason| c.reason == reason.as_str()) {
-                return None;
-            }
-            format!("{} ({})", c.message, c.reason)
-        }
-        Some(_) | None => "it was not looked at yet".to_owned(),
+    let why = is_not(&format!("{} ({})", c.message, c.reason));
+    Some(if project.is_observed() {
+        Key::Waiting(why)
+    } else {
+        Key::Unseen(why)
     })
 }
 

@@ -251,11 +251,14 @@ fn from_parent(parent: &Parent, branch: &str, observed: &Observed, now: Timestam
                 Action::AnnounceBranch
             });
         }
-        (Standing::BeingMade, _) => ("not ready", SOON),
+        (Standing::BeingMade, _) => ("not ready: Neon is making it", SOON),
         (Standing::Deleting, _) => ("being deleted", LATER),
         (Standing::Ready | Standing::Unready, _) => ("not ready", LATER),
     };
-    let message = format!("the parent {name} is {how}");
+    let why = observed.parent_trouble.as_ref();
+    let why = why.filter(|_| parent.standing != Standing::Deleting);
+    let why = why.map_or_else(String::new, |why| format!(": {why}"));
+    let message = format!("the parent {name} is {how}{why}");
     wait(Reason::ParentNotReady, message, after)
 }
 
