@@ -13,6 +13,7 @@ mod credentials;
 mod deletion;
 mod divergence;
 mod fields;
+mod leader;
 mod roles;
 mod rotation;
 mod shop;
