@@ -155,7 +155,7 @@ mod tests {
             ),
             ("2027-12-02T00:00:00Z", Some(end), None),
             ("2027-12-02T00:00:01Z", Some(end), Some("more than a year")),
-            ("9999-12-31T23:59:59Z", Some(end), Some("more than a year")),
+            ("9999-01-01T00:00:00Z", Some(end), Some("more than a year")),
             ("2026-12-01T00:00:00Z", Some(end), Some("past")),
             (
                 "2026-12-08T00:00:00Z",

@@ -135,6 +135,8 @@ fn edited(plan: &Plan) -> Option<Vec<String>> {
         | ProblemKind::AlmostRecorded { .. }
         | ProblemKind::SameNumber { .. }
         | ProblemKind::Unrunnable(_)
+        | ProblemKind::Interrupted { .. }
+        | ProblemKind::Unfinished { .. }
         | ProblemKind::UnknownTarget
         | ProblemKind::UnknownBaseline
         | ProblemKind::Unverified

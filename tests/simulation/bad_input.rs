@@ -281,7 +281,7 @@ async fn answers() -> BTreeMap<&'static str, [String; 3]> {
         ("a role whose name is reserved", of_a_preview(role).await),
         (
             "an owner whose name Neon refuses",
-            of_a_preview(json!({"databases": [{"name": "app", "owner": "pg_boss"}]})).await,
+            of_a_preview(json!({"databases": [{"name": "jobs", "owner": "pg_boss"}]})).await,
         ),
         (
             "a reset that was asked for too long ago",

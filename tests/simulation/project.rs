@@ -284,7 +284,7 @@ async fn no_more_branches_than_a_rule_allows_and_the_first_come_first() {
         let last = operator.sim.get_database_in("pr-8", "d").unwrap();
         says(
             &reconciling(&last, Reason::NoRoom),
-            &["an older object waits"],
+            &["an older object comes first"],
         );
         // one goes: the next in line comes, and no other
         let now = operator.sim.now();

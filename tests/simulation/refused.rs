@@ -12,7 +12,7 @@ use crate::world::operator::Operator;
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
-fn databases(first: Value) -> Value {
+fn databases(first: &Value) -> Value {
     let secret = |database: &str| json!({"name": database, "database": database});
     json!({
         "databases": [first, {"name": "jobs"}],
@@ -25,7 +25,7 @@ fn databases(first: Value) -> Value {
 async fn a_database_that_neon_refuses_is_told_and_holds_no_other_up() {
     let sim = Sim::new();
     let refused = json!({"name": "app", "owner": "pg_boss"});
-    sim.database("production", "production", databases(refused));
+    sim.database("production", "production", databases(&refused));
     let mut operator = Operator::new(&sim);
     operator.run_for(MINUTE * 3).await;
     let message = stalled(&database(&operator, "production"), Reason::NeonRejected);
@@ -38,7 +38,8 @@ async fn a_database_that_neon_refuses_is_told_and_holds_no_other_up() {
     }
     assert!(sim.secret("jobs").is_some() && sim.secret("app").is_none());
     // the other one is looked after, and Neon is asked again now and then
-    let (sessions, calls) = (sim.lock().sessions, sim.lock().neon.calls.refused.len());
+    let sessions = sim.lock().sessions;
+    let calls = sim.lock().neon.calls.refused.len();
     sim.edit_secret("jobs", "PGHOST", "elsewhere");
     operator.run_for(MINUTE * 30).await;
     assert_ne!(sim.secret("jobs").unwrap()["PGHOST"], "elsewhere");
@@ -47,7 +48,7 @@ async fn a_database_that_neon_refuses_is_told_and_holds_no_other_up() {
     assert!(sim.lock().sessions - sessions < 12);
 
     sim.edit_database("production", |object| {
-        let corrected = databases(json!({"name": "app"}));
+        let corrected = databases(&json!({"name": "app"}));
         object.spec.databases = serde_json::from_value(corrected["databases"].clone()).unwrap();
     });
     operator.settle().await;

@@ -50,15 +50,16 @@ pub(super) async fn publish(
     let mut present = leave_others(context, &mut forms).await?;
     let damage = Damage::of(&pass.status, &forms, &present);
     let told = lost_password(context, &damage, &forms, role).await?;
-    if told.is_none() && damage.has_lost_the_password() {
-        if let Some(next) = logins::replace_lost(context, pass, &manager, role).await? {
-            let how = format!(
-                "nobody knows its password, so it is published again with the login {next}; {login} goes on working for as \
-                 long as after any other replacement"
-            );
-            damage.tell(pass, &how);
-            return Ok(());
-        }
+    if told.is_none()
+        && damage.has_lost_the_password()
+        && let Some(next) = logins::replace_lost(context, pass, &manager, role).await?
+    {
+        let how = format!(
+            "nobody knows its password, so it is published again with the login {next}; {login} goes on working for as \
+             long as after any other replacement"
+        );
+        damage.tell(pass, &how);
+        return Ok(());
     }
     for _ in 0..ROUNDS {
         let (password, works_already) = match &told {

@@ -95,6 +95,8 @@ fn what_is_no_preview_or_development_is_never_asked_to_be_reset() {
     }
 }
 
+type Change<'a> = &'a dyn Fn(&mut NeonDatabase);
+
 #[test]
 fn a_database_tells_why_its_branch_is_not_reset() {
     let told = |change: &dyn Fn(&mut NeonDatabase)| {
@@ -109,7 +111,7 @@ fn a_database_tells_why_its_branch_is_not_reset() {
         change(object.status.as_mut().unwrap().branch.as_mut().unwrap());
     };
     assert_eq!(told(&|_| ()), None);
-    let cases: [(&dyn Fn(&mut NeonDatabase), &str); 6] = [
+    let cases: [(Change<'_>, &str); 6] = [
         (&|o| o.spec.suspend = true, "suspended"),
         (&|o| o.spec.environment = Environment::Staging, "only"),
         (&|o| branch(o, |b| b.taken_over = true), "taken over"),
