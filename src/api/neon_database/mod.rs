@@ -217,8 +217,8 @@ pub struct BranchSpec {
     /// a day while this object lives. Default: 72h for previews, never for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
-    /// Hard limit on the branch's life: `never` or a length of time, counted from the creation of this object or of the
-    /// branch, whichever is older. Afterwards branch and Secrets are deleted and the object is `Stalled` with reason
+    /// Hard limit on the branch's life: `never` or a length of time, counted from the creation of this object, also where
+    /// the branch is older. Afterwards branch and Secrets are deleted and the object is `Stalled` with reason
     /// `Expired`, until the annotation `sepulki.dev/extend` or a larger value lets it live again. Default: 14d for
     /// previews, never for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
