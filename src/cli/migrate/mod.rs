@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Ended, Usage, connection, output};
 use crate::engine::{
-    Bundle, LedgerState, SourceFile,
+    Bundle, LedgerState, Plan, SourceFile, plan_by,
     run::{self, Inspection, RunRequest},
 };
 use args::Options;
@@ -185,6 +185,14 @@ fn request(options: &Options, until: Option<&str>) -> Result<RunRequest> {
         policies: options.policies()?,
         cancel: CancellationToken::new(),
     })
+}
+
+/// What the ledger says, and what follows for the files up to the last one that is meant.
+async fn planned(request: &RunRequest) -> Result<(LedgerState, Plan)> {
+    let ledger = inspect(request).await?;
+    let until = request.until.as_deref();
+    let plan = plan_by(&request.policies, &request.bundle, &ledger, until);
+    Ok((ledger, plan))
 }
 
 /// Reads the ledger.

@@ -6,10 +6,10 @@ use serde::Serialize;
 use super::{
     super::{Ended, output},
     args::Options,
-    inspect, request,
+    planned, request,
 };
 use crate::engine::{
-    Plan, plan_by,
+    Plan,
     run::{self, RunRequest},
 };
 
@@ -22,7 +22,7 @@ struct Report {
 
 pub(super) async fn mark(options: &Options, file: &str) -> Result<Ended> {
     let request = request(options, Some(file))?;
-    let plan = plan(&request).await?;
+    let (_, plan) = planned(&request).await?;
     let before = plan.pending.iter().find(|pending| pending.version != file);
     if let Some(before) = before.filter(|_| !request.policies.allow_out_of_order) {
         bail!(
@@ -48,15 +48,8 @@ pub(super) async fn baseline(options: &Options, file: &str) -> Result<Ended> {
             break;
         }
     }
-    let plan = plan(&request).await?;
+    let (_, plan) = planned(&request).await?;
     record(options, request, plan, versions).await
-}
-
-/// The plan of what is pending up to the file that is meant.
-async fn plan(request: &RunRequest) -> Result<Plan> {
-    let ledger = inspect(request).await?;
-    let until = request.until.as_deref();
-    Ok(plan_by(&request.policies, &request.bundle, &ledger, until))
 }
 
 async fn record(

@@ -9,10 +9,10 @@ use super::{
         output::{self, columns},
     },
     args::Options,
-    inspect, request,
+    planned, request,
 };
 use crate::engine::{
-    Bundle, Edit, LedgerRow, LedgerState, MigrationFile, Plan, Problem, ProblemKind, plan_by,
+    Bundle, Edit, LedgerRow, LedgerState, MigrationFile, Plan, Problem, ProblemKind,
     run::RunRequest,
 };
 
@@ -101,9 +101,7 @@ pub(super) async fn plan(options: &Options) -> Result<Ended> {
 
 async fn look(options: &Options) -> Result<(RunRequest, LedgerState, Plan)> {
     let request = request(options, options.target.as_deref())?;
-    let state = inspect(&request).await?;
-    let target = request.until.as_deref();
-    let plan = plan_by(&request.policies, &request.bundle, &state, target);
+    let (state, plan) = planned(&request).await?;
     Ok((request, state, plan))
 }
 

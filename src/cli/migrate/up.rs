@@ -14,11 +14,11 @@ use super::{
         output::{self},
     },
     args::Options,
-    inspect, request, show,
+    planned, request, show,
 };
 use crate::engine::{
-    Bundle, LintPolicy, Plan, lint, plan_by,
-    run::{Progress, RunError, RunRequest, apply},
+    Bundle, LintPolicy, Plan, lint,
+    run::{Progress, RunError, apply},
 };
 
 /// What `up` prints.
@@ -36,7 +36,8 @@ pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
     }
     let request = request(options, only.or(options.target.as_deref()))?;
     if let Some(only) = only {
-        nothing_before(&request, only).await?;
+        let (_, plan) = planned(&request).await?;
+        nothing_before(&plan, only)?;
     }
     let stop = told_to_stop()?;
     let cancel = request.cancel.clone();
@@ -77,11 +78,9 @@ pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
 }
 
 /// Exactly one file can only be applied once those before it are.
-async fn nothing_before(request: &RunRequest, only: &str) -> Result<()> {
-    let ledger = inspect(request).await?;
-    let plan = plan_by(&request.policies, &request.bundle, &ledger, Some(only));
+fn nothing_before(plan: &Plan, only: &str) -> Result<()> {
     if !plan.is_runnable() {
-        return Err(blocked(&plan));
+        return Err(blocked(plan));
     }
     let before = plan.pending.iter().find(|pending| pending.version != only);
     if let Some(before) = before {
