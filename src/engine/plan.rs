@@ -156,6 +156,25 @@ impl ProblemKind {
         }
     }
 
+    /// What is wrong in the file, place by place; none where the trouble is not in its text.
+    #[must_use]
+    pub fn findings(&self) -> Option<&Diagnostics> {
+        match self {
+            Self::Unrunnable(findings) => Some(findings),
+            Self::Drifted { .. }
+            | Self::OutOfOrder { .. }
+            | Self::Unrecorded
+            | Self::AlmostRecorded { .. }
+            | Self::SameNumber { .. }
+            | Self::Interrupted { .. }
+            | Self::Unfinished { .. }
+            | Self::UnknownTarget
+            | Self::UnknownBaseline
+            | Self::Unverified
+            | Self::Missing => None,
+        }
+    }
+
     /// The name in conditions and metrics.
     #[must_use]
     pub fn as_str(&self) -> &'static str {

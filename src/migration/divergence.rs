@@ -20,7 +20,7 @@ use super::desired::Desired;
 use super::observe::{Ledger, Observed};
 use super::place::{Database, Place};
 use crate::api::{Environment, OnDivergence, RETRY, ResetRequest};
-use crate::engine::{LedgerState, Plan, ProblemKind};
+use crate::engine::{LedgerState, Plan, Problem, ProblemKind};
 
 /// A request that still stands is dated anew after this long: one that is old is not believed.
 const DATED_ANEW: SignedDuration = SignedDuration::from_mins(5);
@@ -36,15 +36,16 @@ pub enum Answer {
     Ask(Vec<String>),
 }
 
+/// What the spec says that is to be done about edited files; none where it leaves that to the environment.
+#[must_use]
+pub fn asked(desired: &Desired) -> Option<OnDivergence> {
+    desired.rest.as_ref().ok()?.on_divergence
+}
+
 /// What is to be done about edited files, as the spec or else the environment says.
 #[must_use]
 pub fn policy(desired: &Desired, environment: Environment) -> OnDivergence {
-    let asked = desired
-        .rest
-        .as_ref()
-        .ok()
-        .and_then(|rest| rest.on_divergence);
-    asked.unwrap_or(match environment {
+    asked(desired).unwrap_or(match environment {
         Environment::Production | Environment::Staging | Environment::Development => {
             OnDivergence::Fail
         }
@@ -128,21 +129,8 @@ pub fn stays(desired: &Desired, observed: &Observed, request: &ResetRequest) -> 
 
 /// The edited files, where nothing else is in the way.
 fn edited(plan: &Plan) -> Option<Vec<String>> {
-    let is_edited = |kind: &ProblemKind| match kind {
-        ProblemKind::Drifted { .. } => true,
-        ProblemKind::OutOfOrder { .. }
-        | ProblemKind::Unrecorded
-        | ProblemKind::AlmostRecorded { .. }
-        | ProblemKind::SameNumber { .. }
-        | ProblemKind::Unrunnable(_)
-        | ProblemKind::Interrupted { .. }
-        | ProblemKind::Unfinished { .. }
-        | ProblemKind::UnknownTarget
-        | ProblemKind::UnknownBaseline
-        | ProblemKind::Unverified
-        | ProblemKind::Missing => false,
-    };
-    let all = plan.blocking().all(|problem| is_edited(&problem.kind));
+    let is_edited = |problem: &Problem| matches!(problem.kind, ProblemKind::Drifted { .. });
+    let all = plan.blocking().all(is_edited);
     let edited: Vec<String> = plan
         .blocking()
         .map(|problem| problem.version.clone())

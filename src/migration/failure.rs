@@ -13,7 +13,7 @@
 
 use crate::api::{LastError, Reason};
 use crate::engine::run::RunError;
-use crate::engine::{Diagnostic, Plan, Problem, ProblemKind};
+use crate::engine::{Diagnostic, Diagnostics, Plan, Problem};
 use crate::reconcile::{Class, Error};
 
 /// Room for a message in `lastError`, in characters.
@@ -123,20 +123,7 @@ pub fn located(diagnostic: &Diagnostic) -> LastError {
 #[must_use]
 pub fn of_plan(plan: &Plan) -> Option<LastError> {
     let problem: &Problem = plan.blocking().next()?;
-    let finding = match &problem.kind {
-        ProblemKind::Unrunnable(findings) => findings.first(),
-        ProblemKind::Drifted { .. }
-        | ProblemKind::OutOfOrder { .. }
-        | ProblemKind::Unrecorded
-        | ProblemKind::AlmostRecorded { .. }
-        | ProblemKind::SameNumber { .. }
-        | ProblemKind::Interrupted { .. }
-        | ProblemKind::Unfinished { .. }
-        | ProblemKind::UnknownTarget
-        | ProblemKind::UnknownBaseline
-        | ProblemKind::Unverified
-        | ProblemKind::Missing => None,
-    };
+    let finding = problem.kind.findings().and_then(Diagnostics::first);
     let as_text = || unlocated(Some(&problem.version), &problem.to_string());
     Some(finding.map_or_else(as_text, located))
 }

@@ -210,11 +210,7 @@ fn database(desired: &Desired, observed: &Observed) -> Stage {
         Ok(chosen) => chosen,
         Err(invalid) => return Some(Decision::Blocked(invalid)),
     };
-    let asked = desired
-        .rest
-        .as_ref()
-        .ok()
-        .and_then(|rest| rest.on_divergence);
+    let asked = divergence::asked(desired);
     if asked == Some(OnDivergence::ResetBranch) && !database.environment.is_disposable() {
         let message = format!(
             "spec.policies.onDivergence: ResetBranch is for development and previews, and NeonDatabase {name} is {}",

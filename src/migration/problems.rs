@@ -14,19 +14,9 @@ pub fn block(plan: &Plan) -> Option<Block> {
     let texts: Vec<String> = plan
         .blocking()
         .take(TOLD)
-        .map(|problem| match &problem.kind {
-            ProblemKind::Unrunnable(findings) => told(findings),
-            ProblemKind::Drifted { .. }
-            | ProblemKind::OutOfOrder { .. }
-            | ProblemKind::Unrecorded
-            | ProblemKind::AlmostRecorded { .. }
-            | ProblemKind::SameNumber { .. }
-            | ProblemKind::Interrupted { .. }
-            | ProblemKind::Unfinished { .. }
-            | ProblemKind::UnknownTarget
-            | ProblemKind::UnknownBaseline
-            | ProblemKind::Unverified
-            | ProblemKind::Missing => problem.to_string(),
+        .map(|problem| {
+            let findings = problem.kind.findings();
+            findings.map_or_else(|| problem.to_string(), told)
         })
         .collect();
     let more = plan.blocking().count().saturating_sub(TOLD);

@@ -121,19 +121,9 @@ pub(super) fn told(plan: &Plan) -> Vec<Told> {
         version: problem.version.clone(),
         kind: problem.kind.as_str(),
         blocks: problem.blocks(),
-        message: match &problem.kind {
-            ProblemKind::Unrunnable(findings) => findings.render().trim_end().to_owned(),
-            ProblemKind::Drifted { .. }
-            | ProblemKind::OutOfOrder { .. }
-            | ProblemKind::Unrecorded
-            | ProblemKind::AlmostRecorded { .. }
-            | ProblemKind::SameNumber { .. }
-            | ProblemKind::Interrupted { .. }
-            | ProblemKind::Unfinished { .. }
-            | ProblemKind::UnknownTarget
-            | ProblemKind::UnknownBaseline
-            | ProblemKind::Unverified
-            | ProblemKind::Missing => problem.to_string(),
+        message: match problem.kind.findings() {
+            Some(findings) => findings.render().trim_end().to_owned(),
+            None => problem.to_string(),
         },
     };
     plan.problems.iter().map(told).collect()

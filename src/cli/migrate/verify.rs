@@ -111,23 +111,10 @@ fn told(verified: Verified, plan: &Plan) -> Told {
 fn almost(row: &str, plan: &Plan) -> Option<String> {
     plan.problems
         .iter()
-        .find_map(|problem| match &problem.kind {
-            ProblemKind::AlmostRecorded { row: found } if found == row => Some(format!(
-                "there is no such file; if it is {file}, say so with --alias '{row}={file}'",
-                file = problem.version
-            )),
-            ProblemKind::AlmostRecorded { .. }
-            | ProblemKind::Drifted { .. }
-            | ProblemKind::OutOfOrder { .. }
-            | ProblemKind::Unrecorded
-            | ProblemKind::SameNumber { .. }
-            | ProblemKind::Unrunnable(_)
-            | ProblemKind::Interrupted { .. }
-            | ProblemKind::Unfinished { .. }
-            | ProblemKind::UnknownTarget
-            | ProblemKind::UnknownBaseline
-            | ProblemKind::Unverified
-            | ProblemKind::Missing => None,
+        .find(|problem| matches!(&problem.kind, ProblemKind::AlmostRecorded { row: found } if found == row))
+        .map(|problem| {
+            let file = &problem.version;
+            format!("there is no such file; if it is {file}, say so with --alias '{row}={file}'")
         })
 }
 
