@@ -8,10 +8,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ledger::{LedgerName, literal};
-
-/// The schema of the engine's own tables.
-pub(super) const SCHEMA: &str = "sepulki_engine";
+use super::{
+    ledger::{LedgerName, literal},
+    own_tables::{self, SCHEMA},
+};
 
 pub(super) const TABLE: &str = "sepulki_engine.journal";
 
@@ -133,19 +133,12 @@ pub(super) fn all_sql(kind: &str) -> String {
 
 /// Holds where there is a journal that can be read.
 pub(super) fn readable_sql() -> String {
-    format!(
-        "EXISTS (SELECT FROM pg_catalog.pg_class c \
-           JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE n.nspname = '{SCHEMA}' AND c.relname = 'journal' AND c.relkind = 'r' \
-           AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
-           AND pg_catalog.has_table_privilege(c.oid, 'SELECT'))"
-    )
+    own_tables::usable_sql("journal", "pg_catalog.has_table_privilege(c.oid, 'SELECT')")
 }
 
 /// Takes all notes of one ledger back.
 pub(super) fn forget_sql(ledger: &LedgerName) -> String {
-    let ledger = literal(&ledger.quoted());
-    format!("DELETE FROM {TABLE} WHERE ledger = {ledger}")
+    own_tables::forget_sql(TABLE, ledger)
 }
 
 /// Answers whether the journal exists.

@@ -11,6 +11,7 @@ use super::{
     journal::{self, Note, Subject},
     memory,
     midway::Unfinished,
+    own_tables,
 };
 
 /// Which table records what was applied.
@@ -37,10 +38,10 @@ impl LedgerName {
                 ));
             }
         }
-        if name.schema == journal::SCHEMA {
+        if name.schema == own_tables::SCHEMA {
             return Err(format!(
                 "the schema {} is the engine's own: choose another one",
-                journal::SCHEMA
+                own_tables::SCHEMA
             ));
         }
         Ok(name)

@@ -8,8 +8,9 @@
 //! that is made anew begins without memories. Rows that other tools wrote have none.
 
 use super::{
-    journal::{SCHEMA, Subject},
+    journal::Subject,
     ledger::{LedgerName, literal},
+    own_tables::{self, SCHEMA},
 };
 
 /// Schema-qualified.
@@ -17,13 +18,7 @@ pub(super) const TABLE: &str = "sepulki_engine.applied";
 
 /// Holds where the table can be used: it may be somebody else's.
 pub(super) fn usable_sql() -> String {
-    format!(
-        "EXISTS (SELECT FROM pg_catalog.pg_class c \
-           JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE n.nspname = '{SCHEMA}' AND c.relname = 'applied' AND c.relkind = 'r' \
-           AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
-           AND pg_catalog.pg_has_role(c.relowner, 'USAGE'))"
-    )
+    own_tables::usable_sql("applied", "pg_catalog.pg_has_role(c.relowner, 'USAGE')")
 }
 
 /// Creates schema and table where they are missing; two runs of different ledgers can meet here.
@@ -39,8 +34,7 @@ pub(super) fn create_sql() -> String {
 
 /// Forgets everything of one ledger.
 pub(super) fn forget_sql(ledger: &LedgerName) -> String {
-    let ledger = literal(&ledger.quoted());
-    format!("DELETE FROM {TABLE} WHERE ledger = {ledger}")
+    own_tables::forget_sql(TABLE, ledger)
 }
 
 /// Forgets everything of all ledgers.

@@ -29,6 +29,7 @@ mod memory;
 mod message;
 mod midway;
 mod order;
+mod own_tables;
 mod plan;
 mod policy;
 mod protection;

@@ -4,7 +4,7 @@
 //! The operator writes it, as the role that owns the database; nobody else is granted anything on
 //! the engine's schema. It guards against mistakes, not against an owner who means it.
 
-use super::{journal::SCHEMA, ledger::literal};
+use super::{ledger::literal, own_tables::SCHEMA};
 
 const TABLE: &str = "sepulki_engine.protection";
 

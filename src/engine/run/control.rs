@@ -14,7 +14,7 @@ use crate::{
     engine::{
         journal::{self, Note, Subject},
         ledger::{self, LedgerName, LedgerRow, LedgerState},
-        memory,
+        memory, own_tables,
         protection::{self, Protection},
     },
     postgres::{Class, Error, Target, lock::Key},
@@ -244,7 +244,7 @@ impl Control {
         {
             let text = format!(
                 "the schema {} for the journal cannot be created: {error}",
-                journal::SCHEMA
+                own_tables::SCHEMA
             );
             return Err(match error.class {
                 Class::Transient | Class::Conflict => RunError::Transient(text),
