@@ -228,6 +228,19 @@ pub fn condition(
     }
 }
 
+/// The condition of this type, where there is one.
+#[must_use]
+pub fn find_condition(list: &[Condition], type_: ConditionType) -> Option<&Condition> {
+    list.iter().find(|c| c.type_ == type_.as_str())
+}
+
+/// Whether the condition of this type is true, and speaks of this version of the spec.
+#[must_use]
+pub fn holds(list: &[Condition], type_: ConditionType, generation: i64) -> bool {
+    find_condition(list, type_)
+        .is_some_and(|c| c.status == "True" && c.observed_generation == Some(generation))
+}
+
 /// Puts a condition in its place: after those written before it, with the time of its last flip.
 pub fn set_condition(list: &mut Vec<Condition>, previous: &[Condition], mut next: Condition) {
     if let Some(old) = previous

@@ -22,7 +22,7 @@ mod sepulki_migration;
 pub use annotations::{
     ABANDON, EXTEND, Handled, LONGEST_ANNOTATION, Looks, RECONCILE, RESET, RETRY,
 };
-pub use condition::{ConditionType, Reason, condition, set_condition};
+pub use condition::{ConditionType, Reason, condition, find_condition, holds, set_condition};
 pub use crds::{CrdError, crd_files};
 pub use names::{
     Digest, FileName, IpRange, LabelValue, Lease, NamespaceName, ObjectName, PgName, ReplicaName,

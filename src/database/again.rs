@@ -2,7 +2,7 @@
 
 use super::desired::Desired;
 use super::observe::Observed;
-use crate::api::{ConditionType, NeonDatabaseStatus};
+use crate::api::{ConditionType, NeonDatabaseStatus, holds};
 
 /// Stands before the digest of contents that are looked at again.
 const AGAIN: &str = "again ";
@@ -34,10 +34,7 @@ pub(super) fn leaves_it_ready(
 }
 
 fn was_ready(before: &NeonDatabaseStatus, desired: &Desired) -> bool {
-    let ready = ConditionType::Ready.as_str();
-    before.conditions.iter().any(|c| {
-        c.type_ == ready && c.status == "True" && c.observed_generation == Some(desired.generation)
-    })
+    holds(&before.conditions, ConditionType::Ready, desired.generation)
 }
 
 fn is_looked_at(status: &NeonDatabaseStatus, desired: &Desired) -> bool {

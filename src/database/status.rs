@@ -10,7 +10,9 @@ use super::desired::{Database, Desired, Rest};
 use super::inherit::Heritage;
 use super::observe::{Observed, incarnation};
 use super::{plan, replicas};
-use crate::api::{ConditionType, NeonDatabaseStatus, Reason, condition, set_condition};
+use crate::api::{
+    ConditionType, NeonDatabaseStatus, Reason, condition, find_condition, holds, set_condition,
+};
 use crate::neon::Endpoint;
 use crate::postgres::extensions;
 use crate::reconcile::{Fact, Verdict, summarize};
@@ -119,12 +121,11 @@ fn conditions(
 }
 
 fn is_stalled(recorded: &NeonDatabaseStatus, desired: &Desired) -> bool {
-    let stalled = ConditionType::Stalled.as_str();
-    recorded.conditions.iter().any(|c| {
-        c.type_ == stalled
-            && c.status == "True"
-            && c.observed_generation == Some(desired.generation)
-    })
+    holds(
+        &recorded.conditions,
+        ConditionType::Stalled,
+        desired.generation,
+    )
 }
 
 const PARTS: [ConditionType; 4] = [
@@ -160,7 +161,7 @@ fn part(parts: &Parts, type_: ConditionType) -> Part {
 }
 
 fn unchanged(previous: &[Condition], type_: ConditionType, verdict: &Verdict) -> Part {
-    match previous.iter().find(|c| c.type_ == type_.as_str()) {
+    match find_condition(previous, type_) {
         Some(old) if old.status == "True" => {
             let reason = Reason::of_word(&old.reason).unwrap_or(Reason::Succeeded);
             (true, reason, old.message.clone())

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use sha2::{Digest, Sha256};
 
 use super::desired::{self, Desired, invalid};
@@ -13,7 +12,7 @@ use crate::api::{
     SepulkiMigration,
 };
 use crate::engine::{LedgerName, Protection};
-use crate::reconcile::Block;
+use crate::reconcile::{Block, Conditions as _};
 use crate::world::Source;
 
 /// What has to be true of a NeonDatabase before anything is applied to it.
@@ -88,7 +87,8 @@ impl Database {
             generation: object.metadata.generation.unwrap_or_default(),
             environment: object.spec.environment,
             not_resettable: not_resettable(object),
-            reconciling: condition(object, ConditionType::Reconciling)
+            reconciling: object
+                .condition(ConditionType::Reconciling)
                 .filter(|condition| condition.status == "True")
                 .map(|condition| condition.message.clone()),
             source: Source::of(object, projects),
@@ -193,13 +193,9 @@ fn not_resettable(object: &NeonDatabase) -> Option<&'static str> {
 
 /// Whether its branch hangs on another parent, as one does that was restored.
 fn hangs_elsewhere(object: &NeonDatabase) -> bool {
-    condition(object, ConditionType::BranchReady)
+    object
+        .condition(ConditionType::BranchReady)
         .is_some_and(|condition| condition.reason == Reason::ParentChanged.as_str())
-}
-
-fn condition(object: &NeonDatabase, type_: ConditionType) -> Option<&Condition> {
-    let mut all = object.status.iter().flat_map(|status| &status.conditions);
-    all.find(|condition| condition.type_ == type_.as_str())
 }
 
 /// Why nothing may be applied to a NeonDatabase yet.
@@ -214,7 +210,7 @@ fn unready(object: &NeonDatabase) -> Option<String> {
         return Some("nothing is known of it yet".to_owned());
     };
     for type_ in NEEDED {
-        let Some(condition) = condition(object, type_) else {
+        let Some(condition) = object.condition(type_) else {
             return Some(format!("{type_} is not known yet"));
         };
         if condition.observed_generation != object.metadata.generation {

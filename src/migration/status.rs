@@ -24,7 +24,7 @@ use super::source::Files;
 use super::warnings;
 use crate::api::{
     ConditionType, LastError, Reason, ResetRequest, SepulkiMigrationStatus, condition,
-    set_condition,
+    find_condition, set_condition,
 };
 use crate::reconcile::{Decision, Verdict, summarize};
 
@@ -355,18 +355,14 @@ fn why(verdict: &Verdict) -> (Reason, String) {
 
 /// A condition as it was.
 fn kept(previous: &[Condition], type_: ConditionType) -> Option<Said> {
-    find(previous, type_).map(said)
+    find_condition(previous, type_).map(said)
 }
 
 /// A condition as it was, if it speaks of this generation.
 fn kept_for(previous: &[Condition], type_: ConditionType, generation: i64) -> Option<Said> {
-    find(previous, type_)
+    find_condition(previous, type_)
         .filter(|found| found.observed_generation == Some(generation))
         .map(said)
-}
-
-fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition> {
-    conditions.iter().find(|c| c.type_ == type_.as_str())
 }
 
 fn said(condition: &Condition) -> Said {

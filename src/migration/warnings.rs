@@ -1,7 +1,7 @@
 //! What policies put up with in the history, and people should know all the same: applied files that are missing or were
 //! edited. Pure.
 
-use crate::api::{ConditionType, Reason, SepulkiMigrationStatus};
+use crate::api::{ConditionType, Reason, SepulkiMigrationStatus, find_condition};
 use crate::engine::{Plan, Problem, ProblemKind};
 use crate::reconcile::Notice;
 
@@ -26,8 +26,7 @@ pub(super) fn told(plan: &Plan) -> Option<String> {
 /// The event that tells of them, unless the status does already.
 pub(super) fn notice(plan: &Plan, status: &SepulkiMigrationStatus) -> Option<Notice> {
     let message = told(plan)?;
-    let mut planned = status.conditions.iter();
-    let planned = planned.find(|c| c.type_ == ConditionType::Planned.as_str());
+    let planned = find_condition(&status.conditions, ConditionType::Planned);
     if planned.is_some_and(|planned| planned.message.ends_with(&message)) {
         return None;
     }

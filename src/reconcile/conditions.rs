@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::api::{ConditionType, NeonDatabase, NeonProject, SepulkiMigration};
+use crate::api::{ConditionType, NeonDatabase, NeonProject, SepulkiMigration, find_condition};
 
 /// An object that carries conditions.
 pub trait Conditions {
@@ -11,10 +11,14 @@ pub trait Conditions {
     /// The generation that they speak of.
     fn is_observed(&self) -> bool;
 
+    /// The condition of this type; none before the first look.
+    fn condition(&self, type_: ConditionType) -> Option<&Condition> {
+        find_condition(self.conditions(), type_)
+    }
+
     /// The condition that sums the others up; none before the first look.
     fn ready(&self) -> Option<&Condition> {
-        let mut conditions = self.conditions().iter();
-        conditions.find(|c| c.type_ == ConditionType::Ready.as_str())
+        self.condition(ConditionType::Ready)
     }
 
     /// Whether this very generation was found to be as asked.

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::Verdict;
-use crate::api::{ConditionType, Reason};
+use crate::api::{ConditionType, Reason, find_condition};
 
 /// How a pass went.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,15 +28,10 @@ pub struct Notice {
 /// The event that a change of conditions deserves: an object that became ready, or trouble of a new kind.
 #[must_use]
 pub fn notice(before: &[Condition], after: &[Condition], verdict: &Verdict) -> Option<Notice> {
-    let find = |list: &[Condition], type_: ConditionType| {
-        list.iter().find(|c| c.type_ == type_.as_str()).cloned()
-    };
-    let ready = find(after, ConditionType::Ready)?;
-    let was = find(before, ConditionType::Ready);
-    let changed = was
-        .as_ref()
-        .is_none_or(|w| w.reason != ready.reason || w.message != ready.message);
-    let flipped = was.as_ref().is_none_or(|w| w.status != ready.status);
+    let ready = find_condition(after, ConditionType::Ready)?;
+    let was = find_condition(before, ConditionType::Ready);
+    let changed = was.is_none_or(|w| w.reason != ready.reason || w.message != ready.message);
+    let flipped = was.is_none_or(|w| w.status != ready.status);
     let (warning, reason, request) = match verdict {
         Verdict::Settled(_) if flipped => (false, Reason::Succeeded, None),
         Verdict::Blocked(block) if changed => (true, block.reason, None),
@@ -56,7 +51,7 @@ pub fn notice(before: &[Condition], after: &[Condition], verdict: &Verdict) -> O
         reason,
         message: match request {
             Some(id) => format!("{} (request {id})", ready.message),
-            None => ready.message,
+            None => ready.message.clone(),
         },
     })
 }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::Verdict;
-use crate::api::{ConditionType, Reason, condition, set_condition};
+use crate::api::{ConditionType, Reason, condition, find_condition, set_condition};
 
 /// Writes Ready, Reconciling and Stalled at the head of `list`.
 pub fn summarize(
@@ -22,9 +22,7 @@ pub fn summarize(
     generation: i64,
     now: Timestamp,
 ) {
-    let was_ready = previous
-        .iter()
-        .find(|c| c.type_ == ConditionType::Ready.as_str());
+    let was_ready = find_condition(previous, ConditionType::Ready);
     let (ready, reconciling, stalled, reason, message) = match verdict {
         Verdict::Settled(_) | Verdict::Gone => (true, false, false, settled.0, settled.1),
         Verdict::Suspended(_) => {

@@ -135,12 +135,8 @@ fn parent_object(object: &NeonDatabase, listing: &ProjectSnapshot) -> Parent {
         .and_then(|s| s.branch.as_ref())
         .map(|branch| BranchId::from(branch.id.as_str()));
     let listed = branch.as_ref().and_then(|id| listing.branch(id));
-    let ready = status.is_some_and(|status| {
-        status
-            .conditions
-            .iter()
-            .any(|c| c.type_ == ConditionType::BranchReady.as_str() && c.status == "True")
-    });
+    let ready = object.condition(ConditionType::BranchReady);
+    let ready = ready.is_some_and(|c| c.status == "True");
     let standing = match (object.metadata.deletion_timestamp.is_some(), ready) {
         (true, _) => Standing::Deleting,
         (false, true) => Standing::Ready,
