@@ -60,17 +60,11 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decisio
     let name = name(desired, observed);
     let stuck = |message: &str| or_abandon(desired, observed, message);
     let going = observed.namespace_going;
+    if going && observed.key != Key::Good {
+        return Decision::Act(Action::LeaveBehind(name.to_owned()));
+    }
     match &observed.key {
         Key::Good => {}
-        Key::Unseen(_)
-        | Key::Waiting(_)
-        | Key::Missing(_)
-        | Key::Refused(_)
-        | Key::NoProject(_)
-            if going =>
-        {
-            return Decision::Act(Action::LeaveBehind(name.to_owned()));
-        }
         Key::Unseen(message) | Key::Waiting(message) => {
             return wait(Reason::ProjectNotReady, stuck(message), LATER);
         }
@@ -188,14 +182,7 @@ fn keep(desired: &Desired, observed: &Observed) -> Decision<Action> {
         (Key::Good, Fact::Known(branch)) if runs_out(observed) && branch.expires_at.is_some() => {
             Decision::Act(Action::EndLease)
         }
-        (
-            Key::Unseen(_)
-            | Key::Waiting(_)
-            | Key::Missing(_)
-            | Key::Refused(_)
-            | Key::NoProject(_),
-            _,
-        ) if runs_out(observed) => {
+        (key, _) if *key != Key::Good && runs_out(observed) => {
             let name = name(desired, observed);
             Decision::Act(Action::LeaveBehind(name.to_owned()))
         }

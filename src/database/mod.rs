@@ -51,11 +51,11 @@ use crate::world::{Operations, World};
 use action::Action;
 use checked::Checked;
 use credentials::Form;
-use desired::{Database, Desired, Rest, WantedSecret};
+use desired::{Desired, Rest, WantedSecret};
 use failures::Failures;
 use line::Lines;
 use observe::Observed;
-use refusals::{Refusals, Refused};
+use refusals::Refusals;
 use room::Room;
 
 type Pass = reconcile::Pass<Databases>;
@@ -203,16 +203,7 @@ impl Subject for Databases {
 
     fn desired(&self, object: &NeonDatabase) -> Desired {
         let desired = self.asked(object);
-        let now = self.world.clock.now();
-        let refused = |database: &Database| {
-            let why = self
-                .refusals
-                .of(&desired, Refused::database(database), now)?;
-            Some((database.name.clone(), why))
-        };
-        let rest = desired.rest.iter();
-        let refused = rest.flat_map(|rest| &rest.databases).filter_map(refused);
-        let refused = refused.collect();
+        let refused = self.refusals.databases(&desired, self.world.clock.now());
         desired.without(refused)
     }
 

@@ -1,7 +1,7 @@
 //! What Neon has refused, so that the same is asked for again now and then, and not at every look. Losing it costs one more
 //! try.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -66,6 +66,21 @@ impl Refusals {
             refusal.generation == desired.generation && now.duration_since(refusal.at) < GOOD_FOR
         })?;
         Some(refusal.why.clone())
+    }
+
+    /// The databases of this very spec that were refused a short while ago, and why. Asked at every step of every object.
+    pub(super) fn databases(&self, desired: &Desired, now: Timestamp) -> BTreeMap<String, Block> {
+        if self.lock().is_empty() {
+            return BTreeMap::new();
+        }
+        let rest = desired.rest.iter();
+        let refused = rest
+            .flat_map(|rest| &rest.databases)
+            .filter_map(|database| {
+                let why = self.of(desired, Refused::database(database), now)?;
+                Some((database.name.clone(), why))
+            });
+        refused.collect()
     }
 
     /// Remembers an error that only a person can do something about.

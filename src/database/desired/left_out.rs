@@ -21,6 +21,9 @@ impl Desired {
         let Ok(rest) = &mut self.rest else {
             return self;
         };
+        if databases.is_empty() {
+            return self;
+        }
         rest.databases.retain(|d| !databases.contains_key(&d.name));
         let secrets = std::mem::take(&mut rest.secrets);
         let (out, left) = secrets

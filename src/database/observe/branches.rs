@@ -99,7 +99,10 @@ pub(super) fn branches(
                 .map(|object| parent_object(object, listing)),
         }
         .into();
-        observed.parent_trouble = others.iter().find(here).map(|object| trouble(object));
+        // of use before the branch is forked only
+        if observed.recorded.branch.is_none() {
+            observed.parent_trouble = others.iter().find(here).map(|object| trouble(object));
+        }
     }
     observed.other_parent = other_parent(listing, observed);
     let candidate = |other: &&Arc<NeonDatabase>| {
