@@ -223,6 +223,8 @@ async fn exactly_one_file_and_files_that_are_recorded_only() {
             .contains("001_a.sql is pending and comes before 003_c.sql"),
         "{up:?}"
     );
+    let nothing = "SELECT to_regclass('schema_migrations') IS NULL AND to_regnamespace('sepulki_engine') IS NULL";
+    assert_eq!(checkout.world.one(nothing).await, "true");
     assert_eq!(checkout.run(&["migrate", "up", "nowhere.sql"]).code, 2);
 
     let baseline = checkout.run(&["migrate", "baseline", "001_a.sql"]);

@@ -14,7 +14,7 @@ use super::{
         output::{self},
     },
     args::Options,
-    planned, request, show,
+    request, show,
 };
 use crate::engine::{
     Bundle, LintPolicy, Plan, lint,
@@ -35,10 +35,6 @@ pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
         return Err(Usage("FILE and --target exclude each other".to_owned()).into());
     }
     let request = request(options, only.or(options.target.as_deref()))?;
-    if let Some(only) = only {
-        let (_, plan) = planned(&request).await?;
-        nothing_before(&plan, only)?;
-    }
     let stop = told_to_stop()?;
     let cancel = request.cancel.clone();
     tokio::spawn(async move {
@@ -47,11 +43,19 @@ pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
         cancel.cancel();
     });
     let (bundle, target) = (request.bundle.clone(), request.target.clone());
+    let refusal = request.cancel.clone();
+    let mut refused = None;
     let answered = CancellationToken::new();
     let work = async {
         let result = Box::pin(apply(request, |progress| {
             answered.cancel();
             if let Progress::Planned { plan } = &progress {
+                // nothing has run yet, and nothing does any more
+                refused = only.and_then(|only| before(plan, only));
+                if refused.is_some() {
+                    refusal.cancel();
+                    return;
+                }
                 warn(&bundle, plan);
             }
             eprintln!("{}", line(&progress));
@@ -61,7 +65,11 @@ pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
         result
     };
     let hint = output::told_to_wait(&target, answered.cancelled());
-    match tokio::join!(work, hint).0 {
+    let result = tokio::join!(work, hint).0;
+    if let Some(refusal) = refused {
+        bail!("{refusal}");
+    }
+    match result {
         Ok(report) => {
             let report = Report {
                 applied: report.applied,
@@ -77,19 +85,16 @@ pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
     }
 }
 
-/// Exactly one file can only be applied once those before it are.
-fn nothing_before(plan: &Plan, only: &str) -> Result<()> {
-    if !plan.is_runnable() {
-        return Err(blocked(plan));
-    }
-    let before = plan.pending.iter().find(|pending| pending.version != only);
-    if let Some(before) = before {
-        bail!(
-            "{} is pending and comes before {only}; `sepulki migrate up --target {only}` applies both",
-            before.version
-        );
-    }
-    Ok(())
+/// Exactly one file can only be applied once those before it are: why this one cannot be.
+fn before(plan: &Plan, only: &str) -> Option<String> {
+    let before = plan
+        .pending
+        .iter()
+        .find(|pending| pending.version != only)?;
+    Some(format!(
+        "{} is pending and comes before {only}; `sepulki migrate up --target {only}` applies both",
+        before.version
+    ))
 }
 
 /// Tells what the operator would not run by itself.
