@@ -147,6 +147,25 @@ async fn what_is_committed_of_a_file_does_not_run_again_when_the_rest_needs_no_s
 }
 
 #[tokio::test]
+async fn data_of_a_part_that_is_committed_may_not_be_edited_either() {
+    let world = World::new().await;
+    let file =
+        |row: &str, end: &str| format!("COPY t (id) FROM stdin;\n{row}\n\\.\nVACUUM t;\n{end}");
+    let bad = file("1000", "SELECT 1/0;");
+    world.fails(&[TABLE, ("002_c.sql", &bad)]).await;
+    let found = refused(&world, &[TABLE, ("002_c.sql", &file("1001", ""))]).await;
+    assert_eq!(found.code, Code::ChangedMidway);
+    assert_eq!(found.position.unwrap().line, 1);
+    let good = file("1000", "SELECT 1;");
+    let report = world.run(&[TABLE, ("002_c.sql", &good)]).await.unwrap();
+    assert_eq!(report.applied, ["002_c.sql"]);
+    assert_eq!(
+        world.one("SELECT count(*) FROM t WHERE id >= 1000").await,
+        "1"
+    );
+}
+
+#[tokio::test]
 async fn a_file_whose_last_parts_are_taken_away_is_recorded() {
     let world = World::new().await;
     let log = ("001_log.sql", "CREATE TABLE log (id int);");

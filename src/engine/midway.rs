@@ -11,6 +11,7 @@
 //! | anything | is not among the files | nothing runs: under another name it would run from its start |
 
 use super::{
+    checksum::sha256,
     journal::{Note, Trace},
     report::{Code, Diagnostic},
     sql::{
@@ -84,7 +85,7 @@ pub(crate) fn way<'a>(
     let mut segments: Vec<(Segment, String)> = segments
         .into_iter()
         .map(|segment| {
-            let print = fingerprint(part(script, &segment));
+            let print = print(script, &segment);
             (segment, print)
         })
         .collect();
@@ -154,6 +155,23 @@ fn nothing_at_the_end(script: &Script) -> Segment {
         marker: end,
         row: None,
     })
+}
+
+/// What a segment says: its text, and the data of COPY, which are not in it.
+fn print(script: &Script, segment: &Segment) -> String {
+    let text = fingerprint(part(script, segment));
+    let data = match segment {
+        Segment::Transaction(transaction) => script.data.iter().filter(|(index, _)| {
+            let copy = script.statements.get(**index);
+            copy.is_some_and(|copy| transaction.bytes.contains(&copy.range.start))
+        }),
+        Segment::Alone(..) => return text,
+    };
+    let sums: Vec<String> = data.map(|(_, data)| sha256(data.as_bytes())).collect();
+    if sums.is_empty() {
+        return text;
+    }
+    sha256([&[text], &sums[..]].concat().join("\0").as_bytes())
 }
 
 /// The text of a segment.
