@@ -11,7 +11,7 @@ mod engine_support;
 
 use std::time::Duration;
 
-use engine_support::{Told, World, bundle, slow::start};
+use engine_support::{Told, World, bundle, documented, slow::start};
 use sepulki::engine::{
     Code, Diagnostic, LedgerName, ProblemKind,
     run::{OnAmbiguous, Progress, RunError, apply},
@@ -112,6 +112,10 @@ async fn what_failed_is_corrected_and_what_is_committed_is_not_repeated() {
     let found = refused(&world, &[TABLE, ("002_i.sql", &changed)]).await;
     assert_eq!(found.code, Code::ChangedMidway);
     assert_eq!(found.position.unwrap().line, 1);
+    documented(
+        &found.message,
+        "an earlier run was interrupted in this file after this part was committed, and it has been edited since",
+    );
 
     let good = file("-- now it works\nCREATE UNIQUE INDEX CONCURRENTLY t_u ON t (id);");
     let files = [TABLE, ("002_i.sql", good.as_str())];
@@ -191,6 +195,10 @@ async fn a_file_that_was_begun_is_not_forgotten_under_another_name() {
             panic!("{why:?}");
         };
         assert_eq!(known, "its first part is committed");
+        documented(
+            &world.run(files).await.unwrap_err().to_string(),
+            "and it is not one of the files any more: under another name it would run from its start",
+        );
     }
     // a ledger of its own knows nothing of it
     let mut other = world.request(&bundle(&[("001_x.sql", "SELECT 1;")]));
@@ -332,6 +340,10 @@ async fn what_nobody_can_know_is_asked() {
 
         let found = world.fails(&files).await;
         assert_eq!(found.code, Code::Ambiguous);
+        documented(
+            &found.message,
+            "was interrupted, and nobody can know whether it was carried out",
+        );
         let outcome = found.outcome.clone().unwrap();
         assert!(outcome.contains("committed stays"), "{outcome}");
         assert!(

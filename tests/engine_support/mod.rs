@@ -29,6 +29,13 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use testkit::postgres::{Database, Postgres};
 use tokio_util::sync::CancellationToken;
 
+/// Makes sure that `words` are said, and that a row of the document of bad input tells what to do about them.
+pub(crate) fn documented(said: &str, words: &str) {
+    assert!(said.contains(words), "no {words:?} in: {said}");
+    let is_row = include_str!("../../docs/bad-input.md").contains(&format!("| `{words}` |"));
+    assert!(is_row, "docs/bad-input.md has no row with: {words}");
+}
+
 /// A database of one test, reached as its owner.
 pub(crate) struct World {
     pub(crate) server: &'static Postgres,

@@ -17,6 +17,8 @@ use crate::world::postgres::PgDatabase;
 use crate::world::{NAMESPACE, Sim};
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+/// Where people look up what the operator says.
+const BAD_INPUT: &str = include_str!("../../docs/bad-input.md");
 const THIRD: (&str, &str) = ("003_arms.sql", "CREATE TABLE arms (id bigint PRIMARY KEY);");
 const WRONG: (&str, &str) = ("003_arms.sql", "INSERT INTO does_not_exist VALUES (1);");
 
@@ -274,7 +276,12 @@ async fn what_somebody_has_undone_by_a_restore_is_not_applied_again_before_that_
     for (branch, name) in [(0, "production"), (1, "pr-7")] {
         let mut operator = restored(branch).await;
         let message = stalled(&migration(&operator, name), Reason::HeldAfterRestore);
-        says(&message, &["003_arms.sql is not in the ledger", RETRY]);
+        let restored = "although 3 files were applied there: the branch was restored";
+        says(
+            &message,
+            &["003_arms.sql is not in the ledger", restored, RETRY],
+        );
+        says(BAD_INPUT, &[&format!("| `{restored}` |")]);
         let sessions = operator.sim.lock().sessions;
         operator.run_for(MINUTE * 60).await;
         operator.restart();
