@@ -15,7 +15,7 @@ use std::{
 };
 
 use engine_support::{
-    Told, World, bundle,
+    Told, World, bundle, documented,
     relay::{Relay, Startup},
     slow::{CONTROL, SLEEPING, SLOW, WORKER, start, start_slow},
     until, value,
@@ -86,20 +86,90 @@ async fn a_file_that_ends_sessions_of_its_run_is_told_at_once() {
     assert!(found.outcome.unwrap().contains("rolled back"));
     assert_eq!(world.tables().await, "a");
 
-    // the next file is not begun when nobody looks after it
-    let others = "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();";
-    let files = [
-        SLOW[0],
-        ("002_b.sql", others),
-        ("003_c.sql", "CREATE TABLE c ();"),
-    ];
-    let error = world.run(&files).await.unwrap_err();
-    assert!(
-        matches!(&error, RunError::Transient(text) if text.contains("003_c.sql was not begun")),
-        "{error:?}"
-    );
-    assert_eq!(world.versions().await, ["001_a.sql", "002_b.sql"]);
-    assert_eq!(world.run(&files).await.unwrap().applied, ["003_c.sql"]);
+    // nothing is committed that nobody looks after, whether that is seen at the end or in the course of a file
+    for end in ["", "SELECT pg_sleep(20);"] {
+        let others = format!("CREATE TABLE b ();\n{OTHERS}\n{end}");
+        let found = world.fails(&[SLOW[0], ("002_b.sql", &others)]).await;
+        documented(
+            &found.message,
+            "the file ended the session that looks after its run",
+        );
+        assert_eq!(found.position.unwrap().line, 2);
+        assert!(found.outcome.unwrap().contains("rolled back"));
+        world.until(SESSIONS, "0").await;
+        assert_eq!(
+            (world.tables().await, world.versions().await),
+            ("a".into(), vec!["001_a.sql".into()])
+        );
+    }
+}
+
+const OTHERS: &str = "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();";
+
+#[tokio::test]
+async fn a_file_that_ends_sessions_of_its_run_unseen_is_told_the_second_time() {
+    for (ends, line) in [
+        ("SELECT pg_terminate_backend(pg_backend_pid());", Some(2)),
+        (OTHERS, None),
+    ] {
+        let world = World::new().await;
+        let body = ends.replace("SELECT ", "PERFORM ");
+        let function =
+            format!("CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN {body} END $$;");
+        let files = |of: &'static str| {
+            [
+                ("001_f.sql", function.clone()),
+                ("002_b.sql", of.to_owned()),
+            ]
+        };
+        let run = |of: &'static str| {
+            let world = &world;
+            let files = files(of);
+            async move {
+                world
+                    .run(&files.each_ref().map(|(name, text)| (*name, text.as_str())))
+                    .await
+            }
+        };
+        // an edited file is another one
+        for of in [
+            "CREATE TABLE b ();\nSELECT  f();",
+            "CREATE TABLE b ();\nSELECT f();",
+        ] {
+            let error = run(of).await.unwrap_err();
+            assert!(matches!(error, RunError::Transient(_)), "{error:?}");
+        }
+        let error = run("CREATE TABLE b ();\nSELECT f();").await.unwrap_err();
+        let RunError::Failed(found) = error else {
+            panic!("{error:?}");
+        };
+        assert!(found.message.ends_with("for the second time"), "{found}");
+        if line.is_some() {
+            documented(
+                &found.message,
+                "the session was ended at this statement, for the second time",
+            );
+        }
+        assert_eq!(found.position.map(|position| position.line), line);
+        assert!(found.outcome.unwrap().contains("rolled back"));
+        assert_eq!(world.tables().await, "");
+
+        // who tries again has it counted anew, and a file that goes through leaves nothing behind
+        let error = run("CREATE TABLE b ();\nSELECT f();").await.unwrap_err();
+        assert!(matches!(error, RunError::Transient(_)), "{error:?}");
+        world
+            .execute("CREATE OR REPLACE FUNCTION f() RETURNS void LANGUAGE sql AS ''")
+            .await;
+        assert_eq!(
+            run("CREATE TABLE b ();\nSELECT f();")
+                .await
+                .unwrap()
+                .applied,
+            ["002_b.sql"]
+        );
+        let notes = "SELECT count(*) FROM sepulki_engine.journal";
+        assert_eq!(world.one(notes).await, "0");
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,10 @@
 //! that is a transaction is noted in that transaction. A statement that runs alone is noted
 //! before (an intent, with what was there at the time) and after it. The notes of a file go in
 //! the transaction that writes its row, so the table is empty but for files that are unfinished.
+//!
+//! It also keeps that a session was ended while a file ran: a file that does so itself does it again.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +51,20 @@ pub(crate) enum Trace {
     Unknowable,
 }
 
+/// That a session of a run was ended while a file ran, see [`super::run`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// The file name.
+    pub(crate) version: String,
+    /// The checksum that the file had.
+    pub(crate) sha256: String,
+    /// Index of the statement whose session it was; none for the session that looks after the run.
+    pub(crate) statement: Option<usize>,
+}
+
+/// What stands in place of a segment in a row of [`Ended`], which is about none.
+pub(super) const ENDED: &str = "-1";
+
 /// Which file of which ledger.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Subject<'a> {
@@ -77,7 +95,27 @@ impl Subject<'_> {
         self.note(&version, segment, fingerprint, &literal(&trace))
     }
 
-    fn note(&self, version: &str, segment: usize, fingerprint: &str, trace: &str) -> String {
+    /// Notes that a session was ended while the file ran.
+    pub(crate) fn ended(&self, sha256: &str, statement: Option<usize>) -> String {
+        let statement = statement.map_or("NULL".to_owned(), |index| literal(&index.to_string()));
+        self.note(&literal(self.version), ENDED, sha256, &statement)
+    }
+
+    /// Forgets that.
+    pub(crate) fn forget_ended(&self) -> String {
+        format!(
+            "DELETE FROM {TABLE} WHERE {} AND segment = {ENDED}",
+            self.condition()
+        )
+    }
+
+    fn note(
+        &self,
+        version: &str,
+        segment: impl fmt::Display,
+        fingerprint: &str,
+        trace: &str,
+    ) -> String {
         format!(
             "INSERT INTO {TABLE} AS j (ledger, version, segment, fingerprint, intent) \
              VALUES ({}, {version}, {segment}, {}, {trace}) \
@@ -104,7 +142,7 @@ impl Subject<'_> {
     /// Answers the notes, in order: segment, fingerprint, intent.
     pub(crate) fn notes(&self) -> String {
         format!(
-            "SELECT segment::text, fingerprint, intent FROM {TABLE} WHERE {} ORDER BY segment",
+            "SELECT segment::text, fingerprint, intent FROM {TABLE} WHERE {} AND segment >= 0 ORDER BY segment",
             self.condition()
         )
     }
@@ -124,6 +162,15 @@ pub(crate) fn note(
             .map(|text| serde_json::from_str(text).map_err(|_| unreadable("an intent")))
             .transpose()?,
     })
+}
+
+/// Reads one answer of [`all_sql`] about a session that was ended.
+pub(super) fn ended(version: String, sha256: String, statement: Option<&str>) -> Ended {
+    Ended {
+        version,
+        sha256,
+        statement: statement.and_then(|index| index.parse().ok()),
+    }
 }
 
 /// Answers all notes of all ledgers: version, fingerprint, segment, intent, and `kind`.

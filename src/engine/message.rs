@@ -88,7 +88,7 @@ pub(crate) struct Record<'a> {
     pub(crate) entry: Entry<'a>,
     /// The worker's lock, which must still be ours.
     pub(crate) worker: Key,
-    /// An expression: whether the control session still holds its lock.
+    /// A condition on a row `l` of `pg_locks`: the lock of the control session.
     pub(crate) control: String,
     /// Fresh for every message.
     pub(crate) marker: Key,
@@ -124,22 +124,24 @@ impl Record<'_> {
     /// can refuse to go on.
     fn fence(&self) -> String {
         format!(
-            "SELECT 1 / ({} AND {} AND {})::int",
+            "SELECT 1 / (EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE {}) AND {} AND {})::int",
             self.control,
             self.worker.try_in_transaction(),
             self.marker.try_in_transaction()
         )
     }
 
-    /// Writes the row, or fails (23502) where the transaction is no longer the one that was
-    /// marked: the file has ended it. The server takes a row that a trigger or rule drops, or that
+    /// Writes the row, or fails where the transaction is no longer the one that was marked, since the
+    /// file has ended it (23502), and where the control session is gone, since nothing is committed
+    /// that nobody looks after (22012). The server takes a row that a trigger or rule drops, or that
     /// row-level security hides from us, without a word, so it is looked for.
     fn statements(&self) -> Vec<(Step, String)> {
         let version = format!(
-            "(SELECT CASE WHEN EXISTS (\
-               SELECT FROM pg_catalog.pg_locks l WHERE l.pid = pg_catalog.pg_backend_pid() \
-               AND l.granted AND {}) THEN {} END)",
+            "(SELECT CASE WHEN pg_catalog.bool_or(l.pid = pg_catalog.pg_backend_pid() AND l.granted AND {}) \
+               THEN CASE WHEN pg_catalog.bool_or({}) THEN {} \
+                 ELSE (1 / (pg_catalog.count(*) * 0))::pg_catalog.text END END FROM pg_catalog.pg_locks l)",
             self.marker.in_pg_locks("l"),
+            self.control,
             literal(self.subject.version),
         );
         match self.entry {
@@ -239,6 +241,12 @@ impl Message {
     /// The step that failed after `completed` answers.
     pub(crate) fn step(&self, completed: usize) -> Option<Step> {
         self.steps.get(completed).copied()
+    }
+
+    /// Whether the row or note was written by the time of `completed` answers.
+    pub(crate) fn is_recorded(&self, completed: usize) -> bool {
+        let left = self.steps.get(completed..).unwrap_or_default();
+        !left.contains(&Step::Record)
     }
 
     /// The byte of the file that the server's character position means, in the piece that failed
@@ -496,21 +504,24 @@ mod tests {
     #[test]
     fn positions_lead_back_to_the_file() {
         for text in [
-            "SELECT 'ü';\nSELECT HERE;",
-            "BEGIN;\nSELECT 'ü', HERE;\nCOMMIT;",
+            "SELECT 'ü';\nSELECT PLACE;",
+            "BEGIN;\nSELECT 'ü', PLACE;\nCOMMIT;",
         ] {
             let (script, message) = compose(text);
             let sql = sql(&message);
-            let byte = sql.find("HERE").unwrap();
+            let byte = sql.find("PLACE").unwrap();
             let character = sql[..byte].chars().count() + 1;
-            assert_eq!(message.byte_of_file(0, character), script.text.find("HERE"));
+            assert_eq!(
+                message.byte_of_file(0, character),
+                script.text.find("PLACE")
+            );
             assert_eq!(message.byte_of_file(0, 1), None);
         }
     }
 
     #[test]
     fn data_of_copy_part_the_message() {
-        let text = "CREATE TABLE a (b text);\nCOPY a FROM stdin;\nü\n\\.\nSELECT HERE;";
+        let text = "CREATE TABLE a (b text);\nCOPY a FROM stdin;\nü\n\\.\nSELECT PLACE;";
         let (script, message) = compose(text);
         let [
             Piece::Sql(first),
@@ -534,11 +545,11 @@ mod tests {
             message.byte_of_file(copied.unwrap(), 6),
             text.find("a FROM")
         );
-        let character = last.sql.find("HERE").unwrap() + 1;
+        let character = last.sql.find("PLACE").unwrap() + 1;
         let answered = copied.unwrap() + 1;
         assert_eq!(
             message.byte_of_file(answered, character),
-            script.text.find("HERE")
+            script.text.find("PLACE")
         );
     }
 }

@@ -337,8 +337,8 @@ impl FileRun<'_> {
         crew: &mut Crew<'_, P>,
     ) -> Result<(), RunError> {
         let fence = format!(
-            "SELECT 1 / ({} AND {})::int",
-            crew.control.holds_lock(),
+            "SELECT 1 / (EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE {}) AND {})::int",
+            crew.control.own_lock(),
             crew.control.keys.worker.try_for_session()
         );
         let ours: Vec<&str> = std::iter::once(fence.as_str())

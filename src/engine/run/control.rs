@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     engine::{
-        journal::{self, Note, Subject},
+        journal::{self, Ended, Note, Subject},
         ledger::{self, LedgerName, LedgerRow, LedgerState},
         memory, own_tables,
         protection::{self, Protection},
@@ -27,6 +27,10 @@ pub(super) struct Control {
     knows_journal: bool,
     /// Whether the memory can be used.
     remembers: bool,
+    /// Whether somebody has been seen to have ended this session.
+    pub(super) was_ended: bool,
+    /// Files in the course of which a session of the last run was ended; as the ledger was read last.
+    pub(super) ended: Vec<Ended>,
     pub(super) keys: Keys,
 }
 
@@ -73,6 +77,8 @@ impl Control {
             ledger: ledger.clone(),
             knows_journal: false,
             remembers: false,
+            was_ended: false,
+            ended: Vec::new(),
             keys: Keys {
                 control: Key::control(&target.database, &name),
                 worker: Key::worker(&target.database, &name),
@@ -94,13 +100,10 @@ impl Control {
         &self.session.since
     }
 
-    /// An expression: whether this session still lives and holds its lock.
-    pub(super) fn holds_lock(&self) -> String {
-        format!(
-            "EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid = {} AND l.granted AND {})",
-            self.session.pid,
-            self.keys.control.in_pg_locks("l")
-        )
+    /// A condition on a row `l` of `pg_locks`: the lock of this session, which lives as long as it is there.
+    pub(super) fn own_lock(&self) -> String {
+        let key = self.keys.control.in_pg_locks("l");
+        format!("l.pid = {} AND l.granted AND {key}", self.session.pid)
     }
 
     /// Takes the control lock, waiting at most `patience` for another run to end.
@@ -176,8 +179,9 @@ impl Control {
             exists: true,
             ..LedgerState::default()
         };
+        self.ended.clear();
         for row in session::rows(connection, sql).await? {
-            add(&mut state, &row)?;
+            add(&mut state, &mut self.ended, &row)?;
         }
         Ok(state)
     }
@@ -337,12 +341,16 @@ impl Control {
 }
 
 /// Adds one answer of [`ledger::rows_sql`].
-fn add(state: &mut LedgerState, row: &PgRow) -> Result<(), RunError> {
+fn add(state: &mut LedgerState, ended: &mut Vec<Ended>, row: &PgRow) -> Result<(), RunError> {
     let version: String = get(row, 0)?;
     match get::<String>(row, 4)?.as_str() {
         ledger::GONE => state.unrecorded.push(version),
         ledger::NOTED => {
             let (segment, intent): (String, Option<String>) = (get(row, 2)?, get(row, 3)?);
+            if segment == journal::ENDED {
+                ended.push(journal::ended(version, get(row, 1)?, intent.as_deref()));
+                return Ok(());
+            }
             let note = journal::note(&segment, get(row, 1)?, intent.as_deref());
             state.note(version, note.map_err(RunError::Unsupported)?);
         }

@@ -7,6 +7,7 @@ use super::{
     Progress, RunError, RunRequest,
     control::{self, Control},
     crew::{Crew, Tries},
+    ended::{Ending, SQLSTATE, ending},
     failure,
     notices::Ear,
     session::{self, Session},
@@ -15,7 +16,7 @@ use super::{
 use crate::{
     engine::{
         bundle::MigrationFile,
-        journal::{Note, Subject},
+        journal::{Ended, Note, Subject},
         message::{Entry, Message, Record, Start, Step},
         midway,
         sql::{
@@ -75,6 +76,8 @@ pub(super) struct FileRun<'a> {
     pub(super) total: usize,
     /// What earlier runs, which did not finish it, have noted of it.
     pub(super) notes: &'a [Note],
+    /// That a session of the last run was ended while the file ran.
+    pub(super) ended: Option<&'a Ended>,
 }
 
 /// How one attempt ended.
@@ -102,7 +105,7 @@ impl<'a> FileRun<'a> {
         };
         match (&script.shape, self.notes) {
             (Shape::Whole(transaction), []) => {
-                let entry = row(false);
+                let entry = row(self.ended.is_some());
                 let applied = self.transaction(script, transaction, Start::Afresh, entry, crew);
                 Box::pin(applied)
                     .await
@@ -115,7 +118,7 @@ impl<'a> FileRun<'a> {
         }
     }
 
-    fn file(&self) -> Result<&'a MigrationFile, RunError> {
+    pub(super) fn file(&self) -> Result<&'a MigrationFile, RunError> {
         let file = self.request.bundle.file(self.version);
         file.ok_or_else(|| self.unrunnable())
     }
@@ -151,7 +154,7 @@ impl<'a> FileRun<'a> {
                 subject: self.subject(),
                 entry,
                 worker: crew.control.keys.worker,
-                control: crew.control.holds_lock(),
+                control: crew.control.own_lock(),
                 marker: Key::marker(rand::rng().random_range(1..i32::MAX)),
             };
             let message = Message::compose(script, transaction, start, &record);
@@ -183,7 +186,13 @@ impl<'a> FileRun<'a> {
         crew: &mut Crew<'_, P>,
     ) -> Result<Attempt, RunError> {
         let max_blocked = Some(self.request.timeouts.max_blocked);
-        let watched = watch(self.request, self.version, message, max_blocked, crew).await?;
+        let watched = match watch(self.request, self.version, message, max_blocked, crew).await {
+            Ok(watched) => watched,
+            Err(error) if crew.control.was_ended => {
+                return Err(self.ended(script, Ending::Control, error, crew).await);
+            }
+            Err(error) => return Err(error),
+        };
         let Some(error) = &watched.error else {
             self.check_answers(message, &watched);
             return Ok(Attempt::Committed);
@@ -191,7 +200,13 @@ impl<'a> FileRun<'a> {
         if error.class != Class::Transient {
             rollback(&mut crew.worker.session.connection).await?;
         }
-        self.judge(message, script, watched)
+        let ending = ending(message, &watched);
+        match (self.judge(message, script, watched), ending) {
+            (Err(error @ RunError::Transient(_)), Some(ending)) => {
+                Err(self.ended(script, ending, error, crew).await)
+            }
+            (judged, _) => judged,
+        }
     }
 
     /// What a failed message means; `watched` holds an error.
@@ -256,6 +271,12 @@ impl<'a> FileRun<'a> {
                 self.version
             ));
         }
+        if message.step(completed) == Some(Step::Record) && server.sqlstate == "22012" {
+            return RunError::Transient(format!(
+                "{} was rolled back at its end: this run's control session has ended",
+                self.version
+            ));
+        }
         let diagnostic = failure::locate(self.version, script, message, completed, server);
         RunError::Failed(Box::new(diagnostic))
     }
@@ -269,7 +290,7 @@ fn ends_itself(script: &Script, message: &Message, completed: usize, error: &Err
     };
     let statement = script.statements.get(index).map(|s| s.range.clone());
     let text = script.text.get(statement.unwrap_or_default());
-    error.sqlstate() == Some("57P01") && calls(text.unwrap_or_default(), "pg_terminate_backend")
+    error.sqlstate() == Some(SQLSTATE) && calls(text.unwrap_or_default(), "pg_terminate_backend")
 }
 
 /// Says what became of a file that failed, where the finding itself does not.

@@ -12,13 +12,15 @@
 //!   cannot be that are run in segments, each noted in the journal (`engine/journal.rs`); after a
 //!   crash the next run finds out how far they came (`engine/resume.rs`).
 //! * Losing A ends B. Losing B ends the run; whether its last file was committed is what the
-//!   ledger says to the next run.
+//!   ledger says to the next run. A file in the course of which one of them is ended twice is
+//!   taken to do it itself (`ended.rs`).
 //! * Locks of others are waited for only shortly, then the file starts over after a pause.
 
 mod alone;
 mod analyze;
 mod control;
 mod crew;
+mod ended;
 mod error;
 mod failure;
 mod file;
@@ -283,6 +285,7 @@ pub async fn apply(
             version: version.clone(),
         });
     }
+    let ended = std::mem::take(&mut control.ended);
     let total = pending.len();
     for (index, pending) in pending.into_iter().enumerate() {
         stop.or(std::future::ready(Ok(()))).await?;
@@ -292,6 +295,7 @@ pub async fn apply(
             number: index + 1,
             total,
             notes: state.notes(&pending.version),
+            ended: ended.iter().find(|ended| ended.version == pending.version),
         };
         let mut crew = Crew {
             control: &mut control,

@@ -24,6 +24,8 @@ pub(super) struct Session {
     pub(super) version: u32,
     /// The first transaction that began after it, as `xid8`.
     pub(super) since: String,
+    /// When its server was started.
+    pub(super) server: String,
 }
 
 type Settings = Vec<(String, String)>;
@@ -97,7 +99,8 @@ pub(super) async fn open(
     let facts = "SELECT coalesce(current_setting('sepulki.session', true), ''), \
          pg_catalog.pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', \
          current_setting('server_version_num')::int4, pg_catalog.pg_backend_pid(), \
-         pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text";
+         pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text, \
+         pg_catalog.pg_postmaster_start_time()::text";
     let rows = rows(&mut connection, facts.to_owned()).await?;
     let row = rows
         .first()
@@ -119,6 +122,7 @@ pub(super) async fn open(
         version: get::<i32>(row, 3)?.unsigned_abs(),
         pid: get(row, 4)?,
         since: get(row, 5)?,
+        server: get(row, 6)?,
         connection,
     })
 }

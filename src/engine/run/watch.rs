@@ -11,6 +11,7 @@ use super::{
     Progress, RunError, RunRequest,
     control::{self, Control, Phase},
     crew::Crew,
+    ended,
     notices::Ear,
     session,
 };
@@ -91,6 +92,7 @@ pub(super) async fn watch<P: FnMut(Progress) + Send>(
             }
         };
         if let Err(error) = seen {
+            control.was_ended = error.sqlstate() == Some(ended::SQLSTATE);
             drop(work);
             fence(request, pid).await;
             return Err(RunError::Transient(format!(
