@@ -170,6 +170,23 @@ async fn data_of_a_part_that_is_committed_may_not_be_edited_either() {
 }
 
 #[tokio::test]
+async fn a_block_that_listens_to_itself_is_told_and_not_tried_for_ever() {
+    let world = World::new().await;
+    let listens = "DO $$ BEGIN LISTEN news; COMMIT; NOTIFY news, 'one'; COMMIT; END $$;\n\
+        CREATE TABLE after ();";
+    let found = world.fails(&[TABLE, ("002_l.sql", listens)]).await;
+    documented(
+        &found.message,
+        "the session was sent a notification in the middle of its conversation with the server: it listens",
+    );
+    assert_eq!(found.position.unwrap().line, 1);
+    // whether it is to run again is asked, as of every block that commits
+    let silent = listens.replace("LISTEN news; ", "");
+    let found = refused(&world, &[TABLE, ("002_l.sql", &silent)]).await;
+    assert_eq!(found.code, Code::Ambiguous);
+}
+
+#[tokio::test]
 async fn a_file_whose_last_parts_are_taken_away_is_recorded() {
     let world = World::new().await;
     let log = ("001_log.sql", "CREATE TABLE log (id int);");

@@ -19,6 +19,7 @@ use crate::{
         journal::{Ended, Note, Subject},
         message::{Entry, Message, Record, Start, Step},
         midway,
+        report::{Code, Diagnostic},
         sql::{
             Script, calls,
             segment::{Shape, Transaction},
@@ -231,6 +232,9 @@ impl<'a> FileRun<'a> {
                 Some(holder) => format!("{error}; held by {holder}"),
                 None => error.to_string(),
             })),
+            (_, Class::Transient) if is_notified(&error) => {
+                Err(self.listens(script, message, watched.completed))
+            }
             (_, Class::Transient) if ends_itself(script, message, watched.completed, &error) => {
                 Err(self.failed(script, message, watched.completed, &error))
             }
@@ -242,6 +246,26 @@ impl<'a> FileRun<'a> {
                 Err(self.failed(script, message, watched.completed, &error))
             }
         }
+    }
+
+    /// The conversation broke off because the server said what nobody had asked for.
+    fn listens(&self, script: &Script, message: &Message, completed: usize) -> RunError {
+        let text = "the session was sent a notification in the middle of its conversation with the server: it listens";
+        // it comes behind the answer to the statement that has committed
+        let answered = completed.checked_sub(1);
+        let statement = match answered.and_then(|last| message.step(last)) {
+            Some(Step::Statement(index)) => script.statements.get(index),
+            Some(Step::Prepare | Step::Fence | Step::Record | Step::Look | Step::Commit) | None => {
+                None
+            }
+        };
+        let finding = statement.map_or_else(
+            || Diagnostic::of_file(self.version, Code::Refused, text),
+            |of| script.finding(self.version, &of.range, Code::Refused, text),
+        );
+        let hint =
+            "leave out LISTEN: it is the session that listens, and this one ends with the run";
+        RunError::Failed(Box::new(finding.with_hint(hint)))
     }
 
     fn check_answers(&self, message: &Message, watched: &Watched) {
@@ -291,6 +315,11 @@ fn ends_itself(script: &Script, message: &Message, completed: usize, error: &Err
     let statement = script.statements.get(index).map(|s| s.range.clone());
     let text = script.text.get(statement.unwrap_or_default());
     error.sqlstate() == Some(SQLSTATE) && calls(text.unwrap_or_default(), "pg_terminate_backend")
+}
+
+/// Whether the server has sent a notification, which the client takes from nobody who has not asked it for them.
+fn is_notified(error: &Error) -> bool {
+    error.server.is_none() && error.to_string().contains("NotificationResponse")
 }
 
 /// Says what became of a file that failed, where the finding itself does not.
