@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeSet,
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use axum::{
@@ -20,37 +20,56 @@ use tokio_util::sync::CancellationToken;
 use crate::telemetry::{CONTENT_TYPE, Metrics};
 
 /// What has to happen before the operator is ready. All clones are the same.
+///
+/// Ready means: does what its place asks for. One that stands by while another leads does all that there is to do, and a
+/// rollout of several waits for nothing.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness {
-    closed: Arc<Mutex<BTreeSet<&'static str>>>,
+pub struct Readiness(Arc<Mutex<Standing>>);
+
+#[derive(Debug, Default)]
+struct Standing {
+    standing_by: bool,
+    /// The gates that have not been passed.
+    closed: BTreeSet<&'static str>,
 }
 
 impl Readiness {
     /// Not ready before each of the `gates` has been passed; without gates, ready.
     #[must_use]
     pub fn new(gates: impl IntoIterator<Item = &'static str>) -> Self {
-        Self {
-            closed: Arc::new(Mutex::new(gates.into_iter().collect())),
-        }
+        Self(Arc::new(Mutex::new(Standing {
+            standing_by: false,
+            closed: gates.into_iter().collect(),
+        })))
+    }
+
+    /// Another operator leads, and this one has seen that: ready to take over.
+    pub fn stand_by(&self) {
+        self.lock().standing_by = true;
+    }
+
+    /// This operator leads: from now on the gates count.
+    pub fn lead(&self) {
+        self.lock().standing_by = false;
     }
 
     /// `gate` has been passed. For good: an operator that waits for a server that is away is still the one to serve.
     pub fn pass(&self, gate: &'static str) {
-        self.closed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(gate);
+        self.lock().closed.remove(gate);
     }
 
-    /// The gates that have not been passed.
+    /// What keeps it from being ready.
     #[must_use]
     pub fn pending(&self) -> Vec<&'static str> {
-        self.closed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .copied()
-            .collect()
+        let state = self.lock();
+        if state.standing_by {
+            return Vec::new();
+        }
+        state.closed.iter().copied().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Standing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

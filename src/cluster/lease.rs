@@ -72,8 +72,9 @@ impl Candidate {
         }
     }
 
-    /// Waits until the lease is ours. `None` when `stop` was cancelled first. Errors are logged and retried.
-    pub async fn acquire(mut self, stop: &CancellationToken) -> Option<Held> {
+    /// Waits until the lease is ours, and calls `stand_by` at every look that finds it another's. `None` when `stop` was
+    /// cancelled first. Errors are logged and retried.
+    pub async fn acquire(mut self, stop: &CancellationToken, stand_by: impl Fn()) -> Option<Held> {
         loop {
             let started = monotonic();
             let attempt = within(started + REQUEST, self.try_acquire());
@@ -86,7 +87,7 @@ impl Candidate {
                         claim: Claim::from(started),
                     });
                 }
-                Ok(None) => {}
+                Ok(None) => stand_by(),
                 Err(error) => {
                     tracing::warn!(lease = self.name, %error, "leader's lease not read or written");
                 }

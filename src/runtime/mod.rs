@@ -8,6 +8,7 @@ mod controller;
 mod counts;
 pub mod dependents;
 mod invalid;
+mod leadership;
 mod observer;
 mod triggers;
 
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Readiness};
 use crate::api::{NeonDatabase, NeonProject, SepulkiMigration};
 use crate::clock::SystemClock;
-use crate::cluster::{self, Candidate, Clients, Ended, Held, Objects, Reporter};
+use crate::cluster::{self, Candidate, Clients, Objects, Reporter};
 use crate::config::Config;
 use crate::database::Databases;
 use crate::migration::Migrations;
@@ -36,6 +37,7 @@ use crate::telemetry::Metrics;
 use crate::world::live::{Kubernetes, LiveContents, LiveMigrations, Watches};
 use crate::world::{Settings, World};
 use controller::{Controller, Shared};
+use leadership::lead;
 use observer::CountCalls;
 use triggers::{Wake, on_config_map, on_namespace};
 
@@ -61,7 +63,18 @@ pub async fn run(config: Config, kube: kube::Config, stop: CancellationToken) ->
     ));
     tracing::info!(listen = %config.listen, installation = config.installation, "operator started");
     let work = Box::pin(operate(&config, &clients, &metrics, &readiness, &stop));
-    let led = lead(&config, &clients, &stop, work).await;
+    let led = match &config.leader_election {
+        Some(election) => {
+            let candidate = Candidate::new(
+                clients.request.clone(),
+                &election.namespace,
+                &election.lease,
+                &config.identity,
+            );
+            lead(candidate, &readiness, &stop, work).await
+        }
+        None => work.await,
+    };
     serving.cancel();
     admin
         .await
@@ -69,44 +82,6 @@ pub async fn run(config: Config, kube: kube::Config, stop: CancellationToken) ->
         .context("the admin server failed")?;
     tracing::info!("operator stopped");
     led
-}
-
-/// Works while we are the leader; at once where elections are off.
-async fn lead(
-    config: &Config,
-    clients: &Clients,
-    stop: &CancellationToken,
-    work: impl Future<Output = Result<()>>,
-) -> Result<()> {
-    let Some(election) = &config.leader_election else {
-        return work.await;
-    };
-    let (namespace, lease) = (&election.namespace, &election.lease);
-    let candidate = Candidate::new(clients.request.clone(), namespace, lease, &config.identity);
-    let Some(held) = candidate.acquire(stop).await else {
-        return Ok(());
-    };
-    let done = CancellationToken::new();
-    let keep = keep(held, done.clone(), stop.clone());
-    let work = async {
-        let result = work.await;
-        done.cancel();
-        result
-    };
-    let (result, kept) = tokio::join!(work, keep);
-    kept.and(result)
-}
-
-/// Renews the lease until the work is done; a lease that is lost stops the work, because another may have begun it.
-async fn keep(held: Held, done: CancellationToken, stop: CancellationToken) -> Result<()> {
-    let ended = held.keep(done.clone()).await;
-    match ended {
-        Ended::Released => Ok(()),
-        Ended::Lost => {
-            stop.cancel();
-            anyhow::bail!("the leader's lease was lost")
-        }
-    }
 }
 
 /// Watches, and reconciles what the watches tell, until `stop`.

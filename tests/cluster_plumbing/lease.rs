@@ -23,7 +23,7 @@ impl Bench {
     async fn acquire(&self, me: &str) -> Held {
         let candidate = Candidate::new(self.client(), &self.namespace, NAME, me);
         let stop = CancellationToken::new();
-        let acquired = candidate.acquire(&stop);
+        let acquired = candidate.acquire(&stop, || {});
         timeout(Duration::from_secs(40), acquired)
             .await
             .expect("acquired in time")
@@ -60,7 +60,7 @@ async fn of_two_that_start_together_one_leads_until_it_stops() {
     let candidate = |me| {
         let (client, stop) = (bench.client(), stop.clone());
         let candidate = Candidate::new(client, &bench.namespace, NAME, me);
-        tokio::spawn(async move { candidate.acquire(&stop).await })
+        tokio::spawn(async move { candidate.acquire(&stop, || {}).await })
     };
     let (mut one, mut two) = (candidate("one"), candidate("two"));
     let (first, other) = tokio::select! {
@@ -112,7 +112,7 @@ async fn a_holder_that_is_gone_is_waited_out() {
         .unwrap();
     let candidate = Candidate::new(bench.client(), &bench.namespace, NAME, "next");
     let stop = CancellationToken::new();
-    let mut acquired = std::pin::pin!(candidate.acquire(&stop));
+    let mut acquired = std::pin::pin!(candidate.acquire(&stop, || {}));
     assert!(
         timeout(Duration::from_millis(2500), &mut acquired)
             .await
@@ -150,7 +150,10 @@ async fn a_leader_that_cannot_renew_stops_before_another_may_start() {
     let way = Forwarder::new(&config).await;
     let client = Clients::new(way.config(&config)).unwrap().request;
     let candidate = Candidate::new(client, &bench.namespace, NAME, "cut-off");
-    let held = candidate.acquire(&CancellationToken::new()).await.unwrap();
+    let held = candidate
+        .acquire(&CancellationToken::new(), || {})
+        .await
+        .unwrap();
     let claim = held.claim();
     way.cut();
     let mut other = std::pin::pin!(bench.acquire("other"));
@@ -175,7 +178,10 @@ async fn a_short_outage_costs_no_leadership() {
     let way = Forwarder::new(&config).await;
     let client = Clients::new(way.config(&config)).unwrap().request;
     let candidate = Candidate::new(client, &bench.namespace, NAME, "one");
-    let held = candidate.acquire(&CancellationToken::new()).await.unwrap();
+    let held = candidate
+        .acquire(&CancellationToken::new(), || {})
+        .await
+        .unwrap();
     let (claim, stop) = (held.claim(), CancellationToken::new());
     let acquired = bench
         .leases()
@@ -242,7 +248,7 @@ async fn a_candidate_that_is_stopped_leaves_no_trace() {
     let candidate = Candidate::new(bench.client(), &bench.namespace, NAME, "two");
     let waiting = tokio::spawn({
         let stop = stop.clone();
-        async move { candidate.acquire(&stop).await.is_none() }
+        async move { candidate.acquire(&stop, || {}).await.is_none() }
     });
     stop.cancel();
     assert!(waiting.await.unwrap());
