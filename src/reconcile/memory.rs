@@ -16,7 +16,8 @@ pub struct Memory<O> {
 struct Entry<O> {
     generation: i64,
     attempts: u32,
-    latest: Option<(u64, O)>,
+    /// Apart, for it is there for a moment and the entry for as long as the object.
+    latest: Option<(u64, Box<O>)>,
 }
 
 impl<O> Default for Memory<O> {
@@ -35,7 +36,7 @@ impl<O: Clone> Memory<O> {
             return seen;
         };
         match &entry.latest {
-            Some((written, latest)) if *written > version => latest.clone(),
+            Some((written, latest)) if *written > version => latest.as_ref().clone(),
             Some(_) | None => {
                 entry.latest = None;
                 seen
@@ -56,8 +57,8 @@ impl<O: Clone> Memory<O> {
         }
         entry.generation = generation;
         entry.attempts = entry.attempts.saturating_add(u32::from(failed));
-        if latest.is_some() {
-            entry.latest = latest;
+        if let Some((written, latest)) = latest {
+            entry.latest = Some((written, Box::new(latest)));
         }
         entry.attempts
     }
@@ -104,6 +105,11 @@ mod tests {
         memory.ended("u", 1, false, Some((9, "written again")));
         memory.forget("u");
         assert_eq!(memory.freshest("u", 6, "older"), "older");
+    }
+
+    #[test]
+    fn an_object_of_which_nothing_is_kept_takes_no_room() {
+        assert!(size_of::<Entry<[u8; 4096]>>() <= 48);
     }
 
     #[test]
