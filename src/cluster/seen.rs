@@ -9,14 +9,16 @@ use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
 use serde::{Deserialize, Deserializer};
 
-/// An object, or what is wrong with it where it does not decode.
+/// An object, or what is wrong with it where it does not decode. The latter is apart, for it is rare and not small.
 #[derive(Clone, Debug)]
-pub struct Seen<K>(pub Result<Arc<K>, InvalidObject>);
+pub struct Seen<K>(pub Result<Arc<K>, Box<InvalidObject>>);
 
-impl<'de, K: Deserialize<'de> + Resource> Deserialize<'de> for Seen<K> {
+impl<'de, K: Deserialize<'de> + Resource + Clone> Deserialize<'de> for Seen<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let guard = DeserializeGuard::<K>::deserialize(deserializer)?;
-        Ok(Self(guard.0.map(Arc::new)))
+        // Decoded lists have room to grow, mostly for more than they hold, and a cached one never does; a copy has none.
+        let object = guard.0.map(|decoded| Arc::new(decoded.clone()));
+        Ok(Self(object.map_err(Box::new)))
     }
 }
 
@@ -74,6 +76,16 @@ mod tests {
             assert_eq!(seen.meta().name.as_deref(), Some("odd"));
             assert_eq!(seen.0.is_ok(), decodes);
         }
+    }
+
+    #[test]
+    fn what_is_kept_has_no_room_to_grow() {
+        let containers = json!([{"name": "one", "args": ["a"]}]);
+        let pod = json!({"metadata": {"name": "odd"}, "spec": {"containers": containers}});
+        let seen: Seen<Pod> = serde_json::from_value(pod).unwrap();
+        let containers = &seen.0.as_ref().unwrap().spec.as_ref().unwrap().containers;
+        assert_eq!(containers.capacity(), 1);
+        assert_eq!(containers[0].args.as_ref().unwrap().capacity(), 1);
     }
 
     #[test]
