@@ -37,7 +37,8 @@ crash: ## Kill migration runs and their servers, at least 200 times on each of t
 lint: ## Check formatting, lints, documentation and dependencies
 	@.ci/lint
 
-bench: setup ## Run the benchmarks, beside other tools where they can be installed
+bench: ## Run the benchmarks, beside other tools where they can be installed
+	@.ci/setup bench
 	@.ci/peers
 	@$(CARGO) bench --workspace
 

@@ -1,77 +1,18 @@
 //! Data on a file system that can share blocks.
 
-use std::{
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use neon_emulator::{EmulatorConfig, Stats};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
+use crate::shares_blocks::{SharesBlocks, as_root};
 use crate::support::{Neon, Target, eventually, own, quick, text};
 
-/// The file is sparse.
+/// Bytes; few of them are ever written.
 const SIZE: u64 = 2 << 30;
 
 /// Long for a few megabytes, and less than what Linux lets them wait by itself: 30 seconds.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(15);
-
-/// An XFS of its own, unmounted when dropped. To mount one takes root, or sudo without a password.
-struct SharesBlocks {
-    mounted: PathBuf,
-    _folder: TempDir,
-}
-
-impl SharesBlocks {
-    fn make() -> Self {
-        let open = std::fs::Permissions::from_mode(0o755);
-        let folder = tempfile::Builder::new()
-            .permissions(open)
-            .tempdir()
-            .unwrap();
-        let (image, mounted) = (folder.path().join("image"), folder.path().join("mounted"));
-        std::fs::File::create(&image)
-            .unwrap()
-            .set_len(SIZE)
-            .unwrap();
-        std::fs::create_dir(&mounted).unwrap();
-        as_root(&["mkfs.xfs", "-q", "-m", "reflink=1"], &[&image]).unwrap();
-        let mount = ["mount", "-t", "xfs", "-o", "loop"];
-        as_root(&mount, &[&image, &mounted]).unwrap();
-        let made = Self {
-            mounted,
-            _folder: folder,
-        };
-        as_root(&["chmod", "0777"], &[&made.mounted]).unwrap();
-        made
-    }
-}
-
-impl Drop for SharesBlocks {
-    fn drop(&mut self) {
-        // Lazily: a server that is still ending may have it open.
-        as_root(&["umount", "--lazy"], &[&self.mounted]).ok();
-    }
-}
-
-/// Runs a command of the system's with these paths behind it, and returns what it prints.
-fn as_root(command: &[&str], paths: &[&Path]) -> Result<String, String> {
-    let script = r#"PATH=$PATH:/usr/sbin:/sbin
-        if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi"#;
-    let mut line = Command::new("sh");
-    line.args(["-c", script, "sh"]).args(command).args(paths);
-    let output = line.output().map_err(|error| error.to_string())?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!(
-        "this test needs root, loop devices and the package xfsprogs: {command:?}: {said}"
-    ))
-}
 
 /// Does something, and says how many files it cloned. It must not have copied any.
 async fn cloned<T>(neon: &Neon, what: impl Future<Output = T>) -> (T, u64) {
@@ -113,7 +54,7 @@ async fn call(neon: &Neon, of: &Target, path: &str, body: Value) -> Value {
 
 #[tokio::test]
 async fn where_blocks_can_be_shared_nothing_is_copied() {
-    let shares = SharesBlocks::make();
+    let shares = SharesBlocks::make(SIZE).unwrap();
     let neon = own(EmulatorConfig {
         data_dir: Some(shares.mounted.join("data")),
         ..quick()
@@ -158,7 +99,7 @@ async fn where_blocks_can_be_shared_nothing_is_copied() {
 /// To clone a file is to wait until it is on disk.
 #[tokio::test]
 async fn what_is_loaded_in_bulk_goes_to_the_disk_before_somebody_waits_for_it() {
-    let shares = SharesBlocks::make();
+    let shares = SharesBlocks::make(SIZE).unwrap();
     let data = shares.mounted.join("data");
     let neon = own(EmulatorConfig {
         data_dir: Some(data.clone()),

@@ -26,5 +26,6 @@ mod refusals;
 mod replicas;
 mod resources;
 mod schema;
+mod shares_blocks;
 mod snapshots;
 mod support;
