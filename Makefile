@@ -4,7 +4,7 @@ CARGO ?= cargo
 TESTKIT = $(CARGO) run --quiet --bin testkit --
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status test fuzz crash lint bench assets setup
+.PHONY: help demo up down status test fuzz crash mutants lint bench assets setup
 
 help: ## Show this list
 	@awk -F ': [^#]*## ' '/^[a-z]+: .*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ fuzz: ## Try 100,000 pairs of faults in the simulated world, then broken files f
 
 crash: ## Kill migration runs and their servers, at least 200 times on each of two versions (KILLS=260)
 	@KILLS=$${KILLS:-260} $(CARGO) test --test engine_kills -- --nocapture
+
+mutants: ## Change what decides in every way that no test should let through, for hours (FILES=, SHARD=0/8, SINCE=commit, JOBS=2)
+	@.ci/mutants
 
 lint: ## Check formatting, lints, documentation and dependencies
 	@.ci/lint
