@@ -18,6 +18,7 @@ use super::action::Action;
 use super::again::to_be_looked_at;
 use super::desired::{Desired, Rest};
 use super::observe::{Observed, incarnation};
+use super::plan::given_up;
 use super::refusals::Refused;
 use super::room::Place;
 use super::{Databases, Pass, asked, max_age, reset, rotation};
@@ -53,92 +54,107 @@ pub(super) async fn act(
         observed,
         now,
     };
-    match action {
-        Action::AddFinalizer | Action::ReleaseFinalizer | Action::LeaveBehind(_) => {
-            context.finalizer(action, pass).await
-        }
-        Action::LookAgain => context.look_again(pass).await,
-        Action::Extend(until) => {
-            extend(pass, until, max_age::own_end(desired, observed), now);
-            Ok(())
-        }
-        Action::NoteAbandon(asked) => {
-            note_abandon(pass, asked.as_ref());
-            Ok(())
-        }
-        Action::DropReset => {
-            context.drop_reset(pass);
-            Ok(())
-        }
-        Action::TakeUpReset(request) => {
-            context.take_up_reset(pass, request);
-            Ok(())
-        }
-        Action::TakeUpResetFor(asked) => {
-            context.take_up_reset_for(pass, asked);
-            Ok(())
-        }
-        Action::ResetBranch(parent) => context.reset_branch(pass, parent).await,
-        Action::ForgetOperations => context.forget_operations(pass).await,
-        Action::Resolve(effective) => {
-            pass.status.project_id = Some(context.project()?.to_string());
-            pass.status.effective = Some(effective.clone());
-            Ok(())
-        }
-        Action::ClaimBranch(branch) => {
-            context.record_branch(&mut pass.status, branch);
-            Ok(())
-        }
-        Action::ForgetBranch => {
-            tell_of_loss(pass);
-            forget_branch(&mut pass.status);
-            Ok(())
-        }
-        Action::RecordIncarnation => {
-            context.record_incarnation(&mut pass.status);
-            Ok(())
-        }
-        Action::RecordDatabase { name, owner } => {
-            record_database(&mut pass.status, name, owner);
-            Ok(())
-        }
-        Action::AnnounceBranch => {
-            pass.status.branch_request_time = Some(Time(now));
-            Ok(())
-        }
-        Action::CreateBranch(parent) => {
-            let _place = context.place()?;
-            context.create_branch(pass, parent).await
-        }
-        Action::DeleteBranch(id) => context.delete_branch(pass, id).await,
-        Action::DiscardBranch(id) => context.discard_branch(pass, id).await,
-        Action::RenewLease(lease) => context.renew_lease(pass, *lease).await,
-        Action::EndLease => context.end_lease(pass).await,
-        Action::RenameBranch(name) => context.rename_branch(pass, name).await,
-        Action::Protect(protected) => context.protect(pass, *protected).await,
-        Action::CreateEndpoint => context.create_endpoint(pass).await,
-        Action::ResizeCompute => context.resize_compute(pass).await,
-        Action::CreateReplica(name) => context.create_replica(pass, name).await,
-        Action::RecordReplica(name) => context.record_replica(&mut pass.status, name),
-        Action::ResizeReplica(name) => context.resize_replica(pass, name).await,
-        Action::DeleteReplica(id) => context.delete_replica(pass, id).await,
-        Action::CreateRole(name) => context.create_role(pass, name).await,
-        Action::CreateDatabase { name, owner } => context.create_database(pass, name, owner).await,
-        Action::ResetPassword(role) => context.reset_password(pass, role).await,
-        Action::RetireLogins => contents::retire_logins(&context, pass).await,
-        Action::PrepareContents => contents::prepare(&context, pass).await,
-        Action::PublishCredentials(role) => secrets::publish(&context, pass, role).await,
-        Action::RecordLogin(role) => secrets::record_current(&context, pass, role),
-        Action::ReplaceLogin(role) => logins::replace(&context, pass, role).await,
-        Action::DropLogin { role, login } => {
-            logins::drop_previous(&context, pass, role, login).await
-        }
-        Action::WithdrawSecrets(names) => secrets::withdraw(&context, pass, names).await,
-        Action::KeepSecrets(names) => secrets::keep(&context, names).await,
+    let at_rest = pass.status.operations.is_empty();
+    context.take(action, pass).await?;
+    // what is announced is not yet asked for
+    if at_rest && *action != Action::AnnounceBranch {
+        context.note(action, &pass.status);
     }
+    Ok(())
 }
 
 impl Context<'_> {
+    async fn take(&self, action: &Action, pass: &mut Pass) -> Result<(), Error> {
+        match action {
+            Action::AddFinalizer | Action::ReleaseFinalizer | Action::LeaveBehind(_) => {
+                self.finalizer(action, pass).await
+            }
+            Action::LookAgain => self.look_again(pass).await,
+            Action::Extend(until) => {
+                extend(
+                    pass,
+                    until,
+                    max_age::own_end(self.desired, self.observed),
+                    self.now,
+                );
+                Ok(())
+            }
+            Action::NoteAbandon(asked) => {
+                note_abandon(pass, asked.as_ref());
+                Ok(())
+            }
+            Action::DropReset => {
+                self.drop_reset(pass);
+                Ok(())
+            }
+            Action::TakeUpReset(request) => {
+                self.take_up_reset(pass, request);
+                Ok(())
+            }
+            Action::TakeUpResetFor(asked) => {
+                self.take_up_reset_for(pass, asked);
+                Ok(())
+            }
+            Action::ResetBranch(parent) => self.reset_branch(pass, parent).await,
+            Action::ForgetOperations => self.forget_operations(pass).await,
+            Action::Resolve(effective) => {
+                pass.status.project_id = Some(self.project()?.to_string());
+                pass.status.effective = Some(effective.clone());
+                Ok(())
+            }
+            Action::ClaimBranch(branch) => {
+                self.record_branch(&mut pass.status, branch);
+                Ok(())
+            }
+            Action::ForgetBranch => {
+                tell_of_loss(pass);
+                forget_branch(&mut pass.status);
+                Ok(())
+            }
+            Action::RecordIncarnation => {
+                self.record_incarnation(&mut pass.status);
+                Ok(())
+            }
+            Action::RecordDatabase { name, owner } => {
+                record_database(&mut pass.status, name, owner);
+                Ok(())
+            }
+            Action::AnnounceBranch => {
+                pass.status.branch_request_time = Some(Time(self.now));
+                Ok(())
+            }
+            Action::CreateBranch(parent) => {
+                let _place = self.place()?;
+                self.create_branch(pass, parent).await
+            }
+            Action::DeleteBranch(id) => self.delete_branch(pass, id).await,
+            Action::DiscardBranch(id) => self.discard_branch(pass, id).await,
+            Action::RenewLease(lease) => self.renew_lease(pass, *lease).await,
+            Action::EndLease => self.end_lease(pass).await,
+            Action::RenameBranch(name) => self.rename_branch(pass, name).await,
+            Action::Protect(protected) => self.protect(pass, *protected).await,
+            Action::CreateEndpoint => self.create_endpoint(pass).await,
+            Action::ResizeCompute => self.resize_compute(pass).await,
+            Action::CreateReplica(name) => self.create_replica(pass, name).await,
+            Action::RecordReplica(name) => self.record_replica(&mut pass.status, name),
+            Action::ResizeReplica(name) => self.resize_replica(pass, name).await,
+            Action::DeleteReplica(id) => self.delete_replica(pass, id).await,
+            Action::CreateRole(name) => self.create_role(pass, name).await,
+            Action::CreateDatabase { name, owner } => self.create_database(pass, name, owner).await,
+            Action::ResetPassword(role) => self.reset_password(pass, role).await,
+            Action::RetireLogins => contents::retire_logins(self, pass).await,
+            Action::PrepareContents => contents::prepare(self, pass).await,
+            Action::PublishCredentials(role) => secrets::publish(self, pass, role).await,
+            Action::RecordLogin(role) => secrets::record_current(self, pass, role),
+            Action::ReplaceLogin(role) => logins::replace(self, pass, role).await,
+            Action::DropLogin { role, login } => {
+                logins::drop_previous(self, pass, role, login).await
+            }
+            Action::WithdrawSecrets(names) => secrets::withdraw(self, pass, names).await,
+            Action::KeepSecrets(names) => secrets::keep(self, names).await,
+        }
+    }
+
     /// Forgets what is remembered, so that the next look is at the world itself.
     async fn look_again(&self, pass: &mut Pass) -> Result<(), Error> {
         let (kind, desired) = (self.kind, self.desired);
@@ -178,8 +194,9 @@ impl Context<'_> {
         let account = self.account().await?;
         account.snapshots.invalidate(self.project()?);
         let mut failed = self.observed.operations.iter();
-        if let Some(words) = failed.find_map(|operation| operation.failure.clone()) {
-            self.take_in(pass, words);
+        match failed.find_map(|operation| operation.failure.clone()) {
+            Some(words) => self.take_in(pass, words),
+            None => self.kind.failures.done(&self.desired.uid),
         }
         pass.status.operations.clear();
         Ok(())
@@ -188,9 +205,11 @@ impl Context<'_> {
     /// Neon could not do what it had begun, in these words. Whatever it was, nobody knows what became of compute and passwords
     /// before they are tried.
     fn take_in(&self, pass: &mut Pass, words: String) {
-        let (failures, uid) = (&self.kind.failures, &self.desired.uid);
+        let (uid, generation) = (&self.desired.uid, self.desired.generation);
         let branch = pass.status.branch.as_mut();
-        failures.tell(uid, branch.as_ref().map(|b| b.id.as_str()), words, self.now);
+        let id = branch.as_ref().map(|b| b.id.as_str());
+        let failures = &self.kind.failures;
+        failures.failed(uid, generation, id, words, self.now);
         if let Some(branch) = branch {
             branch.own_passwords.clear();
             pass.status.content_digest = None;
@@ -209,10 +228,26 @@ impl Context<'_> {
         error
     }
 
-    /// What Neon could not do is begun anew: should it fail again, the next time is later.
-    fn begin_again(&self) {
+    /// What Neon could not make is made anew: should it fail again, the next time is later.
+    fn make_again(&self) {
+        let recorded = self.observed.recorded.effective.as_ref();
+        let name = recorded.and_then(|effective| effective.branch_name.as_ref());
+        let making = given_up::making(name.unwrap_or(&self.desired.branch_name));
+        let (uid, generation) = (&self.desired.uid, self.desired.generation);
+        let failures = &self.kind.failures;
+        failures.begin_again(uid, generation, &making, self.now);
+    }
+
+    /// Remembers what Neon works on since this was asked for.
+    fn note(&self, action: &Action, status: &NeonDatabaseStatus) {
+        let Some(what) = given_up::asked_of_neon(action, self.desired, self.observed) else {
+            return;
+        };
         let (failures, uid) = (&self.kind.failures, &self.desired.uid);
-        failures.begin_again(uid, self.now);
+        failures.begun(uid, what);
+        if status.operations.is_empty() {
+            failures.done(uid);
+        }
     }
 
     fn source(&self) -> Result<&Source, Error> {

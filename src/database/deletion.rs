@@ -12,7 +12,6 @@
 //! |   | … Neon is at work, and not for too long; that has ended | Wait OperationsRunning; ForgetOperations |
 //! | 6 | … the branch is somebody else's | ReleaseFinalizer |
 //! | 7 | … the branch is there: protected, or the project's default; has children; a migration runs; else | Blocked BranchProtected; Wait; Wait; DeleteBranch |
-//! |   | … Neon has failed to delete it a short while ago | Wait OperationFailed |
 //! | 8 | … the branch may be too new to be listed, or was asked for and no answer came | Wait OperationsRunning |
 //! | 9 | … the branch is gone: Secrets of ours; none | WithdrawSecrets; ReleaseFinalizer |
 //!
@@ -29,7 +28,7 @@ use super::action::Action;
 use super::credentials::Found;
 use super::desired::Desired;
 use super::observe::{Key, Observed};
-use super::plan::{self, LATER, block, given_up, may_be_unlisted, may_still_come, wait};
+use super::plan::{self, LATER, block, may_be_unlisted, may_still_come, wait};
 use crate::api::{ABANDON, DeletionPolicy, Reason};
 use crate::neon::Branch;
 use crate::reconcile::{Decision, Fact};
@@ -100,7 +99,7 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decisio
     };
     match branch {
         Some(_) if observed.older_rival.is_some() => Decision::Act(Action::ReleaseFinalizer),
-        Some(branch) => patiently(observed, branch, now),
+        Some(branch) => delete(observed, branch),
         None => withdraw(observed).unwrap_or(Decision::Act(Action::ReleaseFinalizer)),
     }
 }
@@ -201,14 +200,6 @@ fn at_work(observed: &Observed) -> Option<Decision<Action>> {
     let busy = Operation::at_work(&observed.operations);
     let overdue = busy.is_some_and(|busy| busy.overdue);
     plan::operations(observed).filter(|_| !overdue)
-}
-
-/// Row 7. What Neon took on to delete is no longer recorded; where that failed it is asked again, and ever later.
-fn patiently(observed: &Observed, branch: &Branch, now: Timestamp) -> Decision<Action> {
-    let next = delete(observed, branch);
-    let again = observed.recorded.branch.is_none() && matches!(next, Decision::Act(_));
-    let pause = || given_up::pause(observed, &format!("delete the branch {}", branch.name), now);
-    again.then(pause).flatten().unwrap_or(next)
 }
 
 /// Row 7: where nothing stands in the way.

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use super::compute;
 use super::credentials::Form;
 use super::desired::{Desired, Rest};
-use super::failures::Failure;
 use super::observe::{Observed, Parent, Standing, incarnation};
 use super::rules::{Rule, Terms};
 use super::template::Template;
@@ -21,7 +20,7 @@ use crate::api::{
 };
 use crate::neon::{Branch, BranchId, BranchState, Database, Endpoint, EndpointState, EndpointType};
 use crate::reconcile::Fact;
-use crate::world::Operation;
+use crate::world::{Failure, Operation};
 
 pub(super) const INTERVAL: Duration = Duration::from_mins(1);
 
@@ -159,8 +158,10 @@ pub(super) fn a_database(name: &str, owner: &str) -> Database {
 }
 
 /// Something that failed a moment ago.
-pub(super) fn a_failure() -> Failure {
+pub(super) fn a_failure(what: &str) -> Failure {
     Failure {
+        what: Some(what.to_owned()),
+        branch: Some("br-it".to_owned()),
         words: Some("there is no room".to_owned()),
         until: now() + SignedDuration::from_secs(1),
     }

@@ -3,7 +3,7 @@
 //! | file | question |
 //! |---|---|
 //! | `desired` (with `asked`, `compute`, `replicas`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
-//! | `observe` (with `checked`, `failures`, `given`, `refusals`, `room`, `line`) | what is? |
+//! | `observe` (with `checked`, `given`, `refusals`, `room`, `line`) | what is? |
 //! | `plan` (with `rotation`, `deletion`, `reset`, `action`, and `rules`) | what next? pure; opens with the decision table |
 //! | `act` (with `on_neon`, `upkeep`, `replicas`, `contents`, `logins`, `secrets`, `damage`, and `credentials`, `template`) | do it |
 //! | `status` (with `again`) | how does it stand? pure |
@@ -17,7 +17,6 @@ pub mod compute;
 pub mod credentials;
 pub mod deletion;
 pub mod desired;
-mod failures;
 #[cfg(test)]
 mod fixtures;
 mod given;
@@ -47,14 +46,14 @@ use jiff::Timestamp;
 
 use crate::api::{NeonDatabase, NeonDatabaseStatus, Reason, SepulkiMigration};
 use crate::reconcile::{self, Decision, Error, Subject, Verdict};
-use crate::world::{Operations, World};
+use crate::world::{Failures, Operations, World};
 use action::Action;
 use checked::Checked;
 use credentials::Form;
 use desired::{Desired, Rest, WantedSecret};
-use failures::Failures;
 use line::Lines;
 use observe::Observed;
+use plan::given_up;
 use refusals::Refusals;
 use room::Room;
 
@@ -163,8 +162,8 @@ impl Databases {
         }
         let mut message = error.message;
         let branch = pass.status.branch.as_ref();
-        let failure = branch.and_then(|b| self.failures.of(&desired.uid, Some(&b.id), now));
-        if let Some(words) = failure.and_then(|failure| failure.words) {
+        let failures = self.failures.of(&desired.uid, desired.generation, now);
+        if let Some(words) = branch.and_then(|b| given_up::words(&failures, &b.id)) {
             message = format!("{message}; what Neon began with the branch failed: {words}");
         }
         let has_settings = |rest: &Rest| !rest.compute.settings.is_empty();
@@ -199,6 +198,10 @@ impl Subject for Databases {
 
     fn status(object: &NeonDatabase) -> NeonDatabaseStatus {
         object.status.clone().unwrap_or_default()
+    }
+
+    fn forget(&self, uid: &str) {
+        self.failures.forget(uid);
     }
 
     fn desired(&self, object: &NeonDatabase) -> Desired {

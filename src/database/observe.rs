@@ -19,7 +19,6 @@ use super::compute;
 use super::credentials::Found;
 use super::deletion;
 use super::desired::{Desired, Rest};
-use super::failures::Failure;
 use super::line::Line;
 use super::password::Problem;
 use super::refusals::Refused;
@@ -29,7 +28,7 @@ use crate::api::NeonDatabaseStatus;
 use crate::cluster::NamespaceState;
 use crate::neon::{Branch, BranchId, Database, Endpoint};
 use crate::reconcile::{Block, Conditions, Error, Fact};
-use crate::world::{Operation, Source, ask_again, at_cluster};
+use crate::world::{Failure, Operation, Source, ask_again, at_cluster};
 
 pub(super) use branches::is_older;
 pub use migrations::ResetAsked;
@@ -105,8 +104,8 @@ pub struct Observed {
     pub password_problems: BTreeMap<String, Problem>,
     /// Why Neon refused to make the branch a short while ago.
     pub refused: Option<Block>,
-    /// What Neon has begun a short while ago and not done.
-    pub failure: Option<Failure>,
+    /// What Neon has begun a short while ago and not done, the latest at the end.
+    pub failures: Vec<Failure>,
     /// A migration that asks for a reset of the branch, because an applied file was edited.
     pub reset_asked: Option<ResetAsked>,
     /// What Secrets that are not out yet are held back for, in words.
@@ -204,7 +203,7 @@ impl Observed {
             next_look: None,
             password_problems: BTreeMap::new(),
             refused: None,
-            failure: None,
+            failures: Vec::new(),
             reset_asked: None,
             held_back_for: Vec::new(),
         }
@@ -332,9 +331,7 @@ pub(super) async fn observe(
         }
     }
     observed.terms = terms::terms(kind, desired, &others, &listing, &observed, now);
-    let recorded = observed.recorded.branch.as_ref();
-    let recorded = recorded.map(|branch| branch.id.as_str());
-    observed.failure = kind.failures.of(&desired.uid, recorded, now);
+    observed.failures = kind.failures.of(&desired.uid, desired.generation, now);
     if !desired.deleting {
         if observed.recorded.branch.is_none() {
             observed.line = kind.lines.of(desired, &others, project, now);

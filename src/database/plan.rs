@@ -21,7 +21,7 @@
 //! | 8 | no branch recorded, own: a branch bears our mark | ClaimBranch |
 //! | 9 | no branch recorded, to take over: missing; somebody else's; free | Blocked BranchNotFound; Blocked BranchClaimed; ClaimBranch |
 //! | 10 | no branch recorded, own: name taken; parent missing or not ready; else | Blocked BranchNameConflict; Wait; AnnounceBranch, CreateBranch |
-//! |   | … Neon has refused this very branch a short while ago; could not make it | Blocked, as it was refused; Wait OperationFailed |
+//! |   | … Neon has refused this very branch a short while ago | Blocked, as it was refused |
 //! |   | … the parent expires, or is a descendant of this very object | Blocked ParentExpires; Blocked InvalidSpec |
 //! |   | … to be made or taken over, but no access rule admits that; no room under the rule | Blocked AccessDenied; Wait NoRoom |
 //! |   | … to be made, but others come first; Neon has no room, and others ask first | Wait ProjectLocked; Wait LimitReached |
@@ -59,6 +59,7 @@
 //! |   | a read replica that Neon has refused a short while ago | Blocked, as it was refused |
 //! |   | resolved without a parent, which is not clear yet | Blocked ParentRequired |
 //! | 27 | else | Settled |
+//! | any | Neon is to do something, and could not do that very thing a short while ago | Wait OperationFailed |
 //!
 //! Rows 7 to 18 are in `branch`, those of lease, name and protection in `upkeep`, what access rules have to do with them in
 //! `admission`, what Neon has begun and not done in `given_up`, rows 19 to 26 in `inside`.
@@ -79,7 +80,7 @@ use super::observe::{Key, Observed};
 use super::{deletion, max_age, rotation};
 use crate::api::Reason;
 use crate::reconcile::{Block, Decision, Wait};
-use crate::world::Operation;
+use crate::world::{Operation, patiently};
 
 pub use branch::{UNANSWERED, may_be_unlisted, may_still_come};
 pub use upkeep::{refused_lease, refused_protection};
@@ -101,6 +102,12 @@ type Stage = Option<Next>;
 /// Chooses the next thing to do.
 #[must_use]
 pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
+    let next = by_the_table(desired, observed, now);
+    let what = |action: &Action| given_up::asked_of_neon(action, desired, observed);
+    patiently(next, &observed.failures, what, now)
+}
+
+fn by_the_table(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
     if desired.deleting {
         return deletion::decide(desired, observed, now);
     }

@@ -13,6 +13,7 @@ use super::plan::{LATER, block, given_up, wait};
 use crate::api::{BranchOrigin, NeonDatabaseStatus, RESET, Reason};
 use crate::neon::{Branch, BranchId};
 use crate::reconcile::Decision;
+use crate::world::Failure;
 
 /// How long a request is good for.
 const GOOD_FOR: SignedDuration = SignedDuration::from_mins(15);
@@ -117,12 +118,15 @@ pub fn decide(
     let due = observed.recorded.reset_time.as_ref()?;
     let parent = branch.parent_id.as_ref()?;
     let name = &branch.name;
-    let resetting = format!("reset the branch {name}");
-    if let Some(pause) = given_up::pause(observed, &resetting, now) {
-        return Some(pause);
-    }
     // one that Neon is no longer at is not under way, whenever it was asked for
     if due.0 > now && !branch.was_given_up() {
+        let resetting = Some(given_up::resetting(name));
+        let mut failures = observed.failures.iter();
+        let failed = failures.find(|failure| failure.what == resetting);
+        // what it has begun may be seen late all the same
+        if let Some(told) = failed.and_then(Failure::told) {
+            return Some(wait(Reason::OperationFailed, told, LATER));
+        }
         let message = format!("Neon was asked to reset the branch {name} and may be at it");
         return Some(wait(Reason::OperationsRunning, message, LATER));
     }
@@ -180,7 +184,7 @@ mod tests {
 
     use super::*;
     use crate::api::Environment;
-    use crate::database::fixtures::{desired, now, recorded, seen, settled};
+    use crate::database::fixtures::{a_failure, desired, now, recorded, seen, settled};
     use crate::database::observe::ResetAsked;
     use crate::database::plan::UNANSWERED;
     use crate::neon::BranchState;
@@ -321,6 +325,11 @@ mod tests {
         };
         let later = |o: &mut Observed| o.recorded.reset_time = Some(Time(now() + UNANSWERED));
         assert_eq!(waits(later), Reason::OperationsRunning);
+        let failed = |o: &mut Observed| {
+            o.recorded.reset_time = Some(Time(now() + UNANSWERED));
+            o.failures = vec![a_failure("reset the branch preview/team/it")];
+        };
+        assert_eq!(waits(failed), Reason::OperationFailed);
         assert_eq!(waits(|o| seen(o).protected = true), Reason::BranchProtected);
         assert_eq!(
             waits(|o| o.children = vec!["x".into()]),

@@ -8,7 +8,7 @@ use super::action::Action;
 use super::desired::Desired;
 use super::observe::Observed;
 use super::settings::Settings;
-use super::{Pass, Projects};
+use super::{Pass, Projects, plan};
 use crate::api::{AppliedSettings, PROJECT_FINALIZER, Reason};
 use crate::cluster::{KeyRead, ObjectId};
 use crate::neon::{self, Account, ErrorKind};
@@ -30,11 +30,26 @@ pub(super) async fn act(
         Action::LookAgain => look_again(kind, pass, desired).await,
         Action::ForgetOperations => {
             pass.status.operations.clear();
+            let (failures, uid) = (&kind.failures, &desired.uid);
+            let mut failed = observed.operations.iter();
+            match failed.find_map(|operation| operation.failure.clone()) {
+                Some(words) => failures.failed(uid, desired.generation, None, words, now),
+                None => failures.done(uid),
+            }
             // what they brought about was not there yet when the project was last looked at
             kind.details.forget(&desired.uid);
             Ok(())
         }
-        Action::ApplySettings(change) => apply(kind, change, pass, desired, observed, now).await,
+        Action::ApplySettings(change) => {
+            apply(kind, change, pass, desired, observed, now).await?;
+            if let Some(what) = plan::asked_of_neon(action) {
+                kind.failures.begun(&desired.uid, what);
+            }
+            if pass.status.operations.is_empty() {
+                kind.failures.done(&desired.uid);
+            }
+            Ok(())
+        }
     }
 }
 
@@ -75,6 +90,7 @@ async fn look_again(kind: &Projects, pass: &mut Pass, desired: &Desired) -> Resu
     }
     handled.clone_from(&desired.asked);
     kind.details.forget(&desired.uid);
+    kind.failures.forget(&desired.uid);
     let read = kind.world.cluster.api_key(&desired.key, true).await;
     if let KeyRead::Found(key) = read.map_err(at_cluster)? {
         let account = kind.world.neon.open(&key);
@@ -104,7 +120,7 @@ async fn apply(
         .update_project(&desired.project, &change.update(present))
         .await
         .map_err(|error| refused(change, error))?;
-    let ours = super::plan::ours(desired, observed);
+    let ours = plan::ours(desired, observed);
     pass.status.applied_settings = Some(AppliedSettings {
         requested: ours.digest(),
         stored: ours.as_in(&Settings::of(&updated.project)).digest(),

@@ -23,7 +23,7 @@ use jiff::Timestamp;
 
 use crate::api::{NeonProject, NeonProjectStatus};
 use crate::reconcile::{self, Decision, Error, Subject, Verdict};
-use crate::world::{Operations, World};
+use crate::world::{Failures, Operations, World};
 use action::Action;
 use desired::Desired;
 use details::Details;
@@ -35,6 +35,7 @@ type Pass = reconcile::Pass<Projects>;
 pub struct Projects {
     world: World,
     details: Details,
+    failures: Failures,
     operations: Operations,
 }
 
@@ -46,6 +47,7 @@ impl Projects {
             operations: Operations::new(world.metrics.clone()),
             world,
             details: Details::default(),
+            failures: Failures::default(),
         }
     }
 }
@@ -63,6 +65,7 @@ impl Subject for Projects {
 
     fn forget(&self, uid: &str) {
         self.details.forget(uid);
+        self.failures.forget(uid);
     }
 
     fn desired(&self, object: &NeonProject) -> Desired {
@@ -78,8 +81,8 @@ impl Subject for Projects {
         Box::pin(observe::observe(self, pass, desired, now)).await
     }
 
-    fn decide(desired: &Desired, observed: &Observed, _now: Timestamp) -> Decision<Action> {
-        plan::decide(desired, observed)
+    fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decision<Action> {
+        plan::decide(desired, observed, now)
     }
 
     async fn act(

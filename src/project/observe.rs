@@ -14,7 +14,7 @@ use super::{Pass, Projects};
 use crate::api::{KeyKind, NeonDatabase, NeonProjectStatus};
 use crate::neon::{Account, AuthMethod, Project};
 use crate::reconcile::{Error, Fact};
-use crate::world::{Operation, Reached, Way, at_neon};
+use crate::world::{Failure, Operation, Reached, Way, at_neon};
 
 /// What is known.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct Observed {
     pub key: Key,
     /// Operations that are waited for.
     pub operations: Vec<Operation>,
+    /// What Neon has begun a short while ago and not done.
+    pub failures: Vec<Failure>,
     /// The project, as Neon tells it.
     pub project: Fact<Project>,
     /// Whose the key is, where Neon tells.
@@ -68,6 +70,7 @@ impl Observed {
             interval,
             key: Key::Good,
             operations: Vec::new(),
+            failures: Vec::new(),
             project: Fact::Unknown,
             key_kind: None,
             claims: Vec::new(),
@@ -104,6 +107,7 @@ pub(super) async fn observe(
     };
     let (api, running) = (account.api.as_ref(), &observed.recorded.operations);
     let looks = &kind.operations;
+    observed.failures = kind.failures.of(&desired.uid, desired.generation, now);
     observed.operations = looks.look(api, &desired.project, running, now).await?;
     observed.project = Fact::Known(details(kind, &account, desired, now).await?);
     observed.key_kind = key_kind(&account).await?;

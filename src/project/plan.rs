@@ -15,10 +15,13 @@
 //! | 9 | settings that nobody older asks for differ from Neon's, and not because Neon made others of them | ApplySettings |
 //! | 10 | an older object asks for another value of a setting | Blocked SettingClaimed |
 //! | 11 | else | Settled |
+//! | any | Neon is to do something, and could not do that very thing a short while ago | Wait OperationFailed |
 //!
 //! Row 9 comes before row 10: two objects that quarrel about one setting do not keep the others from being made.
 
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::action::Action;
 use super::desired::Desired;
@@ -27,7 +30,7 @@ use super::settings::{Setting, Settings};
 use crate::api::Reason;
 use crate::neon;
 use crate::reconcile::{Block, Decision, Fact, Wait, looks_again};
-use crate::world::Operation;
+use crate::world::{Operation, patiently};
 
 /// How soon to look again at something that others have to bring about; objects also wake us.
 const LATER: Duration = Duration::from_secs(15);
@@ -39,7 +42,24 @@ type Next = Decision<Action>;
 
 /// Chooses the next thing to do.
 #[must_use]
-pub fn decide(desired: &Desired, observed: &Observed) -> Next {
+pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
+    let next = by_the_table(desired, observed);
+    patiently(next, &observed.failures, asked_of_neon, now)
+}
+
+/// What Neon is asked for by this action and works on by operations, as in "Neon could not …".
+#[must_use]
+pub fn asked_of_neon(action: &Action) -> Option<String> {
+    match action {
+        Action::ApplySettings(settings) => Some(format!("set {settings}")),
+        Action::AddFinalizer
+        | Action::LookAgain
+        | Action::ForgetOperations
+        | Action::ReleaseFinalizer => None,
+    }
+}
+
+fn by_the_table(desired: &Desired, observed: &Observed) -> Next {
     if desired.deleting {
         return deletion(desired, observed);
     }

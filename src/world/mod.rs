@@ -7,6 +7,7 @@
 mod cluster;
 mod databases;
 mod errors;
+mod failures;
 pub mod live;
 mod migrations;
 mod operations;
@@ -32,6 +33,7 @@ pub use databases::{
     PrepareRoles,
 };
 pub use errors::{at_cluster, at_neon, at_postgres};
+pub use failures::{Failure, Failures, patiently};
 pub use migrations::Migrations;
 pub use operations::{AtWork, OVERDUE, Operation, Operations, ask_again, record_operations};
 pub use reach::{Reached, Way};

@@ -12,10 +12,11 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::scene::settled;
-use crate::stories::{EVERYTHING, STORIES, Story};
+use crate::stories::{BY_ANNOTATION, EVERYTHING, STORIES, Story};
 use crate::world::Sim;
 use crate::world::faults::{Effect, Fault};
 use crate::world::operator::Operator;
+use crate::world::trouble::NO_START;
 
 /// Pairs of faults that are tried at random, if `PAIRS` does not say otherwise.
 const PAIRS: u64 = 300;
@@ -53,6 +54,44 @@ impl Told {
         (self.story.check)(&operator);
         drop(panicking);
         operator
+    }
+
+    /// Tells the rest while all operations of these changes fail, for an hour, in this way.
+    async fn with_an_hour_of(&self, verb: &str, fault: Fault) {
+        let what = format!("{fault:?} of {verb} for an hour");
+        let panicking = Panicking(format!("{}, {what}", self.story.name));
+        let mut operator = Operator::new(&self.before.fork());
+        operator.settle().await;
+        let sim = Arc::clone(&operator.sim);
+        sim.faults.restart();
+        sim.at_neon(|project, _| project.fails = Some((verb.to_owned(), fault)));
+        let before = sim.lock().neon.calls.mutations.len();
+        (self.story.change)(&sim);
+        operator.run_for(SignedDuration::from_hours(1)).await;
+
+        let mutations = sim.lock().neon.calls.mutations.split_off(before);
+        let failed: Vec<&String> = mutations.iter().filter(|m| m.starts_with(verb)).collect();
+        let things = failed.iter().collect::<BTreeSet<_>>().len();
+        let last = operator.story(20);
+        assert!(failed.len() <= MOST_TRIES * things, "{failed:?}\n{last}");
+        // what was made and cannot be used is taken away before each try
+        let most = 2 * MOST_TRIES * things + MOST_TRIES;
+        assert!(mutations.len() <= most, "{mutations:?}\n{last}");
+        // where everything is as it should be although an operation failed, there is nothing to tell
+        let again = failed.len() > things;
+        assert!(!again || sim.lock().said.contains(NO_START), "{last}");
+
+        sim.at_neon(|project, _| project.fails = None);
+        come_to_rest(
+            &mut operator,
+            SignedDuration::from_mins(self.story.noticed + 5),
+        )
+        .await;
+        // what somebody asks for by an annotation is no longer done after an hour
+        if self.story.name != BY_ANNOTATION || verb != "reset branch" {
+            (self.story.check)(&operator);
+        }
+        drop(panicking);
     }
 
     /// Tells the rest with an operator that is held up at an effect, as one is that has lost its lease and does not know
@@ -150,6 +189,34 @@ async fn a_branch_that_neon_could_not_make_is_asked_for_again() {
         }
     }
     assert_eq!(made.len(), 3, "{effects:?}");
+}
+
+/// What is asked for again in this time is asked for again every minute, and sooner at first.
+const MOST_TRIES: usize = 90;
+
+#[test]
+fn whatever_neon_works_on_fails_for_an_hour_and_is_asked_for_with_patience() {
+    let (cases, next) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    in_parallel(async || {
+        while let Some(story) = STORIES.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let told = Told::of(*story).await;
+            let undisturbed = told.with("undisturbed", |_| ()).await;
+            let mut tried = BTreeSet::new();
+            for effect in undisturbed.sim.faults.boundaries() {
+                let verb: Vec<&str> = effect.what.split(' ').take(2).collect();
+                for fault in [Fault::OperationUndone, Fault::OperationGivenUp] {
+                    let can_be = effect.faults().any(|one| one == fault);
+                    if can_be && tried.insert((verb.join(" "), fault == Fault::OperationUndone)) {
+                        told.with_an_hour_of(&verb.join(" "), fault).await;
+                    }
+                }
+            }
+            cases.fetch_add(tried.len(), Ordering::Relaxed);
+        }
+    });
+    let cases = cases.into_inner();
+    println!("{cases} cases");
+    assert!(cases > 25, "{cases} cases");
 }
 
 #[tokio::test(start_paused = true)]

@@ -46,6 +46,8 @@ pub const EDITED_FILES: [(&str, &str); 2] = [
     ("002_names.sql", "ALTER TABLE robots ADD COLUMN names text;"),
 ];
 
+pub const BY_ANNOTATION: &str = "a preview is reset because somebody asks for it";
+
 pub const STORIES: [Story; 19] = [
     Story {
         name: "production and a preview come up",
@@ -230,7 +232,7 @@ pub const STORIES: [Story; 19] = [
         },
     },
     Story {
-        name: "a preview is reset because somebody asks for it",
+        name: BY_ANNOTATION,
         before: production_and_preview,
         change: |sim| {
             let id = sim.at_neon(|project, _| project.branches[1].branch.id.clone());

@@ -97,13 +97,6 @@ impl Context<'_> {
     }
 
     pub(super) async fn delete_branch(&self, pass: &mut Pass, id: &BranchId) -> Result<(), Error> {
-        if self.observed.failure.is_some() {
-            self.begin_again();
-        }
-        self.drop_branch(pass, id).await
-    }
-
-    async fn drop_branch(&self, pass: &mut Pass, id: &BranchId) -> Result<(), Error> {
         let _lock = self.lock(id.as_str())?;
         let account = self.account().await?;
         let deleted = account.api.delete_branch(self.project()?, id).await;
@@ -126,12 +119,12 @@ impl Context<'_> {
             account.snapshots.invalidate(self.project()?);
             return Err(Error::conflict("Neon has made the branch after all"));
         }
-        self.drop_branch(pass, id).await?;
+        self.delete_branch(pass, id).await?;
         // what it takes to throw it away is waited for before another one is asked for
         let running = std::mem::take(&mut pass.status.operations);
         forget_branch(&mut pass.status);
         pass.status.operations = running;
-        self.begin_again();
+        self.make_again();
         Ok(())
     }
 
@@ -145,9 +138,7 @@ impl Context<'_> {
         let account = self.account().await?;
         let project = self.project()?;
         let seen = self.observed.branch.known();
-        if seen.is_some_and(Branch::was_given_up) {
-            self.begin_again();
-        } else {
+        if !seen.is_some_and(Branch::was_given_up) {
             // what is to be lost is looked at itself: a listing may be older than what somebody else has just done
             let now = account
                 .api

@@ -10,11 +10,11 @@ use super::*;
 use crate::api::{Environment, ExistingBranch};
 use crate::database::credentials::Found;
 use crate::database::deletion;
-use crate::database::failures::Failure;
 use crate::database::fixtures::{
     a_branch, desired, effective, effective_takeover, fresh, now, object, operation, recorded,
     seen, settled,
 };
+use crate::world::Failure;
 
 /// An answer as the table has it.
 #[derive(Debug, PartialEq)]
@@ -83,6 +83,8 @@ fn overdue(action: &str) -> Operation {
 
 fn failure(seconds_left: i64) -> Failure {
     Failure {
+        what: Some("delete the branch preview/team/it".into()),
+        branch: None,
         words: Some("its operation delete_timeline failed".into()),
         until: now() + SignedDuration::from_secs(seconds_left),
     }
@@ -436,7 +438,7 @@ fn deleting() -> Vec<Case> {
             |d, o| {
                 *o = unmade(d);
                 o.marked = Some(a_branch("br-it", "preview/team/it"));
-                o.failure = Some(failure(1));
+                o.failures = vec![failure(1)];
             },
             Wait(Reason::OperationFailed),
         ),
@@ -446,7 +448,7 @@ fn deleting() -> Vec<Case> {
             |d, o| {
                 *o = unmade(d);
                 o.marked = Some(a_branch("br-it", "preview/team/it"));
-                o.failure = Some(failure(0));
+                o.failures = vec![failure(0)];
             },
             delete(),
         ),
@@ -612,7 +614,7 @@ fn every_row_of_the_table() {
         assert!(cases.iter().any(|case| case.0 == number), "row {number}");
     }
     for (row, name, desired, observed, wanted) in cases {
-        let decided = answer(deletion::decide(&desired, &observed, now()));
+        let decided = answer(plan::decide(&desired, &observed, now()));
         assert_eq!(decided, wanted, "row {row}: {name}");
     }
 }

@@ -229,21 +229,17 @@ fn first_branch(desired: &Desired, observed: &Observed, now: Timestamp) -> Next 
                 parent.name
             ),
         ),
-        Fact::Known(parent) => from_parent(parent, name, observed, now),
+        Fact::Known(parent) => from_parent(parent, observed, now),
     }
 }
 
 /// Forks the branch, once its parent is ready.
-fn from_parent(parent: &Parent, branch: &str, observed: &Observed, now: Timestamp) -> Next {
+fn from_parent(parent: &Parent, observed: &Observed, now: Timestamp) -> Next {
     let name = &parent.name;
     let (how, after) = match (parent.standing, &parent.branch) {
         (Standing::Ready, Some(id)) => {
             if let Some(refused) = &observed.refused {
                 return Decision::Blocked(refused.clone());
-            }
-            let making = format!("make the branch {branch}");
-            if let Some(pause) = given_up::pause(observed, &making, now) {
-                return pause;
             }
             return Decision::Act(if was_asked_for(observed, ANNOUNCED, now) {
                 Action::CreateBranch(id.clone())

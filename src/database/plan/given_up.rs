@@ -1,15 +1,16 @@
-//! What Neon has begun and not done: row 13. Pure.
+//! What Neon has begun and not done: row 13, and what it is asked for again with patience. Pure.
 
 use jiff::Timestamp;
 
-use super::{Action, Next, RECHECK, Stage, block, wait};
+use super::{Action, Next, RECHECK, block};
 use crate::api::{BranchStatus, Credentials, RESET, Reason};
 use crate::database::desired::Desired;
 use crate::database::mark::Mark;
 use crate::database::observe::Observed;
 use crate::database::{deletion, reset};
-use crate::neon::{Branch, BranchState};
+use crate::neon::{Branch, BranchId, BranchState};
 use crate::reconcile::Decision;
+use crate::world::Failure;
 
 /// What to do about a branch that Neon was to make or to reset, and is no longer at.
 pub(super) fn decide(
@@ -68,16 +69,97 @@ fn told(branch: &Branch, observed: &Observed) -> Next {
     block(Reason::OperationFailed, message)
 }
 
-/// Neon is left alone for a while with what it could not do.
-#[must_use]
-pub(in crate::database) fn pause(observed: &Observed, what: &str, now: Timestamp) -> Stage {
-    let failure = observed.failure.as_ref()?;
-    let left = std::time::Duration::try_from(failure.until.duration_since(now)).ok()?;
-    let message = format!("Neon could not {what}{}; it is asked again", why(observed));
-    (!left.is_zero()).then(|| wait(Reason::OperationFailed, message, left))
+fn why(observed: &Observed) -> String {
+    let branch = observed.recorded.branch.as_ref();
+    let words = branch.and_then(|branch| words(&observed.failures, &branch.id));
+    words.map_or_else(String::new, |words| format!(", because {words}"))
 }
 
-fn why(observed: &Observed) -> String {
-    let words = observed.failure.as_ref().and_then(|f| f.words.as_ref());
-    words.map_or_else(String::new, |words| format!(", because {words}"))
+/// What failed last of what Neon was to do about this branch, in words.
+#[must_use]
+pub(in crate::database) fn words<'a>(failures: &'a [Failure], branch: &str) -> Option<&'a str> {
+    let of_it = |failure: &&Failure| failure.branch.as_deref() == Some(branch);
+    let mut failures = failures.iter().rev().filter(of_it);
+    failures.find_map(|failure| failure.words.as_deref())
+}
+
+/// What Neon is asked for by this action and works on by operations, as in "Neon could not …".
+#[must_use]
+pub(in crate::database) fn asked_of_neon(
+    action: &Action,
+    desired: &Desired,
+    observed: &Observed,
+) -> Option<String> {
+    Some(match action {
+        Action::AnnounceBranch | Action::CreateBranch(_) => {
+            let effective = observed.recorded.effective.as_ref();
+            let name = effective.and_then(|effective| effective.branch_name.as_ref());
+            making(name.unwrap_or(&desired.branch_name))
+        }
+        Action::DiscardBranch(id) => {
+            format!(
+                "delete the branch {}, which it has not made",
+                named(observed, id)
+            )
+        }
+        Action::DeleteBranch(id) => format!("delete the branch {}", named(observed, id)),
+        Action::ResetBranch(_) => {
+            let branch = observed.branch.known();
+            resetting(branch.map_or("", |branch| &branch.name))
+        }
+        Action::RenewLease(_) => "renew the branch's lease".to_owned(),
+        Action::EndLease => "end the branch's lease".to_owned(),
+        Action::RenameBranch(name) => format!("give the branch its name {name} back"),
+        Action::Protect(_) => "change the branch's protection".to_owned(),
+        Action::CreateEndpoint => "make an endpoint".to_owned(),
+        Action::ResizeCompute => "change the compute".to_owned(),
+        Action::CreateReplica(name) => format!("make the read replica {name}"),
+        Action::ResizeReplica(name) => format!("change the read replica {name}"),
+        Action::DeleteReplica(id) => format!("delete the read replica {id}"),
+        Action::CreateRole(name) => format!("make the role {name}"),
+        Action::CreateDatabase { name, .. } => format!("make the database {name}"),
+        Action::ResetPassword(role) => format!("give the role {role} another password"),
+        Action::AddFinalizer
+        | Action::LookAgain
+        | Action::Extend(_)
+        | Action::TakeUpReset(_)
+        | Action::TakeUpResetFor(_)
+        | Action::DropReset
+        | Action::NoteAbandon(_)
+        | Action::ForgetOperations
+        | Action::Resolve(_)
+        | Action::ClaimBranch(_)
+        | Action::ForgetBranch
+        | Action::RecordIncarnation
+        | Action::RecordReplica(_)
+        | Action::RecordDatabase { .. }
+        | Action::RetireLogins
+        | Action::PrepareContents
+        | Action::PublishCredentials(_)
+        | Action::RecordLogin(_)
+        | Action::ReplaceLogin(_)
+        | Action::DropLogin { .. }
+        | Action::WithdrawSecrets(_)
+        | Action::KeepSecrets(_)
+        | Action::LeaveBehind(_)
+        | Action::ReleaseFinalizer => return None,
+    })
+}
+
+/// That Neon is to make the branch of this name.
+#[must_use]
+pub(in crate::database) fn making(name: &str) -> String {
+    format!("make the branch {name}")
+}
+
+/// That Neon is to reset the branch of this name.
+#[must_use]
+pub(in crate::database) fn resetting(name: &str) -> String {
+    format!("reset the branch {name}")
+}
+
+fn named<'a>(observed: &'a Observed, id: &'a BranchId) -> &'a str {
+    let seen = [observed.branch.known(), observed.marked.as_ref()];
+    let found = seen.into_iter().flatten().find(|branch| branch.id == *id);
+    found.map_or(id.as_str(), |branch| &branch.name)
 }

@@ -13,7 +13,7 @@ use crate::api::{
 use crate::project::observe::Claim;
 use crate::project::status;
 use crate::reconcile::Verdict;
-use crate::world::Operation;
+use crate::world::{Failure, Operation};
 
 const INTERVAL: Duration = Duration::from_mins(1);
 
@@ -344,15 +344,47 @@ fn every_row_of_the_table() {
     for (number, name, change, expected) in rows() {
         let (mut desired, mut observed) = (desired(), settled());
         change(&mut desired, &mut observed);
-        let decided = answer(decide(&desired, &observed));
+        let decided = answer(decide(&desired, &observed, Timestamp::UNIX_EPOCH));
         assert_eq!(decided, expected, "row {number}: {name}");
     }
+}
+
+#[test]
+fn settings_that_neon_could_not_make_are_asked_for_again_after_a_while() {
+    let (desired, mut observed) = (desired(), settled());
+    observed.project = Fact::Known(neon_has(86_400, 36_000));
+    let now = Timestamp::UNIX_EPOCH;
+    let Decision::Act(action) = decide(&desired, &observed, now) else {
+        panic!("a setting differs");
+    };
+    observed.failures = vec![Failure {
+        what: asked_of_neon(&action),
+        branch: None,
+        words: Some("its operation apply_config failed".into()),
+        until: now + Duration::from_secs(9),
+    }];
+    let Decision::Wait(wait) = decide(&desired, &observed, now) else {
+        panic!("it is waited");
+    };
+    assert_eq!(
+        (wait.reason, wait.after),
+        (Reason::OperationFailed, Duration::from_secs(9))
+    );
+    for part in [
+        "Neon could not set ",
+        "historyRetention",
+        "apply_config failed",
+    ] {
+        assert!(wait.message.contains(part), "{}", wait.message);
+    }
+    let later = now + Duration::from_secs(9);
+    assert_eq!(decide(&desired, &observed, later), Decision::Act(action));
 }
 
 fn message(change: Change) -> String {
     let (mut desired, mut observed) = (desired(), settled());
     change(&mut desired, &mut observed);
-    match decide(&desired, &observed) {
+    match decide(&desired, &observed, Timestamp::UNIX_EPOCH) {
         Decision::Wait(wait) => wait.message,
         Decision::Blocked(block) => block.message,
         other @ (Decision::Act(_)
@@ -498,7 +530,7 @@ proptest! {
         for round in 0.. {
             prop_assert!(round < 2, "not at rest after {round} changes");
             observed.project = Fact::Known(project.clone());
-            let Decision::Act(Action::ApplySettings(change)) = decide(&desired, &observed) else { break };
+            let Decision::Act(Action::ApplySettings(change)) = decide(&desired, &observed, Timestamp::UNIX_EPOCH) else { break };
             for setting in change.0.keys() {
                 let first = older.iter().find_map(|other| other.0.get(setting));
                 prop_assert!(first.is_none_or(|theirs| Some(theirs) == wanted.0.get(setting)));

@@ -21,7 +21,7 @@ mod objects;
 pub mod operator;
 mod ports;
 pub mod postgres;
-mod trouble;
+pub mod trouble;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

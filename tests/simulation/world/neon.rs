@@ -13,6 +13,7 @@ use sepulki::neon::{
     UpdateEndpoint, UpdateProject,
 };
 
+use super::faults::Fault;
 use super::postgres::{PgRole, Server};
 
 /// How long an operation takes.
@@ -68,6 +69,8 @@ pub struct Project {
     pub stores_no_passwords: bool,
     /// Whether it takes on to make branches, and makes none.
     pub makes_none: bool,
+    /// The beginning of the changes whose operations fail, and how.
+    pub fails: Option<(String, Fault)>,
     pub branches: Vec<SimBranch>,
     /// Whether operations that are begun now do not come to an end, and whether the project is locked meanwhile.
     pub hangs: Option<Hang>,

@@ -296,7 +296,7 @@ impl NeonPort {
             state.neon.calls.attempts += 1;
             let project = state.neon.project(&self.key, project)?;
             project.before(fault, now)?;
-            let fault = fault.or(project.makes_none.then_some(Fault::OperationGivenUp));
+            let fault = fault.or_else(|| project.keeps_failing(what));
             let before = fault.map(|_| project.clone());
             let running = project.operations.len();
             let result = project.unlocked(now).and_then(|()| work(project, now));

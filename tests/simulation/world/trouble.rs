@@ -12,7 +12,7 @@ use super::neon::{Project, UNKNOWN_SETTING, error, starts};
 const RETRY_AFTER: Duration = Duration::from_secs(20);
 
 /// What a failed operation says.
-const NO_START: &str = "the compute did not start";
+pub const NO_START: &str = "the compute did not start";
 
 /// How long Neon is busy with something else.
 const LOCKED: SignedDuration = SignedDuration::from_mins(1);
@@ -40,6 +40,14 @@ impl Project {
             "create_branch" => Work::Branch,
             _ => Work::Other,
         })
+    }
+
+    /// How this change goes wrong, as it does every time.
+    pub fn keeps_failing(&self, what: &str) -> Option<Fault> {
+        let fails = self.fails.as_ref();
+        let fails = fails.filter(|(beginning, _)| what.starts_with(beginning));
+        let none = self.makes_none.then_some(Fault::OperationGivenUp);
+        fails.map(|(_, fault)| *fault).or(none)
     }
 
     /// What becomes of a change that was accepted when the project was as `before`.

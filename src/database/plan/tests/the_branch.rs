@@ -270,7 +270,7 @@ pub(super) fn rows() -> Vec<Row> {
             |_, o| {
                 state(o, BranchState::Resetting, false);
                 o.recorded.reset_time = Some(Time(now()));
-                o.failure = Some(a_failure());
+                o.failures = vec![a_failure("reset the branch staging/team/it")];
             },
             Wait(Reason::OperationFailed),
         )

@@ -298,7 +298,7 @@ fn what_neon_has_not_done_is_told_with_its_words_where_they_are_known() {
         without.contains("has not done it: nobody can use it"),
         "{without}"
     );
-    observed.failure = Some(a_failure());
+    observed.failures = vec![a_failure("make the branch staging/team/it")];
     let with = words(&desired, &observed);
     assert!(
         with.contains("has not done it, because there is no room: "),
@@ -317,7 +317,7 @@ fn what_neon_has_not_done_is_told_with_its_words_where_they_are_known() {
 #[test]
 fn neon_is_left_alone_with_what_it_could_not_do_for_as_long_as_was_said() {
     let (desired, mut observed) = to_fork();
-    observed.failure = Some(a_failure());
+    observed.failures = vec![a_failure("make the branch staging/team/it")];
     let Decision::Wait(wait) = plan::decide(&desired, &observed, now()) else {
         panic!("it is waited");
     };
@@ -326,6 +326,25 @@ fn neon_is_left_alone_with_what_it_could_not_do_for_as_long_as_was_said() {
         wait.message,
         "Neon could not make the branch staging/team/it, because there is no room; it is asked again"
     );
+}
+
+#[test]
+fn what_neon_could_not_do_waits_and_nothing_else_does() {
+    let desired = desired(Environment::Staging);
+    let mut observed = settled(&desired);
+    observed.endpoint = Fact::Absent;
+    let decided = |observed: &Observed| plan::decide(&desired, observed, now());
+    observed.failures = vec![a_failure("change the compute")];
+    assert_eq!(decided(&observed), Decision::Act(Action::CreateEndpoint));
+    observed.failures.insert(0, a_failure("make an endpoint"));
+    let Decision::Wait(wait) = decided(&observed) else {
+        panic!("it is waited");
+    };
+    assert_eq!(wait.reason, Reason::OperationFailed);
+    let told = "Neon could not make an endpoint, because there is no room; it is asked again";
+    assert_eq!(wait.message, told);
+    observed.failures.remove(0);
+    assert_eq!(decided(&observed), Decision::Act(Action::CreateEndpoint));
 }
 
 #[test]

@@ -10,13 +10,13 @@ use super::super::*;
 use super::Answer::{Act, Blocked, Wait};
 use super::{Row, Rows};
 use crate::api::{Effective, Environment};
-use crate::database::failures::Failure;
 use crate::database::fixtures::{
     a_branch, a_failure, a_parent, desired, effective, effective_takeover, fresh, now, terms,
 };
 use crate::database::observe::Existing;
 use crate::database::rules::Terms;
 use crate::reconcile::Fact;
+use crate::world::Failure;
 
 const ANNOUNCED_LONG_AGO: SignedDuration = SignedDuration::from_secs(30);
 
@@ -236,7 +236,7 @@ pub(super) fn rows() -> Vec<Row> {
             10,
             "Neon could not make it a moment ago",
             |_, o| {
-                o.failure = Some(a_failure());
+                o.failures = vec![a_failure("make the branch staging/team/it")];
                 o.recorded.branch_request_time = Some(Time(now()));
             },
             Wait(Reason::OperationFailed),
@@ -245,10 +245,10 @@ pub(super) fn rows() -> Vec<Row> {
             10,
             "Neon could not make it a while ago",
             |_, o| {
-                o.failure = Some(Failure {
+                o.failures = vec![Failure {
                     until: now(),
-                    ..a_failure()
-                });
+                    ..a_failure("make the branch staging/team/it")
+                }];
             },
             Act(Action::AnnounceBranch),
         )
