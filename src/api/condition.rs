@@ -111,6 +111,8 @@ words!(
         BranchNotFound,
         /// The recorded branch is gone.
         BranchMissing,
+        /// Another branch has taken the place of the recorded one: its compute, or its being the default.
+        BranchReplaced,
         /// The branch has reached its `maxAge`.
         Expired,
         /// An annotation asks for something that cannot be done.

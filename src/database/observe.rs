@@ -68,6 +68,8 @@ pub struct Observed {
     pub other_parent: Option<String>,
     /// The branch to take over.
     pub existing: Fact<Existing>,
+    /// The other branch that the recorded endpoint serves by now, wherever the recorded branch is.
+    pub served_instead: Option<Branch>,
     /// An older object that holds the recorded branch, too.
     pub older_rival: Option<String>,
     /// Whether no migration is at work on the branch.
@@ -185,6 +187,7 @@ impl Observed {
             named: None,
             other_parent: None,
             existing: Fact::Unknown,
+            served_instead: None,
             older_rival: None,
             branch_free: true,
             endpoint: Fact::Unknown,

@@ -27,6 +27,7 @@
 //! |   | … to be made, but others come first; Neon has no room, and others ask first | Wait ProjectLocked; Wait LimitReached |
 //! | 11 | branch recorded but gone: just made; suspended; disposable, or nobody was given credentials of it; else | Wait; Suspended; ForgetBranch; Blocked BranchMissing |
 //! | 12 | an older object holds the same branch | Blocked BranchClaimed |
+//! |   | the recorded endpoint serves another branch, whether or not the recorded one is gone; lease due before | Blocked BranchReplaced; RenewLease |
 //! | 13 | branch being made or reset | Wait OperationsRunning |
 //! |   | … Neon is no longer at it: suspended; a reset of ours; never used by anybody: protected, else; other | Suspended; ResetBranch; Blocked OperationFailed, DiscardBranch; Blocked OperationFailed; where blocked or suspended, lease due before: RenewLease |
 //! | 14 | another incarnation than recorded | RecordIncarnation |
@@ -54,6 +55,7 @@
 //! |   | the password that is given for a role: missing; too weak | Wait PasswordNotFound; Blocked PasswordRejected |
 //! |   | a database that Neon has refused a short while ago, or the role that is to own it | Blocked, as it was refused |
 //! |   | an own branch has another name, and another branch has its own | Blocked BranchNameConflict |
+//! |   | the branch was taken over as the project's default, and another one is that | Blocked BranchReplaced |
 //! |   | Neon has refused a short while ago the name, the lease or the protection that the spec sets | Blocked, as it was refused |
 //! |   | a read replica of ours that is no longer asked for; on a protected branch | DeleteReplica; Blocked BranchProtected |
 //! |   | a read replica that Neon has refused a short while ago | Blocked, as it was refused |
@@ -62,12 +64,14 @@
 //! | any | Neon is to do something, and could not do that very thing a short while ago | Wait OperationFailed |
 //!
 //! Rows 7 to 18 are in `branch`, those of lease, name and protection in `upkeep`, what access rules have to do with them in
-//! `admission`, what Neon has begun and not done in `given_up`, rows 19 to 26 in `inside`.
+//! `admission`, what Neon has begun and not done in `given_up`, what has taken the
+//! place of the branch in `replaced`, rows 19 to 26 in `inside`.
 
 mod admission;
 mod branch;
 pub(super) mod given_up;
 mod inside;
+pub(super) mod replaced;
 mod upkeep;
 
 use std::time::Duration;

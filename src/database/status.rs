@@ -198,7 +198,9 @@ fn parts(
     let rest = desired.rest.as_ref().ok();
     let branch = match (&status.branch, &observed.branch) {
         (Some(recorded), Fact::Known(branch))
-            if observed.older_rival.is_none() && !branch.is_unusable() =>
+            if observed.older_rival.is_none()
+                && observed.served_instead.is_none()
+                && !branch.is_unusable() =>
         {
             let name = format!("branch {} ({})", recorded.name, recorded.id);
             let limits = rest.and_then(|rest| left_out(rest, observed, now));
@@ -211,6 +213,10 @@ fn parts(
         (Some(_) | None, _) => no(),
     };
     let ready = branch.0;
+    let branch = match plan::replaced::other_default(observed) {
+        Some(block) if ready => (false, block.reason, block.message),
+        Some(_) | None => branch,
+    };
     let compute = match (&observed.endpoint, rest) {
         (Fact::Known(endpoint), Some(rest))
             if ready

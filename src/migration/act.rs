@@ -13,7 +13,7 @@ use super::divergence;
 use super::failure::{self, Circumstances, Failure};
 use super::held;
 use super::observe::{self, Ledger, Observed};
-use super::place::{Database, Place};
+use super::place::{Database, Endpoint, Place};
 use super::record::{Found, Run};
 use super::source::Listing;
 use super::{Migrations, status, warnings};
@@ -22,7 +22,7 @@ use crate::clock::monotonic;
 use crate::cluster::KeyRead;
 use crate::engine::LedgerName;
 use crate::engine::run::{Inspection, Progress, RunError, RunRequest, Timeouts};
-use crate::neon::{BranchId, ErrorKind};
+use crate::neon::{self, BranchId, EndpointId, ErrorKind};
 use crate::postgres::{Target, Tls};
 use crate::reconcile::{Class, Error, Notice, Pass, Subject as _, Verdict};
 use crate::world::{Source, at_cluster, at_neon};
@@ -39,6 +39,7 @@ const HOLDER_MAX: usize = 48;
 /// Everything that a session needs.
 struct Access<'a> {
     database: &'a Database,
+    endpoint: &'a Endpoint,
     place: Place,
     ledger: &'a LedgerName,
     target: Target,
@@ -288,13 +289,13 @@ async fn access<'a>(
     let database = observed.database.known().ok_or_else(unready)?;
     let place = observed.place(desired).ok_or_else(unready)?;
     let owner = database.owners.get(&place.database).ok_or_else(unready)?;
-    let host = database.host.clone().ok_or_else(unready)?;
+    let endpoint = database.endpoint.as_ref().ok_or_else(unready)?;
     let rest = parsed(desired)?;
-    let password = password(kind, database, &place, owner).await?;
+    let password = password(kind, database, &place, endpoint, owner).await?;
     let settings = &kind.world.settings;
     let authority = settings.certificate_authority.as_ref();
     let target = Target {
-        host,
+        host: endpoint.host.clone(),
         port: settings.postgres_port,
         user: owner.clone(),
         password,
@@ -303,6 +304,7 @@ async fn access<'a>(
     };
     Ok(Access {
         database,
+        endpoint,
         place,
         ledger: &rest.ledger,
         target,
@@ -314,11 +316,13 @@ fn parsed(desired: &Desired) -> Result<&Rest, Error> {
     rest.map_err(|block| Error::new(Class::Invalid, block.reason, &block.message))
 }
 
-/// The owner's password, as Neon has it now. A refused key is read anew once: it may just have been corrected.
+/// The owner's password, as Neon has it now, where the compute serves the branch that is meant. A refused key is read anew
+/// once: it may just have been corrected.
 async fn password(
     kind: &Migrations,
     database: &Database,
     place: &Place,
+    endpoint: &Endpoint,
     owner: &str,
 ) -> Result<SecretString, Error> {
     let Some(Source {
@@ -336,6 +340,7 @@ async fn password(
         ));
     };
     let branch = BranchId::from(place.branch.id.as_str());
+    let id = EndpointId::from(endpoint.id.as_str());
     for anew in [false, true] {
         let read = kind.world.cluster.api_key(at, anew).await;
         let missing = |what: &str| {
@@ -351,12 +356,38 @@ async fn password(
             KeyRead::NoKey => return Err(missing(&format!("has no entry {}", at.key))),
         };
         let account = kind.world.neon.open(&key);
-        match account.api.reveal_password(project, &branch, owner).await {
-            Err(error) if error.kind == ErrorKind::Denied && !anew => {}
-            answer => return answer.map_err(at_neon),
-        }
+        let found = match account.api.endpoint(project, &id).await {
+            Err(error) if error.kind == ErrorKind::Denied && !anew => continue,
+            answer => answer.map_err(at_neon)?,
+        };
+        serves(found.as_ref(), &branch, &id, &database.name)?;
+        let password = account.api.reveal_password(project, &branch, owner).await;
+        return password.map_err(at_neon);
     }
     Err(Error::bug("neither of two answers of Neon was taken"))
+}
+
+/// Fails where a compute serves another branch than is meant. Its host stays when Neon moves it, as it does to put a
+/// restored snapshot in the place of a branch: whoever connects reaches other data then.
+fn serves(
+    found: Option<&neon::Endpoint>,
+    meant: &BranchId,
+    id: &EndpointId,
+    name: &str,
+) -> Result<(), Error> {
+    let message = match found {
+        Some(found) if found.branch_id == *meant => return Ok(()),
+        Some(found) => format!(
+            "the compute {id} of NeonDatabase {name} serves the branch {} by now, and not {meant}",
+            found.branch_id
+        ),
+        None => format!("the compute {id} of NeonDatabase {name} is gone"),
+    };
+    Err(Error::new(
+        Class::Conflict,
+        Reason::DatabaseNotReady,
+        message,
+    ))
 }
 
 /// Whether a refused password is the one that Neon has now: then it was not just rotated, and trying again is no use.
@@ -365,7 +396,7 @@ async fn is_current(kind: &Migrations, access: &Access<'_>, error: &RunError) ->
         return false;
     }
     let (place, user) = (&access.place, &access.target.user);
-    let now = password(kind, access.database, place, user).await;
+    let now = password(kind, access.database, place, access.endpoint, user).await;
     now.is_ok_and(|now| now.expose_secret() == access.target.password.expose_secret())
 }
 

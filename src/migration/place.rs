@@ -43,8 +43,8 @@ pub struct Database {
     pub branch: Option<Branch>,
     /// What the database is to say of itself.
     pub protection: Protection,
-    /// Host of the direct connection.
-    pub host: Option<String>,
+    /// The compute that serves the branch.
+    pub endpoint: Option<Endpoint>,
     /// Owners of the databases that were brought about.
     pub owners: BTreeMap<String, String>,
     /// Why nothing may be applied yet, in words; none where it is ready for the present version of its spec.
@@ -62,6 +62,15 @@ pub struct Branch {
     pub origin: BranchOrigin,
     /// When it was made.
     pub created: Timestamp,
+}
+
+/// The read-write compute of a branch, as it was last seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Identity on Neon.
+    pub id: String,
+    /// Host of the direct connection.
+    pub host: String,
 }
 
 /// One database in one incarnation of a branch: where a ledger is.
@@ -103,7 +112,10 @@ impl Database {
                 is_protected: status.branch.as_ref().is_some_and(|b| b.protected),
             },
             owners: owners.map(|d| (d.name.clone(), d.owner.clone())).collect(),
-            host: status.endpoint.map(|endpoint| endpoint.host),
+            endpoint: status.endpoint.map(|endpoint| Endpoint {
+                id: endpoint.id,
+                host: endpoint.host,
+            }),
             branch: status.branch.map(|branch| Branch {
                 id: branch.id,
                 incarnation: branch.incarnation,

@@ -238,7 +238,7 @@ fn database(desired: &Desired, observed: &Observed) -> Stage {
         Some(format!(
             "NeonDatabase {name} has not made the database {chosen} yet"
         ))
-    } else if database.branch.is_none() || database.host.is_none() {
+    } else if database.branch.is_none() || database.endpoint.is_none() {
         Some(format!("NeonDatabase {name} has no endpoint yet"))
     } else {
         None

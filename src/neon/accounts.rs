@@ -190,6 +190,14 @@ impl NeonApi for Invalidating {
         self.api.endpoints(project).await
     }
 
+    async fn endpoint(
+        &self,
+        project: &ProjectId,
+        endpoint: &EndpointId,
+    ) -> Result<Option<Endpoint>> {
+        self.api.endpoint(project, endpoint).await
+    }
+
     async fn create_branch(
         &self,
         project: &ProjectId,

@@ -16,8 +16,8 @@ use super::queues::TakenOn;
 use super::transport::{Answer, Request, Transport};
 use super::wire::{
     self, BranchAnswer, BranchesAnswer, CreatedBranchAnswer, DatabasesAnswer, EndpointAnswer,
-    EndpointsAnswer, OperationAnswer, OperationsAnswer, PasswordAnswer, ProjectAnswer, RolesAnswer,
-    UpdatedProjectAnswer,
+    EndpointsAnswer, OneEndpointAnswer, OperationAnswer, OperationsAnswer, PasswordAnswer,
+    ProjectAnswer, RolesAnswer, UpdatedProjectAnswer,
 };
 use super::{
     Branch, BranchId, ChangedEndpoint, CreateBranch, CreateEndpoint, CreatedBranch, Database,
@@ -220,6 +220,19 @@ impl NeonApi for Client {
     async fn endpoints(&self, project: &ProjectId) -> Result<Vec<Endpoint>> {
         let answer = self.get(ENDPOINTS, &[project.as_str()], &[]).await?;
         Ok(answer.read::<EndpointsAnswer>()?.endpoints)
+    }
+
+    async fn endpoint(
+        &self,
+        project: &ProjectId,
+        endpoint: &EndpointId,
+    ) -> Result<Option<Endpoint>> {
+        let ids = [project.as_str(), endpoint.as_str()];
+        match self.get(ENDPOINT, &ids, &[]).await {
+            Ok(answer) => Ok(Some(answer.read::<OneEndpointAnswer>()?.endpoint)),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn create_branch(

@@ -139,6 +139,10 @@ impl NeonApi for FakeNeon {
         self.other().await
     }
 
+    async fn endpoint(&self, _: &ProjectId, _: &EndpointId) -> Result<Option<Endpoint>> {
+        self.other().await
+    }
+
     async fn create_branch(&self, _: &ProjectId, create: &CreateBranch) -> Result<CreatedBranch> {
         let branch = branch(&create.name, Some(create.parent_id.as_str()));
         self.branches.lock().unwrap().push(branch.clone());

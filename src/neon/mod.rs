@@ -79,6 +79,12 @@ pub trait NeonApi: Send + Sync {
     async fn branch(&self, project: &ProjectId, branch: &BranchId) -> Result<Option<Branch>>;
     /// All endpoints of a project.
     async fn endpoints(&self, project: &ProjectId) -> Result<Vec<Endpoint>>;
+    /// One endpoint; none where Neon has no such endpoint.
+    async fn endpoint(
+        &self,
+        project: &ProjectId,
+        endpoint: &EndpointId,
+    ) -> Result<Option<Endpoint>>;
     /// Creates a branch, with its read-write endpoint in the same call.
     async fn create_branch(
         &self,

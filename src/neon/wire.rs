@@ -97,6 +97,11 @@ pub(super) struct EndpointsAnswer {
 }
 
 #[derive(Deserialize)]
+pub(super) struct OneEndpointAnswer {
+    pub(super) endpoint: Endpoint,
+}
+
+#[derive(Deserialize)]
 pub(super) struct CreatedBranchAnswer {
     pub(super) branch: Branch,
     #[serde(default, deserialize_with = "readable")]

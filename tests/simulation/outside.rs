@@ -198,3 +198,39 @@ async fn a_branch_that_was_restored_outside_says_where_it_comes_from() {
     assert!(is && reason == "ParentChanged", "{reason}: {message}");
     says(&message, &["kept", kept.as_str(), "not production"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_restored_snapshot_has_replaced_is_neither_followed_nor_touched() {
+    let mut operator = settled(production_and_preview).await;
+    let sim = Arc::clone(&operator.sim);
+    let [production, preview] = sim.at_neon(|project, now| {
+        let [main, preview] = [0, 1].map(|i| project.branches[i].branch.id.clone());
+        [main, preview].map(|old| (project.restore_snapshot_in_place(&old, now), old))
+    });
+    let secrets = ["production", "pr-7"].map(|name| sim.secret(name).unwrap());
+    let before = sim.lock().neon.calls.mutations.clone();
+    // a file more, which would go to other data now
+    let more = [
+        FILES[0],
+        FILES[1],
+        ("003_more.sql", "CREATE TABLE more (id int)"),
+    ];
+    sim.files(&more);
+    operator.run_for(MINUTE * 3).await;
+    for (name, (new, old)) in [("production", &production), ("pr-7", &preview)] {
+        let object = database(&operator, name);
+        let message = stalled(&object, Reason::BranchReplaced);
+        let parts = [new.as_str(), old.as_str(), "spec.branch.existing.id"];
+        says(&message, &parts);
+        assert!(!condition(&object, "BranchReady").0);
+        assert_eq!(object.status.unwrap().branch.unwrap().id, old.as_str());
+        let rows = sim.at_neon(|project, _| {
+            let databases = &project.find(new).unwrap().server.databases;
+            databases["app"].ledger.as_ref().unwrap().len()
+        });
+        assert_eq!(rows, FILES.len());
+    }
+    let after = ["production", "pr-7"].map(|name| sim.secret(name).unwrap());
+    assert_eq!(after, secrets);
+    assert_eq!(sim.lock().neon.calls.mutations, before);
+}

@@ -41,6 +41,7 @@ pub(super) fn branches(
         observed.branch = listing.branch(&id).cloned().into();
         observed.endpoint = listing.read_write_endpoint(&id).cloned().into();
         observed.replicas = listing.replicas_of(&id).cloned().collect();
+        observed.served_instead = served_instead(observed, listing, &id).cloned();
         observed.branch_free = kind.world.locks.exclusive(&recorded.id).is_some();
         observed.children = children(others, listing, &id);
         observed.older_rival = others
@@ -168,6 +169,20 @@ fn other_parent(listing: &ProjectSnapshot, observed: &Observed) -> Option<String
             None => id.to_string(),
         },
     ))
+}
+
+/// The other branch that the endpoint on record serves. Neon moves an endpoint, and its host with it, where a snapshot is
+/// restored in the place of a branch.
+fn served_instead<'a>(
+    observed: &Observed,
+    listing: &'a ProjectSnapshot,
+    recorded: &BranchId,
+) -> Option<&'a Branch> {
+    let endpoint = observed.recorded.endpoint.as_ref()?;
+    let mut all = listing.endpoints.iter();
+    let found = all.find(|found| found.id.as_str() == endpoint.id)?;
+    let other = (found.branch_id != *recorded).then_some(&found.branch_id)?;
+    listing.branch(other)
 }
 
 /// The branch that is to be taken over.

@@ -3,7 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Action, LATER, Next, RECHECK, SOON, Stage, admission, block, given_up, inside, upkeep, wait,
+    Action, LATER, Next, RECHECK, SOON, Stage, admission, block, given_up, inside, replaced,
+    upkeep, wait,
 };
 use crate::api::{
     BranchStatus, Credentials, Effective, ExistingBranch, ExternalDeletionAction, ParentBranch,
@@ -131,7 +132,8 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
             return Some(admission::gate(desired, observed, next));
         }
         (Some(recorded), Fact::Absent) => {
-            return Some(missing(desired, rest, observed, recorded, now));
+            let replaced = replaced::served_instead(desired, observed, recorded);
+            return replaced.or_else(|| Some(missing(desired, rest, observed, recorded, now)));
         }
         (Some(_), Fact::Unknown) => {
             return Some(wait(
@@ -148,6 +150,10 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
             Reason::BranchClaimed,
             format!("the branch {} belongs to {rival}", branch.name),
         ));
+    }
+    if let Some(replaced) = replaced::served_instead(desired, observed, recorded) {
+        // nobody has decided yet that it may go
+        return upkeep::lease(rest.lease.value, observed, now).or(Some(replaced));
     }
     if branch.was_given_up() {
         let next = given_up::decide(desired, observed, recorded, branch, now);
@@ -181,6 +187,7 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
                 next
             })
         })
+        .or_else(|| replaced::other_default(observed).map(Decision::Blocked))
         .or_else(|| upkeep::refused(rest, observed, now))
         .or_else(|| parent_unclear(desired, observed))
 }

@@ -104,6 +104,24 @@ async fn the_key_of_a_neonproject_is_read_where_that_says() {
 }
 
 #[tokio::test]
+async fn nothing_is_read_or_applied_where_the_compute_has_gone_to_another_branch() {
+    let world = Fake::new();
+    world.state().served = "br-restored".into();
+    let operator = world.operator();
+    let report = world.pass(&operator).await;
+    assert_eq!(fails(&report), (Class::Conflict, Reason::DatabaseNotReady));
+    let message = format!("{:?}", report.verdict);
+    for part in ["ep-1", "br-restored", "br-1"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let [_, inspections, runs, ..] = world.effort();
+    assert_eq!((inspections, runs), (0, 0));
+    world.state().served = "br-1".into();
+    settles(&world.pass(&operator).await);
+    assert_eq!(world.applied(), ALL);
+}
+
+#[tokio::test]
 async fn a_settled_migration_costs_nothing_not_even_after_a_restart() {
     let world = Fake::new();
     let operator = world.operator();

@@ -66,7 +66,7 @@ fn any_database() -> impl Strategy<Value = Fact<Database>> {
         prop::bool::weighted(0.9),
         select(vec![Environment::Staging, Environment::Preview]),
     )
-        .prop_map(|(listed, incarnation, unready, host, environment)| {
+        .prop_map(|(listed, incarnation, unready, reachable, environment)| {
             Fact::Known(Database {
                 environment,
                 not_resettable: None,
@@ -79,7 +79,7 @@ fn any_database() -> impl Strategy<Value = Fact<Database>> {
                     },
                     ..branch(incarnation)
                 }),
-                host: host.then(|| "ep-1.example".into()),
+                endpoint: database().endpoint.filter(|_| reachable),
                 unready,
                 ..database()
             })

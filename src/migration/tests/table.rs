@@ -404,12 +404,12 @@ fn a_database_that_is_not_ready_is_waited_for_with_the_reason() {
 }
 
 #[test]
-fn without_a_branch_or_a_host_nobody_can_connect() {
-    for (branch, host) in [(database().branch, None), (None, database().host)] {
+fn without_a_branch_or_an_endpoint_nobody_can_connect() {
+    for (branch, endpoint) in [(database().branch, None), (None, database().endpoint)] {
         let without = Observed {
             database: Fact::Known(Database {
                 branch,
-                host,
+                endpoint,
                 ..database()
             }),
             ..ready()

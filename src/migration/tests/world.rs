@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{neon_database, now, object};
@@ -49,6 +49,8 @@ pub(super) struct State {
     pub(super) ledger: LedgerState,
     /// What Neon says; a session needs the same.
     pub(super) password: String,
+    /// The branch that the compute serves.
+    pub(super) served: String,
     /// Passwords that PostgreSQL takes instead, one per session.
     pub(super) accepted: VecDeque<String>,
     /// How the coming runs end; the fault comes before the file with this number.
@@ -67,13 +69,14 @@ impl Fake {
         let files = files.into_iter().map(|file| (file.name, file.bytes));
         Arc::new(Self {
             state: Mutex::new(State {
-                object: object(&serde_json::json!({})),
+                object: object(&json!({})),
                 others: Vec::new(),
                 projects: Vec::new(),
                 databases: vec![neon_database()],
                 config_maps: [("files".to_owned(), files.collect())].into(),
                 ledger: LedgerState::default(),
                 password: "owner's".into(),
+                served: "br-1".into(),
                 accepted: VecDeque::new(),
                 faults: VecDeque::new(),
                 file_takes: Duration::ZERO,
@@ -366,18 +369,24 @@ impl NeonAccounts for Fake {
     fn open(&self, key: &SecretString) -> Arc<neon::Account> {
         assert_eq!(key.expose_secret(), "key");
         self.reveals.fetch_add(1, Relaxed);
-        let password = self.state().password.clone();
-        Arc::new(neon::Account::new(Arc::new(Revealing(password))))
+        let state = self.state();
+        Arc::new(neon::Account::new(Arc::new(OneBranch {
+            password: state.password.clone(),
+            served: state.served.clone(),
+        })))
     }
 }
 
-/// A Neon that knows one password.
-struct Revealing(String);
+/// A Neon that knows one password, and which branch a compute serves.
+struct OneBranch {
+    password: String,
+    served: String,
+}
 
 type Answer<T> = neon::Result<T>;
 
 #[async_trait]
-impl NeonApi for Revealing {
+impl NeonApi for OneBranch {
     async fn reveal_password(
         &self,
         project: &neon::ProjectId,
@@ -386,7 +395,7 @@ impl NeonApi for Revealing {
     ) -> Answer<SecretString> {
         let asked = (project.as_str(), branch.as_str(), role);
         assert_eq!(asked, ("p-1", "br-1", "app_owner"));
-        Ok(self.0.clone().into())
+        Ok(self.password.clone().into())
     }
     async fn identity(&self) -> Answer<neon::Identity> {
         unimplemented!()
@@ -413,6 +422,19 @@ impl NeonApi for Revealing {
     }
     async fn endpoints(&self, _: &neon::ProjectId) -> Answer<Vec<neon::Endpoint>> {
         unimplemented!()
+    }
+    async fn endpoint(
+        &self,
+        project: &neon::ProjectId,
+        endpoint: &neon::EndpointId,
+    ) -> Answer<Option<neon::Endpoint>> {
+        assert_eq!((project.as_str(), endpoint.as_str()), ("p-1", "ep-1"));
+        let found = serde_json::from_value(json!({
+            "id": "ep-1", "branch_id": self.served, "host": "ep-1.example", "type": "read_write",
+            "current_state": "idle", "autoscaling_limit_min_cu": 0.25, "autoscaling_limit_max_cu": 1.0,
+            "suspend_timeout_seconds": 300,
+        }));
+        Ok(Some(found.unwrap()))
     }
     async fn create_branch(
         &self,

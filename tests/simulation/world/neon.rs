@@ -866,6 +866,33 @@ impl Project {
         branch.branch.last_reset_at = Some(now);
     }
 
+    /// Somebody restores a snapshot of a branch in its place: computes, name and annotations are the new one's then, and the
+    /// old one is kept under another name.
+    pub fn restore_snapshot_in_place(&mut self, id: &BranchId, now: Timestamp) -> BranchId {
+        let old = self.find(id).unwrap().clone();
+        let new = self.add_branch("restored", None, old.branch.annotations.clone(), now);
+        let before = self.find(id).unwrap();
+        let (mut endpoint, mut replicas) =
+            (before.endpoint.take(), std::mem::take(&mut before.replicas));
+        before.branch.name = format!("{} (old)", old.branch.name);
+        before.branch.default = false;
+        before.branch.protected = false;
+        for moved in endpoint.iter_mut().chain(&mut replicas) {
+            moved.endpoint.branch_id = new.clone();
+        }
+        let restored = self.find(&new).unwrap();
+        restored.branch.name = old.branch.name;
+        restored.branch.default = old.branch.default;
+        restored.branch.protected = old.branch.protected;
+        restored.branch.expires_at = old.branch.expires_at;
+        restored.made = now;
+        restored.endpoint = endpoint;
+        restored.replicas = replicas;
+        restored.roles = old.roles;
+        restored.server = old.server;
+        new
+    }
+
     /// Back to the state of the parent.
     pub fn reset_to_parent(&mut self, id: &BranchId, now: Timestamp) {
         let parent = self.find(id).unwrap().branch.parent_id.clone();

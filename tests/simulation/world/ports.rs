@@ -415,6 +415,18 @@ impl NeonApi for NeonPort {
             .await
     }
 
+    async fn endpoint(
+        &self,
+        project: &ProjectId,
+        endpoint: &EndpointId,
+    ) -> sepulki::neon::Result<Option<Endpoint>> {
+        self.look(project, "endpoint", |p, now| {
+            let all = p.endpoints(now);
+            Ok(all.into_iter().find(|found| found.id == *endpoint))
+        })
+        .await
+    }
+
     async fn create_branch(
         &self,
         project: &ProjectId,

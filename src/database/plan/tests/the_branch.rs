@@ -9,9 +9,10 @@ use super::Answer::{Act, Blocked, Settled, Suspended, Wait};
 use super::{Row, Rows};
 use crate::api::{Credentials, Environment};
 use crate::database::fixtures::{
-    a_branch, a_failure, at, desired, effective, now, object, recorded, seen, settled,
+    a_branch, a_failure, at, desired, effective, effective_takeover, now, object, recorded, seen,
+    settled,
 };
-use crate::database::observe::ResetAsked;
+use crate::database::observe::{Existing, ResetAsked};
 use crate::neon::BranchState;
 use crate::reconcile::Fact;
 use jiff::SignedDuration;
@@ -71,6 +72,16 @@ pub(super) fn rows() -> Vec<Row> {
         state(o, BranchState::Init, false);
         recorded(o).ready_time = None;
         recorded(o).credentials = Credentials::Inherited;
+    };
+    let replaced =
+        |o: &mut Observed| o.served_instead = Some(a_branch("br-restored", "staging/team/it"));
+    let taken_over_as_default = |o: &mut Observed, default: &str| {
+        recorded(o).taken_over = true;
+        o.recorded.effective = Some(effective_takeover());
+        o.existing = Fact::Known(Existing {
+            branch: a_branch(default, "main"),
+            holder: None,
+        });
     };
     let discarded = || Act(Action::DiscardBranch("br-it".into()));
     Rows::from(staging, observed)
@@ -173,6 +184,50 @@ pub(super) fn rows() -> Vec<Row> {
             "an older object holds the branch",
             |_, o| o.older_rival = Some("NeonDatabase a/b".into()),
             Blocked(Reason::BranchClaimed),
+        )
+        .row(
+            12,
+            "its compute serves another branch",
+            |_, o| {
+                replaced(o);
+                o.endpoint = Fact::Absent;
+            },
+            Blocked(Reason::BranchReplaced),
+        )
+        .row(
+            12,
+            "its compute serves another branch, and it was renamed, unprotected and asked to be reset",
+            |d, o| {
+                *d = preview.clone();
+                *o = settled(d);
+                replaced(o);
+                renamed(o);
+                o.reset_asked = Some(reset_asked());
+                o.endpoint = Fact::Absent;
+            },
+            Blocked(Reason::BranchReplaced),
+        )
+        .row(
+            12,
+            "its compute serves another branch, and its lease is due",
+            |d, o| {
+                *d = preview.clone();
+                *o = settled(d);
+                replaced(o);
+                seen(o).expires_at = Some(now());
+            },
+            Act(Action::RenewLease(lease)),
+        )
+        .row(
+            12,
+            "its compute serves another branch, and it is gone",
+            |d, o| {
+                *d = preview.clone();
+                *o = settled(d);
+                replaced(o);
+                gone(o);
+            },
+            Blocked(Reason::BranchReplaced),
         )
         .row(
             13,
@@ -447,6 +502,28 @@ pub(super) fn rows() -> Vec<Row> {
                 o.recorded.reset_time = Some(Time(now()));
             },
             Act(Action::DropReset),
+        )
+        .row(
+            26,
+            "it was taken over as the default and is that",
+            |_, o| taken_over_as_default(o, "br-it"),
+            Settled,
+        )
+        .row(
+            26,
+            "it was taken over as the default, and another one is that",
+            |_, o| taken_over_as_default(o, "br-other"),
+            Blocked(Reason::BranchReplaced),
+        )
+        .row(
+            26,
+            "it was taken over by its id, and another one is the default",
+            |_, o| {
+                taken_over_as_default(o, "br-other");
+                let resolved = o.recorded.effective.as_mut().unwrap();
+                resolved.existing.as_mut().unwrap().default = None;
+            },
+            Settled,
         )
         .row(
             17,
