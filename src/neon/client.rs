@@ -122,11 +122,16 @@ impl Client {
         ids: &[&str],
     ) -> Result<Vec<Operation>> {
         let answer = self.change(project, Method::DELETE, route, ids, None).await;
-        match answer {
-            Ok(answer) => operations(&answer),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
+        if_there(answer)?.map_or_else(|| Ok(Vec::new()), |answer| operations(&answer))
+    }
+}
+
+/// An answer about something that Neon may not have.
+fn if_there(answer: Result<Answer>) -> Result<Option<Answer>> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -210,11 +215,9 @@ impl NeonApi for Client {
 
     async fn branch(&self, project: &ProjectId, branch: &BranchId) -> Result<Option<Branch>> {
         let ids = [project.as_str(), branch.as_str()];
-        match self.get(BRANCH, &ids, &[]).await {
-            Ok(answer) => Ok(Some(answer.read::<BranchAnswer>()?.into_branch())),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let answer = if_there(self.get(BRANCH, &ids, &[]).await)?;
+        let read = |answer: Answer| Ok(answer.read::<BranchAnswer>()?.into_branch());
+        answer.map(read).transpose()
     }
 
     async fn endpoints(&self, project: &ProjectId) -> Result<Vec<Endpoint>> {
@@ -228,11 +231,9 @@ impl NeonApi for Client {
         endpoint: &EndpointId,
     ) -> Result<Option<Endpoint>> {
         let ids = [project.as_str(), endpoint.as_str()];
-        match self.get(ENDPOINT, &ids, &[]).await {
-            Ok(answer) => Ok(Some(answer.read::<OneEndpointAnswer>()?.endpoint)),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let answer = if_there(self.get(ENDPOINT, &ids, &[]).await)?;
+        let read = |answer: Answer| Ok(answer.read::<OneEndpointAnswer>()?.endpoint);
+        answer.map(read).transpose()
     }
 
     async fn create_branch(
