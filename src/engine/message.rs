@@ -119,6 +119,9 @@ pub(crate) enum Start {
     GoOn,
 }
 
+/// What the server says where a condition of a [`Record`] does not hold: it divides by zero.
+pub(crate) const UNMET: &str = "22012";
+
 impl Record<'_> {
     /// Both locks end with the transaction. `1/0` is how a statement in the middle of a message
     /// can refuse to go on.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{RunError, control::Control, crew::Crew, file::FileRun, session, watch::Watched};
 use crate::engine::{
-    message::{Message, Step},
+    message::{Message, Step, UNMET},
     report::{Code, Diagnostic},
     sql::{Script, calls},
 };
@@ -43,7 +43,7 @@ pub(super) fn ending(message: &Message, watched: &Watched) -> Option<Ending> {
     }
     match (message.step(watched.completed)?, sqlstate?) {
         (Step::Statement(index), SQLSTATE) => Some(Ending::Worker(index)),
-        (Step::Record, "22012") => Some(Ending::Control),
+        (Step::Record, UNMET) => Some(Ending::Control),
         (
             Step::Prepare
             | Step::Fence
@@ -118,14 +118,13 @@ impl FileRun<'_> {
     }
 
     fn second(&self, script: &Script, statement: Option<usize>) -> Diagnostic {
-        let statement = statement.and_then(|index| script.statements.get(index));
-        let finding = if let Some(statement) = statement {
-            let message = "the session was ended at this statement, for the second time";
-            script.finding(self.version, &statement.range, Code::Refused, message)
-        } else {
-            let message = "the session that looks after the run was ended while this file ran, for the second time";
-            Diagnostic::of_file(self.version, Code::Refused, message)
+        let message = match statement {
+            Some(_) => "the session was ended at this statement, for the second time",
+            None => {
+                "the session that looks after the run was ended while this file ran, for the second time"
+            }
         };
+        let finding = script.finding_at(self.version, statement, Code::Refused, message);
         finding.with_hint(LOOK_INSIDE)
     }
 }

@@ -17,9 +17,9 @@ use crate::{
     engine::{
         bundle::MigrationFile,
         journal::{Ended, Note, Subject},
-        message::{Entry, Message, Record, Start, Step},
+        message::{Entry, Message, Record, Start, Step, UNMET},
         midway,
-        report::{Code, Diagnostic},
+        report::Code,
         sql::{
             Script, calls,
             segment::{Shape, Transaction},
@@ -254,15 +254,12 @@ impl<'a> FileRun<'a> {
         // it comes behind the answer to the statement that has committed
         let answered = completed.checked_sub(1);
         let statement = match answered.and_then(|last| message.step(last)) {
-            Some(Step::Statement(index)) => script.statements.get(index),
+            Some(Step::Statement(index)) => Some(index),
             Some(Step::Prepare | Step::Fence | Step::Record | Step::Look | Step::Commit) | None => {
                 None
             }
         };
-        let finding = statement.map_or_else(
-            || Diagnostic::of_file(self.version, Code::Refused, text),
-            |of| script.finding(self.version, &of.range, Code::Refused, text),
-        );
+        let finding = script.finding_at(self.version, statement, Code::Refused, text);
         let hint =
             "leave out LISTEN: it is the session that listens, and this one ends with the run";
         RunError::Failed(Box::new(finding.with_hint(hint)))
@@ -289,13 +286,13 @@ impl<'a> FileRun<'a> {
         let Some(server) = &error.server else {
             return RunError::Transient(error.to_string());
         };
-        if message.step(completed) == Some(Step::Fence) && server.sqlstate == "22012" {
+        if message.step(completed) == Some(Step::Fence) && server.sqlstate == UNMET {
             return RunError::Transient(format!(
                 "{} was not begun: this run's control session has ended, or another run has its worker's lock",
                 self.version
             ));
         }
-        if message.step(completed) == Some(Step::Record) && server.sqlstate == "22012" {
+        if message.step(completed) == Some(Step::Record) && server.sqlstate == UNMET {
             return RunError::Transient(format!(
                 "{} was rolled back at its end: this run's control session has ended",
                 self.version

@@ -74,6 +74,20 @@ impl Script {
         }
     }
 
+    /// A finding about one of its statements, or about the file where it is not known which.
+    pub(crate) fn finding_at(
+        &self,
+        file: &str,
+        statement: Option<usize>,
+        code: Code,
+        message: &str,
+    ) -> Diagnostic {
+        match statement.and_then(|index| self.statements.get(index)) {
+            Some(statement) => self.finding(file, &statement.range, code, message),
+            None => Diagnostic::of_file(file, code, message),
+        }
+    }
+
     /// How it runs; see [`Part`].
     pub(crate) fn parts(&self) -> Vec<Part> {
         let whole;
