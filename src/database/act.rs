@@ -29,7 +29,7 @@ use crate::api::{
 use crate::cluster::{KeyRead, ObjectId};
 use crate::neon::{self, Account, BranchId, ProjectId};
 use crate::reconcile::{Class, Error, ExclusiveLock, Notice};
-use crate::world::{Source, at_cluster, at_neon};
+use crate::world::{Operation, Source, at_cluster, at_neon};
 
 /// Everything an effect needs.
 pub(super) struct Context<'a> {
@@ -193,9 +193,8 @@ impl Context<'_> {
         // what they brought about is not in a listing that is older than they are
         let account = self.account().await?;
         account.snapshots.invalidate(self.project()?);
-        let mut failed = self.observed.operations.iter();
-        match failed.find_map(|operation| operation.failure.clone()) {
-            Some(words) => self.take_in(pass, words),
+        match Operation::failed(&self.observed.operations) {
+            Some(words) => self.take_in(pass, words.to_owned()),
             None => self.kind.failures.done(&self.desired.uid),
         }
         pass.status.operations.clear();
@@ -230,9 +229,7 @@ impl Context<'_> {
 
     /// What Neon could not make is made anew: should it fail again, the next time is later.
     fn make_again(&self) {
-        let recorded = self.observed.recorded.effective.as_ref();
-        let name = recorded.and_then(|effective| effective.branch_name.as_ref());
-        let making = given_up::making(name.unwrap_or(&self.desired.branch_name));
+        let making = given_up::making(self.desired, self.observed);
         let (uid, generation) = (&self.desired.uid, self.desired.generation);
         let failures = &self.kind.failures;
         failures.begin_again(uid, generation, &making, self.now);
@@ -243,11 +240,8 @@ impl Context<'_> {
         let Some(what) = given_up::asked_of_neon(action, self.desired, self.observed) else {
             return;
         };
-        let (failures, uid) = (&self.kind.failures, &self.desired.uid);
-        failures.begun(uid, what);
-        if status.operations.is_empty() {
-            failures.done(uid);
-        }
+        let at_work = !status.operations.is_empty();
+        self.kind.failures.asked(&self.desired.uid, what, at_work);
     }
 
     fn source(&self) -> Result<&Source, Error> {

@@ -127,10 +127,10 @@ pub fn is_abandoned(desired: &Desired, observed: &Observed) -> bool {
 
 /// Name of the branch, as far as there is one.
 fn name<'a>(desired: &'a Desired, observed: &'a Observed) -> &'a str {
-    let recorded = observed.recorded.branch.as_ref().map(|branch| &branch.name);
-    let effective = observed.recorded.effective.as_ref();
-    let resolved = || effective.and_then(|effective| effective.branch_name.as_ref());
-    recorded.or_else(resolved).unwrap_or(&desired.branch_name)
+    match &observed.recorded.branch {
+        Some(recorded) => &recorded.name,
+        None => desired.name_of_branch(observed.recorded.effective.as_ref()),
+    }
 }
 
 /// What is in the way of asking Neon for anything, and how to do without.

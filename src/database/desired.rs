@@ -22,9 +22,9 @@ use super::profile::{Profile, profile};
 use super::replicas::Replica;
 use super::template::Template;
 use crate::api::{
-    self, BRANCH_FINALIZER, BranchSpec, DatabaseSpec, DeletionPolicy, Environment, ExistingBranch,
-    ExtensionSpec, ExternalDeletionAction, NeonDatabase, NeonDatabaseSpec, ParentBranch,
-    ParentMoment, ReadReplicaSpec, Reason,
+    self, BRANCH_FINALIZER, BranchSpec, DatabaseSpec, DeletionPolicy, Effective, Environment,
+    ExistingBranch, ExtensionSpec, ExternalDeletionAction, NeonDatabase, NeonDatabaseSpec,
+    ParentBranch, ParentMoment, ReadReplicaSpec, Reason,
 };
 use crate::clock::time_span;
 use crate::neon::Moment;
@@ -232,6 +232,13 @@ impl Desired {
                 id: None,
             })
         })
+    }
+
+    /// Under which name the branch is made: the one that was resolved once, otherwise the spec's.
+    #[must_use]
+    pub fn name_of_branch<'a>(&'a self, resolved: Option<&'a Effective>) -> &'a str {
+        let resolved = resolved.and_then(|resolved| resolved.branch_name.as_ref());
+        resolved.unwrap_or(&self.branch_name)
     }
 
     /// What becomes of the branch when the object goes: the spec's word, otherwise what was recorded once, otherwise

@@ -64,8 +64,8 @@
 //! | any | Neon is to do something, and could not do that very thing a short while ago | Wait OperationFailed |
 //!
 //! Rows 7 to 18 are in `branch`, those of lease, name and protection in `upkeep`, what access rules have to do with them in
-//! `admission`, what Neon has begun and not done in `given_up`, what has taken the
-//! place of the branch in `replaced`, rows 19 to 26 in `inside`.
+//! `admission`, what Neon has begun and not done in `given_up`, what has taken the place of the branch in `replaced`, rows
+//! 19 to 26 in `inside`.
 
 mod admission;
 mod branch;

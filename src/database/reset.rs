@@ -120,9 +120,9 @@ pub fn decide(
     let name = &branch.name;
     // one that Neon is no longer at is not under way, whenever it was asked for
     if due.0 > now && !branch.was_given_up() {
-        let resetting = Some(given_up::resetting(name));
+        let resetting = given_up::resetting(name);
         let mut failures = observed.failures.iter();
-        let failed = failures.find(|failure| failure.what == resetting);
+        let failed = failures.find(|failure| failure.is_about(&resetting));
         // what it has begun may be seen late all the same
         if let Some(told) = failed.and_then(Failure::told) {
             return Some(wait(Reason::OperationFailed, told, LATER));

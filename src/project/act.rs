@@ -13,7 +13,7 @@ use crate::api::{AppliedSettings, PROJECT_FINALIZER, Reason};
 use crate::cluster::{KeyRead, ObjectId};
 use crate::neon::{self, Account, ErrorKind};
 use crate::reconcile::{Class, Error};
-use crate::world::{at_cluster, at_neon, record_operations};
+use crate::world::{Operation, at_cluster, at_neon, record_operations};
 
 /// Takes the action.
 pub(super) async fn act(
@@ -31,9 +31,10 @@ pub(super) async fn act(
         Action::ForgetOperations => {
             pass.status.operations.clear();
             let (failures, uid) = (&kind.failures, &desired.uid);
-            let mut failed = observed.operations.iter();
-            match failed.find_map(|operation| operation.failure.clone()) {
-                Some(words) => failures.failed(uid, desired.generation, None, words, now),
+            match Operation::failed(&observed.operations) {
+                Some(words) => {
+                    failures.failed(uid, desired.generation, None, words.to_owned(), now);
+                }
                 None => failures.done(uid),
             }
             // what they brought about was not there yet when the project was last looked at
@@ -43,10 +44,8 @@ pub(super) async fn act(
         Action::ApplySettings(change) => {
             apply(kind, change, pass, desired, observed, now).await?;
             if let Some(what) = plan::asked_of_neon(action) {
-                kind.failures.begun(&desired.uid, what);
-            }
-            if pass.status.operations.is_empty() {
-                kind.failures.done(&desired.uid);
+                let at_work = !pass.status.operations.is_empty();
+                kind.failures.asked(&desired.uid, what, at_work);
             }
             Ok(())
         }

@@ -59,9 +59,12 @@ impl Failures {
         good.map(|record| record.failure.clone()).collect()
     }
 
-    /// Neon has taken this on.
-    pub fn begun(&self, uid: &str, what: String) {
+    /// Neon has taken this on, and is at work on it or has done it at once.
+    pub fn asked(&self, uid: &str, what: String, at_work: bool) {
         self.lock().begun.insert(uid.to_owned(), what);
+        if !at_work {
+            self.done(uid);
+        }
     }
 
     /// What Neon had taken on is done.
@@ -90,10 +93,9 @@ impl Failures {
 
     /// What Neon has not done is begun anew, whether or not it has said that it failed.
     pub fn begin_again(&self, uid: &str, generation: i64, what: &str, now: Timestamp) {
-        let is_known = |failure: &Failure| failure.what.as_deref() == Some(what);
         let failed = self.of(uid, generation, now);
         // one try counts once
-        if !failed.iter().any(|f| is_known(f) && f.until > now) {
+        if !failed.iter().any(|f| f.is_about(what) && f.until > now) {
             let mut known = self.lock();
             known.again(uid, generation, Some(what.to_owned()), None, now);
         }
@@ -158,6 +160,12 @@ impl Record {
 }
 
 impl Failure {
+    /// Whether this is what Neon could not do.
+    #[must_use]
+    pub fn is_about(&self, what: &str) -> bool {
+        self.what.as_deref() == Some(what)
+    }
+
     /// Neon is left alone for a while with what it could not do.
     fn pause(&self, now: Timestamp) -> Option<Wait> {
         let left = Duration::try_from(self.until.duration_since(now)).ok()?;
@@ -196,8 +204,7 @@ pub fn patiently<A>(
     };
     let pause = what(action).and_then(|what| {
         let mut failures = failures.iter();
-        let failure = failures.find(|failure| failure.what.as_ref() == Some(&what));
-        failure.and_then(|failure| failure.pause(now))
+        failures.find(|failure| failure.is_about(&what))?.pause(now)
     });
     pause.map_or(next, Decision::Wait)
 }
@@ -212,7 +219,7 @@ mod tests {
 
     /// Neon takes this on and fails.
     fn fail(failures: &Failures, what: &str, now: Timestamp) {
-        failures.begun("u", what.into());
+        failures.asked("u", what.into(), true);
         failures.failed("u", 1, Some("br-1"), "no room".into(), now);
     }
 
@@ -266,10 +273,10 @@ mod tests {
         assert_eq!(pause(&failures, 2, "x", at(0)), Duration::ZERO);
         assert_ne!(pause(&failures, 1, "x", at(0)), Duration::ZERO);
         // something else is done
-        failures.begun("u", "y".into());
+        failures.asked("u", "y".into(), true);
         failures.done("u");
         assert_ne!(pause(&failures, 1, "x", at(0)), Duration::ZERO);
-        failures.begun("u", "x".into());
+        failures.asked("u", "x".into(), true);
         failures.done("u");
         assert_eq!(failures.of("u", 1, at(0)), []);
     }

@@ -86,6 +86,12 @@ impl Operation {
         })
     }
 
+    /// What became of one of these that has not done its work, in words; none where there is none.
+    #[must_use]
+    pub fn failed(operations: &[Self]) -> Option<&str> {
+        operations.iter().find_map(|one| one.failure.as_deref())
+    }
+
     /// The moment and not the age, so that a condition that shows it stays as it is.
     fn told(&self) -> String {
         let Self {

@@ -305,12 +305,9 @@ impl Context<'_> {
         let rest = self.rest()?;
         let recorded = &self.observed.recorded;
         let limit = recorded.plan_limit.as_ref();
-        let name = recorded
-            .effective
-            .as_ref()
-            .and_then(|e| e.branch_name.clone());
+        let name = self.desired.name_of_branch(recorded.effective.as_ref());
         Ok(CreateBranch {
-            name: name.unwrap_or_else(|| self.desired.branch_name.clone()),
+            name: name.to_owned(),
             parent_id: parent.clone(),
             at: self.moment()?,
             // where only the profile says so it may be left out

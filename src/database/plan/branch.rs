@@ -204,10 +204,7 @@ fn first_branch(desired: &Desired, observed: &Observed, now: Timestamp) -> Next 
     if let Some(marked) = &observed.marked {
         return Decision::Act(Action::ClaimBranch(marked.clone()));
     }
-    let name = effective
-        .branch_name
-        .as_deref()
-        .unwrap_or(&desired.branch_name);
+    let name = desired.name_of_branch(Some(effective));
     if let Some(other) = &observed.named {
         let message = format!(
             "a branch named {name} exists ({}) and was not made by this object: choose another spec.branch.name, or make \

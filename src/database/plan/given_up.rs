@@ -91,11 +91,7 @@ pub(in crate::database) fn asked_of_neon(
     observed: &Observed,
 ) -> Option<String> {
     Some(match action {
-        Action::AnnounceBranch | Action::CreateBranch(_) => {
-            let effective = observed.recorded.effective.as_ref();
-            let name = effective.and_then(|effective| effective.branch_name.as_ref());
-            making(name.unwrap_or(&desired.branch_name))
-        }
+        Action::AnnounceBranch | Action::CreateBranch(_) => making(desired, observed),
         Action::DiscardBranch(id) => {
             format!(
                 "delete the branch {}, which it has not made",
@@ -146,9 +142,10 @@ pub(in crate::database) fn asked_of_neon(
     })
 }
 
-/// That Neon is to make the branch of this name.
+/// That Neon is to make the branch.
 #[must_use]
-pub(in crate::database) fn making(name: &str) -> String {
+pub(in crate::database) fn making(desired: &Desired, observed: &Observed) -> String {
+    let name = desired.name_of_branch(observed.recorded.effective.as_ref());
     format!("make the branch {name}")
 }
 
