@@ -1,5 +1,6 @@
 //! The command line.
 
+mod advice;
 mod completion;
 mod connection;
 mod crds;
@@ -80,6 +81,9 @@ impl Cli {
             Ok(Ended::Pending) => ExitCode::from(3),
             Err(error) => {
                 eprintln!("sepulki: {error:#}");
+                if let Some(advice) = advice::about(&error) {
+                    eprintln!("help: {advice}");
+                }
                 if error.is::<Usage>() {
                     ExitCode::from(2)
                 } else {

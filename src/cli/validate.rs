@@ -8,7 +8,7 @@ use serde::Serialize;
 use sqlx::{Connection, PgConnection};
 
 use super::{
-    Ended, connection,
+    Ended, advice, connection,
     output::{self, Format, told_to_wait},
 };
 use crate::{
@@ -24,11 +24,14 @@ const CLOCKS: i64 = 5;
 /// Where to look.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without URL, which has no password (PGPASSWORD has it), the database is that of DATABASE_URL. Passwords are never printed.\nExit codes: 0 fine, 1 something is wrong, 2 wrong use.\n\nExamples:\n  sepulki validate\n  sepulki validate -o json\n  sepulki validate 'postgresql://me@localhost/app'"
+    after_help = "Without URL, which has no password (PGPASSWORD has it), the database is that of DATABASE_URL. Passwords are never printed. A pooled host, or a role without the rights to migrate, is worth a ! and no fault, as applications have both; --migrate makes it one.\nExit codes: 0 fine, 1 something is wrong, 2 wrong use.\n\nExamples:\n  sepulki validate\n  sepulki validate --migrate && sepulki migrate up\n  sepulki validate -o json\n  sepulki validate 'postgresql://me@localhost/app'"
 )]
 pub(super) struct ValidateArgs {
     /// The database; its password may also come from PGPASSWORD
     url: Option<String>,
+    /// Fail where migrations could not run, too
+    #[arg(long)]
+    migrate: bool,
     /// What to print
     #[arg(short, long, default_value = "table", value_name = "FORMAT")]
     output: Format,
@@ -62,7 +65,7 @@ pub(super) fn run(args: &ValidateArgs) -> Result<Ended> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(Box::pin(validate(&target)));
+        .block_on(Box::pin(validate(&target, args.migrate)));
     let failed = checks.iter().any(|check| check.good == Some(false));
     output::print(args.output, &checks, |checks| {
         let line = |check: &Check| {
@@ -74,8 +77,9 @@ pub(super) fn run(args: &ValidateArgs) -> Result<Ended> {
     Ok(if failed { Ended::Failed } else { Ended::Fine })
 }
 
-async fn validate(target: &Target) -> Vec<Check> {
-    let mut checks = vec![format(target), endpoint(target)];
+/// All questions; what only keeps migrations from running is a fault where it `migrates`.
+async fn validate(target: &Target, migrates: bool) -> Vec<Check> {
+    let mut checks = vec![format(target), endpoint(target, migrates)];
     let options = Options {
         patience: Duration::from_secs(20),
         ..Options::default()
@@ -85,7 +89,7 @@ async fn validate(target: &Target) -> Vec<Check> {
         Ok(mut session) => {
             checks.push(tls(target));
             checks.push(Check::of("login", true, format!("as {}", target.user)));
-            match inside(&mut session).await {
+            match inside(&mut session, migrates).await {
                 Ok(inside) => checks.extend(inside),
                 Err(error) => checks.push(Check::of("server", false, error.to_string())),
             }
@@ -98,10 +102,20 @@ async fn validate(target: &Target) -> Vec<Check> {
             } else {
                 Check::of("tls", None, "not known: there was no session")
             });
-            checks.push(Check::of("login", false, error.to_string()));
+            let said = error.to_string();
+            let message = match advice::certificate(&said) {
+                Some(advice) => format!("{said}; {advice}"),
+                None => said,
+            };
+            checks.push(Check::of("login", false, message));
         }
     }
     checks
+}
+
+/// What keeps migrations from running is a fault for those alone who want to migrate.
+fn no_fault_unless(migrates: bool) -> Option<bool> {
+    migrates.then_some(false)
 }
 
 fn format(target: &Target) -> Check {
@@ -114,12 +128,12 @@ fn format(target: &Target) -> Check {
     Check::of("url", true, format!("database {database} at {host}:{port}"))
 }
 
-fn endpoint(target: &Target) -> Check {
+fn endpoint(target: &Target, migrates: bool) -> Check {
     let label = target.host.split('.').next().unwrap_or_default();
     if label.ends_with("-pooler") {
         Check::of(
             "endpoint",
-            None,
+            no_fault_unless(migrates),
             "pooled: right for applications; migrations need the host without -pooler",
         )
     } else {
@@ -136,7 +150,7 @@ fn tls(target: &Target) -> Check {
 }
 
 /// What only the server can tell.
-async fn inside(session: &mut PgConnection) -> Result<Vec<Check>, sqlx::Error> {
+async fn inside(session: &mut PgConnection, migrates: bool) -> Result<Vec<Check>, sqlx::Error> {
     let (version, number): (String, i32) = sqlx::query_as(
         "SELECT current_setting('server_version'), current_setting('server_version_num')::int4",
     )
@@ -192,7 +206,7 @@ async fn inside(session: &mut PgConnection) -> Result<Vec<Check>, sqlx::Error> {
             if connects && creates && schema && writes {
                 Some(true)
             } else {
-                None
+                no_fault_unless(migrates)
             },
             privileges(creates, schema, writes),
         ),

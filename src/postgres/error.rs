@@ -168,16 +168,16 @@ impl From<&PgDatabaseError> for Error {
     }
 }
 
+/// How the text begins where the certificate of a server is not one of the authorities that are trusted.
+pub const UNTRUSTED: &str = "the server's certificate is not trusted";
+
 /// A certificate that is not trusted stays so; everything else about a socket passes.
 fn from_io(error: &std::io::Error) -> Error {
     let inner = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     if let Some(rustls::Error::InvalidCertificate(reason)) = inner {
-        return Error::new(
-            Class::Unsupported,
-            format!("the server's certificate is not trusted: {reason}"),
-        );
+        return Error::new(Class::Unsupported, format!("{UNTRUSTED}: {reason}"));
     }
     Error::new(Class::Transient, format!("the connection failed: {error}"))
 }

@@ -16,4 +16,4 @@ pub mod roles;
 mod settings;
 
 pub use connect::{Options, Target, Tls, connect};
-pub use error::{Class, Error, RoleSetting, ServerError};
+pub use error::{Class, Error, RoleSetting, ServerError, UNTRUSTED};

@@ -8,6 +8,7 @@
 )]
 
 mod adoption;
+mod advice;
 #[path = "../engine_support/mod.rs"]
 mod engine_support;
 

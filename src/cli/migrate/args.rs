@@ -76,7 +76,7 @@ pub(super) struct Options {
         value_name = "POLICY"
     )]
     checksum_mismatch: Severity,
-    /// Accept the present content of an edited file; may be repeated
+    /// Accept the present content of an edited file, in this run: the ledger keeps what was applied; may be repeated
     #[arg(long, global = true, value_name = "FILE=SHA256")]
     accept: Vec<String>,
     /// Name under which the ledger has a file; may be repeated

@@ -155,6 +155,11 @@ fn read_files(folder: &Path) -> Result<Vec<SourceFile>> {
         let name = name.to_string_lossy().into_owned();
         files.push(SourceFile { name, bytes });
     }
+    if files.is_empty() {
+        let folder = folder.display();
+        let message = format!("no file in {folder} ends in .sql; name another folder with --dir");
+        return Err(Usage(message).into());
+    }
     Ok(files)
 }
 
