@@ -152,6 +152,7 @@ impl Context<'_> {
             }
             Action::WithdrawSecrets(names) => secrets::withdraw(self, pass, names).await,
             Action::KeepSecrets(names) => secrets::keep(self, names).await,
+            Action::OwnSecrets(names) => secrets::own(self, names).await,
         }
     }
 

@@ -102,6 +102,8 @@ pub enum Action {
     WithdrawSecrets(Vec<String>),
     /// Let Secrets stay when their object goes.
     KeepSecrets(Vec<String>),
+    /// Let Secrets go with their object.
+    OwnSecrets(Vec<String>),
     /// Delete the branch.
     DeleteBranch(BranchId),
     /// Give a branch up to its lease, because nobody can delete it any more.
@@ -151,6 +153,7 @@ impl crate::reconcile::Action for Action {
             Self::DropLogin { .. } => "DropLogin",
             Self::WithdrawSecrets(_) => "WithdrawSecrets",
             Self::KeepSecrets(_) => "KeepSecrets",
+            Self::OwnSecrets(_) => "OwnSecrets",
             Self::DeleteBranch(_) => "DeleteBranch",
             Self::LeaveBehind(_) => "LeaveBehind",
             Self::ReleaseFinalizer => "ReleaseFinalizer",
@@ -198,6 +201,7 @@ impl crate::reconcile::Action for Action {
             Self::DropLogin { login, .. } => format!("dropping the login {login}"),
             Self::WithdrawSecrets(names) => format!("deleting Secrets: {}", names.join(", ")),
             Self::KeepSecrets(names) => format!("keeping Secrets: {}", names.join(", ")),
+            Self::OwnSecrets(names) => format!("owning Secrets: {}", names.join(", ")),
             Self::DeleteBranch(id) => format!("deleting the branch {id}"),
             Self::LeaveBehind(name) => format!("leaving the branch {name} behind"),
             Self::ReleaseFinalizer => "letting the object go".to_owned(),

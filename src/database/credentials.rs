@@ -2,6 +2,9 @@
 //!
 //! A Secret says in annotations what it was made for, so that one look tells whether it is ours, whole and for the
 //! branch as it is now; the password in it is needed by nobody but the application.
+//!
+//! An object owns the Secrets that go with it, and no others: whoever deletes it in the foreground, as Argo CD prunes, has
+//! the cluster delete what it owns before anybody can say that it is to stay.
 
 use std::collections::BTreeMap;
 
@@ -47,8 +50,10 @@ pub struct Form {
     pub name: String,
     /// Name of the object.
     pub object: String,
-    /// The object's uid, which owns the Secret.
+    /// The object's uid.
     pub uid: String,
+    /// Whether the Secret goes with the object, which owns it then.
+    pub goes: bool,
     /// The branch.
     pub branch: String,
     /// Its incarnation.
@@ -82,7 +87,7 @@ pub struct Found {
     pub uid: String,
     /// Whether this object published it.
     pub ours: bool,
-    /// Whether this very object owns it, so that it goes with the object. Other owners are none of our business.
+    /// Whether this very object owns it, so that the cluster deletes it with the object. Other owners are none of our business.
     pub owned: bool,
     /// SHA-256 of the form it was made from.
     pub form: Option<String>,
@@ -129,7 +134,13 @@ impl Found {
         self.annotations.get(BRANCH).is_some_and(|of| of == id)
     }
 
-    /// Whether it is whole and made from this form.
+    /// Whether it goes with its object exactly where it is to.
+    #[must_use]
+    pub fn is_held_right(&self, form: &Form) -> bool {
+        self.owned == form.goes
+    }
+
+    /// Whether it is whole and made from this form, whoever owns it.
     #[must_use]
     pub fn is_current(&self, form: &Form) -> bool {
         let has = |found: &BTreeMap<String, String>, asked: &BTreeMap<String, String>| {
@@ -138,7 +149,6 @@ impl Found {
                 .all(|(name, value)| found.get(name) == Some(value))
         };
         self.ours
-            && self.owned
             && self.intact
             && self.form.as_ref() == Some(&form.digest())
             && has(&self.labels, &form.template.labels)
@@ -151,8 +161,13 @@ impl Form {
     #[must_use]
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
+        // whose it is can change without a word in it
+        let said = Self {
+            goes: false,
+            ..self.clone()
+        };
         // a version of the keys below: raise it when they change, and every Secret is written anew
-        hash.update(format!("1 {self:?}"));
+        hash.update(format!("1 {said:?}"));
         hex::encode(hash.finalize())
     }
 
@@ -183,23 +198,12 @@ impl Form {
                 name: Some(self.name.clone()),
                 labels: Some(labels).filter(|labels| !labels.is_empty()),
                 annotations: Some(notes),
-                owner_references: Some(vec![self.owner()]),
+                owner_references: self.goes.then(|| vec![owner(&self.object, &self.uid)]),
                 ..ObjectMeta::default()
             },
             type_: Some(SECRET_TYPE.to_owned()),
             data: Some(data),
             ..Secret::default()
-        }
-    }
-
-    fn owner(&self) -> OwnerReference {
-        OwnerReference {
-            api_version: "sepulki.dev/v1alpha1".to_owned(),
-            kind: "NeonDatabase".to_owned(),
-            name: self.object.clone(),
-            uid: self.uid.clone(),
-            controller: Some(true),
-            block_owner_deletion: None,
         }
     }
 
@@ -302,6 +306,25 @@ pub fn password_in(secret: &Secret) -> Option<SecretString> {
 pub fn login_in(secret: &Secret) -> Option<String> {
     let bytes = secret.data.as_ref()?.get("PGUSER")?;
     String::from_utf8(bytes.0.clone()).ok()
+}
+
+fn owner(object: &str, uid: &str) -> OwnerReference {
+    OwnerReference {
+        api_version: "sepulki.dev/v1alpha1".to_owned(),
+        kind: "NeonDatabase".to_owned(),
+        name: object.to_owned(),
+        uid: uid.to_owned(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    }
+}
+
+/// The same Secret, owned by the object of this name and uid: it goes with that.
+#[must_use]
+pub fn with_owner(secret: &Secret, object: &str, uid: &str) -> Secret {
+    let mut secret = without_owner(secret);
+    secret.metadata.owner_references = Some(vec![owner(object, uid)]);
+    secret
 }
 
 /// The same Secret without an owner: it stays when its object goes.
@@ -477,8 +500,16 @@ mod tests {
             .insert("PGUSER".into(), ByteString(b"me".to_vec()));
         assert!(!Found::of(&secret, "staging", "u-1").is_current(&form));
         let kept = without_owner(&form.secret(&SecretString::from("x")));
-        assert!(!Found::of(&kept, "staging", "u-1").is_current(&form));
-        assert!(Found::of(&kept, "staging", "u-1").intact);
+        let found = Found::of(&kept, "staging", "u-1");
+        assert!(found.is_current(&form) && !found.is_held_right(&form));
+        let stays = Form {
+            goes: false,
+            ..form
+        };
+        assert!(found.is_current(&stays) && found.is_held_right(&stays));
+        assert_eq!(stays.secret(&SecretString::from("x")), kept);
+        let owned = with_owner(&kept, "staging", "u-1");
+        assert!(!Found::of(&owned, "staging", "u-1").is_held_right(&stays));
     }
 
     #[test]
@@ -539,7 +570,7 @@ mod tests {
         let mut kept = without_owner(&form().secret(&SecretString::from("x")));
         let theirs = OwnerReference {
             uid: "u-theirs".into(),
-            ..form().owner()
+            ..owner("staging", "u-1")
         };
         kept.metadata.owner_references = Some(vec![theirs]);
         assert!(!Found::of(&kept, "staging", "u-1").owned);

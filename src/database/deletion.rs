@@ -29,7 +29,7 @@ use super::credentials::Found;
 use super::desired::Desired;
 use super::observe::{Key, Observed};
 use super::plan::{self, LATER, block, may_be_unlisted, may_still_come, wait};
-use crate::api::{ABANDON, DeletionPolicy, Reason};
+use crate::api::{ABANDON, DeletionPolicy, NeonDatabaseStatus, Reason};
 use crate::neon::Branch;
 use crate::reconcile::{Decision, Fact};
 use crate::world::Operation;
@@ -150,9 +150,15 @@ fn or_abandon(desired: &Desired, observed: &Observed, message: &str) -> String {
 /// Whether the branch goes with the object.
 #[must_use]
 pub fn deletes(desired: &Desired, observed: &Observed) -> bool {
-    let effective = observed.recorded.effective.as_ref();
+    takes_along(desired, &observed.recorded)
+}
+
+/// Whether an object of this record takes its branch along when it goes, and with it what leads there.
+#[must_use]
+pub fn takes_along(desired: &Desired, recorded: &NeonDatabaseStatus) -> bool {
+    let effective = recorded.effective.as_ref();
     let policy = desired.deletion_policy(effective.map(|e| e.deletion_policy));
-    let recorded = observed.recorded.branch.as_ref();
+    let recorded = recorded.branch.as_ref();
     let is_to_be = || match effective {
         Some(effective) => effective.existing.is_some(),
         None => desired.takes_over().is_some(),

@@ -1,6 +1,6 @@
 //! What the tests of this kind start from: an object, what it asks, and a world in which it is settled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -61,6 +61,7 @@ pub(super) fn form() -> Form {
         name: "app".into(),
         object: "staging".into(),
         uid: "u-1".into(),
+        goes: true,
         branch: "br-1".into(),
         incarnation: "i-1".into(),
         endpoint: "ep-1".into(),
@@ -280,6 +281,7 @@ pub(super) fn settled(desired: &Desired) -> Observed {
         endpoint: Fact::Known(endpoint),
         parent: a_parent(true),
         current_secrets: ["it".to_owned()].into(),
+        held_wrong: BTreeSet::new(),
         ..Observed::nothing(recorded, INTERVAL)
     }
 }

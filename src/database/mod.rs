@@ -136,6 +136,7 @@ impl Databases {
             name: secret.name.clone(),
             object: desired.mark.name.clone(),
             uid: desired.uid.clone(),
+            goes: deletion::takes_along(desired, recorded),
             branch: branch.id.clone(),
             incarnation: branch.incarnation.clone(),
             endpoint: endpoint.id.clone(),

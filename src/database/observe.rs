@@ -100,6 +100,8 @@ pub struct Observed {
     pub secrets: BTreeMap<String, Fact<Found>>,
     /// Secrets that are as they should be.
     pub current_secrets: BTreeSet<String>,
+    /// Secrets that are as they should be, but would go with the object where they are to stay, or the other way round.
+    pub held_wrong: BTreeSet<String>,
     /// When one of these is to be looked at again; none where all were just looked at.
     pub next_look: Option<Timestamp>,
     /// What is wrong with passwords that users give, by role.
@@ -203,6 +205,7 @@ impl Observed {
             applied_files: 0,
             secrets: BTreeMap::new(),
             current_secrets: BTreeSet::new(),
+            held_wrong: BTreeSet::new(),
             next_look: None,
             password_problems: BTreeMap::new(),
             refused: None,

@@ -47,7 +47,8 @@
 //! | 22 | … passwords still the parent's | ResetPassword, RetireLogins |
 //! | 23 | … else; a schema was missing and migrations have applied files since | PrepareContents |
 //! | 24 | a login that was replaced has had its time | DropLogin |
-//! | 25 | a Secret missing or not current, not held back for a migration and not somebody else's | PublishCredentials |
+//! | 25 | a Secret that would go with the object and is to stay; the other way round | KeepSecrets; OwnSecrets |
+//! |   | a Secret missing or not current, not held back for a migration and not somebody else's | PublishCredentials |
 //! |   | a Secret is out that the record does not know | RecordLogin |
 //! | 26 | a Secret is out that is no longer asked for | WithdrawSecrets |
 //! |   | a login is due to be replaced | ReplaceLogin |

@@ -16,7 +16,7 @@ use super::fixtures::{
 use super::inherit::Heritage;
 use super::mark::Mark;
 use super::observe::{Existing, Key, Observed, ResetAsked, Standing};
-use super::{max_age, plan, status};
+use super::{deletion, max_age, plan, status};
 use crate::api::{Credentials, DeletionPolicy, Environment, Reason};
 use crate::neon::{Branch, BranchState, EndpointState};
 use crate::reconcile::{Block, Class, Decision, Error, Fact, Verdict};
@@ -378,6 +378,13 @@ fn situation() -> impl Strategy<Value = (Desired, Observed, Timestamp)> {
                     version: "001_a.sql".into(),
                 });
             }
+            let goes = deletion::takes_along(&desired, &observed.recorded);
+            let found = observed.secrets.get("it").and_then(Fact::known);
+            if found.is_some_and(|found| found.ours && found.owned != goes)
+                && !observed.current_secrets.contains("it")
+            {
+                observed.held_wrong.insert("it".to_owned());
+            }
             (desired, observed, at(now))
         },
     )
@@ -476,6 +483,7 @@ fn rests_on_facts(action: &Action, observed: &Observed) -> bool {
         | Action::ClaimBranch(_)
         | Action::WithdrawSecrets(_)
         | Action::KeepSecrets(_)
+        | Action::OwnSecrets(_)
         | Action::LeaveBehind(_)
         | Action::ReleaseFinalizer => true,
     }
@@ -653,6 +661,7 @@ fn the_situations_reach_every_decision() {
         "PublishCredentials",
         "ReplaceLogin",
         "KeepSecrets",
+        "OwnSecrets",
         "WithdrawSecrets",
         "DeleteBranch",
         "LeaveBehind",

@@ -32,7 +32,7 @@ async fn retain_leaves_branch_and_secret_and_needs_no_key() -> anyhow::Result<()
     let _operator = start(&tenant).await?;
 
     for name in names {
-        tenant.database(name).delete().await?;
+        tenant.database(name).delete_in_foreground().await?;
     }
     for (name, branch) in names.into_iter().zip(&branches) {
         tenant.database(name).gone().await?;

@@ -369,3 +369,52 @@ async fn what_neon_does_not_get_done_holds_no_object_back_for_ever() {
     operator.run_for(MINUTE * 6).await;
     check_gone(&sim, "pr-7", false);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_to_stay_survives_a_deletion_in_the_foreground() {
+    let mut operator = settled(family).await;
+    for name in ["pr-8", "production"] {
+        operator.sim.delete_database_in_foreground(name);
+    }
+    operator.settle().await;
+    check_gone(&operator.sim, "production", true);
+    check_gone(&operator.sim, "pr-8", false);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_policy_says_whose_the_secrets_are_without_a_login() {
+    let mut operator = settled(|sim| {
+        let disposable = json!({"deletionPolicy": "Delete"});
+        sim.database("production", "production", simple());
+        sim.database("staging", "staging", with(simple(), disposable));
+    })
+    .await;
+    let sim = operator.sim.clone();
+    let policy = |policy: DeletionPolicy| {
+        sim.edit_database("staging", |object| {
+            object.spec.deletion_policy = Some(policy);
+        });
+    };
+    let owners = || {
+        let key = (NAMESPACE.to_owned(), "staging".to_owned());
+        let secret = sim.lock().kubernetes.secrets[&key].secret.clone();
+        secret.metadata.owner_references.unwrap_or_default().len()
+    };
+    let logins = || sim.lock().sessions;
+    assert_eq!(owners(), 1);
+    let before = logins();
+    policy(DeletionPolicy::Retain);
+    operator.settle().await;
+    assert_eq!(owners(), 0);
+    check(&sim, &[]);
+    policy(DeletionPolicy::Delete);
+    operator.settle().await;
+    assert_eq!(owners(), 1);
+    check(&sim, &[]);
+    assert_eq!(logins(), before, "nobody had to log in for that");
+    policy(DeletionPolicy::Retain);
+    operator.settle().await;
+    sim.delete_database_in_foreground("staging");
+    operator.settle().await;
+    check_gone(&sim, "staging", true);
+}

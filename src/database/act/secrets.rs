@@ -10,7 +10,7 @@ use super::damage::Damage;
 use super::{Context, Pass, logins};
 use crate::api::{ConnectionSecretStatus, NeonDatabaseStatus, Reason};
 use crate::database::credentials::{
-    Form, Found, login_in, password_in, pooled_host, taken_by_others, without_owner,
+    Form, Found, login_in, password_in, pooled_host, taken_by_others, with_owner, without_owner,
 };
 use crate::database::desired::Role;
 use crate::database::given::Given;
@@ -349,6 +349,19 @@ pub(super) async fn keep(context: &Context<'_>, names: &[String]) -> Result<(), 
                 .apply_secret(&without_owner(&secret))
                 .await
                 .map_err(at_cluster)?;
+        }
+    }
+    Ok(())
+}
+
+/// Has those of these Secrets that are still ours go with the object.
+pub(super) async fn own(context: &Context<'_>, names: &[String]) -> Result<(), Error> {
+    let (mark, uid) = (&context.desired.mark, &context.desired.uid);
+    for name in names {
+        if let Some((secret, _)) = ours(context, name).await? {
+            let owned = with_owner(&secret, &mark.name, uid);
+            let applied = context.kind.world.cluster.apply_secret(&owned).await;
+            applied.map_err(at_cluster)?;
         }
     }
     Ok(())

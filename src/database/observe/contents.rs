@@ -249,11 +249,14 @@ pub(super) async fn secrets(
             current &= is_as_given(kind, desired, observed, &form.role, published, current).await?;
             usable = !observed.password_problems.contains_key(&form.role);
         }
-        if let Some(form) = &form
-            && current
-        {
-            kind.checked.remember(desired, form, now);
-            observed.current_secrets.insert(name.clone());
+        if let (Some(form), Some(found), true) = (&form, &found, current) {
+            current = found.is_held_right(form);
+            if current {
+                kind.checked.remember(desired, form, now);
+                observed.current_secrets.insert(name.clone());
+            } else {
+                observed.held_wrong.insert(name.clone());
+            }
         }
         observed.secrets.insert(name.clone(), found.into());
         // what waits for a password, or lies where another Secret is, keeps no other back

@@ -137,6 +137,7 @@ pub(in crate::database) fn asked_of_neon(
         | Action::DropLogin { .. }
         | Action::WithdrawSecrets(_)
         | Action::KeepSecrets(_)
+        | Action::OwnSecrets(_)
         | Action::LeaveBehind(_)
         | Action::ReleaseFinalizer => return None,
     })

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{Action, LATER, Next, Stage, block, wait};
 use crate::api::{BranchStatus, Credentials, Reason};
 use crate::database::credentials::taken_by_others;
+use crate::database::deletion::deletes;
 use crate::database::desired::{Desired, Rest, WantedSecret};
 use crate::database::inherit::Heritage;
 use crate::database::observe::{ENDPOINT_IN_MOTION, Observed};
@@ -32,6 +33,7 @@ pub(super) fn inside(
         .or_else(|| contents(rest, observed, recorded))
         .or_else(|| late_schemas(observed))
         .or_else(|| old_logins(rest, observed, now))
+        .or_else(|| held_wrong(desired, observed))
         .or_else(|| secrets(desired, rest, observed))
         .or_else(|| new_logins(rest, observed, now))
         .or_else(|| unpublished(rest, observed))
@@ -261,6 +263,19 @@ fn unpublished(rest: &Rest, observed: &Observed) -> Stage {
 fn refused_databases(desired: &Desired) -> Stage {
     let mut refused = desired.left_out.databases.values();
     refused.next().cloned().map(Decision::Blocked)
+}
+
+/// Row 25: what an object owns goes with it, before the object itself where it is deleted in the foreground.
+fn held_wrong(desired: &Desired, observed: &Observed) -> Stage {
+    if observed.held_wrong.is_empty() {
+        return None;
+    }
+    let names = observed.held_wrong.iter().cloned().collect();
+    Some(Decision::Act(if deletes(desired, observed) {
+        Action::OwnSecrets(names)
+    } else {
+        Action::KeepSecrets(names)
+    }))
 }
 
 /// Rows 25 and 26.

@@ -225,6 +225,14 @@ impl<'a> Handle<'a> {
         Ok(())
     }
 
+    /// The same in the foreground, as Argo CD prunes: what it owns is deleted before it.
+    pub async fn delete_in_foreground(&self) -> anyhow::Result<()> {
+        self.api
+            .delete(&self.name, &DeleteParams::foreground())
+            .await?;
+        Ok(())
+    }
+
     /// Waits until it does not exist.
     pub async fn gone(&self) -> anyhow::Result<()> {
         let deadline = tokio::time::Instant::now() + DEADLINE;

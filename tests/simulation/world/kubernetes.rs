@@ -215,8 +215,8 @@ impl Kubernetes {
         known.copied().unwrap_or(NamespaceState::Gone)
     }
 
-    /// Removes what belonged to an object that is gone.
-    fn collect(&mut self, uid: Option<&str>) {
+    /// Removes what belongs to an object that is gone, or is being deleted in the foreground.
+    pub fn collect(&mut self, uid: Option<&str>) {
         let owned = |owner: &OwnerReference| Some(owner.uid.as_str()) == uid;
         self.secrets.retain(|_, stored| {
             let owners = stored.secret.metadata.owner_references.as_ref();

@@ -329,6 +329,13 @@ impl Sim {
             .delete_database(&key(NAMESPACE, name), now);
     }
 
+    /// Somebody deletes it in the foreground, as Argo CD prunes: what it owns goes first.
+    pub fn delete_database_in_foreground(&self, name: &str) {
+        let uid = self.get_database(name).and_then(|o| o.metadata.uid);
+        self.lock().kubernetes.collect(uid.as_deref());
+        self.delete_database(name);
+    }
+
     /// A NeonDatabase as the API server has it.
     pub fn get_database(&self, name: &str) -> Option<sepulki::api::NeonDatabase> {
         self.get_database_in(NAMESPACE, name)

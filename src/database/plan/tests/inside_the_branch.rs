@@ -9,6 +9,7 @@ use super::super::*;
 use super::Answer::{Act, Blocked, Settled, Wait};
 use super::{Row, Rows};
 use crate::api::Credentials;
+use crate::api::DeletionPolicy;
 use crate::api::Environment;
 use crate::api::MissingSchemas;
 use crate::api::PlanLimit;
@@ -431,6 +432,25 @@ fn secret_rows(rows: Rows) -> Rows {
             role: "web".into(),
             login: "web_g0".into(),
         }),
+    )
+    .row(
+        25,
+        "a Secret would go with an object that leaves its branch",
+        |_, o| {
+            o.current_secrets.clear();
+            o.held_wrong.insert("it".into());
+        },
+        Act(Action::KeepSecrets(vec!["it".into()])),
+    )
+    .row(
+        25,
+        "a Secret would stay when the branch goes",
+        |d, o| {
+            d.deletion_policy = Some(DeletionPolicy::Delete);
+            o.current_secrets.clear();
+            o.held_wrong.insert("it".into());
+        },
+        Act(Action::OwnSecrets(vec!["it".into()])),
     )
     .row(
         25,
