@@ -14,7 +14,7 @@
 //! | `queues` | whose turn it is to change a project |
 //! | `client`, `wire` | the calls and their bodies |
 //! | `transport`, `api_host` | one HTTP attempt, and where it may go |
-//! | `error`, `redact` | what an answer means, and no secret in its text |
+//! | `error`, `told`, `redact` | what an answer means, what a failed operation says, and no secret in either |
 //! | `observer` | what metrics hear of each attempt |
 
 mod accounts;
@@ -30,6 +30,7 @@ mod pacing;
 mod queues;
 mod redact;
 mod snapshot;
+mod told;
 mod transport;
 mod types;
 mod wire;

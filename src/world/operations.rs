@@ -232,12 +232,9 @@ fn failure(operation: &neon::Operation) -> Option<String> {
     } else {
         "failed"
     };
-    let why = operation.error.iter().map(|error| format!(": {error}"));
-    let told = format!(
-        "its operation {} {how}{}",
-        operation.action,
-        why.collect::<String>()
-    );
+    let why = operation.why().map(|why| format!(": {why}"));
+    let why = why.unwrap_or_default();
+    let told = format!("its operation {} {how}{why}", operation.action);
     operation.status.is_failure().then_some(told)
 }
 
@@ -286,6 +283,19 @@ mod tests {
             .map(|n| ask_again(age, &format!("op-{n}")))
             .collect();
         assert!(waits.len() > 10, "{waits:?}");
+    }
+
+    #[test]
+    fn what_failed_is_told_in_one_sentence() {
+        let operation = neon::Operation {
+            id: "op-7".into(),
+            action: "start_compute".into(),
+            status: neon::OperationStatus::Failed,
+            error: Some("LOG:  starting\nFATAL:  out of memory\nLOG:  shut down".into()),
+            total_duration_ms: None,
+        };
+        let told = failure(&operation).unwrap();
+        assert_eq!(told, "its operation start_compute failed: out of memory");
     }
 
     #[test]
