@@ -308,8 +308,8 @@ pub fn otherwise(recorded: &EndpointStatus) -> Option<String> {
         Field::Size => format!("{} instead of {}", size(stored), size(asked)),
         Field::SuspendAfter => format!(
             "suspendAfter {} instead of {}",
-            stored.suspend_after.clone().unwrap_or_else(none),
-            asked.suspend_after.clone().unwrap_or_else(none)
+            stored.suspend_after.as_deref().map_or_else(none, readable),
+            asked.suspend_after.as_deref().map_or_else(none, readable)
         ),
         Field::Setting(name) => format!(
             "settings.{name} {} instead of {}",
@@ -327,7 +327,7 @@ pub fn in_words(asked: &ComputeValues) -> String {
     let mut words = Vec::new();
     words.extend(asked.min_cu.map(|_| size(asked)));
     let suspend = asked.suspend_after.as_ref();
-    words.extend(suspend.map(|suspend| format!("suspendAfter {suspend}")));
+    words.extend(suspend.map(|suspend| format!("suspendAfter {}", readable(suspend))));
     let settings = asked.settings.iter();
     words.extend(settings.map(|(name, value)| format!("settings.{name} {value}")));
     words.join(", ")
@@ -346,6 +346,22 @@ pub fn limited(limit: &PlanLimit) -> String {
         "Neon's own default instead of the profile's {}, which it refuses: {}",
         in_words(&refused),
         limit.message
+    )
+}
+
+/// For people: seconds in the largest unit of which they are whole ones.
+fn readable(suspend_after: &str) -> String {
+    let seconds = suspend_after.strip_suffix('s');
+    let Some(seconds) = seconds.and_then(|seconds| seconds.parse::<i64>().ok()) else {
+        return suspend_after.to_owned();
+    };
+    let units = [("d", 86_400), ("h", 3_600), ("m", 60)];
+    let whole = units
+        .into_iter()
+        .find(|(_, unit)| seconds >= *unit && seconds % unit == 0);
+    whole.map_or_else(
+        || suspend_after.to_owned(),
+        |(name, unit)| format!("{}{name}", seconds / unit),
     )
 }
 

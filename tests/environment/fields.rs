@@ -176,7 +176,7 @@ async fn what_the_plan_does_not_allow_is_told_and_holds_nothing_up() -> anyhow::
     let greedy = tenant.database("greedy");
     let message = greedy.says("Stalled", "True", "NeonRejected").await?;
     let told = [
-        "suspendAfter 3600s",
+        "suspendAfter 1h",
         "spec.compute",
         "not allowed for your account",
     ];

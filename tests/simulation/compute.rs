@@ -115,7 +115,7 @@ async fn what_neon_stores_instead_is_told_and_not_fought_over() {
     let staging = operator.sim.get_database("staging").unwrap();
     let (is, reason, message) = condition(&staging, "ComputeReady");
     assert!(is && reason == "PlanLimited", "{reason}: {message}");
-    says(&message, &["suspendAfter default instead of 3600s"]);
+    says(&message, &["suspendAfter default instead of 1h"]);
     assert_eq!(status(&operator).suspend_after, "default");
     assert_eq!(resizes(&mut operator).await, 0);
     // beside it, what somebody changes is put right

@@ -100,3 +100,26 @@ async fn what_the_plan_refuses_is_told_and_holds_nothing_up() {
     operator.run_for(MINUTE).await;
     check(&operator.sim, &[]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_size_that_the_plan_refuses_is_told_and_holds_nothing_up() {
+    let mut operator = begin(json!([{"name": "one"}]), None).await;
+    operator
+        .sim
+        .at_neon(|project, _| project.plan.max_cu = Some(2.0));
+    set(&operator, json!([{"name": "one", "minCU": 2, "maxCU": 8}]));
+    operator.run_for(MINUTE).await;
+    let production = operator.sim.get_database("production").unwrap();
+    let message = stalled(&production, Reason::NeonRejected);
+    let told = [
+        "read replica one with 2-8 CU",
+        "exceeds the maximum of your plan",
+    ];
+    says(&message, &told);
+    let (is, reason, message) = condition(&production, "ComputeReady");
+    assert!(is && reason == "PlanLimited", "{reason}: {message}");
+    says(&message, &told);
+    set(&operator, json!([{"name": "one", "minCU": 1, "maxCU": 2}]));
+    operator.run_for(MINUTE).await;
+    check(&operator.sim, &[]);
+}

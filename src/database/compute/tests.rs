@@ -157,7 +157,7 @@ fn what_neon_stores_otherwise_is_told_and_left() {
     assert!(!is_due(compute, None, Some(&record), &endpoint));
     assert_eq!(
         otherwise(&record).unwrap(),
-        "Neon has suspendAfter default instead of 120s, settings.work_mem nothing instead of 8MB"
+        "Neon has suspendAfter default instead of 2m, settings.work_mem nothing instead of 8MB"
     );
     // an answer that does not tell is no reason to ask again
     let silent = EndpointStatus {
@@ -166,4 +166,20 @@ fn what_neon_stores_otherwise_is_told_and_left() {
     };
     assert!(!is_due(compute, None, Some(&silent), &endpoint));
     assert_eq!(otherwise(&silent), None);
+}
+
+#[test]
+fn times_are_told_in_the_unit_that_people_write_them_in() {
+    for (stored, told) in [
+        ("2592000s", "30d"),
+        ("129600s", "36h"),
+        ("5400s", "90m"),
+        ("300s", "5m"),
+        ("90s", "90s"),
+        ("0s", "0s"),
+        ("never", "never"),
+        ("default", "default"),
+    ] {
+        assert_eq!(readable(stored), told);
+    }
 }

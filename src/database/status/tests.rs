@@ -227,7 +227,7 @@ fn what_neon_stores_otherwise_than_sent_counts_as_asked_and_is_told() {
     assert_eq!((ready, suspend_after.as_str()), (true, "never"));
     assert_eq!(reason, "PlanLimited");
     assert!(
-        message.contains("suspendAfter never instead of 300s"),
+        message.contains("suspendAfter never instead of 5m"),
         "{message}"
     );
 }
@@ -257,7 +257,7 @@ fn a_value_of_the_profile_that_the_plan_refuses_is_told_until_it_is_another() {
         ("True", "PlanLimited")
     );
     assert!(
-        compute.message.contains("suspendAfter 300s"),
+        compute.message.contains("suspendAfter 5m"),
         "{}",
         compute.message
     );
