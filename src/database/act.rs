@@ -8,6 +8,7 @@ mod on_neon;
 mod replicas;
 mod resets;
 mod secrets;
+mod settings;
 mod upkeep;
 
 use jiff::Timestamp;
@@ -21,7 +22,7 @@ use super::observe::{Observed, incarnation};
 use super::plan::given_up;
 use super::refusals::Refused;
 use super::room::Place;
-use super::{Databases, Pass, asked, max_age, reset, rotation};
+use super::{Databases, Pass, asked, max_age, reset, rotation, start};
 use crate::api::{
     ABANDON, BRANCH_FINALIZER, BranchStatus, Credentials, DatabaseStatus, EXTEND,
     NeonDatabaseStatus, Reason,
@@ -171,6 +172,7 @@ impl Context<'_> {
             pass.status.plan_limit = None;
             if let Some(endpoint) = &mut pass.status.endpoint {
                 (endpoint.requested, endpoint.stored) = (None, None);
+                endpoint.failure = None;
             }
             for replica in &mut pass.status.read_replicas {
                 (replica.endpoint.requested, replica.endpoint.stored) = (None, None);
@@ -195,7 +197,7 @@ impl Context<'_> {
         let account = self.account().await?;
         account.snapshots.invalidate(self.project()?);
         match Operation::failed(&self.observed.operations) {
-            Some(words) => self.take_in(pass, words.to_owned()),
+            Some((operation, words)) => self.take_in(pass, &operation.action, words),
             None => self.kind.failures.done(&self.desired.uid),
         }
         pass.status.operations.clear();
@@ -204,15 +206,21 @@ impl Context<'_> {
 
     /// Neon could not do what it had begun, in these words. Whatever it was, nobody knows what became of compute and passwords
     /// before they are tried.
-    fn take_in(&self, pass: &mut Pass, words: String) {
+    fn take_in(&self, pass: &mut Pass, operation: &str, words: &str) {
         let (uid, generation) = (&self.desired.uid, self.desired.generation);
         let branch = pass.status.branch.as_mut();
         let id = branch.as_ref().map(|b| b.id.as_str());
         let failures = &self.kind.failures;
-        failures.failed(uid, generation, id, words, self.now);
+        let what = failures.failed(uid, generation, id, words.to_owned(), self.now);
         if let Some(branch) = branch {
             branch.own_passwords.clear();
             pass.status.content_digest = None;
+        }
+        let by = given_up::asked_by(what.as_deref(), self.desired, self.observed);
+        if let (Some(endpoint), Ok(rest)) = (&mut pass.status.endpoint, &self.desired.rest)
+            && start::is_of_start(operation, words, by, rest)
+        {
+            endpoint.failure = Some(words.to_owned());
         }
     }
 

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::desired::Setting;
+use super::start;
 use crate::api::{ComputeValues, EndpointStatus, PlanLimit};
-use crate::neon::{Endpoint, NewEndpoint, UpdateEndpoint};
+use crate::neon::{Endpoint, EndpointState, NewEndpoint, UpdateEndpoint};
 
 /// What is asked of a compute.
 #[derive(Clone, Debug, PartialEq)]
@@ -191,6 +192,7 @@ pub fn status(
         settings,
         requested,
         stored,
+        failure: None,
     }
 }
 
@@ -202,16 +204,27 @@ pub fn looked_at(
     asked: Option<ComputeValues>,
 ) -> EndpointStatus {
     let met = asked.filter(|asked| is_met(asked, recorded.as_ref(), endpoint));
+    let recorded = recorded.map(|known| (known.requested, known.stored, known.failure));
+    let (before, stored, failure) = recorded.unwrap_or_default();
     let (requested, stored) = match met {
         Some(asked) => {
             let answered = answered(&asked, endpoint);
             (Some(asked), Some(answered))
         }
-        None => recorded.map_or((None, None), |recorded| {
-            (recorded.requested, recorded.stored)
-        }),
+        None => (before.clone(), stored),
     };
-    status(endpoint, requested, stored)
+    let failure = failure.filter(|words| before == requested && holds_on(words, before, endpoint));
+    EndpointStatus {
+        failure,
+        ..status(endpoint, requested, stored)
+    }
+}
+
+/// Whether a compute that could not start has not been seen to run since. One that does so with a setting that it cannot
+/// start with has not taken it yet.
+fn holds_on(words: &str, requested: Option<ComputeValues>, endpoint: &Endpoint) -> bool {
+    let settings = requested.map_or_else(BTreeMap::new, |requested| requested.settings);
+    endpoint.current_state != EndpointState::Active || start::blamed(words, &settings).is_some()
 }
 
 /// What Neon has, of all that can be asked.

@@ -2,10 +2,10 @@
 //!
 //! | file | question |
 //! |---|---|
-//! | `desired` (with `asked`, `compute`, `replicas`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
+//! | `desired` (with `asked`, `compute`, `start`, `replicas`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
 //! | `observe` (with `checked`, `given`, `refusals`, `room`, `line`) | what is? |
 //! | `plan` (with `rotation`, `deletion`, `reset`, `action`, and `rules`) | what next? pure; opens with the decision table |
-//! | `act` (with `on_neon`, `upkeep`, `replicas`, `contents`, `logins`, `secrets`, `damage`, and `credentials`, `template`) | do it |
+//! | `act` (with `on_neon`, `upkeep`, `settings`, `replicas`, `contents`, `logins`, `secrets`, `damage`, and `credentials`, `template`) | do it |
 //! | `status` (with `again`) | how does it stand? pure |
 
 mod act;
@@ -36,6 +36,7 @@ pub mod reset;
 mod room;
 pub mod rotation;
 pub mod rules;
+pub mod start;
 pub mod status;
 pub mod template;
 
@@ -50,7 +51,7 @@ use crate::world::{Failures, Operations, World};
 use action::Action;
 use checked::Checked;
 use credentials::Form;
-use desired::{Desired, Rest, WantedSecret};
+use desired::{Desired, WantedSecret};
 use line::Lines;
 use observe::Observed;
 use plan::given_up;
@@ -164,15 +165,21 @@ impl Databases {
         let mut message = error.message;
         let branch = pass.status.branch.as_ref();
         let failures = self.failures.of(&desired.uid, desired.generation, now);
-        if let Some(words) = branch.and_then(|b| given_up::words(&failures, &b.id)) {
+        let is_told = pass
+            .status
+            .endpoint
+            .as_ref()
+            .is_some_and(|e| e.failure.is_some());
+        if let Some(words) = branch.and_then(|b| given_up::words(&failures, &b.id))
+            && !is_told
+        {
             message = format!("{message}; what Neon began with the branch failed: {words}");
         }
-        let has_settings = |rest: &Rest| !rest.compute.settings.is_empty();
-        if desired.rest.as_ref().is_ok_and(has_settings) {
-            message =
-                format!("{message}; see whether PostgreSQL takes all of spec.compute.settings");
+        let error = Error { message, ..error };
+        match &desired.rest {
+            Ok(rest) => start::explained(rest, &pass.status, error),
+            Err(_) => error,
         }
-        Error { message, ..error }
     }
 }
 
@@ -203,12 +210,16 @@ impl Subject for Databases {
 
     fn forget(&self, uid: &str) {
         self.failures.forget(uid);
+        self.refusals.forget(uid);
     }
 
     fn desired(&self, object: &NeonDatabase) -> Desired {
         let desired = self.asked(object);
-        let refused = self.refusals.databases(&desired, self.world.clock.now());
-        desired.without(refused)
+        let now = self.world.clock.now();
+        let settings = self.refusals.settings(&desired, now);
+        let databases = self.refusals.databases(&desired, now);
+        let desired = desired.without(databases);
+        desired.without_settings(settings, object.status.as_ref())
     }
 
     async fn observe(

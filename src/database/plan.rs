@@ -40,6 +40,7 @@
 //! | 19 | endpoint missing; being made | CreateEndpoint; Wait |
 //! |   | endpoint not as asked: not asked for yet; changed since Neon answered, and set by the spec | ResizeCompute |
 //! |   | … Neon has refused that a short while ago | Blocked, as it was refused |
+//! |   | the compute could not start with what was last asked of it: a setting is named, or no database is listed | Blocked DatabaseRejected; Blocked OperationFailed |
 //! |   | a read replica missing; there, but not on record; not as asked. None of it where Neon has refused a replica a short while ago | CreateReplica; RecordReplica; ResizeReplica |
 //! | 20 | databases and roles are a parent's that does not exist | Wait ParentNotFound |
 //! |   | contents not as asked: owner, database missing, and not refused by Neon a short while ago | CreateRole; RecordDatabase, CreateDatabase |
@@ -55,6 +56,7 @@
 //! |   | a Secret of a name that is asked for is somebody else's | Blocked SecretConflict |
 //! |   | the password that is given for a role: missing; too weak | Wait PasswordNotFound; Blocked PasswordRejected |
 //! |   | a database that Neon has refused a short while ago, or the role that is to own it | Blocked, as it was refused |
+//! |   | a setting of the compute that the server has refused | Blocked, as it was refused |
 //! |   | an own branch has another name, and another branch has its own | Blocked BranchNameConflict |
 //! |   | the branch was taken over as the project's default, and another one is that | Blocked BranchReplaced |
 //! |   | Neon has refused a short while ago the name, the lease or the protection that the spec sets | Blocked, as it was refused |

@@ -12,6 +12,9 @@ use crate::reconcile::{Block, Error};
 /// What was refused may be allowed one day, when the plan has changed.
 const GOOD_FOR: SignedDuration = SignedDuration::from_mins(10);
 
+/// What a server says changes with its version and extensions, and to ask it wakes it.
+const TOLD_BY_SERVER: SignedDuration = SignedDuration::from_hours(24);
+
 /// What can be refused. Only the first holds everything else up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Refused {
@@ -25,6 +28,13 @@ pub(super) enum Refused {
     Name,
     /// Protection of the branch.
     Protection,
+    /// A setting of the compute.
+    Setting {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: String,
+    },
     /// A database, or the role that is to own it.
     Database {
         /// Its name.
@@ -40,6 +50,19 @@ impl Refused {
         Self::Database {
             name: database.name.clone(),
             owner: database.owner_if_new(),
+        }
+    }
+
+    /// How long it is left at that.
+    fn good_for(&self) -> SignedDuration {
+        match self {
+            Self::Setting { .. } => TOLD_BY_SERVER,
+            Self::Branch
+            | Self::Replica
+            | Self::Lease
+            | Self::Name
+            | Self::Protection
+            | Self::Database { .. } => GOOD_FOR,
         }
     }
 }
@@ -61,9 +84,10 @@ impl Refusals {
     /// Why this very spec was refused a short while ago.
     pub(super) fn of(&self, desired: &Desired, what: Refused, now: Timestamp) -> Option<Block> {
         let refused = self.lock();
+        let good_for = what.good_for();
         let key = (desired.uid.clone(), what);
         let refusal = refused.get(&key).filter(|refusal| {
-            refusal.generation == desired.generation && now.duration_since(refusal.at) < GOOD_FOR
+            refusal.generation == desired.generation && now.duration_since(refusal.at) < good_for
         })?;
         Some(refusal.why.clone())
     }
@@ -83,6 +107,23 @@ impl Refusals {
         refused.collect()
     }
 
+    /// The settings of this very spec that a server has refused, and why. Asked at every step of every object.
+    pub(super) fn settings(&self, desired: &Desired, now: Timestamp) -> BTreeMap<String, Block> {
+        if self.lock().is_empty() {
+            return BTreeMap::new();
+        }
+        let asked = desired.rest.iter().flat_map(|rest| &rest.compute.settings);
+        let refused = asked.filter_map(|(name, value)| {
+            let (name, value) = (name.clone(), value.clone());
+            let what = Refused::Setting {
+                name: name.clone(),
+                value,
+            };
+            Some((name, self.of(desired, what, now)?))
+        });
+        refused.collect()
+    }
+
     /// Remembers an error that only a person can do something about.
     pub(super) fn remember(&self, desired: &Desired, what: Refused, error: &Error, now: Timestamp) {
         let refusal = Refusal {
@@ -94,7 +135,7 @@ impl Refusals {
             },
         };
         let mut refused = self.lock();
-        refused.retain(|_, refusal| now.duration_since(refusal.at) < GOOD_FOR);
+        refused.retain(|(_, what), refusal| now.duration_since(refusal.at) < what.good_for());
         refused.insert((desired.uid.clone(), what), refusal);
     }
 

@@ -9,7 +9,7 @@ use super::compute;
 use super::desired::{Database, Desired, Rest};
 use super::inherit::Heritage;
 use super::observe::{Observed, incarnation};
-use super::{plan, replicas};
+use super::{plan, replicas, start};
 use crate::api::{
     ConditionType, NeonDatabaseStatus, Reason, condition, find_condition, holds, set_condition,
 };
@@ -231,6 +231,12 @@ fn parts(
             }
         }
         _ => no(),
+    };
+    let failure = rest.and_then(|rest| start::failure(rest, status));
+    let refused = || desired.left_out.settings.values().next().cloned();
+    let compute = match failure.or_else(refused) {
+        Some(block) if compute.0 => (false, block.reason, block.message),
+        Some(_) | None => compute,
     };
     let as_asked = rest.is_some_and(|rest| observed_digest(status, rest));
     let databases = match rest {

@@ -13,6 +13,7 @@ mod privileges;
 pub mod proof;
 pub mod retire;
 pub mod roles;
+pub mod server_settings;
 mod settings;
 
 pub use connect::{Options, Target, Tls, connect};

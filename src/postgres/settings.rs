@@ -70,7 +70,7 @@ async fn set_all(
 }
 
 /// The server quotes the value, as it alone knows how it reads one.
-async fn set(
+pub(super) async fn set(
     connection: &mut PgConnection,
     role: &str,
     name: &str,

@@ -32,7 +32,7 @@ pub(super) async fn act(
             pass.status.operations.clear();
             let (failures, uid) = (&kind.failures, &desired.uid);
             match Operation::failed(&observed.operations) {
-                Some(words) => {
+                Some((_, words)) => {
                     failures.failed(uid, desired.generation, None, words.to_owned(), now);
                 }
                 None => failures.done(uid),

@@ -1,6 +1,6 @@
 //! The port to what is inside of a branch: roles, grants, extensions, and whether credentials work.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use secrecy::SecretString;
@@ -49,6 +49,13 @@ pub trait Contents: Send + Sync {
     async fn drop_login(&self, at: &Target, group: &str, login: &str, mark: &str) -> Result<()>;
     /// Makes the login work with this password. As the management owner.
     async fn set_login(&self, at: &Target, login: &NewLogin) -> Result<()>;
+    /// Those of these settings that the server would not start with, and why, as far as it can tell. Changes nothing. As any
+    /// owner.
+    async fn refused_settings(
+        &self,
+        at: &Target,
+        settings: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>>;
     /// Whether these credentials open the database.
     async fn accepts(&self, at: &Target) -> Result<bool>;
 }

@@ -76,7 +76,8 @@ impl Failures {
         }
     }
 
-    /// What Neon had taken on has failed, in these words, while the object had this branch.
+    /// What Neon had taken on has failed, in these words, while the object had this branch. Answers what it was, where that is
+    /// known.
     pub fn failed(
         &self,
         uid: &str,
@@ -84,11 +85,12 @@ impl Failures {
         branch: Option<&str>,
         words: String,
         now: Timestamp,
-    ) {
+    ) -> Option<String> {
         let mut known = self.lock();
         let what = known.begun.remove(uid);
         let told = (branch.map(str::to_owned), Some(words));
-        known.again(uid, generation, what, Some(told), now);
+        known.again(uid, generation, what.clone(), Some(told), now);
+        what
     }
 
     /// What Neon has not done is begun anew, whether or not it has said that it failed.

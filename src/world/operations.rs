@@ -86,10 +86,11 @@ impl Operation {
         })
     }
 
-    /// What became of one of these that has not done its work, in words; none where there is none.
+    /// The first of these that has not done its work, and what became of it in words; none where there is none.
     #[must_use]
-    pub fn failed(operations: &[Self]) -> Option<&str> {
-        operations.iter().find_map(|one| one.failure.as_deref())
+    pub fn failed(operations: &[Self]) -> Option<(&Self, &str)> {
+        let mut operations = operations.iter();
+        operations.find_map(|one| Some((one, one.failure.as_deref()?)))
     }
 
     /// The moment and not the age, so that a condition that shows it stays as it is.

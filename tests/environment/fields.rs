@@ -144,6 +144,21 @@ async fn a_branch_of_the_past_has_the_rows_of_then_and_the_settings_of_its_spec(
         .fetch_one(&mut session)
         .await?;
     ensure!(memory == "9MB", "{memory}");
+
+    let slip = json!({ "work_mem": "11MB", "shared_buffer": "1GB" });
+    let change = json!({ "spec": { "compute": { "settings": slip } } });
+    then.patch(change).await?;
+    let message = then.says("Stalled", "True", "DatabaseRejected").await?;
+    ensure!(
+        message.starts_with("spec.compute.settings.shared_buffer: unrecognized"),
+        "{message}"
+    );
+    // the other one was sent, and the server runs with it
+    let mut session = tenant.published("then").await?.direct().await?;
+    let memory: String = sqlx::query_scalar("SHOW work_mem")
+        .fetch_one(&mut session)
+        .await?;
+    ensure!(memory == "11MB", "{memory}");
     Ok(())
 }
 

@@ -23,7 +23,7 @@ fn short_lived(sim: &Sim) {
     sim.database("pr-7", "preview", with(simple(), branch));
 }
 
-fn events(operator: &Operator, part: &str) -> usize {
+pub fn events(operator: &Operator, part: &str) -> usize {
     operator.sim.lock().said.matches(part).count()
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::database::condition;
 use crate::project::{of_the_sea, sea_with_a_preview};
 use crate::scene::{child_of, settled, simple, with};
+use crate::world::neon::UNKNOWN_SETTING;
 use crate::world::operator::Operator;
 use crate::world::{NAMESPACE, Sim};
 
@@ -108,6 +109,20 @@ async fn a_parent_with_a_lease() -> [String; 3] {
         sim.database("it", "preview", with(simple(), child_of("mother")));
     })
     .await
+}
+
+fn compute_with(setting: &str) -> Value {
+    json!({"compute": {"settings": {setting: "1"}}})
+}
+
+async fn a_setting_for_a_running_server() -> [String; 3] {
+    let mut operator = a_settled_preview().await;
+    operator.sim.edit_database("it", |it| {
+        let compute = compute_with(UNKNOWN_SETTING)["compute"].clone();
+        it.spec.compute = serde_json::from_value(compute).unwrap();
+    });
+    operator.run_for(MINUTE).await;
+    said(&it(&operator))
 }
 
 async fn two_that_could_be_the_parent() -> [String; 3] {
@@ -304,6 +319,14 @@ async fn answers() -> BTreeMap<&'static str, [String; 3]> {
         (
             "more protected branches than the plan has",
             no_more_protected_branches().await,
+        ),
+        (
+            "a setting that the running server refuses",
+            a_setting_for_a_running_server().await,
+        ),
+        (
+            "a setting that a new compute does not start with",
+            of_a_preview(compute_with(UNKNOWN_SETTING)).await,
         ),
         (
             "a compute that is larger than the plan has",

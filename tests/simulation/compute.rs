@@ -2,15 +2,18 @@
 
 use jiff::SignedDuration;
 use sepulki::api::{EndpointStatus, RETRY, Reason};
-use sepulki::neon::Endpoint;
+use sepulki::neon::{Endpoint, EndpointState};
 use sepulki::reconcile::Conditions;
 use serde_json::{Value, json};
 
+use crate::asked::events;
 use crate::database::{condition, says, stalled};
 use crate::scene::{simple, with};
 use crate::world::Sim;
-use crate::world::neon::{Plan, Project, UNKNOWN_SETTING};
+use crate::world::faults::Fault;
+use crate::world::neon::{Plan, Project, UNKNOWN_SETTING, starts};
 use crate::world::operator::Operator;
+use crate::world::trouble::NO_START;
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
@@ -191,13 +194,19 @@ async fn a_setting_that_no_compute_starts_with_is_told_until_it_is_corrected() {
             object.spec.compute = serde_json::from_value(bad.clone()).unwrap();
         });
         operator.run_for(MINUTE * 3).await;
-        let (ready, reason, message) = condition(&staging(&operator), "Ready");
-        assert!(!ready, "{message}");
-        assert_eq!(reason, "DatabaseUnavailable", "{message}");
-        says(&message, &["spec.compute.settings"]);
-        if first == &good {
-            says(&message, &["unrecognized configuration parameter"]);
-        }
+        let message = stalled(&staging(&operator), Reason::DatabaseRejected);
+        let expected = [
+            "spec.compute.settings.no_such_setting: ",
+            "unrecognized configuration parameter",
+        ];
+        says(&message, &expected);
+        // one that runs is asked before, and goes on
+        assert_eq!(starts(&endpoint(&operator)), first == &good);
+        let (is, reason, told) = condition(&staging(&operator), "ComputeReady");
+        assert!(
+            !is && reason == "DatabaseRejected" && told == message,
+            "{told}"
+        );
         operator.sim.edit_database("staging", |object| {
             object.spec.compute = serde_json::from_value(good.clone()).unwrap();
         });
@@ -205,4 +214,101 @@ async fn a_setting_that_no_compute_starts_with_is_told_until_it_is_corrected() {
         let staging = staging(&operator);
         assert!(staging.is_settled(), "{:?}", staging.conditions());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compute_that_does_not_start_is_told_where_nothing_opens_a_session() {
+    let sim = Sim::new();
+    let asked = |setting: &str| json!({"settings": {setting: "1"}});
+    let compute = json!({"compute": asked(UNKNOWN_SETTING)});
+    sim.database("production", "production", json!({}));
+    sim.database("staging", "staging", compute);
+    let mut operator = Operator::new(&sim);
+    operator.run_for(MINUTE * 3).await;
+    let staging = |operator: &Operator| operator.sim.get_database("staging").unwrap();
+    let told = "spec.compute.settings.no_such_setting: the compute does not start with it: ";
+    says(
+        &stalled(&staging(&operator), Reason::DatabaseRejected),
+        &[told],
+    );
+    assert!(!condition(&staging(&operator), "ComputeReady").0);
+    let event = "warning: true, reason: DatabaseRejected";
+    assert_eq!(events(&operator, event), 1);
+    // it is on record
+    let calls = sim.lock().neon.calls.mutations.len();
+    operator.restart();
+    operator.run_for(MINUTE * 15).await;
+    stalled(&staging(&operator), Reason::DatabaseRejected);
+    assert_eq!(sim.lock().neon.calls.mutations.len(), calls);
+
+    sim.edit_database("staging", |object| {
+        object.spec.compute = serde_json::from_value(asked("jit")).unwrap();
+    });
+    operator.run_for(MINUTE * 2).await;
+    assert!(staging(&operator).is_settled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_failed_for_no_reason_that_is_told_is_over_when_the_compute_is_seen_to_run() {
+    let sim = Sim::new();
+    sim.database("production", "production", json!({}));
+    let spec = json!({"compute": {"minCU": 1, "maxCU": 2}});
+    sim.database("staging", "staging", spec);
+    let mut operator = Operator::new(&sim);
+    operator.run_for(MINUTE).await;
+    let fails = ("update endpoint".to_owned(), Fault::OperationFails);
+    sim.at_neon(|project, _| project.fails = Some(fails));
+    sim.edit_database("staging", |object| {
+        object.spec.compute = serde_json::from_value(json!({"minCU": 2, "maxCU": 2})).unwrap();
+    });
+    operator.run_for(MINUTE * 3).await;
+    let staging = |operator: &Operator| operator.sim.get_database("staging").unwrap();
+    let message = stalled(&staging(&operator), Reason::OperationFailed);
+    says(&message, &["Neon could not start the compute: ", NO_START]);
+    let active = |endpoint: &mut Endpoint| endpoint.current_state = EndpointState::Active;
+    by_hand(&operator, active);
+    operator.run_for(MINUTE * 10).await;
+    assert!(staging(&operator).is_settled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_setting_that_the_server_refuses_is_not_sent_and_everything_else_goes_on() {
+    let of =
+        |most: f64, settings: Value| json!({"minCU": 0.25, "maxCU": most, "settings": settings});
+    let mut operator = begin(of(1.0, json!({"work_mem": "8MB"})), |_| {}).await;
+    let set = |operator: &Operator, compute: Value| {
+        operator.sim.edit_database("staging", |object| {
+            object.spec.compute = serde_json::from_value(compute).unwrap();
+        });
+    };
+    let wrong = json!({"work_mem": "8MB", "jit": "off", UNKNOWN_SETTING: "1"});
+    set(&operator, of(2.0, wrong));
+    operator.run_for(MINUTE * 5).await;
+    let staging = |operator: &Operator| operator.sim.get_database("staging").unwrap();
+    let message = stalled(&staging(&operator), Reason::DatabaseRejected);
+    says(
+        &message,
+        &["spec.compute.settings.no_such_setting: ", "unrecognized"],
+    );
+    let (is, reason, told) = condition(&staging(&operator), "ComputeReady");
+    assert!(
+        !is && reason == "DatabaseRejected" && told == message,
+        "{told}"
+    );
+    for part in ["BranchReady", "DatabasesReady", "CredentialsPublished"] {
+        assert!(condition(&staging(&operator), part).0, "{part}");
+    }
+    assert!((endpoint(&operator).autoscaling_limit_max_cu - 2.0).abs() < 0.01);
+    let settings = json!({"work_mem": "8MB", "jit": "off"});
+    assert_eq!(json!(endpoint(&operator).pg_settings()), settings);
+    // it is neither asked again nor sent
+    let sessions = operator.sim.lock().sessions;
+    assert_eq!(resizes(&mut operator).await, 0);
+    operator.run_for(MINUTE * 60).await;
+    assert_eq!(operator.sim.lock().sessions, sessions);
+    stalled(&staging(&operator), Reason::DatabaseRejected);
+
+    set(&operator, of(2.0, json!({"jit": "off"})));
+    assert_eq!(resizes(&mut operator).await, 1);
+    assert!(staging(&operator).is_settled());
 }

@@ -233,6 +233,11 @@ pub struct EndpointStatus {
     /// What Neon made of that: where it stores something else, that is not fought over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<ComputeValues>,
+    /// Why the compute could not start with that, in Neon's words. None once it runs, something else is asked or
+    /// `sepulki.dev/retry` has it looked at again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub failure: Option<String>,
 }
 
 /// A read replica.

@@ -99,6 +99,10 @@ pub(super) async fn prepare(context: &Context<'_>, pass: &mut Pass) -> Result<()
         });
     }
     record(&mut pass.status, databases, rest, &not_granted);
+    if let Some(endpoint) = &mut pass.status.endpoint {
+        // whatever failed before, it runs
+        endpoint.failure = None;
+    }
     pass.status.content_digest = Some(rest.content_digest(&recorded.id, &recorded.incarnation));
     Ok(())
 }
@@ -266,7 +270,7 @@ impl Context<'_> {
     }
 
     /// A session as the owner of a database.
-    async fn session(&self, database: &str) -> Result<Target, Error> {
+    pub(super) async fn session(&self, database: &str) -> Result<Target, Error> {
         self.session_in(database, &self.owner(database)?).await
     }
 

@@ -92,6 +92,7 @@ impl Context<'_> {
             status.endpoint = Some(compute::status(endpoint, Some(asked), Some(stored)));
         } else if let Some(endpoint) = &mut status.endpoint {
             (endpoint.requested, endpoint.stored) = (Some(asked), None);
+            endpoint.failure = None;
         }
         Ok(())
     }
@@ -196,6 +197,9 @@ impl Context<'_> {
         let status = &pass.status;
         let (limit, recorded) = (status.plan_limit.as_ref(), status.endpoint.as_ref());
         let update = rest.compute.update(limit, recorded, endpoint);
+        if !self.may_change_settings(pass, &update, endpoint).await? {
+            return Ok(());
+        }
         let project = self.project()?;
         let changed = account
             .api

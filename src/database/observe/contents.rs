@@ -12,6 +12,7 @@ use crate::database::checked::Look;
 use crate::database::credentials::{Form, Found, password_in};
 use crate::database::desired::{Desired, Rest};
 use crate::database::given::Given;
+use crate::database::start;
 use crate::neon::{BranchId, BranchState, ErrorKind, NeonApi, ProjectId, ProjectSnapshot};
 use crate::postgres::{self, Target};
 use crate::reconcile::{Error, Fact};
@@ -39,7 +40,7 @@ pub(super) async fn contents(
     if !idle || !usable || rest.databases.is_empty() || observed.contents_are_as_asked(rest) {
         return Ok(());
     }
-    if observed.compute_is_due(rest) {
+    if observed.compute_is_due(rest) || start::standstill(rest, &observed.recorded).is_some() {
         // as it is, it may not even start
         return Ok(());
     }

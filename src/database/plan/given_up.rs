@@ -7,6 +7,7 @@ use crate::api::{BranchStatus, Credentials, RESET, Reason};
 use crate::database::desired::Desired;
 use crate::database::mark::Mark;
 use crate::database::observe::Observed;
+use crate::database::start::AskedBy;
 use crate::database::{deletion, reset};
 use crate::neon::{Branch, BranchId, BranchState};
 use crate::reconcile::Decision;
@@ -141,6 +142,26 @@ pub(in crate::database) fn asked_of_neon(
         | Action::LeaveBehind(_)
         | Action::ReleaseFinalizer => return None,
     })
+}
+
+/// Whether what failed was asked for because of the read-write compute: it comes with the branch.
+#[must_use]
+pub(in crate::database) fn asked_by(
+    what: Option<&str>,
+    desired: &Desired,
+    observed: &Observed,
+) -> AskedBy {
+    let Some(what) = what else {
+        return AskedBy::Unknown;
+    };
+    let of_endpoint = [Action::CreateEndpoint, Action::ResizeCompute];
+    let of_endpoint = of_endpoint.iter();
+    let mut of_endpoint = of_endpoint.filter_map(|one| asked_of_neon(one, desired, observed));
+    if what == making(desired, observed) || of_endpoint.any(|one| one == what) {
+        AskedBy::Compute
+    } else {
+        AskedBy::Other
+    }
 }
 
 /// That Neon is to make the branch.

@@ -14,6 +14,7 @@ use crate::database::observe::{ENDPOINT_IN_MOTION, Observed};
 use crate::database::password::Problem;
 use crate::database::replicas;
 use crate::database::rotation::{self, Step};
+use crate::database::start;
 use crate::reconcile::{Decision, Fact};
 
 /// How soon to look again for a password: its Secret is read once a minute and no more.
@@ -38,6 +39,7 @@ pub(super) fn inside(
         .or_else(|| new_logins(rest, observed, now))
         .or_else(|| unpublished(rest, observed))
         .or_else(|| refused_databases(desired))
+        .or_else(|| refused_settings(desired))
         .or_else(|| replicas_to_drop(rest, observed))
         .or_else(|| refused_replicas(rest, observed))
 }
@@ -62,9 +64,10 @@ fn endpoint(rest: &Rest, observed: &Observed) -> Stage {
             ENDPOINT_IN_MOTION,
         ));
     }
-    observed
-        .compute_is_due(rest)
-        .then(|| unless_refused(observed, Action::ResizeCompute))
+    if observed.compute_is_due(rest) {
+        return Some(unless_refused(observed, Action::ResizeCompute));
+    }
+    start::standstill(rest, &observed.recorded).map(Decision::Blocked)
 }
 
 fn changes<'a>(rest: &'a Rest, observed: &'a Observed) -> impl Iterator<Item = Action> + 'a {
@@ -276,6 +279,12 @@ fn held_wrong(desired: &Desired, observed: &Observed) -> Stage {
     } else {
         Action::KeepSecrets(names)
     }))
+}
+
+/// Row 26: the compute goes on with what it has.
+fn refused_settings(desired: &Desired) -> Stage {
+    let mut refused = desired.left_out.settings.values();
+    refused.next().cloned().map(Decision::Blocked)
 }
 
 /// Rows 25 and 26.

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::json;
 
 use super::*;
-use crate::api::{Environment, NeonDatabaseStatus, PlanLimit};
+use crate::api::{ComputeValues, Environment, NeonDatabaseStatus, PlanLimit};
 use crate::database::fixtures::{desired, fresh, now, object, recorded, rest, seen, settled};
 use crate::reconcile::{Block, Class, Error, Wait};
 
@@ -723,4 +723,43 @@ fn when_a_branch_was_first_usable_is_recorded_once() {
     assert_eq!(told(&observed), Some(now()));
     seen(&mut observed).current_state = crate::neon::BranchState::Init;
     assert_eq!(told(&observed), None);
+}
+
+/// What `ComputeReady` says of an object that stands like this: whether it is, and its reason.
+fn of_compute(desired: &Desired, observed: &Observed, verdict: &Verdict) -> (bool, String) {
+    let status = project(&observed.recorded, desired, Some(observed), verdict, now());
+    let compute = find(&status, "ComputeReady");
+    (is(&status, "ComputeReady"), compute.reason.clone())
+}
+
+#[test]
+fn a_compute_that_cannot_run_or_has_not_what_was_asked_is_not_ready_whatever_else_goes_on() {
+    let staging = desired(Environment::Staging);
+    let usual = settled(&staging);
+    let told = |desired: &Desired, observed: &Observed| of_compute(desired, observed, &waiting());
+    let no = |reason: &str| (false, reason.to_owned());
+    assert_eq!(told(&staging, &usual), (true, "Succeeded".to_owned()));
+
+    let mut failed = usual.clone();
+    let endpoint = failed.recorded.endpoint.as_mut().unwrap();
+    endpoint.requested = Some(rest(&staging).compute.asked(None));
+    endpoint.failure = Some("out of memory".into());
+    assert_eq!(told(&staging, &failed), no("OperationFailed"));
+    let mut other = failed.clone();
+    let endpoint = other.recorded.endpoint.as_mut().unwrap();
+    endpoint.requested = Some(ComputeValues::default());
+    assert_eq!(told(&staging, &other), (true, "Succeeded".to_owned()));
+    // it was seen to run since
+    if let Fact::Known(endpoint) = &mut failed.endpoint {
+        endpoint.current_state = crate::neon::EndpointState::Active;
+    }
+    assert_eq!(told(&staging, &failed), (true, "Succeeded".to_owned()));
+
+    let mut refused = staging.clone();
+    let why = Block {
+        reason: Reason::DatabaseRejected,
+        message: "no".into(),
+    };
+    refused.left_out.settings.insert("work_mem".into(), why);
+    assert_eq!(told(&refused, &usual), no("DatabaseRejected"));
 }

@@ -582,6 +582,13 @@ impl Contents for Fake {
     async fn set_login(&self, _: &Target, _: &NewLogin) -> Result<(), postgres::Error> {
         unimplemented!()
     }
+    async fn refused_settings(
+        &self,
+        _: &Target,
+        _: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, postgres::Error> {
+        unimplemented!()
+    }
     async fn accepts(&self, _: &Target) -> Result<bool, postgres::Error> {
         unimplemented!()
     }

@@ -1,5 +1,7 @@
 //! The port to real databases: each call opens one session, does its work and closes it.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
@@ -9,7 +11,7 @@ use crate::postgres::grants::{Access as Rights, Grant, GrantOutcome};
 use crate::postgres::roles::{Login, RoleFact};
 use crate::postgres::{
     Class, Error, Options, Target, connect, extensions, grants, isolation, managers, proof, retire,
-    roles,
+    roles, server_settings,
 };
 use crate::world::{
     Contents, DatabaseReport, GroupRights, LoginsLeft, NewLogin, PrepareDatabase, PrepareRoles,
@@ -111,6 +113,17 @@ impl Contents for LiveContents {
         let result = roles::ensure_login(&mut session, &login).await;
         close(session).await;
         result
+    }
+
+    async fn refused_settings(
+        &self,
+        at: &Target,
+        settings: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, Error> {
+        let mut session = open(at).await?;
+        let refused = server_settings::refused(&mut session, settings).await;
+        close(session).await;
+        refused
     }
 
     async fn accepts(&self, at: &Target) -> Result<bool, Error> {

@@ -1,5 +1,6 @@
 //! The operator's ports onto the databases in memory: contents and migrations.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,7 +17,9 @@ use sepulki::world::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Sim;
+use super::neon::UNKNOWN_SETTING;
 use super::postgres::{PgRole, Server, available, open};
+use super::trouble::no_such_setting as words;
 
 /// A file that holds this fails.
 pub const FAILS: &str = "does_not_exist";
@@ -223,6 +226,21 @@ impl Contents for ContentsPort {
             Ok(())
         })
         .await
+    }
+
+    async fn refused_settings(
+        &self,
+        at: &Target,
+        settings: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, Error> {
+        let is_unknown = |(name, _): &(&String, &String)| name.as_str() == UNKNOWN_SETTING;
+        let read = || {
+            self.read(at, |_| {
+                let unknown = settings.iter().filter(is_unknown);
+                Ok(unknown.map(|(name, _)| (name.clone(), words())).collect())
+            })
+        };
+        self.0.faults.look(read).await
     }
 
     async fn accepts(&self, at: &Target) -> Result<bool, Error> {

@@ -235,7 +235,7 @@ impl SimEndpoint {
             current_state: if self.made > now {
                 EndpointState::Init
             } else {
-                EndpointState::Idle
+                self.endpoint.current_state.clone()
             },
             pending_state: (self.made > now).then_some(EndpointState::Active),
             ..self.endpoint.clone()

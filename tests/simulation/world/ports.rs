@@ -453,10 +453,13 @@ impl NeonApi for NeonPort {
                 p.branches.retain(|b| b.branch.id != id);
                 return Err(refused);
             }
+            let endpoint = p.told(&id, now);
+            let mut operations = p.operation("create_branch", now);
+            operations.extend(endpoint.iter().flat_map(|made| p.start_new(made, now)));
             Ok(CreatedBranch {
                 branch: p.find(&id)?.told(now),
-                endpoint: p.told(&id, now),
-                operations: p.operation("create_branch", now),
+                endpoint,
+                operations,
             })
         })
         .await

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use sepulki::neon::{Branch, BranchState, Endpoint, ErrorKind, OperationStatus, Result};
+use sepulki::neon::{Branch, BranchState, Endpoint, ErrorKind, Operation, OperationStatus, Result};
 
 use super::faults::{Fault, Work};
 use super::neon::{Project, UNKNOWN_SETTING, error, starts};
@@ -16,6 +16,11 @@ pub const NO_START: &str = "the compute did not start";
 
 /// How long Neon is busy with something else.
 const LOCKED: SignedDuration = SignedDuration::from_mins(1);
+
+/// What PostgreSQL says of a setting that it does not know.
+pub fn no_such_setting() -> String {
+    format!("unrecognized configuration parameter \"{UNKNOWN_SETTING}\"")
+}
 
 impl Project {
     /// What happens before a change is looked at.
@@ -103,9 +108,18 @@ impl Project {
     /// What was begun last fails where the compute does not start with what it was given.
     pub fn start(&mut self, endpoint: &Endpoint) {
         if !starts(endpoint) {
-            let words = format!("unrecognized configuration parameter \"{UNKNOWN_SETTING}\"");
-            self.fail_operations(self.operations.len() - 1, &words);
+            self.fail_operations(self.operations.len() - 1, &no_such_setting());
         }
+    }
+
+    /// The first start of a compute, where it does not start with what it was given; otherwise it is a part of making it.
+    pub fn start_new(&mut self, endpoint: &Endpoint, now: Timestamp) -> Vec<Operation> {
+        if starts(endpoint) {
+            return Vec::new();
+        }
+        let operations = self.operation("start_compute", now);
+        self.start(endpoint);
+        operations
     }
 
     fn fail_operations(&mut self, from: usize, words: &str) {

@@ -50,6 +50,75 @@ fn compute_rows(rows: Rows) -> Rows {
         (usual.clone(), usual.clone()),
         (usual.clone(), shorter),
     );
+    // a compute that could not start, in these words
+    let stands = |d: &mut Desired, o: &mut Observed, databases: &Value, words: &str| {
+        let mut spec = json!({"compute": {"settings": {"work_mem": "lots"}}});
+        if databases.is_array() {
+            spec["databases"] = databases.clone();
+            spec["roles"] = json!([]);
+        }
+        *d = Desired::of(&object(Environment::Staging, spec), "default");
+        change(o, |e| {
+            let settings = json!({"pg_settings": {"work_mem": "lots"}});
+            e.settings = serde_json::from_value(settings).unwrap();
+        });
+        o.recorded.endpoint.as_mut().unwrap().failure = Some(words.to_owned());
+    };
+    let rows = rows
+        .row(
+            19,
+            "the compute does not start with a setting",
+            move |d, o| {
+                stands(
+                    d,
+                    o,
+                    &Value::Null,
+                    "invalid value for parameter \"work_mem\"",
+                );
+            },
+            Blocked(Reason::DatabaseRejected),
+        )
+        .row(
+            19,
+            "the compute does not start, nobody says why, and sessions will tell",
+            move |d, o| stands(d, o, &Value::Null, "no room"),
+            Settled,
+        )
+        .row(
+            19,
+            "the compute does not start, and nobody opens a session",
+            move |d, o| {
+                stands(d, o, &json!([]), "no room");
+                o.recorded.connection_secrets.clear();
+            },
+            Blocked(Reason::OperationFailed),
+        )
+        .row(
+            19,
+            "the compute did not start with what was asked before",
+            move |d, o| {
+                stands(
+                    d,
+                    o,
+                    &Value::Null,
+                    "invalid value for parameter \"work_mem\"",
+                );
+                change(o, |e| e.settings = None);
+            },
+            Act(Action::ResizeCompute),
+        )
+        .row(
+            26,
+            "a setting that the server has refused",
+            |d, _| {
+                let why = crate::reconcile::Block {
+                    reason: Reason::DatabaseRejected,
+                    message: "no".into(),
+                };
+                d.left_out.settings.insert("work_mem".into(), why);
+            },
+            Blocked(Reason::DatabaseRejected),
+        );
     rows.row(
         19,
         "no endpoint",
