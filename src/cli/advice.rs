@@ -15,6 +15,7 @@ pub(super) fn about(error: &anyhow::Error) -> Option<&'static str> {
         | RunError::Blocked(_)
         | RunError::Failed(_)
         | RunError::Transient(_)
+        | RunError::Limit(_)
         | RunError::DeadlineExceeded(_)
         | RunError::LedgerConflict(_)
         | RunError::Cancelled => None,

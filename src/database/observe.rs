@@ -94,6 +94,8 @@ pub struct Observed {
     pub databases: Fact<Vec<Database>>,
     /// Roles that the parent's password opens still, as Neon tells or as the compute shows.
     pub shared_passwords: Fact<Vec<String>>,
+    /// That Neon may run no compute for a session that would show it, in words.
+    pub no_compute: Option<String>,
     /// How many files migrations of this object have applied.
     pub applied_files: i64,
     /// What lies under the names of the Secrets.
@@ -202,6 +204,7 @@ impl Observed {
             api_roles: Fact::Unknown,
             databases: Fact::Unknown,
             shared_passwords: Fact::Unknown,
+            no_compute: None,
             applied_files: 0,
             secrets: BTreeMap::new(),
             current_secrets: BTreeSet::new(),

@@ -45,7 +45,7 @@
 //! | 20 | databases and roles are a parent's that does not exist | Wait ParentNotFound |
 //! |   | contents not as asked: owner, database missing, and not refused by Neon a short while ago | CreateRole; RecordDatabase, CreateDatabase |
 //! | 21 | … a database owned by another role than asked, or by an application role | Blocked DatabaseRejected |
-//! | 22 | … passwords still the parent's | ResetPassword, RetireLogins |
+//! | 22 | … passwords still the parent's; Neon may run no compute that would show it | ResetPassword, RetireLogins; Wait LimitReached |
 //! | 23 | … else; a schema was missing and migrations have applied files since | PrepareContents |
 //! | 24 | a login that was replaced has had its time | DropLogin |
 //! | 25 | a Secret that would go with the object and is to stay; the other way round | KeepSecrets; OwnSecrets |

@@ -162,11 +162,24 @@ fn part(parts: &Parts, type_: ConditionType) -> Part {
 
 fn unchanged(previous: &[Condition], type_: ConditionType, verdict: &Verdict) -> Part {
     match find_condition(previous, type_) {
-        Some(old) if old.status == "True" => {
+        Some(old) if old.status == "True" && blamed(verdict) != Some(type_) => {
             let reason = Reason::of_word(&old.reason).unwrap_or(Reason::Succeeded);
             (true, reason, old.message.clone())
         }
         Some(_) | None => why_not(verdict),
+    }
+}
+
+/// The part of the object that an error is about.
+fn blamed(verdict: &Verdict) -> Option<ConditionType> {
+    match verdict {
+        Verdict::Failed(error) => error.part,
+        Verdict::Acting(_)
+        | Verdict::Settled(_)
+        | Verdict::Suspended(_)
+        | Verdict::Waiting(_)
+        | Verdict::Blocked(_)
+        | Verdict::Gone => None,
     }
 }
 
@@ -233,9 +246,12 @@ fn parts(
         _ => no(),
     };
     let failure = rest.and_then(|rest| start::failure(rest, status));
+    let no_compute =
+        observed.no_compute.is_some() || blamed(verdict) == Some(ConditionType::ComputeReady);
     let refused = || desired.left_out.settings.values().next().cloned();
     let compute = match failure.or_else(refused) {
         Some(block) if compute.0 => (false, block.reason, block.message),
+        None if no_compute => no(),
         Some(_) | None => compute,
     };
     let as_asked = rest.is_some_and(|rest| observed_digest(status, rest));

@@ -5,7 +5,7 @@
 //! | Failed | | recorded; not tried again before something changes |
 //! | DeadlineExceeded, nothing applied | | recorded |
 //! | DeadlineExceeded, something applied | | transient: the next run goes on |
-//! | Busy, Transient, Cancelled | | transient |
+//! | Busy, Transient, Limit, Cancelled | | transient |
 //! | Blocked | | conflict: the ledger changed since it was read |
 //! | Denied | no | transient: it was just rotated |
 //! | Denied | yes | denied: the role lacks a right |
@@ -15,6 +15,7 @@ use crate::api::{LastError, Reason};
 use crate::engine::run::RunError;
 use crate::engine::{Diagnostic, Diagnostics, Plan, Problem};
 use crate::reconcile::{Class, Error};
+use crate::world::no_compute;
 
 /// Room for a message in `lastError`, in characters.
 const LONGEST: usize = 4096;
@@ -84,6 +85,7 @@ pub fn judge(error: RunError, of: Circumstances) -> Failure {
         RunError::Transient(text) | RunError::Denied(text) => {
             passing(Class::Transient, Reason::DatabaseUnavailable, text)
         }
+        RunError::Limit(text) => passing(Class::Transient, Reason::LimitReached, no_compute(&text)),
         RunError::LedgerConflict(text) => passing(Class::Invalid, Reason::LedgerConflict, text),
         RunError::Unsupported(text) => passing(Class::Invalid, Reason::DatabaseRejected, text),
     }
@@ -172,6 +174,12 @@ mod tests {
                 old(),
                 Class::Transient,
                 Reason::DatabaseUnavailable,
+            ),
+            (
+                RunError::Limit(text()),
+                old(),
+                Class::Transient,
+                Reason::LimitReached,
             ),
             (
                 RunError::Cancelled,

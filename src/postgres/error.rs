@@ -12,6 +12,9 @@ use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 pub enum Class {
     /// The server or the way to it is not there at the moment; try again.
     Transient,
+    /// Neon has no compute to spare for the server: as many run as the plan allows, or a quota is used up. Try again now and
+    /// then.
+    Limit,
     /// Somebody else holds what is needed (lock, deadlock, serialization); try again soon.
     Conflict,
     /// Not let in, or not allowed; needs another password or more rights.
@@ -224,6 +227,9 @@ fn from_control_plane(message: &str) -> Class {
     if message.contains("Couldn't connect to compute node") {
         return Class::Transient;
     }
+    if speaks_of_limit(message) {
+        return Class::Limit;
+    }
     if message.starts_with("Failed to perform curl request") {
         return Class::Transient;
     }
@@ -237,6 +243,13 @@ fn from_control_plane(message: &str) -> Class {
         Some(code) if code.starts_with('5') => Class::Transient,
         Some(_) | None => Class::Invalid,
     }
+}
+
+/// The proxy's words for a compute that may not be woken: "You have exceeded the limit of concurrently active endpoints", "Your
+/// account or project has exceeded the compute time quota", and the same of written or transferred data.
+fn speaks_of_limit(message: &str) -> bool {
+    let exceeded = message.split_once("exceeded the ");
+    exceeded.is_some_and(|(_, what)| what.contains("active endpoints") || what.contains("quota"))
 }
 
 #[cfg(test)]
@@ -258,6 +271,17 @@ mod tests {
                 "XX000",
                 "Couldn't connect to compute node",
                 Class::Transient,
+            ),
+            (
+                "XX000",
+                "You have exceeded the limit of concurrently active endpoints. Please suspend some endpoints or contact our \
+                 support team to increase the limit.",
+                Class::Limit,
+            ),
+            (
+                "XX000",
+                "Your account or project has exceeded the compute time quota. Upgrade your plan to increase limits.",
+                Class::Limit,
             ),
             (
                 "XX000",

@@ -5,7 +5,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use crate::api::Reason;
+use crate::api::{ConditionType, Reason};
 
 /// What an error means for the next try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +75,8 @@ pub struct Error {
     /// What the other side calls the request that failed, for its support. Told in events and logs and not in conditions:
     /// the same failure leaves a condition as it is.
     pub request_id: Option<String>,
+    /// The part of the object that is to blame, where that is another one than what was worked on.
+    pub part: Option<ConditionType>,
 }
 
 impl Error {
@@ -85,7 +87,15 @@ impl Error {
             reason,
             message: message.into(),
             request_id: None,
+            part: None,
         }
+    }
+
+    /// The same, with the part of the object that is to blame.
+    #[must_use]
+    pub fn about(self, part: ConditionType) -> Self {
+        let part = Some(part);
+        Self { part, ..self }
     }
 
     /// A write met an object that has changed meanwhile.

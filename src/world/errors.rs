@@ -1,6 +1,6 @@
 //! What an error of a port means to the loop: the one place where the ports' own classes become [`Class`]. Pure.
 
-use crate::api::Reason;
+use crate::api::{ConditionType, Reason};
 use crate::reconcile::{Class, Error};
 use crate::{cluster, neon, postgres};
 
@@ -51,6 +51,14 @@ pub fn at_neon(error: neon::Error) -> Error {
 const STORE_PASSWORDS: &str = "the operator opens databases with the password of the role that owns them, which Neon does not \
                                keep in this project: use a project that was made with store_passwords=true";
 
+/// That Neon may not run the compute that a session would need, in its words.
+#[must_use]
+pub fn no_compute(words: &str) -> String {
+    format!(
+        "Neon runs no further compute at the moment, which is tried again every minute: {words}"
+    )
+}
+
 /// An error of PostgreSQL.
 #[must_use]
 #[expect(
@@ -61,6 +69,14 @@ pub fn at_postgres(error: postgres::Error) -> Error {
     // a password may have been changed a moment ago; a right that is missing will not come by itself
     let not_let_in = error.sqlstate().is_none_or(|state| state.starts_with("28"));
     let (class, reason) = match error.class {
+        postgres::Class::Limit => {
+            let error = Error::new(
+                Class::Transient,
+                Reason::LimitReached,
+                no_compute(&error.to_string()),
+            );
+            return error.about(ConditionType::ComputeReady);
+        }
         postgres::Class::Conflict => (Class::Transient, Reason::BranchBusy),
         postgres::Class::Denied if !not_let_in => (Class::Invalid, Reason::DatabaseRejected),
         postgres::Class::Transient | postgres::Class::Denied => {

@@ -32,7 +32,7 @@ pub use databases::{
     Contents, DatabaseReport, GroupRights, LoginsLeft, NewLogin, PrepareDatabase, PrepareRole,
     PrepareRoles,
 };
-pub use errors::{at_cluster, at_neon, at_postgres};
+pub use errors::{at_cluster, at_neon, at_postgres, no_compute};
 pub use failures::{Failure, Failures, patiently};
 pub use migrations::Migrations;
 pub use operations::{AtWork, OVERDUE, Operation, Operations, ask_again, record_operations};

@@ -9,6 +9,7 @@
 )]
 
 mod asked;
+mod awake;
 mod bad_input;
 mod burst;
 mod compute;

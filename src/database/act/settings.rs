@@ -51,7 +51,9 @@ impl Context<'_> {
                     Ok(true)
                 }
                 // it runs, and may be asked a moment later
-                postgres::Class::Conflict | postgres::Class::Denied => Err(at_postgres(error)),
+                postgres::Class::Conflict | postgres::Class::Denied | postgres::Class::Limit => {
+                    Err(at_postgres(error))
+                }
             },
         }
     }

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Secret;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Observed;
-use crate::api::Credentials;
+use crate::api::{ConditionType, Credentials};
 use crate::cluster::Glance;
 use crate::database::Databases;
 use crate::database::checked::Look;
@@ -69,8 +69,13 @@ pub(super) async fn contents(
             return Ok(());
         };
         let passwords = passwords(api, project, &id, &parent.id, roles).await?;
-        let shared = shared_passwords(kind, rest, observed, &passwords).await?;
-        observed.shared_passwords = shared;
+        match shared_passwords(kind, rest, observed, &passwords).await {
+            // everything else is known, and told
+            Err(error) if error.part == Some(ConditionType::ComputeReady) => {
+                observed.no_compute = Some(error.message);
+            }
+            shared => observed.shared_passwords = shared?,
+        }
     }
     Ok(())
 }

@@ -20,6 +20,9 @@ use crate::reconcile::{Decision, Fact};
 /// How soon to look again for a password: its Secret is read once a minute and no more.
 const PASSWORDS: Duration = Duration::from_mins(1);
 
+/// How soon to try again for a compute that Neon may not run.
+const COMPUTES: Duration = Duration::from_mins(1);
+
 /// Rows 19 to 26.
 pub(super) fn inside(
     desired: &Desired,
@@ -184,6 +187,9 @@ fn contents(rest: &Rest, observed: &Observed, recorded: &BranchStatus) -> Stage 
     }
     if recorded.credentials == Credentials::Own {
         return Some(Decision::Act(Action::PrepareContents));
+    }
+    if let Some(message) = &observed.no_compute {
+        return Some(wait(Reason::LimitReached, message, COMPUTES));
     }
     match &observed.shared_passwords {
         Fact::Unknown => unknown(),

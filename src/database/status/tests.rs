@@ -762,4 +762,29 @@ fn a_compute_that_cannot_run_or_has_not_what_was_asked_is_not_ready_whatever_els
     };
     refused.left_out.settings.insert("work_mem".into(), why);
     assert_eq!(told(&refused, &usual), no("DatabaseRejected"));
+
+    let mut asleep = usual.clone();
+    asleep.no_compute = Some("no further compute".into());
+    assert_eq!(told(&staging, &asleep), no("ParentNotReady"));
+}
+
+#[test]
+fn an_error_that_is_the_computes_is_told_by_its_condition_even_where_nothing_was_looked_at() {
+    let staging = desired(Environment::Staging);
+    let mut observed = settled(&staging);
+    let of = |observed: &Observed, verdict: &Verdict, looked: bool| {
+        let looked = looked.then_some(observed);
+        project(&observed.recorded, &staging, looked, verdict, now())
+    };
+    observed.recorded = of(&observed, &settled_verdict(), true);
+    let limit = || Error::new(Class::Transient, Reason::LimitReached, "no further compute");
+    for looked in [true, false] {
+        let blamed = Verdict::Failed(limit().about(ConditionType::ComputeReady));
+        let status = of(&observed, &blamed, looked);
+        assert!(!is(&status, "ComputeReady") && is(&status, "BranchReady"));
+        assert_eq!(find(&status, "ComputeReady").reason, "LimitReached");
+        // as where there is no room for one more role
+        let status = of(&observed, &Verdict::Failed(limit()), looked);
+        assert!(is(&status, "ComputeReady"));
+    }
 }

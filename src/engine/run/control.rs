@@ -203,7 +203,7 @@ impl Control {
                 return RunError::Transient(text);
             }
             match error.class {
-                Class::Transient | Class::Conflict => RunError::Transient(text),
+                Class::Transient | Class::Conflict | Class::Limit => RunError::Transient(text),
                 Class::Denied => RunError::Denied(text),
                 Class::Unsupported | Class::Invalid => RunError::LedgerConflict(text),
             }
@@ -251,7 +251,7 @@ impl Control {
                 own_tables::SCHEMA
             );
             return Err(match error.class {
-                Class::Transient | Class::Conflict => RunError::Transient(text),
+                Class::Transient | Class::Conflict | Class::Limit => RunError::Transient(text),
                 Class::Denied | Class::Unsupported | Class::Invalid => RunError::Denied(text),
             });
         }

@@ -19,6 +19,8 @@ pub enum RunError {
     /// The connection broke, the server is starting, or locks of others did not come free.
     /// Nothing half-done is left; a new run goes on where this one ended.
     Transient(String),
+    /// Neon may run no further compute at the moment, so nobody can connect. Try again now and then.
+    Limit(String),
     /// The deadline of the run has passed; the statement was cancelled.
     DeadlineExceeded(String),
     /// The table named as ledger belongs to something else.
@@ -42,6 +44,7 @@ impl fmt::Display for RunError {
             }
             Self::Failed(diagnostic) => diagnostic.fmt(f),
             Self::Transient(text)
+            | Self::Limit(text)
             | Self::DeadlineExceeded(text)
             | Self::LedgerConflict(text)
             | Self::Denied(text)
@@ -59,6 +62,7 @@ impl From<Error> for RunError {
         let text = error.to_string();
         match error.class {
             Class::Transient | Class::Conflict => Self::Transient(text),
+            Class::Limit => Self::Limit(text),
             Class::Denied => Self::Denied(text),
             Class::Unsupported | Class::Invalid => Self::Unsupported(text),
         }

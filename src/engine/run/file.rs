@@ -242,7 +242,8 @@ impl<'a> FileRun<'a> {
                 "{} did not end, whether it is committed is in the ledger: {error}",
                 self.version
             ))),
-            (_, Class::Denied | Class::Unsupported | Class::Invalid) => {
+            // whoever has a session has a compute: the words are the file's
+            (_, Class::Limit | Class::Denied | Class::Unsupported | Class::Invalid) => {
                 Err(self.failed(script, message, watched.completed, &error))
             }
         }

@@ -145,6 +145,7 @@ fn of_role(error: Error) -> RunError {
         | RunError::Blocked(_)
         | RunError::Failed(_)
         | RunError::Transient(_)
+        | RunError::Limit(_)
         | RunError::DeadlineExceeded(_)
         | RunError::LedgerConflict(_)
         | RunError::Cancelled) => other,

@@ -34,6 +34,8 @@ pub struct Neon {
     /// Which key sees which projects.
     pub keys: BTreeMap<String, BTreeSet<ProjectId>>,
     pub projects: BTreeMap<ProjectId, Project>,
+    /// Whether as many computes run as the plan allows, so that no other is woken.
+    pub no_compute_to_spare: bool,
     pub calls: Calls,
 }
 

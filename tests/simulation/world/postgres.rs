@@ -218,11 +218,16 @@ impl PgDatabase {
 /// Opens a session: the server behind the host, where the credentials are right.
 pub fn open<'a>(neon: &'a mut Neon, at: &Target, now: Timestamp) -> Result<&'a mut Server, Error> {
     neon.tick(now);
+    let is_full = neon.no_compute_to_spare;
     let branch = neon.at_host(&at.host).filter(|branch| branch.is_up(now));
     let branch = branch.ok_or_else(|| {
         let message = format!("no endpoint answers at {}", at.host);
         Error::new(Class::Transient, message)
     })?;
+    if is_full {
+        let message = "You have exceeded the limit of concurrently active endpoints.";
+        return Err(Error::new(Class::Limit, message));
+    }
     branch
         .server
         .admits(&at.user, at.password.expose_secret(), &at.database)?;

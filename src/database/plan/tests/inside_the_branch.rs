@@ -329,6 +329,15 @@ fn contents_rows(rows: Rows) -> Rows {
     )
     .row(
         22,
+        "Neon may run no compute that would show it",
+        |_, o| {
+            inherited(o, Fact::Unknown);
+            o.no_compute = Some("no further compute".into());
+        },
+        Wait(Reason::LimitReached),
+    )
+    .row(
+        22,
         "no password is the parent's",
         |_, o| inherited(o, Fact::Known(Vec::new())),
         Act(Action::RetireLogins),
