@@ -124,6 +124,10 @@ impl Context<'_> {
                 pass.status.branch_request_time = Some(Time(self.now));
                 Ok(())
             }
+            Action::DropRequest => {
+                pass.status.branch_request_time = None;
+                Ok(())
+            }
             Action::CreateBranch(parent) => {
                 let _place = self.place()?;
                 self.create_branch(pass, parent).await

@@ -37,6 +37,8 @@ pub enum Action {
     AnnounceBranch,
     /// Fork a branch off this one.
     CreateBranch(BranchId),
+    /// Drop from the record that Neon was asked for a branch: it did not come, and is not asked for again by now.
+    DropRequest,
     /// Delete a branch of ours that Neon could not make, so that it is made again.
     DiscardBranch(BranchId),
     /// Drop a branch that is gone from the record, so that it is made again.
@@ -128,6 +130,7 @@ impl crate::reconcile::Action for Action {
             Self::ClaimBranch(_) => "ClaimBranch",
             Self::AnnounceBranch => "AnnounceBranch",
             Self::CreateBranch(_) => "CreateBranch",
+            Self::DropRequest => "DropRequest",
             Self::DiscardBranch(_) => "DiscardBranch",
             Self::ForgetBranch => "ForgetBranch",
             Self::RecordIncarnation => "RecordIncarnation",
@@ -162,7 +165,7 @@ impl crate::reconcile::Action for Action {
 
     fn describe(&self) -> String {
         match self {
-            Self::AddFinalizer | Self::Resolve(_) | Self::ForgetOperations => {
+            Self::AddFinalizer | Self::Resolve(_) | Self::ForgetOperations | Self::DropRequest => {
                 "getting ready".to_owned()
             }
             Self::LookAgain => "looking at everything anew".to_owned(),

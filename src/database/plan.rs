@@ -17,7 +17,8 @@
 //! | 7 | no branch yet, none bears our mark, no access rule is for this namespace and environment | Blocked AccessDenied |
 //! |   | nothing resolved yet: parent clear, or a branch bears our mark; else | Resolve; Blocked ParentRequired |
 //! |   | resolved without a parent, which is clear by now | Resolve |
-//! |   | resolved, but renamed before the branch was made | Resolve |
+//! |   | resolved, but renamed before Neon was asked for the branch | Resolve |
+//! |   | resolved, but the spec names another project, parent or branch to take over before Neon was asked for any | Resolve |
 //! | 8 | no branch recorded, own: a branch bears our mark | ClaimBranch |
 //! | 9 | no branch recorded, to take over: missing; somebody else's; free | Blocked BranchNotFound; Blocked BranchClaimed; ClaimBranch |
 //! | 10 | no branch recorded, own: name taken; parent missing or not ready; else | Blocked BranchNameConflict; Wait; AnnounceBranch, CreateBranch |
@@ -25,6 +26,7 @@
 //! |   | … the parent expires, or is a descendant of this very object | Blocked ParentExpires; Blocked InvalidSpec |
 //! |   | … to be made or taken over, but no access rule admits that; no room under the rule | Blocked AccessDenied; Wait NoRoom |
 //! |   | … to be made, but others come first; Neon has no room, and others ask first | Wait ProjectLocked; Wait LimitReached |
+//! |   | … Neon was asked for it and did not make it, and one of the above is waited for | DropRequest |
 //! | 11 | branch recorded but gone: just made; suspended; disposable, or nobody was given credentials of it; else | Wait; Suspended; ForgetBranch; Blocked BranchMissing |
 //! | 12 | an older object holds the same branch | Blocked BranchClaimed |
 //! |   | the recorded endpoint serves another branch, whether or not the recorded one is gone; lease due before | Blocked BranchReplaced; RenewLease |

@@ -477,6 +477,7 @@ fn rests_on_facts(action: &Action, observed: &Observed) -> bool {
         | Action::TakeUpReset(_)
         | Action::TakeUpResetFor(_)
         | Action::DropReset
+        | Action::DropRequest
         | Action::NoteAbandon(_)
         | Action::ForgetOperations
         | Action::Resolve(_)
@@ -644,6 +645,7 @@ fn the_situations_reach_every_decision() {
         "ClaimBranch",
         "AnnounceBranch",
         "CreateBranch",
+        "DropRequest",
         "DiscardBranch",
         "OperationFailed",
         "ForgetBranch",

@@ -143,11 +143,68 @@ async fn a_database_keeps_what_it_was_made_for() -> anyhow::Result<()> {
     unnamed
         .patch(json!({ "spec": { "branch": { "name": name } } }))
         .await?;
+    // nor is anything moved by the branch's id
+    let id = live.get().await?.branch_id().to_owned();
+    live.patch(json!({ "spec": default(json!({ "default": null, "id": id })) }))
+        .await?;
+    refuses(
+        &live,
+        default(json!({ "id": "br-another-1" })),
+        &["branch.existing is immutable"],
+    )
+    .await?;
     for name in ["live", "named", "unnamed", "by-profile"] {
         scene.tenant.database(name).ready().await?;
     }
     assert!(scene.world().await? == before, "something was changed");
     scene.others_go_on().await
+}
+
+/// As long as Neon was not asked for a branch.
+#[tokio::test]
+async fn a_mistake_in_what_a_database_is_can_be_corrected() -> anyhow::Result<()> {
+    let scene = Scene::new().await?;
+    let mut elsewhere = branch("elsewhere");
+    elsewhere["spec"]["projectId"] = json!("another-project-1");
+    let parent = |name: &str| json!({ "parent": { "branchName": name } });
+    scene
+        .apply(&[
+            database("orphan", "development", parent("nosuch")),
+            database(
+                "nothing",
+                "staging",
+                json!({ "existing": { "name": "nosuch" } }),
+            ),
+            elsewhere,
+        ])
+        .await?;
+    let [orphan, nothing, elsewhere] =
+        ["orphan", "nothing", "elsewhere"].map(|name| scene.tenant.database(name));
+    orphan.says("Reconciling", "True", "ParentNotFound").await?;
+    nothing.says("Stalled", "True", "BranchNotFound").await?;
+    elsewhere.says("Stalled", "True", "ProjectNotFound").await?;
+    let told = &[
+        "spec.branch",
+        "name another branch.parent or branch.existing",
+    ];
+    refuses(&orphan, json!({ "branch": null }), told).await?;
+    for (object, spec) in [
+        (&orphan, json!({ "branch": parent("main") })),
+        (
+            &nothing,
+            json!({ "branch": { "existing": null, "parent": { "branchName": "main" } } }),
+        ),
+        (&elsewhere, json!({ "projectId": scene.tenant.project() })),
+    ] {
+        object.patch(json!({ "spec": spec })).await?;
+        object.ready().await?;
+    }
+    refuses(
+        &orphan,
+        json!({ "branch": parent("orphan") }),
+        &["branch.parent is immutable"],
+    )
+    .await
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ async fn a_spec_that_makes_no_sense_is_refused_with_what_is_wrong() -> anyhow::R
         ),
         (
             json!({ "databases": [] }),
-            &["spec.roles", "roles need at least one database"],
+            &["spec.roles", "list those of this object in databases, too"],
         ),
         (
             json!({ "environment": "qa" }),

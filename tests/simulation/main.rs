@@ -14,6 +14,7 @@ mod bad_input;
 mod burst;
 mod compute;
 mod convergence;
+mod corrected;
 mod database;
 mod deletion;
 mod given;

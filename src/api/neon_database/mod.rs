@@ -1,6 +1,7 @@
 //! NeonDatabase: one environment's database on hosted Neon.
 
 mod compute;
+mod fixed;
 mod role;
 mod secret;
 mod status;
@@ -45,15 +46,18 @@ pub use status::{
     printcolumn(name = "Host", type_ = "string", json_path = ".status.endpoint.host", priority = 1),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.branch.expiryTime", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new(
-        "!has(oldSelf.status) || !has(oldSelf.status.branch) || (has(self.spec.branch) && has(self.spec.branch.name) ? self.spec.branch.name : '') in [has(oldSelf.spec.branch) && has(oldSelf.spec.branch.name) ? oldSelf.spec.branch.name : '', oldSelf.status.branch.name]")
-        .message("branch.name is immutable once the branch exists").field_path(".spec.branch.name"),
-    validation = Rule::new(
-        "(has(oldSelf.spec.branch) && has(oldSelf.spec.branch.parent)) || !has(self.spec.branch) || !has(self.spec.branch.parent) || !has(oldSelf.status) || !has(oldSelf.status.effective) || (has(oldSelf.status.effective.parent) && (has(self.spec.branch.parent.branchName) ? self.spec.branch.parent.branchName : '') == (has(oldSelf.status.effective.parent.branchName) ? oldSelf.status.effective.parent.branchName : '') && (has(self.spec.branch.parent.databaseRef) ? self.spec.branch.parent.databaseRef.name : '') == (has(oldSelf.status.effective.parent.databaseRef) ? oldSelf.status.effective.parent.databaseRef.name : '') && !has(self.spec.branch.parent.at))")
-        .message("branch.parent is immutable: another parent was already resolved for this object").field_path(".spec.branch.parent"),
-    validation = Rule::new(
-        "(has(oldSelf.spec.branch) && has(oldSelf.spec.branch.existing)) || !has(self.spec.branch) || !has(self.spec.branch.existing) || !has(oldSelf.status) || !has(oldSelf.status.effective) || (has(oldSelf.status.effective.existing) && has(self.spec.branch.existing.default) == has(oldSelf.status.effective.existing.default) && (has(self.spec.branch.existing.name) ? self.spec.branch.existing.name : '') == (has(oldSelf.status.effective.existing.name) ? oldSelf.status.effective.existing.name : '') && (has(self.spec.branch.existing.id) ? self.spec.branch.existing.id : '') == (has(oldSelf.status.effective.existing.id) ? oldSelf.status.effective.existing.id : ''))")
-        .message("branch.existing is immutable: this object's branch was already resolved otherwise").field_path(".spec.branch.existing"),
+    validation = Rule::new(fixed::PROJECT_REF)
+        .message("projectRef is immutable once Neon was asked for the branch").field_path(".spec.projectRef"),
+    validation = Rule::new(fixed::PROJECT_ID)
+        .message("projectId is immutable once Neon was asked for the branch").field_path(".spec.projectId"),
+    validation = Rule::new(fixed::NAME)
+        .message("branch.name is immutable once Neon was asked for the branch").field_path(".spec.branch.name"),
+    validation = Rule::new(fixed::PARENT)
+        .message("branch.parent is immutable once Neon was asked for the branch").field_path(".spec.branch.parent"),
+    validation = Rule::new(fixed::EXISTING)
+        .message("branch.existing is immutable once the branch is taken over, or Neon was asked for another one").field_path(".spec.branch.existing"),
+    validation = Rule::new(fixed::NOT_TAKEN_AWAY)
+        .message("what was resolved from it stays: name another branch.parent or branch.existing instead").field_path(".spec.branch"),
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -61,14 +65,6 @@ pub use status::{
         .message("exactly one of projectRef and projectId must be set").field_path(".projectRef"),
     validation = Rule::new("!has(self.projectRef) || !has(self.apiKeySecretRef)")
         .message("with projectRef the key is the NeonProject's: apiKeySecretRef must not be set").field_path(".apiKeySecretRef"),
-    validation = Rule::new("has(self.projectRef) == has(oldSelf.projectRef) && (!has(self.projectRef) || self.projectRef.name == oldSelf.projectRef.name)")
-        .message("projectRef is immutable").field_path(".projectRef"),
-    validation = Rule::new("has(self.projectId) == has(oldSelf.projectId) && (!has(self.projectId) || self.projectId == oldSelf.projectId)")
-        .message("projectId is immutable").field_path(".projectId"),
-    validation = Rule::new("!has(oldSelf.branch) || !has(oldSelf.branch.parent) || (has(self.branch) && has(self.branch.parent) && self.branch.parent == oldSelf.branch.parent)")
-        .message("branch.parent is immutable once set").field_path(".branch.parent"),
-    validation = Rule::new("!has(oldSelf.branch) || !has(oldSelf.branch.existing) || (has(self.branch) && has(self.branch.existing) && self.branch.existing == oldSelf.branch.existing)")
-        .message("branch.existing is immutable once set").field_path(".branch.existing"),
     validation = Rule::new("!has(self.branch) || !has(self.branch.lease) || self.branch.lease == 'never' || !has(self.deletionPolicy) || self.deletionPolicy == 'Delete'")
         .message("a branch with a lease is deleted by Neon when nobody renews it: not possible with deletionPolicy Retain").field_path(".branch.lease"),
     validation = Rule::new("!has(self.branch) || !has(self.branch.maxAge) || self.branch.maxAge == 'never' || !has(self.deletionPolicy) || self.deletionPolicy == 'Delete'")
@@ -78,17 +74,18 @@ pub use status::{
     validation = Rule::new("!has(self.connectionSecrets) || !has(self.databases) || self.connectionSecrets.all(s, !has(s.database) || self.databases.exists(d, d.name == s.database))")
         .message("connectionSecrets[].database must name an entry of databases").field_path(".connectionSecrets"),
     validation = Rule::new("!has(self.roles) || self.roles.size() == 0 || (has(self.databases) && self.databases.size() > 0)")
-        .message("roles need at least one database: without databases nothing inside the branch is managed").field_path(".roles"),
+        .message("roles need databases: list those of this object in databases, too; what a parent's object lists is inherited, roles and databases together, only where neither is listed").field_path(".roles"),
     validation = Rule::new("!has(self.roles) || !has(self.databases) || self.roles.all(r, !has(r.databases) || r.databases.all(n, self.databases.exists(d, d.name == n)))")
         .message("roles[].databases must name entries of databases").field_path(".roles"),
 )]
 pub struct NeonDatabaseSpec {
     /// The NeonProject that holds the project's id and key, and the rules of who may use it; this namespace then needs
-    /// no key. Exactly one of this and `projectId` is set. Immutable; the reference to the key in it may change.
+    /// no key. Exactly one of this and `projectId` is set. Immutable once Neon was asked for the branch; the reference to
+    /// the key in it may change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project_ref: Option<ProjectRef>,
     /// Id of the Neon project, such as `shiny-wind-12345678`, where everybody in the namespace may hold its key.
-    /// Immutable.
+    /// Immutable once Neon was asked for the branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 60), regex(pattern = "^[a-z0-9-]+$"))]
     pub project_id: Option<String>,
@@ -116,7 +113,8 @@ pub struct NeonDatabaseSpec {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub databases: Vec<DatabaseSpec>,
-    /// Application roles, made by SQL with the least rights their access needs.
+    /// Application roles, made by SQL with the least rights their access needs. Only together with `databases`: an object
+    /// that inherits these from its parent inherits the roles as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
@@ -196,15 +194,17 @@ impl Environment {
         .message("a protected branch cannot have a maxAge: Neon would refuse to delete it").field_path(".maxAge"),
 )]
 pub struct BranchSpec {
-    /// Take over a branch that exists. Production's profile is the project's default branch. Immutable.
+    /// Take over a branch that exists. Production's profile is the project's default branch. Immutable once the branch is
+    /// recorded, but that it may then be named by its id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing: Option<ExistingBranch>,
     /// The branch to fork from. Default: the only production object of namespace and project for staging, the only
-    /// staging object for development, the NeonProject's `baseBranch` for previews. Immutable.
+    /// staging object for development, the NeonProject's `baseBranch` for previews. Immutable once Neon was asked for the
+    /// branch; until then another one may be named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ParentBranch>,
-    /// Name on Neon. Default: `<environment>/<namespace>/<name>`, hashed above 63 characters. Immutable once the
-    /// branch exists.
+    /// Name on Neon. Default: `<environment>/<namespace>/<name>`, hashed above 63 characters. Immutable once Neon
+    /// was asked for the branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[A-Za-z0-9._/-]+$"))]
     #[x_kube(validation = ("!self.startsWith('br-')", "a branch name must not look like a branch id (br-…)"))]

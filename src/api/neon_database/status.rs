@@ -132,7 +132,8 @@ pub struct Effective {
     /// The branch to fork from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ParentBranch>,
-    /// What becomes of the branch when the object goes, unless the spec says otherwise.
+    /// What becomes of the branch when the object goes, unless the spec says otherwise. Retain for one that is taken over,
+    /// whatever the profile says.
     pub deletion_policy: DeletionPolicy,
 }
 

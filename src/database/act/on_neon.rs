@@ -29,8 +29,7 @@ impl Context<'_> {
         let created = match account.api.create_branch(self.project()?, &body).await {
             Ok(created) => created,
             Err(error) => {
-                if !matches!(error.kind, ErrorKind::Server | ErrorKind::Lost) {
-                    // an answer that says that nothing was made
+                if refuses_the_branch(error.kind) {
                     pass.status.branch_request_time = None;
                 }
                 if is_of_protection(&error) && body.protected && !self.rest()?.protected.explicit {
@@ -413,6 +412,26 @@ fn record_own_password(status: &mut NeonDatabaseStatus, role: &str) {
         && !branch.own_passwords.iter().any(|known| known == role)
     {
         branch.own_passwords.push(role.to_owned());
+    }
+}
+
+/// Whether the answer says that no branch of this kind was made. One that says "not now" says nothing of what was asked before it,
+/// for which no answer came or could be recorded.
+fn refuses_the_branch(kind: ErrorKind) -> bool {
+    match kind {
+        ErrorKind::Denied
+        | ErrorKind::NotFound
+        | ErrorKind::Rejected
+        | ErrorKind::HasChildren
+        | ErrorKind::Protected
+        | ErrorKind::PasswordsNotStored
+        | ErrorKind::Limit => true,
+        ErrorKind::Conflict
+        | ErrorKind::Locked
+        | ErrorKind::RateLimited
+        | ErrorKind::NotReady
+        | ErrorKind::Server
+        | ErrorKind::Lost => false,
     }
 }
 

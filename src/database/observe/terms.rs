@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Key, Observed};
-use crate::api::{NeonDatabase, NeonProject, Reason};
+use crate::api::{NeonDatabase, NeonDatabaseStatus, NeonProject, Reason};
 use crate::database::desired::Desired;
 use crate::database::mark::Mark;
 use crate::database::plan::UNANSWERED;
@@ -38,6 +38,7 @@ pub(super) fn source(
     };
     let name = project.metadata.name.clone().unwrap_or_default();
     let recorded = observed.recorded.project_id.as_deref();
+    let recorded = recorded.filter(|_| lives_there(&observed.recorded));
     if let Some(recorded) = recorded.filter(|id| *id != source.project.as_str()) {
         observed.key = Key::NoProject(format!(
             "NeonProject {name} now leads to the project {}, but this object lives in {recorded}: make the NeonProject \
@@ -53,6 +54,13 @@ pub(super) fn source(
         return None;
     }
     Some(source)
+}
+
+/// Whether something of the object's is in the project on record, or may still come there.
+fn lives_there(recorded: &NeonDatabaseStatus) -> bool {
+    recorded.branch.is_some()
+        || recorded.branch_request_time.is_some()
+        || !recorded.operations.is_empty()
 }
 
 /// What a NeonProject says of its settings alone.

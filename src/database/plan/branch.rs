@@ -7,8 +7,8 @@ use super::{
     upkeep, wait,
 };
 use crate::api::{
-    BranchStatus, Credentials, Effective, ExistingBranch, ExternalDeletionAction, ParentBranch,
-    Reason,
+    BranchStatus, Credentials, DeletionPolicy, Effective, ExistingBranch, ExternalDeletionAction,
+    NeonDatabaseStatus, ParentBranch, Reason,
 };
 use crate::database::desired::{Desired, Rest};
 use crate::database::observe::{Observed, Parent, Standing, look_again_at};
@@ -28,6 +28,7 @@ pub const UNANSWERED: SignedDuration = SignedDuration::from_secs(120);
 /// Row 7.
 pub(super) fn resolve(desired: &Desired, observed: &Observed) -> Stage {
     let before = observed.recorded.effective.as_ref();
+    let before = before.filter(|before| !is_overtaken(desired, observed, before));
     if let Some(before) = before.filter(|before| !lacks_a_parent(before)) {
         return rename(desired, observed, before);
     }
@@ -50,17 +51,44 @@ pub(super) fn resolve(desired: &Desired, observed: &Observed) -> Stage {
         },
         None => Effective {
             branch_name: existing.is_none().then(|| desired.branch_name.clone()),
+            deletion_policy: match existing {
+                // what was there before needs the spec's own word to go
+                Some(_) => DeletionPolicy::Retain,
+                None => desired.profile.deletion_policy,
+            },
             existing,
             parent,
-            deletion_policy: desired.profile.deletion_policy,
         },
     })))
 }
 
-/// A branch that does not exist yet takes the name that the spec has by now.
+/// Whether the spec has been corrected, and names another project, parent or branch than was resolved. Once Neon was asked for
+/// a branch the API server lets nobody do that, and what was resolved holds in any case.
+fn is_overtaken(desired: &Desired, observed: &Observed, before: &Effective) -> bool {
+    let recorded = &observed.recorded;
+    if is_asked_for(recorded) {
+        return false;
+    }
+    let project = recorded.project_id.as_deref();
+    if project.is_some_and(|project| project != observed.project_id()) {
+        return true;
+    }
+    match (&desired.existing, &desired.parent) {
+        (None, None) => false,
+        (Some(existing), _) => before.existing.as_ref() != Some(existing),
+        (None, Some(parent)) => before.parent.as_ref() != Some(parent),
+    }
+}
+
+/// Whether the branch is recorded, or Neon was asked for it: what it was asked for with holds.
+fn is_asked_for(recorded: &NeonDatabaseStatus) -> bool {
+    recorded.branch.is_some() || recorded.branch_request_time.is_some()
+}
+
+/// A branch that Neon was not asked for yet takes the name that the spec has by now.
 fn rename(desired: &Desired, observed: &Observed, effective: &Effective) -> Stage {
     let name = effective.branch_name.as_ref()?;
-    let renamed = observed.recorded.branch.is_none() && *name != desired.branch_name;
+    let renamed = !is_asked_for(&observed.recorded) && *name != desired.branch_name;
     renamed.then(|| {
         Decision::Act(Action::Resolve(Effective {
             branch_name: Some(desired.branch_name.clone()),
@@ -129,7 +157,8 @@ pub(super) fn branch(desired: &Desired, rest: &Rest, observed: &Observed, now: T
     let recorded = match (&observed.recorded.branch, &observed.branch) {
         (None, _) => {
             let next = first_branch(desired, observed, now);
-            return Some(admission::gate(desired, observed, next));
+            let next = admission::gate(desired, observed, next);
+            return Some(without_a_request(observed, next, now));
         }
         (Some(recorded), Fact::Absent) => {
             let replaced = replaced::served_instead(desired, observed, recorded);
@@ -207,8 +236,8 @@ fn first_branch(desired: &Desired, observed: &Observed, now: Timestamp) -> Next 
     let name = desired.name_of_branch(Some(effective));
     if let Some(other) = &observed.named {
         let message = format!(
-            "a branch named {name} exists ({}) and was not made by this object: choose another spec.branch.name, or make \
-             the object anew with spec.branch.existing to take that branch over",
+            "a branch named {name} exists ({}) and was not made by this object: choose another spec.branch.name, or name \
+             it in spec.branch.existing to take that branch over",
             other.id
         );
         return block(Reason::BranchNameConflict, message);
@@ -271,6 +300,18 @@ fn was_asked_for(observed: &Observed, within: SignedDuration, now: Timestamp) ->
 #[must_use]
 pub fn may_still_come(observed: &Observed, now: Timestamp) -> bool {
     was_asked_for(observed, UNANSWERED, now)
+}
+
+/// A request that came to nothing holds nobody up who corrects what it was made with, where it is not made again.
+fn without_a_request(observed: &Observed, next: Next, now: Timestamp) -> Next {
+    let asked = observed.recorded.branch_request_time.is_some();
+    // two branches have not one name, so that the other one's being there says that ours was not made
+    let is_over = !may_still_come(observed, now) || observed.named.is_some();
+    let is_known = observed.parent != Fact::Unknown;
+    if asked && is_over && is_known && matches!(next, Decision::Wait(_) | Decision::Blocked(_)) {
+        return Decision::Act(Action::DropRequest);
+    }
+    next
 }
 
 fn parent_missing(effective: &Effective) -> String {

@@ -122,6 +122,7 @@ pub(in crate::database) fn asked_of_neon(
         | Action::TakeUpReset(_)
         | Action::TakeUpResetFor(_)
         | Action::DropReset
+        | Action::DropRequest
         | Action::NoteAbandon(_)
         | Action::ForgetOperations
         | Action::Resolve(_)

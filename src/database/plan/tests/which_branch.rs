@@ -11,7 +11,8 @@ use super::Answer::{Act, Blocked, Wait};
 use super::{Row, Rows};
 use crate::api::{Effective, Environment};
 use crate::database::fixtures::{
-    a_branch, a_failure, a_parent, desired, effective, effective_takeover, fresh, now, terms,
+    a_branch, a_failure, a_parent, desired, effective, effective_takeover, fresh, now, parent_ref,
+    terms,
 };
 use crate::database::observe::Existing;
 use crate::database::rules::Terms;
@@ -99,6 +100,79 @@ pub(super) fn rows() -> Vec<Row> {
             "resolved without a parent, which is not clear, and the branch is gone",
             |_, o| o.recorded.effective = Some(orphan()),
             Blocked(Reason::ParentRequired),
+        )
+        .row(
+            7,
+            "the spec names another parent than was resolved",
+            |d, _| d.parent = Some(parent_ref("aunt")),
+            Act(Action::Resolve(Effective {
+                parent: Some(parent_ref("aunt")),
+                ..effective(&staging)
+            })),
+        )
+        .row(
+            7,
+            "the spec names a branch to take over, and a parent was resolved",
+            |d, _| d.existing = effective_takeover().existing,
+            Act(Action::Resolve(effective_takeover())),
+        )
+        .row(
+            7,
+            "the spec leads to another project, where another parent is the default",
+            |_, o| {
+                o.recorded.project_id = Some("loud-sea-2".into());
+                o.candidates = vec!["aunt".into()];
+            },
+            Act(Action::Resolve(Effective {
+                parent: Some(parent_ref("aunt")),
+                ..effective(&staging)
+            })),
+        )
+        .row(
+            10,
+            "the spec names another parent, but Neon was asked for the branch",
+            |d, o| {
+                d.parent = Some(parent_ref("aunt"));
+                o.recorded.branch_request_time = Some(Time(now()));
+            },
+            Act(Action::CreateBranch("br-parent".into())),
+        )
+        .row(
+            10,
+            "Neon was asked for the branch, which has not come, and the parent is gone",
+            |_, o| {
+                o.parent = Fact::Absent;
+                o.recorded.branch_request_time = Some(Time(now() - UNANSWERED));
+            },
+            Act(Action::DropRequest),
+        )
+        .row(
+            10,
+            "Neon was asked for the branch a moment ago, and another one has its name",
+            |_, o| {
+                o.named = Some(main.clone());
+                o.recorded.branch_request_time = Some(Time(now()));
+            },
+            Act(Action::DropRequest),
+        )
+        .row(
+            10,
+            "Neon was asked for the branch, which may still come, and the parent is gone",
+            |_, o| {
+                let recently = now() - UNANSWERED + SignedDuration::from_secs(1);
+                o.parent = Fact::Absent;
+                o.recorded.branch_request_time = Some(Time(recently));
+            },
+            Wait(Reason::ParentNotFound),
+        )
+        .row(
+            10,
+            "Neon was asked for the branch, which has not come, and the parent cannot be looked up",
+            |_, o| {
+                o.parent = Fact::Unknown;
+                o.recorded.branch_request_time = Some(Time(now() - UNANSWERED));
+            },
+            Wait(Reason::NeonUnavailable),
         )
         .row(
             10,
