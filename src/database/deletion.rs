@@ -10,15 +10,17 @@
 //! |   | … the key is gone for good or refused, the namespace is going | LeaveBehind |
 //! | 5 | … the NeonProject or the key is missing; the key refused; the project unknown | Wait; Blocked |
 //! |   | … Neon is at work, and not for too long; that has ended | Wait OperationsRunning; ForgetOperations |
-//! | 6 | … the branch is somebody else's | ReleaseFinalizer |
-//! | 7 | … the branch is there: protected, or the project's default; has children; a migration runs; else | Blocked BranchProtected; Wait; Wait; DeleteBranch |
+//! | 6 | … an older object has the branch; it bears another one's mark: the namespace is going; else | ReleaseFinalizer; LeaveBehind; Blocked BranchClaimed |
+//! | 7 | … the branch is there: protected against the spec, not on record; on record | ClaimBranch; Protect |
+//! |   | … protected, or the project's default; has children; a migration runs; else | Blocked BranchProtected; Wait; Wait; DeleteBranch |
 //! | 8 | … the branch may be too new to be listed, or was asked for and no answer came | Wait OperationsRunning |
 //! | 9 | … the branch is gone: Secrets of ours; none | WithdrawSecrets; ReleaseFinalizer |
 //!
 //! Once we have deleted a branch that we made, it is no longer recorded, so that row 8 is only for those that we did not.
 //! What Neon has not done after some minutes holds nobody's finalizer: a branch that is no longer listed is gone.
 //!
-//! A taken-over branch is deleted only on double consent: the policy says Delete and the spec names the branch by id.
+//! A taken-over branch is deleted only on double consent: the policy says Delete and the spec names the branch by id. One whose
+//! mark somebody has taken away is known by the id on record; one that bears another mark is another one's by now.
 
 use std::time::Duration;
 
@@ -27,6 +29,7 @@ use jiff::Timestamp;
 use super::action::Action;
 use super::credentials::Found;
 use super::desired::Desired;
+use super::mark::Mark;
 use super::observe::{Key, Observed};
 use super::plan::{self, LATER, block, may_be_unlisted, may_still_come, wait};
 use crate::api::{ABANDON, DeletionPolicy, NeonDatabaseStatus, Reason};
@@ -99,7 +102,14 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decisio
     };
     match branch {
         Some(_) if observed.older_rival.is_some() => Decision::Act(Action::ReleaseFinalizer),
-        Some(branch) => delete(observed, branch),
+        Some(branch) => match other_owner(desired, branch) {
+            Some(_) if going => Decision::Act(Action::LeaveBehind(name.to_owned())),
+            Some(other) => block(
+                Reason::BranchClaimed,
+                stuck(&format!("the branch {name} bears the mark of {other}")),
+            ),
+            None => delete(desired, observed, branch),
+        },
         None => withdraw(observed).unwrap_or(Decision::Act(Action::ReleaseFinalizer)),
     }
 }
@@ -208,13 +218,17 @@ fn at_work(observed: &Observed) -> Option<Decision<Action>> {
     plan::operations(observed).filter(|_| !overdue)
 }
 
+/// The other object whose mark the branch bears by now, whatever is on record.
+#[must_use]
+pub fn other_owner(desired: &Desired, branch: &Branch) -> Option<Mark> {
+    Mark::of(&branch.annotations).filter(|mark| *mark != desired.mark)
+}
+
 /// Row 7: where nothing stands in the way.
-pub(super) fn delete(observed: &Observed, branch: &Branch) -> Decision<Action> {
+pub(super) fn delete(desired: &Desired, observed: &Observed, branch: &Branch) -> Decision<Action> {
     let name = &branch.name;
     if branch.protected {
-        let message =
-            format!("the branch {name} is protected: unprotect it on Neon to let it be deleted");
-        return block(Reason::BranchProtected, message);
+        return protected(desired, observed, branch);
     }
     if branch.default {
         let message = format!(
@@ -239,6 +253,25 @@ pub(super) fn delete(observed: &Observed, branch: &Branch) -> Decision<Action> {
         );
     }
     Decision::Act(Action::DeleteBranch(branch.id.clone()))
+}
+
+/// Row 7: what the spec says by now holds for a branch on its way out, too.
+fn protected(desired: &Desired, observed: &Observed, branch: &Branch) -> Decision<Action> {
+    let asked = desired.rest.as_ref().ok().map(|rest| rest.protected);
+    let (by, unprotect) = match asked.filter(|asked| asked.explicit) {
+        Some(asked) if !asked.value && observed.recorded.branch.is_none() => {
+            return Decision::Act(Action::ClaimBranch(branch.clone()));
+        }
+        Some(asked) if !asked.value => return Decision::Act(Action::Protect(false)),
+        Some(_) => (" (spec.branch.protected)", "set that to false"),
+        None => (
+            "",
+            "unprotect it on Neon, or set spec.branch.protected to false",
+        ),
+    };
+    let name = &branch.name;
+    let message = format!("the branch {name} is protected{by}: {unprotect} to let it be deleted");
+    block(Reason::BranchProtected, message)
 }
 
 /// How soon to look again at what Neon alone can tell. Children go by themselves, and the going of those that are ours

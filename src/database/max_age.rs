@@ -50,7 +50,17 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Option<
         }
     };
     if let Some(branch) = branch {
-        return Some(deletion::delete(observed, branch));
+        return Some(match deletion::other_owner(desired, branch) {
+            Some(other) => block(
+                Reason::BranchClaimed,
+                format!(
+                    "the branch {} has reached its maxAge, but bears the mark of {other}, and is not deleted: delete one of \
+                     the two objects, or take the mark away on Neon",
+                    branch.name
+                ),
+            ),
+            None => deletion::delete(desired, observed, branch),
+        });
     }
     if let Some(withdraw) = deletion::withdraw(observed) {
         return Some(withdraw);
@@ -58,7 +68,7 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Option<
     Some(block(
         Reason::Expired,
         format!(
-            "the branch has reached its maxAge and was deleted ({end}): annotate the object with {EXTEND}=<RFC 3339 time> or \
+            "the maxAge of the branch was over at {end}, and it was deleted: annotate the object with {EXTEND}=<RFC 3339 time> or \
              raise spec.branch.maxAge to have it again"
         ),
     ))

@@ -116,16 +116,17 @@ prop_compose! {
             BranchState::Archived, BranchState::Other("new".into()),
         ]),
         pending in prop::bool::weighted(0.3),
-        ours in prop::bool::weighted(0.9),
+        whose in select(vec!["it", "it", "it", "it", "it", "it", "it", "it", "nobody's", "another"]),
         protected in any::<bool>(),
         reset in prop::option::weighted(0.2, 0..4_000_i64),
         expires in prop::option::of(0..400_000_i64),
     ) -> Branch {
-        let mark = Desired::of(&object(Environment::Preview, json!({})), "default").mark;
+        let ours = Desired::of(&object(Environment::Preview, json!({})), "default").mark;
+        let mark = Mark { name: whose.to_owned(), ..ours };
         Branch {
             current_state: state,
             pending_state: pending.then_some(BranchState::Ready),
-            annotations: if ours { mark.annotations() } else { [].into() },
+            annotations: if whose == "nobody's" { [].into() } else { mark.annotations() },
             protected,
             last_reset_at: reset.map(at),
             expires_at: expires.map(at),
@@ -521,6 +522,10 @@ proptest! {
             let recorded = observed.recorded.effective.as_ref().map(|e| e.deletion_policy);
             prop_assert_eq!(desired.deletion_policy(recorded), DeletionPolicy::Delete);
             prop_assert!(observed.children.is_empty() && observed.branch_free);
+            let recorded = observed.recorded.branch.as_ref().and(observed.branch.known());
+            let branch = recorded.or(observed.marked.as_ref()).unwrap();
+            let mark = Mark::of(&branch.annotations);
+            prop_assert!(mark.is_none_or(|mark| mark == desired.mark));
             if observed.recorded.branch.as_ref().is_some_and(|b| b.taken_over) {
                 let named = desired.existing.as_ref().and_then(|e| e.id.as_deref());
                 prop_assert_eq!(named, Some(id.as_str()));
@@ -636,6 +641,8 @@ fn the_situations_reach_every_decision() {
         "LookAgain",
         "Extend",
         "Expired",
+        "BranchReplaced",
+        "BranchClaimed",
         "TakeUpReset",
         "TakeUpResetFor",
         "DropReset",

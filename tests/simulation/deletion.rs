@@ -176,6 +176,57 @@ async fn a_protected_branch_is_told_before_it_is_tried() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_branch_that_the_spec_protects_is_let_go_by_the_spec() {
+    let mut operator = settled(|sim: &Sim| {
+        sim.database("production", "production", simple());
+        let mut spec = with(simple(), child_of("production"));
+        spec["branch"]["protected"] = json!(true);
+        spec["deletionPolicy"] = json!("Delete");
+        sim.database("pr-7", "staging", spec);
+    })
+    .await;
+    operator.sim.delete_database("pr-7");
+    operator.run_for(MINUTE * 3).await;
+    let object = operator.sim.get_database("pr-7").unwrap();
+    let message = stalled(&object, Reason::BranchProtected);
+    assert!(
+        message.contains("(spec.branch.protected): set that to false"),
+        "{message}"
+    );
+    operator.sim.edit_database("pr-7", |object| {
+        object.spec.branch.as_mut().unwrap().protected = Some(false);
+    });
+    operator.run_for(MINUTE * 3).await;
+    check_gone(&operator.sim, "pr-7", false);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_that_bears_anothers_mark_is_not_deleted() {
+    let mut operator = settled(preview).await;
+    let before = operator.sim.branch_names();
+    operator.sim.at_neon(|project, _| {
+        let marks = &mut project.branches[1].branch.annotations;
+        marks.insert("sepulki-installation".to_owned(), "another".to_owned());
+    });
+    operator.run_for(MINUTE * 2).await;
+    operator.sim.delete_database("pr-7");
+    operator.run_for(MINUTE * 3).await;
+    let object = operator.sim.get_database("pr-7").unwrap();
+    let message = stalled(&object, Reason::BranchClaimed);
+    assert!(
+        message.contains("team/pr-7 of installation another"),
+        "{message}"
+    );
+    assert_eq!(operator.sim.branch_names(), before);
+    // a person who has taken it away has not said that the branch is to stay
+    operator
+        .sim
+        .at_neon(|project, _| project.branches[1].branch.annotations.clear());
+    operator.run_for(MINUTE * 3).await;
+    check_gone(&operator.sim, "pr-7", false);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_branch_that_was_taken_over_goes_only_on_double_consent() {
     let taken_over = |existing: serde_json::Value| json!({"branch": {"existing": existing}, "deletionPolicy": "Delete"});
     for (by_id, retained) in [(false, true), (true, false)] {

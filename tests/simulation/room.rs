@@ -5,7 +5,7 @@ use sepulki::api::{NeonDatabase, Reason};
 use sepulki::reconcile::Conditions;
 use serde_json::json;
 
-use crate::database::{reconciling, says};
+use crate::database::{reconciling, says, stalled};
 use crate::scene::{child_of, simple, with};
 use crate::world::Sim;
 use crate::world::operator::Operator;
@@ -102,7 +102,7 @@ async fn who_may_not_be_protected_takes_no_room_from_others() {
     let mut operator = Operator::new(&sim);
     operator.run_for(MINUTE * 2).await;
     let older = operator.sim.get_database("older").unwrap();
-    reconciling(&older, Reason::LimitReached);
+    stalled(&older, Reason::LimitReached);
     for number in 0..2 {
         let spec = with(simple(), child_of("production"));
         sim.database(&name(number), "preview", spec);

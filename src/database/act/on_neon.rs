@@ -32,16 +32,15 @@ impl Context<'_> {
                 if refuses_the_branch(error.kind) {
                     pass.status.branch_request_time = None;
                 }
-                if is_of_protection(&error) && body.protected && !self.rest()?.protected.explicit {
-                    self.refuse_protection(&body.name, error);
-                    return Ok(());
+                if is_of_protection(&error) && body.protected {
+                    return self.refused_with_protection(&body.name, error);
                 }
                 if is_of_lease(&error)
                     && let Some(lease) = self.lease_of_new()?
                 {
                     return self.refused_with_lease(&body.name, lease, error);
                 }
-                if error.kind == ErrorKind::Limit && !is_of_protection(&error) {
+                if error.kind == ErrorKind::Limit {
                     let (lines, why) = (&self.kind.lines, error.to_string());
                     lines.is_full(self.project()?, &why, self.now);
                 }
@@ -345,6 +344,19 @@ impl Context<'_> {
         }
         let message = format!(
             "Neon refuses the branch {branch} with a lease of {lease:#} (spec.branch.lease): {}",
+            error.message
+        );
+        Err(self.refuse(Refused::Branch, message, error))
+    }
+
+    /// Protection that Neon does not give to a new branch: that of the profile is left out, that of the spec is told.
+    fn refused_with_protection(&self, branch: &str, error: neon::Error) -> Result<(), Error> {
+        if !self.rest()?.protected.explicit {
+            self.refuse_protection(branch, error);
+            return Ok(());
+        }
+        let message = format!(
+            "Neon refuses the branch {branch} with protection (spec.branch.protected): {}",
             error.message
         );
         Err(self.refuse(Refused::Branch, message, error))

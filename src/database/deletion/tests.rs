@@ -10,6 +10,7 @@ use super::*;
 use crate::api::{Environment, ExistingBranch};
 use crate::database::credentials::Found;
 use crate::database::deletion;
+use crate::database::desired::Setting;
 use crate::database::fixtures::{
     a_branch, desired, effective, effective_takeover, fresh, now, object, operation, recorded,
     seen, settled,
@@ -50,6 +51,25 @@ fn preview() -> (Desired, Observed) {
     let desired = going(desired(Environment::Preview));
     let observed = settled(&desired);
     (desired, observed)
+}
+
+/// Another object's mark.
+fn another(desired: &Desired) -> Mark {
+    Mark {
+        installation: "another".into(),
+        ..desired.mark.clone()
+    }
+}
+
+/// The same with protection in the spec, and of a branch that is protected.
+fn protected_by_spec(protected: bool, desired: &Desired, observed: &mut Observed) -> Desired {
+    seen(observed).protected = true;
+    let mut asked = desired.clone();
+    asked.rest.as_mut().unwrap().protected = Setting {
+        value: protected,
+        explicit: true,
+    };
+    asked
 }
 
 fn case(
@@ -459,6 +479,37 @@ fn deleting() -> Vec<Case> {
             release(),
         ),
         case(
+            6,
+            "somebody has taken the mark away",
+            |_, o| seen(o).annotations.clear(),
+            delete(),
+        ),
+        case(
+            6,
+            "it bears another object's mark",
+            |d, o| seen(o).annotations = another(d).annotations(),
+            Blocked(Reason::BranchClaimed),
+        ),
+        case(
+            6,
+            "it bears another object's mark, and is protected against the spec",
+            |d, o| {
+                let asked = protected_by_spec(false, d, o);
+                seen(o).annotations = another(&asked).annotations();
+                *d = asked;
+            },
+            Blocked(Reason::BranchClaimed),
+        ),
+        case(
+            6,
+            "it bears another object's mark, and the namespace is going",
+            |d, o| {
+                seen(o).annotations = another(d).annotations();
+                o.namespace_going = true;
+            },
+            Act(Action::LeaveBehind("preview/team/it".into())),
+        ),
+        case(
             7,
             "unknown",
             |_, o| o.branch = Fact::Unknown,
@@ -469,6 +520,31 @@ fn deleting() -> Vec<Case> {
             "protected",
             |_, o| seen(o).protected = true,
             Blocked(Reason::BranchProtected),
+        ),
+        case(
+            7,
+            "protected by the spec",
+            |d, o| *d = protected_by_spec(true, d, o),
+            Blocked(Reason::BranchProtected),
+        ),
+        case(
+            7,
+            "protected, and not by the spec any more",
+            |d, o| *d = protected_by_spec(false, d, o),
+            Act(Action::Protect(false)),
+        ),
+        case(
+            7,
+            "protected, not by the spec any more, and never recorded",
+            |d, o| {
+                *d = protected_by_spec(false, d, o);
+                o.marked = o.branch.known().cloned();
+                o.recorded.branch = None;
+            },
+            Act(Action::ClaimBranch(Branch {
+                protected: true,
+                ..seen(&mut preview().1).clone()
+            })),
         ),
         case(
             7,

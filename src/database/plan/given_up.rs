@@ -39,7 +39,7 @@ pub(super) fn decide(
         );
         return block(Reason::OperationFailed, message);
     }
-    match deletion::delete(observed, branch) {
+    match deletion::delete(desired, observed, branch) {
         Decision::Act(Action::DeleteBranch(id)) => Decision::Act(Action::DiscardBranch(id)),
         other @ (Decision::Act(_)
         | Decision::Wait(_)
