@@ -147,6 +147,8 @@ words!(
         DatabaseUnavailable,
         /// PostgreSQL refuses what was asked.
         DatabaseRejected,
+        /// A schema that roles are to work in does not exist.
+        SchemaNotFound,
         /// The Kubernetes API cannot be reached or refuses.
         ClusterUnavailable,
         /// A migration is at work on this branch.
@@ -181,9 +183,11 @@ words!(
         TargetNotFound,
         /// Pending files may do harm.
         LintFailed,
+        /// An applied file is not among the files any more, which is put up with.
+        FileMissing,
         /// An applied file was changed.
         ChecksumMismatch,
-        /// An applied file was changed, and so the branch goes back to its parent's state.
+        /// The branch goes back to its parent's state: an annotation asks for it, or a migration of which an applied file was changed.
         ResettingBranch,
         /// A file sorts before one that is already applied.
         OutOfOrder,

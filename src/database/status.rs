@@ -9,9 +9,10 @@ use super::compute;
 use super::desired::{Database, Desired, Rest};
 use super::inherit::Heritage;
 use super::observe::{Observed, incarnation};
-use super::{plan, replicas, start};
+use super::{deletion, max_age, plan, replicas, start};
 use crate::api::{
-    ConditionType, NeonDatabaseStatus, Reason, condition, find_condition, holds, set_condition,
+    ConditionType, DeletionPolicy, NeonDatabaseStatus, Reason, condition, find_condition, holds,
+    set_condition,
 };
 use crate::neon::Endpoint;
 use crate::postgres::extensions;
@@ -215,7 +216,12 @@ fn parts(
                 && observed.served_instead.is_none()
                 && !branch.is_unusable() =>
         {
-            let name = format!("branch {} ({})", recorded.name, recorded.id);
+            let name = format!(
+                "branch {} ({}){}",
+                recorded.name,
+                recorded.id,
+                how_long(desired, observed)
+            );
             let limits = rest.and_then(|rest| left_out(rest, observed, now));
             match (limits, parent_changed(observed)) {
                 (Some(limits), _) => yes(Reason::PlanLimited, format!("{name}: {limits}")),
@@ -279,6 +285,20 @@ fn parts(
         databases,
         credentials,
     }
+}
+
+/// Until when the branch is there, where that is not what the spec makes one expect.
+fn how_long(desired: &Desired, observed: &Observed) -> String {
+    if let Some(end) = max_age::end(desired, observed) {
+        return format!(", which is deleted at {end}, when its maxAge is over");
+    }
+    let asked = desired.deletion_policy == Some(DeletionPolicy::Delete);
+    if asked && !deletion::deletes(desired, observed) {
+        return ", which stays when this object is deleted, although spec.deletionPolicy is Delete: it was taken over, and \
+                spec.branch.existing does not name it by its id"
+            .to_owned();
+    }
+    String::new()
 }
 
 fn is_as_asked(endpoint: &Endpoint, status: &NeonDatabaseStatus, rest: &Rest) -> bool {

@@ -36,7 +36,7 @@ pub(super) fn notice(plan: &Plan, status: &SepulkiMigrationStatus) -> Option<Not
         reason: if edited {
             Reason::ChecksumMismatch
         } else {
-            Reason::InvalidMigration
+            Reason::FileMissing
         },
         message,
     })

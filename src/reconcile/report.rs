@@ -1,8 +1,10 @@
 //! What is told of a pass: how it ended, and at most one event. Pure; the runtime sends it.
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::Verdict;
+use super::{Verdict, Wait};
 use crate::api::{ConditionType, Reason, find_condition};
 
 /// How a pass went.
@@ -25,7 +27,8 @@ pub struct Notice {
     pub message: String,
 }
 
-/// The event that a change of conditions deserves: an object that became ready, or trouble of a new kind.
+/// The event that a change of conditions deserves: an object that became ready, or trouble of a new kind. What is waited for is
+/// told where it may be a mistake, and once, however its words change.
 #[must_use]
 pub fn notice(before: &[Condition], after: &[Condition], verdict: &Verdict) -> Option<Notice> {
     let ready = find_condition(after, ConditionType::Ready)?;
@@ -37,6 +40,11 @@ pub fn notice(before: &[Condition], after: &[Condition], verdict: &Verdict) -> O
         Verdict::Blocked(block) if changed => (true, block.reason, None),
         Verdict::Failed(error) if changed && error.class.is_terminal() => {
             (true, error.reason, error.request_id.as_ref())
+        }
+        Verdict::Waiting(wait)
+            if may_be_a_mistake(wait) && was.is_none_or(|w| w.reason != ready.reason) =>
+        {
+            (true, wait.reason, None)
         }
         Verdict::Settled(_)
         | Verdict::Blocked(_)
@@ -54,6 +62,25 @@ pub fn notice(before: &[Condition], after: &[Condition], verdict: &Verdict) -> O
             None => ready.message.clone(),
         },
     })
+}
+
+/// Shorter than this is waited for what is already on its way.
+const A_MOMENT: Duration = Duration::from_secs(1);
+
+/// Whether what is waited for may never come unless somebody corrects something: a name that leads nowhere looks like one that
+/// will be there in a moment.
+fn may_be_a_mistake(wait: &Wait) -> bool {
+    let needs_somebody = matches!(
+        wait.reason,
+        Reason::KeyNotFound
+            | Reason::ProjectNotReady
+            | Reason::ParentNotFound
+            | Reason::PasswordNotFound
+            | Reason::DatabaseNotFound
+            | Reason::ConfigMapNotFound
+            | Reason::NoRoom
+    );
+    needs_somebody && wait.after >= A_MOMENT
 }
 
 /// Whether others have to hear of a pass: the object stands otherwise than before, or it was brought up to date, which
@@ -81,13 +108,11 @@ fn standing(conditions: &[Condition]) -> Vec<(&str, &str, &str, Option<i64>)> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use jiff::Timestamp;
 
     use super::*;
     use crate::api::condition;
-    use crate::reconcile::{Block, Class, Error, Wait};
+    use crate::reconcile::{Block, Class, Error};
 
     #[test]
     fn an_event_tells_of_readiness_and_of_new_trouble_once() {
@@ -138,6 +163,32 @@ mod tests {
             let told = notice(&before, &after, verdict).map(|n| (n.warning, n.reason));
             assert_eq!(told, expected, "{verdict:?}");
         }
+    }
+
+    #[test]
+    fn what_may_be_missing_by_mistake_is_told_when_it_is_first_waited_for() {
+        let ready = |reason, message: &str| {
+            let (type_, at) = (ConditionType::Ready, Timestamp::UNIX_EPOCH);
+            vec![condition(type_, false, reason, message, 1, at)]
+        };
+        let progress = ready(Reason::Progressing, "");
+        let missing = |message| ready(Reason::ParentNotFound, message);
+        let told = |before: &[Condition], reason, seconds| {
+            let wait = Wait {
+                reason,
+                message: "x".into(),
+                after: Duration::from_secs(seconds),
+            };
+            notice(before, &ready(reason, "x"), &Verdict::Waiting(wait))
+                .map(|n| (n.warning, n.reason))
+        };
+        let parent = Reason::ParentNotFound;
+        assert_eq!(told(&progress, parent, 15), Some((true, parent)));
+        assert_eq!(told(&[], parent, 15), Some((true, parent)));
+        assert_eq!(told(&missing("other words"), parent, 15), None);
+        assert_eq!(told(&progress, Reason::OperationsRunning, 15), None);
+        // it is about to be looked at
+        assert_eq!(told(&progress, Reason::ProjectNotReady, 0), None);
     }
 
     #[test]

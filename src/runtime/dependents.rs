@@ -4,7 +4,7 @@
 //! |---|---|
 //! | a NeonProject | unsettled ones, with which it may quarrel; unsettled NeonDatabases that refer to it |
 //! | a NeonDatabase | unsettled ones that name it as their parent or have no parent yet; its children that inherit from it; all migrations of it |
-//! | a SepulkiMigration | its NeonDatabase, which may wait for the branch or have to reset it; those that hold Secrets back for it; unsettled migrations of the same one, and those that require it |
+//! | a SepulkiMigration | its NeonDatabase, which may wait for the branch or a schema, or have to reset it; those that hold Secrets back for it; unsettled migrations of the same one, and those that require it |
 //! | either is gone | everything that is being deleted (a parent may live in another namespace); everything unsettled of its namespace; all migrations of it; unsettled NeonProjects and what refers to one of its name; whoever waits for the room that it leaves |
 
 use crate::api::{NeonDatabase, NeonProject, Reason, SepulkiMigration};
@@ -108,8 +108,9 @@ impl Change {
                 of,
                 asks_for_reset,
             } => {
-                let may_wait = (unsettled || *asks_for_reset) && meta.name.as_ref() == Some(of);
-                near && (may_wait || holds_back_for(other, name))
+                let may_wait = unsettled || *asks_for_reset || lacks_schemas(other);
+                let is_its = may_wait && meta.name.as_ref() == Some(of);
+                near && (is_its || holds_back_for(other, name))
             }
             What::Gone(name) => {
                 let waits = near || refers_to(other, name) || waits_for_room(other);
@@ -160,6 +161,14 @@ fn may_fork_from(child: &NeonDatabase, name: &str) -> bool {
             .is_some_and(|parent| parent.name.0 == name),
         None => effective.is_none_or(|effective| effective.existing.is_none()),
     }
+}
+
+/// Whether roles have no rights yet on schemas that were not there.
+fn lacks_schemas(database: &NeonDatabase) -> bool {
+    let databases = database.status.iter().flat_map(|status| &status.databases);
+    databases
+        .into_iter()
+        .any(|one| one.missing_schemas.is_some())
 }
 
 fn holds_back_for(database: &NeonDatabase, migration: &str) -> bool {
@@ -313,6 +322,11 @@ mod tests {
         assert!(asking.concerns_database(&at_rest) && !applied.concerns_database(&at_rest));
         assert!(applied.concerns_database(&database("staging", &json!({}), &unsettled())));
         assert!(!applied.concerns_database(&database("other", &json!({}), &unsettled())));
+        let mut lacking = settled();
+        let missing = json!({"names": ["robots"], "appliedFiles": 0});
+        lacking["databases"] = json!([{"name": "app", "owner": "o", "missingSchemas": missing}]);
+        assert!(applied.concerns_database(&database("staging", &json!({}), &lacking)));
+        assert!(!applied.concerns_database(&database("other", &json!({}), &lacking)));
         let mut holding = database("other", &json!({}), &settled());
         let after = json!({"after": {"migrationRefs": [{"name": "files"}]}});
         holding.spec.publish = serde_json::from_value(after).unwrap();

@@ -52,6 +52,21 @@ pub fn reconciling(object: &impl Conditions, reason: Reason) -> String {
     message
 }
 
+/// Messages of the events with this reason, in order.
+pub fn events(sim: &Sim, reason: &str) -> Vec<String> {
+    let said = sim.lock().said.clone();
+    let told = format!(", reason: {reason}, message: \"");
+    let mut events = Vec::new();
+    for notice in said.split("Notice { warning: ").skip(1) {
+        let message = notice
+            .split_once(&told)
+            .filter(|(warning, _)| warning.len() < 6);
+        let message = message.and_then(|(_, message)| message.split_once("\" }"));
+        events.extend(message.map(|(message, _)| message.to_owned()));
+    }
+    events
+}
+
 /// Asserts that a message names what a person needs; its wording is free.
 pub fn says(message: &str, parts: &[&str]) {
     for part in parts {

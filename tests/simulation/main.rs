@@ -42,4 +42,5 @@ mod settings;
 mod shut_out;
 mod stories;
 mod together;
+mod told;
 mod world;

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use super::{Context, Pass};
 use crate::api::{
-    Credentials, DatabaseStatus, ExtensionStatus, MissingSchemas, NeonDatabaseStatus, RoleStatus,
+    Credentials, DatabaseStatus, ExtensionStatus, MissingSchemas, NeonDatabaseStatus, Reason,
+    RoleStatus,
 };
 use crate::database::desired::{Database, Rest, Role};
 use crate::postgres::extensions::Installed;
 use crate::postgres::{self, Target};
-use crate::reconcile::Error;
+use crate::reconcile::{Error, Notice};
 use crate::world::{
     DatabaseReport, GroupRights, PrepareDatabase, PrepareRole, PrepareRoles, at_neon, at_postgres,
 };
@@ -64,7 +65,7 @@ pub(super) async fn prepare(context: &Context<'_>, pass: &mut Pass) -> Result<()
         .await
         .map_err(|error| at_role(rest, error))?;
     let recorded = context.recorded()?;
-    let mut databases = Vec::new();
+    let mut databases: Vec<DatabaseStatus> = Vec::new();
     let mut not_granted = Vec::new();
     for database in &rest.databases {
         let created = pass
@@ -98,6 +99,8 @@ pub(super) async fn prepare(context: &Context<'_>, pass: &mut Pass) -> Result<()
             extensions: report.extensions.into_iter().map(extension).collect(),
         });
     }
+    pass.notices
+        .extend(lost_schemas(&pass.status.databases, &databases));
     record(&mut pass.status, databases, rest, &not_granted);
     if let Some(endpoint) = &mut pass.status.endpoint {
         // whatever failed before, it runs
@@ -193,6 +196,30 @@ fn missing_schemas(report: &DatabaseReport, applied_files: i64) -> Option<Missin
     (!names.is_empty()).then(|| MissingSchemas {
         names: names.into_iter().take(32).cloned().collect(),
         applied_files,
+    })
+}
+
+/// The event about schemas that are asked for, not there, and were not told of before: nothing else is held up by them.
+fn lost_schemas(before: &[DatabaseStatus], now: &[DatabaseStatus]) -> Option<Notice> {
+    let missing = |of: &DatabaseStatus| {
+        let missing = of.missing_schemas.as_ref();
+        missing.map_or_else(Vec::new, |missing| missing.names.clone())
+    };
+    let mut told = Vec::new();
+    for database in now {
+        let known = before.iter().find(|known| known.name == database.name);
+        let known = known.map(missing).unwrap_or_default();
+        let new = missing(database);
+        let new = new.into_iter().filter(|name| !known.contains(name));
+        told.extend(new.map(|name| format!("{name} in the database {}", database.name)));
+    }
+    (!told.is_empty()).then(|| Notice {
+        warning: true,
+        reason: Reason::SchemaNotFound,
+        message: format!(
+            "schemas that spec.roles names do not exist: {}; rights are given when a migration of this object has made them",
+            told.join(", ")
+        ),
     })
 }
 
@@ -317,7 +344,7 @@ impl Context<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{Environment, Reason};
+    use crate::api::Environment;
     use crate::database::fixtures;
     use crate::postgres::{Class, RoleSetting};
 

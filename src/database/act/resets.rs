@@ -4,7 +4,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Context, Pass, ignore};
-use crate::api::Reason;
+use crate::api::{RESET, Reason};
 use crate::database::observe::ResetAsked;
 use crate::database::reset;
 use crate::reconcile::Notice;
@@ -18,6 +18,13 @@ impl Context<'_> {
                 pass.status.reset_time = Some(Time(self.now));
                 pass.status.reset_for = None;
                 pass.status.handled.ignored = None;
+                pass.notices.push(Notice {
+                    warning: false,
+                    reason: Reason::ResettingBranch,
+                    message: format!(
+                        "the branch goes back to its parent's state: {RESET}: {request}"
+                    ),
+                });
             }
             Some(message) => ignore(pass, message),
         }
