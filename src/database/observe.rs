@@ -324,7 +324,7 @@ pub(super) async fn observe(
     let Some(source) = terms::source(kind, pass, desired, &mut observed) else {
         return Ok(observed);
     };
-    let reached = access::listing(kind, &source, &mut observed, now).await?;
+    let reached = access::listing(kind, desired, &source, &mut observed, now).await?;
     let Some((account, listing)) = reached else {
         return Ok(observed);
     };

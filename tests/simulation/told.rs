@@ -5,7 +5,7 @@ use sepulki::api::{RESET, Reason};
 use sepulki::reconcile::Conditions;
 use serde_json::{Value, json};
 
-use crate::database::{condition, database, events, says, stalled};
+use crate::database::{condition, database, events, reconciling, says, stalled};
 use crate::scene::{child_of, production_and_preview, settled, simple, with};
 use crate::world::Sim;
 use crate::world::operator::Operator;
@@ -117,4 +117,47 @@ async fn a_policy_that_does_nothing_for_a_branch_that_was_taken_over_is_told() {
             sepulki::api::DeletionPolicy::Retain
         );
     }
+}
+
+/// Somebody makes a branch on Neon and names it at once: the operator's listing is older than both.
+#[tokio::test(start_paused = true)]
+async fn a_branch_that_was_made_by_hand_a_moment_ago_is_found() {
+    for (spec, environment) in [
+        (json!({"existing": {"name": "by-hand"}}), "staging"),
+        (json!({"parent": {"branchName": "by-hand"}}), "preview"),
+    ] {
+        let mut operator = settled(|sim: &Sim| {
+            sim.database("production", "production", simple());
+        })
+        .await;
+        let sim = operator.sim.clone();
+        operator.run_for(SignedDuration::from_secs(5)).await;
+        sim.at_neon(|project, now| {
+            let main = project.branches[0].branch.id.clone();
+            project.create_branch("by-hand", &main, [].into(), now)
+        })
+        .unwrap();
+        sim.database("it", environment, with(simple(), json!({"branch": spec})));
+        let begun = sim.now();
+        operator.settle().await;
+        assert!(database(&operator, "it").is_settled());
+        let took = sim.now().duration_since(begun);
+        assert!(took < SignedDuration::from_secs(30), "{took}");
+        assert!(!sim.lock().said.contains("NotFound"), "{}", sim.lock().said);
+    }
+}
+
+/// One that is not there is looked for once: afterwards it is found in its turn.
+#[tokio::test(start_paused = true)]
+async fn a_branch_that_is_not_there_costs_no_listing_of_its_own() {
+    let listings = |operator: &Operator| operator.sim.lock().neon.calls.listings;
+    let parent = json!({"branch": {"parent": {"branchName": "nosuch"}}});
+    let mut operator = beside_production("preview", parent).await;
+    reconciling(&database(&operator, "it"), Reason::ParentNotFound);
+    let before = listings(&operator);
+    operator.run_for(MINUTE * 30).await;
+    // one a minute, of branches and of endpoints
+    let most = 2 * 30 + 2;
+    let listed = listings(&operator) - before;
+    assert!(listed <= most, "{listed}");
 }

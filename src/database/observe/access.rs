@@ -6,7 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{ENDPOINT_IN_MOTION, Key, Observed, branches, look_again_at};
+use crate::api::{ConditionType, Reason, find_condition};
 use crate::database::Databases;
+use crate::database::desired::Desired;
 use crate::database::plan::may_be_unlisted;
 use crate::neon::{Account, Branch, BranchId, ProjectId, ProjectSnapshot};
 use crate::reconcile::Error;
@@ -16,6 +18,7 @@ use crate::world::{Operation, Reached, Source, Way, at_neon};
 /// operations that are waited for, too.
 pub(super) async fn listing(
     kind: &Databases,
+    desired: &Desired,
     source: &Source,
     observed: &mut Observed,
     now: Timestamp,
@@ -52,7 +55,9 @@ pub(super) async fn listing(
         // whatever is being made is looked at when they have ended
         return Ok(Some((account, listing)));
     }
-    let Some(max_age) = in_motion(observed, &listing, now) else {
+    let newer_than = in_motion(observed, &listing, now);
+    let newer_than = newer_than.or_else(|| just_named(desired, observed, &listing));
+    let Some(max_age) = newer_than else {
         return Ok(Some((account, listing)));
     };
     let newer = account.snapshots.get(project, max_age, now).await;
@@ -86,6 +91,31 @@ pub(super) async fn unlisted(
         .get(project, ENDPOINT_IN_MOTION, now)
         .await;
     Ok((found, newer.map_err(at_neon)?))
+}
+
+/// How old a listing may be in which a branch is looked for that somebody may have made for this very spec. Objects that are
+/// applied together share one.
+const JUST_MADE: Duration = Duration::from_secs(1);
+
+/// How old a listing may be that lacks the branch which the spec names, before it is told that there is none. Once that, or
+/// anything else, was told of this spec, the branch is found in its turn.
+fn just_named(
+    desired: &Desired,
+    observed: &Observed,
+    listing: &ProjectSnapshot,
+) -> Option<Duration> {
+    let recorded = &observed.recorded;
+    let effective = recorded.effective.as_ref()?;
+    let lacks = |name: &String| listing.branch_named(name).is_none();
+    let parent = effective.parent.as_ref();
+    let parent = parent.and_then(|parent| parent.branch_name.as_ref());
+    let existing = effective.existing.as_ref();
+    let is_missing = parent.is_some_and(lacks)
+        || existing.is_some_and(|named| branches::named_by(named, listing).is_none());
+    let ready = find_condition(&recorded.conditions, ConditionType::Ready)?;
+    let says_nothing = ready.reason == Reason::Progressing.as_str()
+        && ready.observed_generation == Some(desired.generation);
+    (recorded.branch.is_none() && is_missing && says_nothing).then_some(JUST_MADE)
 }
 
 /// How old a listing may be that shows a branch or endpoint being made that we wait for, where it shows one: nobody tells
