@@ -143,6 +143,7 @@ struct Surroundings {
     operations: Vec<Operation>,
     candidates: Vec<String>,
     rival: bool,
+    served_instead: Option<Branch>,
     branch_free: bool,
     children: Vec<String>,
     held_back_for: Vec<String>,
@@ -154,18 +155,20 @@ prop_compose! {
         key in prop_oneof![
             12 => Just(Key::Good), 1 => Just(Key::Missing("m".into())), 1 => Just(Key::Waiting("w".into())),
             1 => Just(Key::Refused("r".into())), 1 => Just(Key::NoProject("p".into())),
+            1 => Just(Key::Unseen("u".into())),
         ],
         namespace_going in any::<bool>(),
         ended in select(vec![vec![], vec![], vec![], vec![true], vec![true, false]]),
         candidates in 0..3_usize,
         rival in prop::bool::weighted(0.1),
+        served_instead in prop::option::weighted(0.05, Just(a_branch("br-other", "restored"))),
         branch_free in prop::bool::weighted(0.8),
         children in 0..2_usize,
         held_back in prop::bool::weighted(0.2),
         reset_time in prop::option::weighted(0.3, Just(200_000_i64)),
     ) -> Surroundings {
         Surroundings {
-            key, namespace_going, rival, branch_free, reset_time,
+            key, namespace_going, rival, served_instead, branch_free, reset_time,
             operations: ended.into_iter().map(|ended| operation("x", ended)).collect(),
             candidates: (0..candidates).map(|n| format!("c{n}")).collect(),
             held_back_for: held_back.then(|| "m".to_owned()).into_iter().collect(),
@@ -223,6 +226,8 @@ fn observed(desired: Desired) -> impl Strategy<Value = (Desired, Observed)> {
             base.operations = around.operations;
             base.candidates = around.candidates;
             base.older_rival = around.rival.then(|| "NeonDatabase a/b".to_owned());
+            let has_endpoint = base.recorded.endpoint.is_some();
+            base.served_instead = around.served_instead.filter(|_| has_endpoint);
             base.branch_free = around.branch_free;
             base.children = around.children;
             base.held_back_for = around.held_back_for;
@@ -547,6 +552,29 @@ proptest! {
     }
 
     #[test]
+    fn while_the_compute_serves_another_branch_nothing_is_done_to_it_or_published((mut desired, mut observed, now) in situation()) {
+        desired.deleting = false;
+        if observed.recorded.branch.is_some() && observed.recorded.endpoint.is_some() {
+            observed.served_instead = Some(a_branch("br-other", "restored"));
+            let action = decided(&desired, &observed, now);
+            let allowed = matches!(
+                action,
+                None | Some(
+                    Action::AddFinalizer
+                        | Action::LookAgain
+                        | Action::NoteAbandon(_)
+                        | Action::Extend(_)
+                        | Action::ForgetOperations
+                        | Action::Resolve(_)
+                        | Action::RenewLease(_)
+                        | Action::EndLease
+                )
+            ) || max_age::end(&desired, &observed).is_some_and(|end| end <= now);
+            prop_assert!(allowed, "{:?}", action);
+        }
+    }
+
+    #[test]
     fn a_suspended_object_changes_nothing_but_its_lease_and_its_record((mut desired, observed, now) in situation()) {
         desired.suspend = true;
         desired.deleting = false;
@@ -624,7 +652,7 @@ fn the_situations_reach_every_decision() {
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
     let mut reached = std::collections::BTreeSet::new();
-    for _ in 0..20_000 {
+    for _ in 0..30_000 {
         let (desired, observed, now) = situation().new_tree(&mut runner).unwrap().current();
         let decision = plan::decide(&desired, &observed, now);
         reached.insert(match &decision {
