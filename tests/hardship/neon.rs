@@ -161,6 +161,33 @@ async fn what_is_missing_or_claimed_is_told() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_snapshot_that_takes_the_place_of_a_branch_is_told_and_the_secret_stays()
+-> anyhow::Result<()> {
+    let scene = Scene::new().await?;
+    let live = scene.tenant.database("live");
+    let (neon, project) = (scene.tenant.platform().neon(), scene.tenant.project());
+    let published = secrets(&scene.tenant).await?;
+    let id = live.get().await?.branch_id().to_owned();
+    let path = format!("/projects/{project}/branches/{id}/snapshot");
+    let taken = neon.post(&path, json!({})).await?;
+    let snapshot = taken["snapshot"]["id"].as_str().unwrap_or_default();
+    let path = format!("/projects/{project}/snapshots/{snapshot}/restore");
+    let asked = json!({ "name": "restored", "finalize_restore": true });
+    let other = neon.post(&path, asked).await?["branch"]["id"].clone();
+    let other = other.as_str().unwrap_or_default();
+    ensure!(!other.is_empty() && other != id, "{other}");
+    let way_out = format!("spec.branch.existing.id {other}");
+    stalled(&live, "BranchReplaced", &[&id, &way_out]).await?;
+    ensure!(
+        secrets(&scene.tenant).await? == published,
+        "a Secret was changed"
+    );
+    // it is Neon's doing, and no mistake of the object: what it has is still there
+    ensure!(neon.branch(project, &id).await?.is_some(), "{id} is gone");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_size_that_neon_refuses_is_told_and_tried_again_when_it_changes() -> anyhow::Result<()> {
     let scene = Scene::new().await?;
     let before = scene.world().await?;
