@@ -7,7 +7,7 @@ use sepulki::api::{NeonDatabase, RESET};
 use sepulki::reconcile::Conditions;
 use serde_json::{Value, json};
 
-use crate::database::condition;
+use crate::database::{condition, events};
 use crate::project::{of_the_sea, sea_with_a_preview};
 use crate::scene::{child_of, settled, simple, with};
 use crate::world::neon::UNKNOWN_SETTING;
@@ -177,6 +177,18 @@ async fn an_old_request() -> [String; 3] {
     ["Event".to_owned(), "AnnotationIgnored".to_owned(), message]
 }
 
+async fn a_misspelt_schema() -> [String; 3] {
+    let roles = json!({"roles": [{"name": "web", "access": "ReadWrite", "schemas": ["reprots"]}]});
+    let operator = begin(|sim| sim.database("it", "production", with(simple(), roles))).await;
+    let told = events(&operator.sim, "SchemaNotFound");
+    assert_eq!(told.len(), 1, "{told:?}");
+    [
+        "Event".to_owned(),
+        "SchemaNotFound".to_owned(),
+        told[0].clone(),
+    ]
+}
+
 async fn a_repeated_request() -> [String; 3] {
     let mut operator = a_settled_preview().await;
     let sim = operator.sim.clone();
@@ -296,6 +308,10 @@ async fn answers() -> BTreeMap<&'static str, [String; 3]> {
             of_a_preview(extension("pgcripto")).await,
         ),
         ("a role whose name is reserved", of_a_preview(role).await),
+        (
+            "a schema of a role that does not exist",
+            a_misspelt_schema().await,
+        ),
         (
             "an owner whose name Neon refuses",
             of_a_preview(json!({"databases": [{"name": "jobs", "owner": "pg_boss"}]})).await,
