@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::desired::{Database, Role, WantedSecret, invalid};
 use super::template::{Template, fill};
-use crate::api::{Access, NeonDatabaseSpec};
+use crate::api::{Access, ConnectionSecretStatus, NeonDatabaseSpec};
 use crate::config::CertificateAuthority;
 use crate::reconcile::Block;
 
@@ -394,28 +394,36 @@ fn content_digest(data: Option<&BTreeMap<String, ByteString>>, more: &str) -> St
     hex::encode(hash.finalize())
 }
 
-/// The Secrets a spec asks for, with every default filled in.
+/// The Secrets a spec asks for, with every default filled in. A default that has become ambiguous is what it was when the Secret
+/// came `out`: a role or a database that is listed later takes nobody's credentials away.
 pub fn wanted_secrets(
     spec: &NeonDatabaseSpec,
     databases: &[Database],
     roles: &[Role],
     object: &str,
+    out: &[ConnectionSecretStatus],
 ) -> Result<Vec<WantedSecret>, Block> {
+    let resolved = |name: &str| out.iter().find(|out| out.name == name);
     let writers: Vec<&Role> = roles
         .iter()
         .filter(|role| role.access == Access::ReadWrite)
         .collect();
     if spec.connection_secrets.is_empty() {
         // the default: one, where there is no doubt what it should hold
-        return Ok(match (writers.as_slice(), databases) {
-            ([role], [database]) => vec![WantedSecret {
-                name: object.to_owned(),
-                role: role.name.clone(),
-                database: database.name.clone(),
-                template: Template::default(),
-            }],
-            _ => Vec::new(),
+        let before = resolved(object);
+        let role = only_or(&writers, |role| before.is_some_and(|b| b.role == role.name));
+        let database = only_or(databases, |one| {
+            before.is_some_and(|b| b.database == one.name)
         });
+        let both = role.zip(database);
+        let both = both.filter(|(role, database)| role.databases.contains(&database.name));
+        let wanted = both.map(|(role, database)| WantedSecret {
+            name: object.to_owned(),
+            role: role.name.clone(),
+            database: database.name.clone(),
+            template: Template::default(),
+        });
+        return Ok(wanted.into_iter().collect());
     }
     let replicas = spec.compute.iter().flat_map(|asked| &asked.read_replicas);
     let replicas: Vec<String> = replicas.map(|asked| replica_key(&asked.name.0)).collect();
@@ -426,21 +434,18 @@ pub fn wanted_secrets(
     let mut wanted = Vec::new();
     for (i, secret) in spec.connection_secrets.iter().enumerate() {
         let field = format!("spec.connectionSecrets[{i}]");
-        let role = match &secret.role {
-            Some(name) => roles
-                .iter()
-                .find(|role| role.name == name.0)
-                .ok_or_else(|| invalid(format!("{field}.role: {name} is not in spec.roles")))?,
-            None => {
-                if let [only] = writers.as_slice() {
-                    only
-                } else {
-                    let n = writers.len();
-                    return Err(invalid(format!(
-                        "{field}.role: must be named, because {n} roles are ReadWrite"
-                    )));
-                }
-            }
+        let before = resolved(&secret.name.0);
+        let role = if let Some(name) = &secret.role {
+            let named = roles.iter().find(|role| role.name == name.0);
+            named.ok_or_else(|| invalid(format!("{field}.role: {name} is not in spec.roles")))?
+        } else {
+            let was = |role: &&Role| before.is_some_and(|b| b.role == role.name);
+            let n = writers.len();
+            only_or(&writers, was).ok_or_else(|| {
+                invalid(format!(
+                    "{field}.role: must be named, because {n} roles are ReadWrite"
+                ))
+            })?
         };
         let database = match (&secret.database, role.databases.as_slice()) {
             (Some(name), listed) if listed.contains(&name.0) => name.0.clone(),
@@ -450,12 +455,15 @@ pub fn wanted_secrets(
                     "{field}.database: the role {role} may not enter {name}"
                 )));
             }
-            (None, [only]) => only.clone(),
             (None, listed) => {
+                let was = |name: &String| before.is_some_and(|b| b.database == *name);
                 let (role, n) = (&role.name, listed.len());
-                return Err(invalid(format!(
-                    "{field}.database: must be named, because the role {role} may enter {n} databases"
-                )));
+                let database = only_or(listed, was).ok_or_else(|| {
+                    invalid(format!(
+                        "{field}.database: must be named, because the role {role} may enter {n} databases"
+                    ))
+                })?;
+                database.clone()
             }
         };
         let template = match &secret.template {
@@ -470,6 +478,14 @@ pub fn wanted_secrets(
         });
     }
     Ok(wanted)
+}
+
+/// The only one; of several the one that it `was`.
+fn only_or<T>(all: &[T], was: impl Fn(&T) -> bool) -> Option<&T> {
+    match all {
+        [only] => Some(only),
+        several => several.iter().find(|one| was(one)),
+    }
 }
 
 #[cfg(test)]

@@ -203,7 +203,7 @@ impl Desired {
             heritage: Heritage::Own,
             circle: None,
             left_out: LeftOut::default(),
-            rest: rest(spec, &branch, &profile, &name),
+            rest: rest(object, &branch, &profile, &name),
             existing: branch.existing,
             parent: branch.parent,
             mark: Mark {
@@ -278,11 +278,14 @@ impl Rest {
 }
 
 fn rest(
-    spec: &NeonDatabaseSpec,
+    object: &NeonDatabase,
     branch: &BranchSpec,
     profile: &Profile,
-    object: &str,
+    name: &str,
 ) -> Result<Rest, Block> {
+    let (spec, status) = (&object.spec, object.status.as_ref());
+    let out = status.map(|status| status.connection_secrets.as_slice());
+    let out = out.unwrap_or_default();
     let databases = spec.databases.iter().map(database).collect::<Vec<_>>();
     let roles = roles::roles(spec, profile)?;
     max_age(spec, branch, profile)?;
@@ -298,7 +301,7 @@ fn rest(
         protected,
         compute: compute(spec, profile)?,
         replicas: replicas(spec)?,
-        secrets: wanted_secrets(spec, &databases, &roles, object)?,
+        secrets: wanted_secrets(spec, &databases, &roles, name, out)?,
         listed: databases.iter().map(|d| d.name.clone()).collect(),
         databases,
         roles,

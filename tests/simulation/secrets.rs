@@ -52,6 +52,26 @@ async fn settled_with(spec: serde_json::Value) -> Operator {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_database_that_is_listed_later_takes_nobodys_secret_away() {
+    let mut operator = settled(|sim| sim.database("it", "production", simple())).await;
+    let sim = operator.sim.clone();
+    let before = sim.secret("it").unwrap();
+    sim.edit_database("it", |object| {
+        object.spec.databases =
+            serde_json::from_value(json!([{"name": "app"}, {"name": "jobs"}])).unwrap();
+        let roles =
+            json!([{"name": "web", "access": "ReadWrite"}, {"name": "api", "access": "ReadWrite"}]);
+        object.spec.roles = serde_json::from_value(roles).unwrap();
+    });
+    operator.settle().await;
+    assert_eq!(sim.secret("it").unwrap(), before);
+    assert!(opens(&sim, &before));
+    let it = database(&operator, "it");
+    assert!(condition(&it, "CredentialsPublished").0);
+    check(&sim, &[]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deleted_secret_comes_back_with_another_login_and_the_old_one_goes_on() {
     let mut operator = settled(|sim| sim.database("it", "production", simple())).await;
     let sim = operator.sim.clone();

@@ -120,7 +120,7 @@ pub struct NeonDatabaseSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub roles: Vec<RoleSpec>,
     /// Secrets that applications mount. Default: one, named like this object, where exactly one role is ReadWrite and
-    /// exactly one database is listed.
+    /// exactly one database is listed. Others that are listed once it is out leave it as it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]

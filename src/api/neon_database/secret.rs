@@ -15,10 +15,10 @@ use crate::api::names::{ObjectName, PgName, RoleName};
 pub struct ConnectionSecretSpec {
     /// Name of the Secret.
     pub name: ObjectName,
-    /// The role it logs in as. Default: the only ReadWrite role.
+    /// The role it logs in as. Default: the only ReadWrite role, resolved when the Secret comes out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleName>,
-    /// The database it connects to. Default: the only database of the role.
+    /// The database it connects to. Default: the only database of the role, resolved when the Secret comes out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<PgName>,
     /// What the Secret says beside the entries that each has.

@@ -281,6 +281,42 @@ fn secrets_that_are_asked_for() {
 }
 
 #[test]
+fn a_secret_that_is_out_keeps_what_it_was_resolved_to() {
+    let both = json!([{"name": "app"}, {"name": "jobs"}]);
+    let writers =
+        json!([{"name": "api", "access": "ReadWrite"}, {"name": "web", "access": "ReadWrite"}]);
+    let elsewhere = json!([{"name": "web", "access": "ReadWrite", "databases": ["jobs"]}]);
+    let named = json!([{"name": "it"}]);
+    let (kept, none) = (vec![secret("it", "web", "app")], Vec::new());
+    let rows = [
+        (json!({"databases": both}), kept.clone()),
+        (json!({"roles": writers}), kept.clone()),
+        (json!({"databases": both, "roles": writers}), kept.clone()),
+        (
+            json!({"databases": both, "roles": writers, "connectionSecrets": named}),
+            kept,
+        ),
+        // what it was resolved to is gone
+        (
+            json!({"databases": [{"name": "jobs"}]}),
+            vec![secret("it", "web", "jobs")],
+        ),
+        (
+            json!({"databases": [{"name": "jobs"}, {"name": "more"}]}),
+            none.clone(),
+        ),
+        (json!({"databases": both, "roles": elsewhere}), none),
+    ];
+    for (spec, expected) in rows {
+        let mut object = object(Environment::Staging, spec.clone());
+        let out = json!([{"name": "it", "role": "web", "database": "app", "login": "web_g1"}]);
+        object.status = serde_json::from_value(json!({"connectionSecrets": out})).unwrap();
+        let rest = Desired::of(&object, "default").rest.unwrap();
+        assert_eq!(rest.secrets, expected, "{spec}");
+    }
+}
+
+#[test]
 fn secrets_that_cannot_be_known() {
     let both = json!([{"name": "app"}, {"name": "jobs"}]);
     let rows = [
