@@ -122,6 +122,12 @@ impl Found {
         }
     }
 
+    /// The object that published it, by name; none where none of ours did.
+    #[must_use]
+    pub fn publisher(&self) -> Option<&str> {
+        self.annotations.get(DATABASE).map(String::as_str)
+    }
+
     /// Whether the password in it was given by somebody, and not generated.
     #[must_use]
     pub fn has_given_password(&self) -> bool {
@@ -281,15 +287,6 @@ impl Form {
 
 fn escape(text: &str) -> String {
     utf8_percent_encode(text, URL).to_string()
-}
-
-/// That a Secret of this name is not ours, in words.
-#[must_use]
-pub fn taken_by_others(name: &str) -> String {
-    format!(
-        "a Secret named {name} exists and was not published by this object: delete that one, or choose another name in \
-         spec.connectionSecrets"
-    )
 }
 
 /// The password in a Secret of ours.

@@ -281,6 +281,7 @@ pub(super) fn settled(desired: &Desired) -> Observed {
         endpoint: Fact::Known(endpoint),
         parent: a_parent(true),
         current_secrets: ["it".to_owned()].into(),
+        taken: BTreeMap::new(),
         held_wrong: BTreeSet::new(),
         ..Observed::nothing(recorded, INTERVAL)
     }

@@ -38,6 +38,7 @@ pub mod rotation;
 pub mod rules;
 pub mod start;
 pub mod status;
+mod taken;
 pub mod template;
 
 use std::collections::BTreeMap;

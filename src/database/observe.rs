@@ -102,6 +102,8 @@ pub struct Observed {
     pub secrets: BTreeMap<String, Fact<Found>>,
     /// Secrets that are as they should be.
     pub current_secrets: BTreeSet<String>,
+    /// Names of Secrets that are somebody else's, and why.
+    pub taken: BTreeMap<String, String>,
     /// Secrets that are as they should be, but would go with the object where they are to stay, or the other way round.
     pub held_wrong: BTreeSet<String>,
     /// When one of these is to be looked at again; none where all were just looked at.
@@ -208,6 +210,7 @@ impl Observed {
             applied_files: 0,
             secrets: BTreeMap::new(),
             current_secrets: BTreeSet::new(),
+            taken: BTreeMap::new(),
             held_wrong: BTreeSet::new(),
             next_look: None,
             password_problems: BTreeMap::new(),
@@ -260,11 +263,10 @@ impl Observed {
         !self.held_back_for.is_empty() && !is_out(secret)
     }
 
-    /// Whether what lies under the name of a Secret was not published by this object.
+    /// Whether this object cannot have the name of a Secret.
     #[must_use]
     pub fn is_somebody_elses(&self, secret: &str) -> bool {
-        let found = self.secrets.get(secret).and_then(Fact::known);
-        found.is_some_and(|found| !found.ours)
+        self.taken.contains_key(secret)
     }
 
     /// Owners that a listed database needs and the branch does not have, and databases that it does not have.

@@ -386,6 +386,10 @@ fn situation() -> impl Strategy<Value = (Desired, Observed, Timestamp)> {
             }
             let goes = deletion::takes_along(&desired, &observed.recorded);
             let found = observed.secrets.get("it").and_then(Fact::known);
+            if found.is_some_and(|found| !found.ours) {
+                let taken = ("it".to_owned(), "it is taken".to_owned());
+                observed.taken = [taken].into();
+            }
             if found.is_some_and(|found| found.ours && found.owned != goes)
                 && !observed.current_secrets.contains("it")
             {

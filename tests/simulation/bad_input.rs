@@ -372,6 +372,10 @@ async fn answers() -> BTreeMap<&'static str, [String; 3]> {
             "a Secret name that somebody else has taken",
             somebody_elses_secret().await,
         ),
+        (
+            "the name of another NeonDatabase's Secret",
+            of_a_preview(json!({"connectionSecrets": [{"name": "production"}]})).await,
+        ),
     ]
     .into()
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use sepulki::api::Reason;
+use sepulki::reconcile::Conditions;
 use serde_json::json;
 
 use crate::database::{condition, database, says, stalled};
 use crate::invariants::check;
-use crate::scene::{inside, settled, simple, with};
+use crate::scene::{child_of, inside, settled, simple, with};
 use crate::world::operator::Operator;
 use crate::world::{NAMESPACE, Sim};
 
@@ -138,6 +139,72 @@ async fn roles_without_a_secret_are_told_how_to_get_one() {
     let operator = settled_with(json!({"databases": [{"name": "app"}]})).await;
     let (_, _, message) = condition(&database(&operator, "it"), "CredentialsPublished");
     assert_eq!(message, "no Secret is asked for");
+}
+
+/// A preview that asks for the Secret of production.
+fn greedy(sim: &Sim) {
+    let theirs = json!({"connectionSecrets": [{"name": "production"}]});
+    let spec = with(with(simple(), child_of("production")), theirs);
+    sim.database("pr-7", "preview", spec);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_secret_of_an_older_object_comes_back_as_its_own_when_it_is_deleted() {
+    let sim = Sim::new();
+    sim.database("production", "production", simple());
+    greedy(&sim);
+    let mut operator = Operator::new(&sim);
+    operator.run_for(MINUTE * 3).await;
+    let own = sim.secret("production").unwrap();
+    let told = stalled(&database(&operator, "pr-7"), Reason::SecretConflict);
+    says(
+        &told,
+        &["the Secret production is that of NeonDatabase production"],
+    );
+    assert!(!told.contains("delete"), "{told}");
+
+    let key = (NAMESPACE.to_owned(), "production".to_owned());
+    sim.lock().kubernetes.secrets.remove(&key);
+    sim.annotate_database("pr-7", "sepulki.dev/reconcile", "now");
+    operator.run_for(MINUTE).await;
+    let told = stalled(&database(&operator, "pr-7"), Reason::SecretConflict);
+    says(
+        &told,
+        &["NeonDatabase production, which is older, asks for the Secret production"],
+    );
+    operator.run_for(MINUTE * 11).await;
+    let again = sim.secret("production").unwrap();
+    assert_eq!(again["PGHOST"], own["PGHOST"]);
+    assert!(database(&operator, "production").is_settled());
+
+    sim.edit_database("pr-7", |object| object.spec.connection_secrets.clear());
+    operator.settle().await;
+    check(&sim, &[]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_was_left_is_nobody_elses_to_overwrite() {
+    let sim = Sim::new();
+    sim.database("production", "production", simple());
+    sim.database("staging", "staging", with(simple(), child_of("production")));
+    let mut operator = Operator::new(&sim);
+    operator.settle().await;
+    sim.delete_database("staging");
+    operator.settle().await;
+    let left = sim.secret("staging").unwrap();
+    let theirs = json!({"connectionSecrets": [{"name": "staging"}]});
+    let spec = with(with(simple(), child_of("production")), theirs);
+    sim.database("pr-7", "preview", spec);
+    operator.run_for(MINUTE * 3).await;
+    let told = stalled(&database(&operator, "pr-7"), Reason::SecretConflict);
+    says(
+        &told,
+        &[
+            "the branch that NeonDatabase staging left",
+            "delete that Secret",
+        ],
+    );
+    assert_eq!(sim.secret("staging").unwrap(), left);
 }
 
 #[tokio::test(start_paused = true)]

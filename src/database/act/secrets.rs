@@ -10,7 +10,7 @@ use super::damage::Damage;
 use super::{Context, Pass, logins};
 use crate::api::{ConnectionSecretStatus, NeonDatabaseStatus, Reason};
 use crate::database::credentials::{
-    Form, Found, login_in, password_in, pooled_host, taken_by_others, with_owner, without_owner,
+    Form, Found, login_in, password_in, pooled_host, with_owner, without_owner,
 };
 use crate::database::desired::Role;
 use crate::database::given::Given;
@@ -181,7 +181,11 @@ async fn leave_others(context: &Context<'_>, forms: &mut Vec<Form>) -> Result<Ve
     let (mut present, mut left, mut taken) = (Vec::new(), Vec::new(), None);
     for form in std::mem::take(forms) {
         match find(context, &form.name).await? {
-            Some((_, found)) if !found.ours => taken = Some(taken_by_others(&form.name)),
+            Some((_, found)) if !found.ours => {
+                taken = context
+                    .kind
+                    .taken(context.desired, &form.name, Some(&found));
+            }
             Some((secret, found)) => {
                 present.push((form.clone(), secret, found));
                 left.push(form);
@@ -251,7 +255,8 @@ fn forms(
         .rest()?
         .secrets
         .iter()
-        .filter(|secret| secret.role == role && !context.observed.is_held_back(&secret.name));
+        .filter(|secret| secret.role == role && !context.observed.is_held_back(&secret.name))
+        .filter(|secret| !context.observed.is_somebody_elses(&secret.name));
     wanted
         .map(|secret| {
             let form = context.kind.form(context.desired, status, secret);

@@ -264,6 +264,13 @@ pub(super) async fn secrets(
                 observed.held_wrong.insert(name.clone());
             }
         }
+        let is_wanted = wanted.iter().any(|secret| secret.name == name);
+        if is_wanted
+            && !desired.deleting
+            && let Some(why) = kind.taken(desired, &name, found.as_ref())
+        {
+            observed.taken.insert(name.clone(), why);
+        }
         observed.secrets.insert(name.clone(), found.into());
         // what waits for a password, or lies where another Secret is, keeps no other back
         usable &= !observed.is_somebody_elses(&name);

@@ -6,7 +6,6 @@ use jiff::Timestamp;
 
 use super::{Action, LATER, Next, Stage, block, wait};
 use crate::api::{BranchStatus, Credentials, Reason};
-use crate::database::credentials::taken_by_others;
 use crate::database::deletion::deletes;
 use crate::database::desired::{Desired, Rest, WantedSecret};
 use crate::database::inherit::Heritage;
@@ -259,8 +258,8 @@ fn unrecorded(rest: &Rest, observed: &Observed) -> Option<String> {
 /// Row 26: what keeps one Secret from coming out keeps no other back.
 fn unpublished(rest: &Rest, observed: &Observed) -> Stage {
     let mut names = rest.secrets.iter().map(|secret| &secret.name);
-    if let Some(name) = names.find(|name| observed.is_somebody_elses(name)) {
-        return Some(block(Reason::SecretConflict, taken_by_others(name)));
+    if let Some(why) = names.find_map(|name| observed.taken.get(name)) {
+        return Some(block(Reason::SecretConflict, why));
     }
     Some(match observed.password_problems.values().next()? {
         Problem::Missing(message) => wait(Reason::PasswordNotFound, message, PASSWORDS),

@@ -442,6 +442,7 @@ fn secret_rows(rows: Rows) -> Rows {
         |_, o| {
             o.current_secrets.clear();
             o.secrets = [("it".to_owned(), found(false))].into();
+            o.taken = [("it".to_owned(), "it is taken".to_owned())].into();
         },
         Blocked(Reason::SecretConflict),
     )
@@ -505,6 +506,7 @@ fn secret_rows(rows: Rows) -> Rows {
             previous(o, -24 * 3_600);
             o.current_secrets.clear();
             o.secrets = [("it".to_owned(), found(false))].into();
+            o.taken = [("it".to_owned(), "it is taken".to_owned())].into();
         },
         Act(Action::DropLogin {
             role: "web".into(),
@@ -604,6 +606,7 @@ fn secret_rows(rows: Rows) -> Rows {
                 ("more".to_owned(), Fact::Absent),
             ]
             .into();
+            o.taken = [("it".to_owned(), "it is taken".to_owned())].into();
         },
         Act(Action::PublishCredentials("web".into())),
     )
@@ -616,6 +619,7 @@ fn secret_rows(rows: Rows) -> Rows {
             o.recorded.connection_secrets.push(old);
             o.current_secrets.clear();
             o.secrets = [("it".to_owned(), found(false))].into();
+            o.taken = [("it".to_owned(), "it is taken".to_owned())].into();
         },
         Act(Action::WithdrawSecrets(vec!["old".into()])),
     )
