@@ -141,6 +141,23 @@ async fn roles_without_a_secret_are_told_how_to_get_one() {
     assert_eq!(message, "no Secret is asked for");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_secret_by_another_name_has_the_password_of_before() {
+    let sim = Sim::new();
+    sim.database("production", "production", simple());
+    let mut operator = Operator::new(&sim);
+    operator.settle().await;
+    let before = sim.secret("production").unwrap();
+    sim.edit_database("production", |object| {
+        let listed = json!([{"name": "shop"}]);
+        object.spec.connection_secrets = serde_json::from_value(listed).unwrap();
+    });
+    operator.settle().await;
+    assert_eq!(sim.secret("shop").unwrap(), before);
+    assert_eq!(sim.secret("production"), None);
+    check(&sim, &[]);
+}
+
 /// A preview that asks for the Secret of production.
 fn greedy(sim: &Sim) {
     let theirs = json!({"connectionSecrets": [{"name": "production"}]});

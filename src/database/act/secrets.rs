@@ -64,7 +64,7 @@ pub(super) async fn publish(
     for _ in 0..ROUNDS {
         let (password, works_already) = match &told {
             Some(told) => (told.clone(), true),
-            None => password_for(context, &forms, &present, role).await?,
+            None => password_for(context, &pass.status, &forms, &present, role).await?,
         };
         if !works_already {
             set_password(context, &manager, role, &login, &mark, &password).await?;
@@ -112,6 +112,7 @@ async fn lost_password(
 /// where that works, or one that nobody knows yet.
 async fn password_for(
     context: &Context<'_>,
+    status: &NeonDatabaseStatus,
     forms: &[Form],
     present: &[Present],
     role: &str,
@@ -131,7 +132,8 @@ async fn password_for(
         }
         Given::Nothing => {}
     }
-    if let Some(published) = published_password(context, present).await? {
+    let leaving = leaving(context, status, role, forms).await?;
+    if let Some(published) = published_password(context, present.iter().chain(&leaving)).await? {
         return Ok(published);
     }
     let random = Alphanumeric.sample_string(&mut rand::rng(), PASSWORD_LENGTH);
@@ -200,6 +202,31 @@ async fn leave_others(context: &Context<'_>, forms: &mut Vec<Form>) -> Result<Ve
         }
         Some(_) | None => Ok(present),
     }
+}
+
+/// Secrets of the same login that are out and no longer asked for, as where one is to have another name: applications that
+/// have its password go on with it.
+async fn leaving(
+    context: &Context<'_>,
+    status: &NeonDatabaseStatus,
+    role: &str,
+    forms: &[Form],
+) -> Result<Vec<Present>, Error> {
+    let Some(form) = forms.first() else {
+        return Ok(Vec::new());
+    };
+    let out = status.connection_secrets.iter();
+    let names = out
+        .filter(|out| out.role == role && out.login == form.login)
+        .map(|out| &out.name)
+        .filter(|name| forms.iter().all(|form| form.name != **name));
+    let mut leaving = Vec::new();
+    for name in names {
+        if let Some((secret, found)) = ours(context, name).await? {
+            leaving.push((form.clone(), secret, found));
+        }
+    }
+    Ok(leaving)
 }
 
 /// Whether the password still opens what was published.
@@ -276,10 +303,10 @@ fn forms(
 /// Secret is whole.
 async fn published_password(
     context: &Context<'_>,
-    present: &[Present],
+    known: impl Iterator<Item = &Present>,
 ) -> Result<Option<(SecretString, bool)>, Error> {
     let mut whole = None;
-    for (form, secret, found) in present {
+    for (form, secret, found) in known {
         if found.has_given_password() || login_in(secret).as_ref() != Some(&form.login) {
             continue;
         }
