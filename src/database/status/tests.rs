@@ -7,7 +7,10 @@ use serde_json::json;
 
 use super::*;
 use crate::api::{ComputeValues, Environment, NeonDatabaseStatus, PlanLimit};
-use crate::database::fixtures::{desired, fresh, now, object, recorded, rest, seen, settled};
+use crate::database::fixtures::{
+    a_branch, desired, effective_takeover, fresh, now, object, recorded, rest, seen, settled,
+};
+use crate::database::observe::Existing;
 use crate::reconcile::{Block, Class, Error, Wait};
 
 const ALL: [&str; 7] = [
@@ -695,6 +698,44 @@ fn a_parent_that_the_branch_was_not_to_have_is_told_beside_a_ready_branch() {
     assert!(message.contains("kept (br-kept), not mother"), "{message}");
     observed.parent = Fact::Absent;
     assert_eq!(told(&observed).0, "Succeeded");
+}
+
+#[test]
+fn the_parent_of_another_incarnation_is_recorded_together_with_it() {
+    let desired = desired(Environment::Staging);
+    let mut observed = settled(&desired);
+    seen(&mut observed).parent_id = Some("br-other".into());
+    let parent = |observed: &Observed| {
+        let recorded = &observed.recorded;
+        let status = project(recorded, &desired, Some(observed), &waiting(), now());
+        status.branch.and_then(|branch| branch.parent_id)
+    };
+    assert_eq!(parent(&observed).as_deref(), Some("br-other"));
+    let before = observed.recorded.branch.clone().unwrap();
+    recorded(&mut observed).incarnation = "of before".into();
+    assert_eq!(parent(&observed), before.parent_id);
+}
+
+#[test]
+fn another_default_is_told_of_a_branch_that_is_there_and_of_no_other() {
+    let desired = desired(Environment::Production);
+    let mut observed = settled(&desired);
+    recorded(&mut observed).taken_over = true;
+    observed.recorded.effective = Some(effective_takeover());
+    let reason = |observed: &Observed| {
+        let recorded = &observed.recorded;
+        let status = project(recorded, &desired, Some(observed), &waiting(), now());
+        assert!(is(&status, "BranchReady") == (find(&status, "BranchReady").reason == "Succeeded"));
+        find(&status, "BranchReady").reason.clone()
+    };
+    assert_eq!(reason(&observed), "Succeeded");
+    observed.existing = Fact::Known(Existing {
+        branch: a_branch("br-new", "main"),
+        holder: None,
+    });
+    assert_eq!(reason(&observed), "BranchReplaced");
+    observed.branch = Fact::Absent;
+    assert_eq!(reason(&observed), "ParentNotReady");
 }
 
 #[test]
