@@ -357,7 +357,9 @@ fn observed_digest(status: &NeonDatabaseStatus, rest: &Rest) -> bool {
 
 fn are_out_or_held_back(rest: &Rest, observed: &Observed) -> bool {
     rest.secrets.iter().all(|secret| {
-        observed.current_secrets.contains(&secret.name) || observed.is_held_back(&secret.name)
+        observed.current_secrets.contains(&secret.name)
+            || observed.held_wrong.contains(&secret.name)
+            || observed.is_held_back(&secret.name)
     })
 }
 

@@ -1,5 +1,7 @@
 //! What the status says, by the rules of kstatus and of the parts.
 
+mod parts;
+
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
