@@ -5,206 +5,120 @@
 //!
 //! Only texts are compared, which are bounded: the API server refuses rules whose cost it cannot tell.
 
+/// What the spec says, what it said before, and what is on record of that.
+const NOW: &str = "self.spec";
+const BEFORE: &str = "oldSelf.spec";
+const RECORD: &str = "oldSelf.status";
+
 /// As long as this is true, they may change.
-macro_rules! not_asked_for {
-    () => {
-        "!has(oldSelf.status) || (!has(oldSelf.status.branch) && !has(oldSelf.status.branchRequestTime))"
-    };
-}
+const NOT_ASKED_FOR: &str = "!has(oldSelf.status) || (!has(oldSelf.status.branch) && !has(oldSelf.status.branchRequestTime))";
 
 /// What Neon is still at work on can be asked after in its own project only.
-macro_rules! not_in_a_project {
-    () => {
-        "!has(oldSelf.status) || (!has(oldSelf.status.branch) && !has(oldSelf.status.branchRequestTime) \
-         && (!has(oldSelf.status.operations) || oldSelf.status.operations.size() == 0))"
-    };
-}
+const NOT_IN_A_PROJECT: &str = "!has(oldSelf.status) || (!has(oldSelf.status.branch) && !has(oldSelf.status.branchRequestTime) \
+     && (!has(oldSelf.status.operations) || oldSelf.status.operations.size() == 0))";
 
-/// Whether all of a path is there.
-macro_rules! there {
-    ($of:literal, $a:literal) => {
-        concat!("has(", $of, ".", $a, ")")
-    };
-    ($of:literal, $a:literal, $b:literal) => {
-        concat!(there!($of, $a), " && has(", $of, ".", $a, ".", $b, ")")
-    };
-    ($of:literal, $a:literal, $b:literal, $c:literal) => {
-        concat!(
-            there!($of, $a, $b),
-            " && has(",
-            $of,
-            ".",
-            $a,
-            ".",
-            $b,
-            ".",
-            $c,
-            ")"
-        )
-    };
-    ($of:literal, $a:literal, $b:literal, $c:literal, $d:literal) => {
-        concat!(
-            there!($of, $a, $b, $c),
-            " && has(",
-            $of,
-            ".",
-            $a,
-            ".",
-            $b,
-            ".",
-            $c,
-            ".",
-            $d,
-            ")"
-        )
-    };
+const PARENT: &str = "branch.parent";
+const EXISTING: &str = "branch.existing";
+
+/// Whether all fields of a path are there.
+fn there(root: &str, path: &str) -> String {
+    let mut at = root.to_owned();
+    let mut all = Vec::new();
+    for field in path.split('.') {
+        at = format!("{at}.{field}");
+        all.push(format!("has({at})"));
+    }
+    all.join(" && ")
 }
 
 /// The text at a path, empty where there is none.
-macro_rules! text {
-    ($of:literal, $first:literal $(, $more:literal)*) => {
-        concat!("(", there!($of, $first $(, $more)*), " ? ", $of, ".", $first $(, ".", $more)*, " : '')")
-    };
+fn text(root: &str, path: &str) -> String {
+    format!("({} ? {root}.{path} : '')", there(root, path))
 }
 
-/// Whether the same text is at two places.
-macro_rules! same {
-    ([$($left:literal),*] == [$($right:literal),*]) => {
-        concat!(text!($($left),*), " == ", text!($($right),*))
-    };
+/// Whether the spec has the same text at a path as is at another place.
+fn same(path: &str, root: &str, there: &str) -> String {
+    format!("{} == {}", text(NOW, path), text(root, there))
+}
+
+/// Whether the spec has the same texts in these fields as is at another place.
+fn same_fields(fields: &[&str], of: &str, root: &str, there: &str) -> String {
+    let same = |field: &&str| same(&format!("{of}.{field}"), root, &format!("{there}.{field}"));
+    fields.iter().map(same).collect::<Vec<_>>().join(" && ")
+}
+
+fn same_parent(root: &str, there: &str) -> String {
+    let fields = ["branchName", "databaseRef.name", "at.time", "at.lsn"];
+    same_fields(&fields, PARENT, root, there)
+}
+
+fn same_existing(root: &str, place: &str) -> String {
+    let default = |root: &str, of: &str| there(root, &format!("{of}.default"));
+    format!(
+        "({}) == ({}) && {}",
+        default(NOW, EXISTING),
+        default(root, place),
+        same_fields(&["name", "id"], EXISTING, root, place)
+    )
 }
 
 /// The NeonProject that is referred to.
-pub(super) const PROJECT_REF: &str = concat!(
-    not_in_a_project!(),
-    " || ",
-    same!(["self.spec", "projectRef", "name"] == ["oldSelf.spec", "projectRef", "name"])
-);
+pub(super) fn project_ref() -> String {
+    let same = same("projectRef.name", BEFORE, "projectRef.name");
+    format!("{NOT_IN_A_PROJECT} || {same}")
+}
 
 /// The Neon project that is named.
-pub(super) const PROJECT_ID: &str = concat!(
-    not_in_a_project!(),
-    " || ",
-    same!(["self.spec", "projectId"] == ["oldSelf.spec", "projectId"])
-);
+pub(super) fn project_id() -> String {
+    let same = same("projectId", BEFORE, "projectId");
+    format!("{NOT_IN_A_PROJECT} || {same}")
+}
 
 /// The branch's name: it may be spelled out as it is.
-pub(super) const NAME: &str = concat!(
-    not_asked_for!(),
-    " || ",
-    same!(["self.spec", "branch", "name"] == ["oldSelf.spec", "branch", "name"]),
-    " || (",
-    there!("self.spec", "branch", "name"),
-    " && ",
-    same!(["self.spec", "branch", "name"] == ["oldSelf.status", "branch", "name"]),
-    ")"
-);
+pub(super) fn name() -> String {
+    let name = "branch.name";
+    format!(
+        "{NOT_ASKED_FOR} || {} || ({} && {})",
+        same(name, BEFORE, name),
+        there(NOW, name),
+        same(name, RECORD, name)
+    )
+}
 
 /// The parent: it may be spelled out as it was resolved.
-pub(super) const PARENT: &str = concat!(
-    not_asked_for!(),
-    " || (",
-    same!(
-        ["self.spec", "branch", "parent", "branchName"]
-            == ["oldSelf.spec", "branch", "parent", "branchName"]
-    ),
-    " && ",
-    same!(
-        ["self.spec", "branch", "parent", "databaseRef", "name"]
-            == ["oldSelf.spec", "branch", "parent", "databaseRef", "name"]
-    ),
-    " && ",
-    same!(
-        ["self.spec", "branch", "parent", "at", "time"]
-            == ["oldSelf.spec", "branch", "parent", "at", "time"]
-    ),
-    " && ",
-    same!(
-        ["self.spec", "branch", "parent", "at", "lsn"]
-            == ["oldSelf.spec", "branch", "parent", "at", "lsn"]
-    ),
-    ") || (",
-    there!("self.spec", "branch", "parent"),
-    " && ",
-    same!(
-        ["self.spec", "branch", "parent", "branchName"]
-            == ["oldSelf.status", "effective", "parent", "branchName"]
-    ),
-    " && ",
-    same!(
-        ["self.spec", "branch", "parent", "databaseRef", "name"]
-            == [
-                "oldSelf.status",
-                "effective",
-                "parent",
-                "databaseRef",
-                "name"
-            ]
-    ),
-    " && ",
-    same!(
-        ["self.spec", "branch", "parent", "at", "time"]
-            == ["oldSelf.status", "effective", "parent", "at", "time"]
-    ),
-    " && ",
-    same!(
-        ["self.spec", "branch", "parent", "at", "lsn"]
-            == ["oldSelf.status", "effective", "parent", "at", "lsn"]
-    ),
-    ")"
-);
+pub(super) fn parent() -> String {
+    format!(
+        "{NOT_ASKED_FOR} || ({}) || ({} && {})",
+        same_parent(BEFORE, PARENT),
+        there(NOW, PARENT),
+        same_parent(RECORD, "effective.parent")
+    )
+}
 
 /// The branch that is taken over: it may be spelled out as it was resolved, and by its id.
-pub(super) const EXISTING: &str = concat!(
-    not_asked_for!(),
-    " || ((",
-    there!("self.spec", "branch", "existing", "default"),
-    ") == (",
-    there!("oldSelf.spec", "branch", "existing", "default"),
-    ") && ",
-    same!(
-        ["self.spec", "branch", "existing", "name"]
-            == ["oldSelf.spec", "branch", "existing", "name"]
-    ),
-    " && ",
-    same!(
-        ["self.spec", "branch", "existing", "id"] == ["oldSelf.spec", "branch", "existing", "id"]
-    ),
-    ") || (",
-    there!("self.spec", "branch", "existing"),
-    " && ",
-    there!("oldSelf.status", "effective", "existing"),
-    " && (((",
-    there!("self.spec", "branch", "existing", "default"),
-    ") == (",
-    there!("oldSelf.status", "effective", "existing", "default"),
-    ") && ",
-    same!(
-        ["self.spec", "branch", "existing", "name"]
-            == ["oldSelf.status", "effective", "existing", "name"]
-    ),
-    " && ",
-    same!(
-        ["self.spec", "branch", "existing", "id"]
-            == ["oldSelf.status", "effective", "existing", "id"]
-    ),
-    ") || (",
-    there!("self.spec", "branch", "existing", "id"),
-    " && ",
-    same!(["self.spec", "branch", "existing", "id"] == ["oldSelf.status", "branch", "id"]),
-    ")))"
-);
+pub(super) fn existing() -> String {
+    let resolved = "effective.existing";
+    let id = "branch.existing.id";
+    format!(
+        "{NOT_ASKED_FOR} || ({}) || ({} && {} && (({}) || ({} && {})))",
+        same_existing(BEFORE, EXISTING),
+        there(NOW, EXISTING),
+        there(RECORD, resolved),
+        same_existing(RECORD, resolved),
+        there(NOW, id),
+        same(id, RECORD, "branch.id")
+    )
+}
 
-/// A default was not resolved where one of the two was named, and is not resolved later: that would depend on what else is there
-/// by then.
-pub(super) const NOT_TAKEN_AWAY: &str = concat!(
-    "!has(oldSelf.status) || !has(oldSelf.status.effective) || has(oldSelf.status.branch) || has(oldSelf.status.branchRequestTime) || (",
-    there!("self.spec", "branch", "parent"),
-    ") || (",
-    there!("self.spec", "branch", "existing"),
-    ") || !((",
-    there!("oldSelf.spec", "branch", "parent"),
-    ") || (",
-    there!("oldSelf.spec", "branch", "existing"),
-    "))"
-);
+/// A default was not resolved where one of the two was named, and is not resolved later: that would depend on what else is
+/// there by then.
+pub(super) fn not_taken_away() -> String {
+    format!(
+        "!has(oldSelf.status) || !has(oldSelf.status.effective) || has(oldSelf.status.branch) || \
+         has(oldSelf.status.branchRequestTime) || ({}) || ({}) || !(({}) || ({}))",
+        there(NOW, PARENT),
+        there(NOW, EXISTING),
+        there(BEFORE, PARENT),
+        there(BEFORE, EXISTING)
+    )
+}

@@ -46,17 +46,17 @@ pub use status::{
     printcolumn(name = "Host", type_ = "string", json_path = ".status.endpoint.host", priority = 1),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.branch.expiryTime", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new(fixed::PROJECT_REF)
+    validation = Rule::new(fixed::project_ref())
         .message("projectRef is immutable once Neon was asked for the branch").field_path(".spec.projectRef"),
-    validation = Rule::new(fixed::PROJECT_ID)
+    validation = Rule::new(fixed::project_id())
         .message("projectId is immutable once Neon was asked for the branch").field_path(".spec.projectId"),
-    validation = Rule::new(fixed::NAME)
+    validation = Rule::new(fixed::name())
         .message("branch.name is immutable once Neon was asked for the branch").field_path(".spec.branch.name"),
-    validation = Rule::new(fixed::PARENT)
+    validation = Rule::new(fixed::parent())
         .message("branch.parent is immutable once Neon was asked for the branch").field_path(".spec.branch.parent"),
-    validation = Rule::new(fixed::EXISTING)
+    validation = Rule::new(fixed::existing())
         .message("branch.existing is immutable once the branch is taken over, or Neon was asked for another one").field_path(".spec.branch.existing"),
-    validation = Rule::new(fixed::NOT_TAKEN_AWAY)
+    validation = Rule::new(fixed::not_taken_away())
         .message("what was resolved from it stays: name another branch.parent or branch.existing instead").field_path(".spec.branch"),
 )]
 #[serde(rename_all = "camelCase")]
