@@ -5,6 +5,7 @@ mod inside_the_branch;
 mod the_branch;
 mod the_edges;
 mod which_branch;
+mod words;
 
 use jiff::SignedDuration;
 

@@ -118,6 +118,31 @@ fn compute_rows(rows: Rows) -> Rows {
                 d.left_out.settings.insert("work_mem".into(), why);
             },
             Blocked(Reason::DatabaseRejected),
+        )
+        .row(
+            26,
+            "a database that Neon has refused",
+            |d, _| {
+                let why = crate::reconcile::Block {
+                    reason: Reason::DatabaseRejected,
+                    message: "no".into(),
+                };
+                d.left_out.databases.insert("more".into(), why);
+            },
+            Blocked(Reason::DatabaseRejected),
+        )
+        .row(
+            26,
+            "another Secret than that of a refused database is out and not asked for",
+            |d, o| {
+                d.left_out.secrets = vec!["kept".into()];
+                for name in ["kept", "old"] {
+                    let mut out = o.recorded.connection_secrets[0].clone();
+                    out.name = name.into();
+                    o.recorded.connection_secrets.push(out);
+                }
+            },
+            Act(Action::WithdrawSecrets(vec!["old".into()])),
         );
     rows.row(
         19,
