@@ -28,9 +28,10 @@ impl Databases {
             other.metadata.namespace.as_ref() == namespace
                 && other.metadata.uid.as_deref() != Some(&desired.uid)
         });
-        let asks = |other: &NeonDatabase| {
-            let asked = self.asked(other).rest;
-            asked.is_ok_and(|rest| rest.secrets.iter().any(|secret| secret.name == name))
+        let asks = |other: &NeonDatabase| match self.asked(other).rest {
+            Ok(rest) => rest.secrets.iter().any(|secret| secret.name == name),
+            // a mistake in its spec is no reason to take its name
+            Err(_) => true,
         };
         match found {
             Some(found) => Some(published(name, found.publisher(), &others)),

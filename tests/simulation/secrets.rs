@@ -200,6 +200,28 @@ async fn the_secret_of_an_older_object_comes_back_as_its_own_when_it_is_deleted(
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_older_object_whose_spec_has_a_mistake_keeps_its_name() {
+    let sim = Sim::new();
+    sim.database("production", "production", simple());
+    greedy(&sim);
+    let mut operator = Operator::new(&sim);
+    operator.run_for(MINUTE * 3).await;
+    sim.edit_database("production", |object| {
+        let template = json!({"data": {"URL": "$(pasword)"}});
+        let listed = json!([{"name": "production", "template": template}]);
+        object.spec.connection_secrets = serde_json::from_value(listed).unwrap();
+    });
+    operator.run_for(MINUTE).await;
+    stalled(&database(&operator, "production"), Reason::InvalidSpec);
+    let key = (NAMESPACE.to_owned(), "production".to_owned());
+    sim.lock().kubernetes.secrets.remove(&key);
+    sim.annotate_database("pr-7", "sepulki.dev/reconcile", "now");
+    operator.run_for(MINUTE * 3).await;
+    stalled(&database(&operator, "pr-7"), Reason::SecretConflict);
+    assert_eq!(sim.secret("production"), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_secret_that_was_left_is_nobody_elses_to_overwrite() {
     let sim = Sim::new();
     sim.database("production", "production", simple());
