@@ -156,8 +156,8 @@ impl Context<'_> {
                 logins::drop_previous(self, pass, role, login).await
             }
             Action::WithdrawSecrets(names) => secrets::withdraw(self, pass, names).await,
-            Action::KeepSecrets(names) => secrets::keep(self, names).await,
-            Action::OwnSecrets(names) => secrets::own(self, names).await,
+            Action::KeepSecrets(names) => secrets::hold(self, names, false).await,
+            Action::OwnSecrets(names) => secrets::hold(self, names, true).await,
         }
     }
 

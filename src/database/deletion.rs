@@ -50,7 +50,7 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decisio
     if is_abandoned(desired, observed) {
         return keep_secrets(observed).unwrap_or(Decision::Act(Action::ReleaseFinalizer));
     }
-    if !deletes(desired, observed) {
+    if !deletes(desired, &observed.recorded) {
         return keep(desired, observed);
     }
     let recorded = observed.recorded.branch.as_ref();
@@ -157,15 +157,9 @@ fn or_abandon(desired: &Desired, observed: &Observed, message: &str) -> String {
     )
 }
 
-/// Whether the branch goes with the object.
-#[must_use]
-pub fn deletes(desired: &Desired, observed: &Observed) -> bool {
-    takes_along(desired, &observed.recorded)
-}
-
 /// Whether an object of this record takes its branch along when it goes, and with it what leads there.
 #[must_use]
-pub fn takes_along(desired: &Desired, recorded: &NeonDatabaseStatus) -> bool {
+pub fn deletes(desired: &Desired, recorded: &NeonDatabaseStatus) -> bool {
     let effective = recorded.effective.as_ref();
     let policy = desired.deletion_policy(effective.map(|e| e.deletion_policy));
     let recorded = recorded.branch.as_ref();

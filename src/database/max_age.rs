@@ -27,7 +27,7 @@ pub fn end(desired: &Desired, observed: &Observed) -> Option<Timestamp> {
 #[must_use]
 pub fn own_end(desired: &Desired, observed: &Observed) -> Option<Timestamp> {
     let max_age = desired.max_age?;
-    if !deletion::deletes(desired, observed) {
+    if !deletion::deletes(desired, &observed.recorded) {
         return None;
     }
     desired.created?.checked_add(max_age).ok()

@@ -138,7 +138,7 @@ impl Databases {
             name: secret.name.clone(),
             object: desired.mark.name.clone(),
             uid: desired.uid.clone(),
-            goes: deletion::takes_along(desired, recorded),
+            goes: deletion::deletes(desired, recorded),
             branch: branch.id.clone(),
             incarnation: branch.incarnation.clone(),
             endpoint: endpoint.id.clone(),

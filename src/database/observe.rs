@@ -311,7 +311,8 @@ pub(super) async fn observe(
     if desired.deleting {
         let looks = contents::Looks::AtAll;
         contents::secrets(kind, desired, &mut observed, looks, now).await?;
-        let keeps = !deletion::deletes(desired, &observed) && !deletion::runs_out(&observed);
+        let keeps =
+            !deletion::deletes(desired, &observed.recorded) && !deletion::runs_out(&observed);
         if keeps || deletion::is_abandoned(desired, &observed) {
             return Ok(observed);
         }

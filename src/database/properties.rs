@@ -384,7 +384,7 @@ fn situation() -> impl Strategy<Value = (Desired, Observed, Timestamp)> {
                     version: "001_a.sql".into(),
                 });
             }
-            let goes = deletion::takes_along(&desired, &observed.recorded);
+            let goes = deletion::deletes(&desired, &observed.recorded);
             let found = observed.secrets.get("it").and_then(Fact::known);
             if found.is_some_and(|found| !found.ours) {
                 let taken = ("it".to_owned(), "it is taken".to_owned());

@@ -293,7 +293,7 @@ fn how_long(desired: &Desired, observed: &Observed) -> String {
         return format!(", which is deleted at {end}, when its maxAge is over");
     }
     let asked = desired.deletion_policy == Some(DeletionPolicy::Delete);
-    if asked && !deletion::deletes(desired, observed) {
+    if asked && !deletion::deletes(desired, &observed.recorded) {
         return ", which stays when this object is deleted, although spec.deletionPolicy is Delete: it was taken over, and \
                 spec.branch.existing does not name it by its id"
             .to_owned();

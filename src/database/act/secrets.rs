@@ -372,27 +372,17 @@ pub(super) async fn withdraw(
     Ok(())
 }
 
-/// Takes the object off those of these Secrets that are still ours, so that they do not go with it.
-pub(super) async fn keep(context: &Context<'_>, names: &[String]) -> Result<(), Error> {
-    let cluster = &context.kind.world.cluster;
-    for name in names {
-        if let Some((secret, _)) = ours(context, name).await? {
-            cluster
-                .apply_secret(&without_owner(&secret))
-                .await
-                .map_err(at_cluster)?;
-        }
-    }
-    Ok(())
-}
-
-/// Has those of these Secrets that are still ours go with the object.
-pub(super) async fn own(context: &Context<'_>, names: &[String]) -> Result<(), Error> {
+/// Has those of these Secrets that are still ours go with the object, or stay.
+pub(super) async fn hold(context: &Context<'_>, names: &[String], goes: bool) -> Result<(), Error> {
     let (mark, uid) = (&context.desired.mark, &context.desired.uid);
     for name in names {
         if let Some((secret, _)) = ours(context, name).await? {
-            let owned = with_owner(&secret, &mark.name, uid);
-            let applied = context.kind.world.cluster.apply_secret(&owned).await;
+            let held = if goes {
+                with_owner(&secret, &mark.name, uid)
+            } else {
+                without_owner(&secret)
+            };
+            let applied = context.kind.world.cluster.apply_secret(&held).await;
             applied.map_err(at_cluster)?;
         }
     }

@@ -733,8 +733,11 @@ fn the_spec_may_ask_to_delete_what_the_profile_retains() {
     let object = object(Environment::Staging, json!({"deletionPolicy": "Delete"}));
     let asked = going(Desired::of(&object, "default"));
     let mut observed = settled(&asked);
-    assert!(deletes(&asked, &observed));
+    assert!(deletes(&asked, &observed.recorded));
     observed.recorded.effective = None;
-    assert!(deletes(&asked, &observed));
-    assert!(!deletes(&going(desired(Environment::Staging)), &observed));
+    assert!(deletes(&asked, &observed.recorded));
+    assert!(!deletes(
+        &going(desired(Environment::Staging)),
+        &observed.recorded
+    ));
 }

@@ -279,7 +279,7 @@ fn held_wrong(desired: &Desired, observed: &Observed) -> Stage {
         return None;
     }
     let names = observed.held_wrong.iter().cloned().collect();
-    Some(Decision::Act(if deletes(desired, observed) {
+    Some(Decision::Act(if deletes(desired, &observed.recorded) {
         Action::OwnSecrets(names)
     } else {
         Action::KeepSecrets(names)
