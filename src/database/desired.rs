@@ -210,6 +210,7 @@ impl Desired {
                 installation: installation.to_owned(),
                 namespace,
                 name,
+                purpose: None,
             },
         }
     }

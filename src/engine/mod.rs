@@ -48,4 +48,4 @@ pub use plan::{Edit, Pending, Plan, Problem, ProblemKind, plan, plan_by};
 pub use policy::{Order, Policies};
 pub use protection::Protection;
 pub use report::{Code, Diagnostic, Diagnostics, Position, Snippet};
-pub use verify::{Verdict, Verified};
+pub use verify::{Finding, Verdict, Verified};

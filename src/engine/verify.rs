@@ -19,6 +19,8 @@ pub(crate) mod trial;
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use catalog::{Catalog, Change};
 use trial::{Evidence, Tried};
 
@@ -31,6 +33,49 @@ pub struct Verified {
     pub recorded: bool,
     /// What is there of it.
     pub verdict: Verdict,
+}
+
+impl Verified {
+    /// What this means for the history.
+    #[must_use]
+    pub fn finding(&self) -> Finding {
+        match (&self.verdict, self.recorded) {
+            (Verdict::Consistent, true) => Finding::Consistent,
+            (Verdict::Consistent, false) => Finding::ThereWithoutRow,
+            (Verdict::Missing(_), true) => Finding::ClaimedButMissing,
+            (Verdict::Missing(_), false) => Finding::Pending,
+            (Verdict::Unknown(_), _) => Finding::Unknown,
+        }
+    }
+}
+
+/// A verdict together with what the ledger says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Finding {
+    /// Claimed, and not all of it is there.
+    ClaimedButMissing,
+    /// There, but nobody claims it: it would be run a second time.
+    ThereWithoutRow,
+    /// It cannot be told.
+    Unknown,
+    /// Neither claimed nor there: it is to be run.
+    Pending,
+    /// Claimed and there.
+    Consistent,
+}
+
+impl Finding {
+    /// In words, for people.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Consistent => "consistent",
+            Self::ClaimedButMissing => "claimed but missing",
+            Self::Unknown => "unknown",
+            Self::Pending => "pending",
+            Self::ThereWithoutRow => "there without a row",
+        }
+    }
 }
 
 /// What is there of a file.

@@ -9,6 +9,7 @@ mod databases;
 mod errors;
 mod failures;
 pub mod live;
+mod mark;
 mod migrations;
 mod operations;
 mod reach;
@@ -34,6 +35,7 @@ pub use databases::{
 };
 pub use errors::{at_cluster, at_neon, at_postgres, no_compute};
 pub use failures::{Failure, Failures, patiently};
+pub use mark::Mark;
 pub use migrations::Migrations;
 pub use operations::{AtWork, OVERDUE, Operation, Operations, ask_again, record_operations};
 pub use reach::{Reached, Way};

@@ -11,7 +11,7 @@ use super::{
     args::Options,
     request, show,
 };
-use crate::engine::{Plan, ProblemKind, Verdict, Verified, plan_by, run};
+use crate::engine::{Finding, Plan, ProblemKind, Verdict, Verified, plan_by, run};
 
 /// What is printed.
 #[derive(Debug, Serialize)]
@@ -26,7 +26,7 @@ struct Report {
 #[serde(rename_all = "camelCase")]
 struct Told {
     version: String,
-    verdict: Word,
+    verdict: Finding,
     /// Of a recorded file: as in `status`.
     #[serde(skip_serializing_if = "Option::is_none")]
     checksum: Option<&'static str>,
@@ -34,38 +34,6 @@ struct Told {
     missing: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-}
-
-/// A verdict together with what the ledger says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-enum Word {
-    Consistent,
-    ClaimedButMissing,
-    Unknown,
-    Pending,
-    ThereWithoutRow,
-}
-
-impl Word {
-    fn of(verified: &Verified) -> Self {
-        match (&verified.verdict, verified.recorded) {
-            (Verdict::Consistent, true) => Self::Consistent,
-            (Verdict::Consistent, false) => Self::ThereWithoutRow,
-            (Verdict::Missing(_), true) => Self::ClaimedButMissing,
-            (Verdict::Missing(_), false) => Self::Pending,
-            (Verdict::Unknown(_), _) => Self::Unknown,
-        }
-    }
-
-    fn words(self) -> &'static str {
-        match self {
-            Self::Consistent => "consistent",
-            Self::ClaimedButMissing => "claimed but missing",
-            Self::Unknown => "unknown",
-            Self::Pending => "pending",
-            Self::ThereWithoutRow => "there without a row",
-        }
-    }
 }
 
 pub(super) async fn verify(options: &Options, scratch: Option<&str>) -> Result<Ended> {
@@ -80,7 +48,7 @@ pub(super) async fn verify(options: &Options, scratch: Option<&str>) -> Result<E
         versions: versions.map(|verified| told(verified, &plan)).collect(),
     };
     output::print(options.output, &report, table)?;
-    let is_missing = |told: &Told| told.verdict == Word::ClaimedButMissing;
+    let is_missing = |told: &Told| told.verdict == Finding::ClaimedButMissing;
     Ok(if report.versions.iter().any(is_missing) {
         Ended::Failed
     } else {
@@ -91,7 +59,7 @@ pub(super) async fn verify(options: &Options, scratch: Option<&str>) -> Result<E
 fn told(verified: Verified, plan: &Plan) -> Told {
     let version = verified.version.as_str();
     let is_recorded_file = verified.recorded && plan.applied.iter().any(|file| file == version);
-    let verdict = Word::of(&verified);
+    let verdict = verified.finding();
     let checksum = is_recorded_file.then(|| show::checksum(plan, version));
     let (missing, reason) = match verified.verdict {
         Verdict::Consistent => (Vec::new(), None),
@@ -136,10 +104,10 @@ fn table(report: &Report) -> String {
 fn advice(report: &Report) -> String {
     let any = |word| report.versions.iter().any(|told| told.verdict == word);
     let mut lines = String::new();
-    if any(Word::ClaimedButMissing) {
+    if any(Finding::ClaimedButMissing) {
         lines += "✗ claimed but missing: run what is missing by hand, or delete the row and have the file run with up --out-of-order Allow\n";
     }
-    if any(Word::ThereWithoutRow) {
+    if any(Finding::ThereWithoutRow) {
         lines += "! there without a row: record it with mark FILE\n";
     }
     lines

@@ -146,7 +146,7 @@ fn count(
         .branches
         .iter()
         .filter_map(|branch| Mark::of(&branch.annotations))
-        .filter(|mark| mark.installation == desired.mark.installation)
+        .filter(|mark| mark.installation == desired.mark.installation && mark.purpose.is_none())
         .map(|mark| (mark.namespace, mark.name))
         .collect();
     for other in others {
