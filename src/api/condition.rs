@@ -193,6 +193,10 @@ words!(
         OutOfOrder,
         /// A file was applied, but somebody has deleted its row from the ledger.
         Unrecorded,
+        /// What a ledger claims was found to be there.
+        HistoryVerified,
+        /// Not all that a ledger claims is there, or something is there that it does not claim.
+        HistoryDiffers,
         /// The ledger table is somebody else's.
         LedgerConflict,
         /// Another object applies migrations to the same ledger.

@@ -43,11 +43,12 @@ pub use neon_project::{
 };
 pub use refs::{DatabaseRef, MigrationRef, NamespacedSecretKeyRef, ProjectRef, SecretKeyRef};
 pub use sepulki_migration::{
-    AcceptedFile, AdoptSpec, AppliedStatus, AppliedTo, BuildProgress, BundleStatus,
-    ChecksumMismatch, ConfigMapSource, CurrentStatus, ExecutionSpec, FailOnLint, HeldStatus,
-    HistoryEntry, InlineFile, LastError, LedgerSpec, MigrationSource, MissingFile, ObjectNameRef,
-    OnAmbiguous, OnDivergence, OrderMode, OrderSpec, OutOfOrder, PendingStatus, PoliciesSpec,
-    ResetRequest, SepulkiMigration, SepulkiMigrationSpec, SepulkiMigrationStatus, TargetSpec,
+    AcceptedFile, AdoptMode, AdoptSpec, AdoptionStatus, AdoptionVerdict, AppliedStatus, AppliedTo,
+    BuildProgress, BundleStatus, ChecksumMismatch, ConfigMapSource, CurrentStatus, ExecutionSpec,
+    FailOnLint, HeldStatus, HistoryEntry, InlineFile, LastError, LedgerSpec, MigrationSource,
+    MissingFile, ObjectNameRef, OnAmbiguous, OnDivergence, OrderMode, OrderSpec, OutOfOrder,
+    PendingStatus, PoliciesSpec, ResetRequest, ScratchBranch, SepulkiMigration,
+    SepulkiMigrationSpec, SepulkiMigrationStatus, TargetSpec, VerifiedVersion, VersionVerdict,
 };
 
 /// API group of every kind.
@@ -55,6 +56,9 @@ pub const GROUP: &str = "sepulki.dev";
 
 /// The finalizer that keeps a NeonProject, and with it the way to its key, as long as NeonDatabases refer to it.
 pub const PROJECT_FINALIZER: &str = "sepulki.dev/in-use";
+
+/// The finalizer that keeps a SepulkiMigration until the branch on which it tries files is deleted. It is there only as long.
+pub const SCRATCH_FINALIZER: &str = "sepulki.dev/scratch-branch";
 
 /// The finalizer that keeps a NeonDatabase until its branch is dealt with.
 pub const BRANCH_FINALIZER: &str = "sepulki.dev/branch";

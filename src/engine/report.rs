@@ -159,35 +159,13 @@ impl Diagnostic {
     #[must_use]
     pub fn redacted(&self) -> Self {
         Self {
-            message: self.redacted_message(),
+            message: without_values(&self.message, self.sqlstate.as_deref()),
             detail: None,
             snippet: self.snippet.as_ref().map(|snippet| Snippet {
                 text: snippet.redacted.clone(),
                 ..snippet.clone()
             }),
             ..self.clone()
-        }
-    }
-
-    /// Errors about data (class 22) cite the value between double quotes, and syntax errors the
-    /// word: `invalid input syntax for type integer: "x"`, `syntax error at or near "'x'"`.
-    fn redacted_message(&self) -> String {
-        let quotes = self.message.split_once('"').and_then(|(before, rest)| {
-            let (cited, after) = rest.rsplit_once('"')?;
-            Some((before, cited, after))
-        });
-        let Some((before, cited, after)) = quotes else {
-            return self.message.clone();
-        };
-        let is_value = match self.sqlstate.as_deref() {
-            Some("42601") => cited.contains(|c: char| c == '\'' || c == '$' || c.is_ascii_digit()),
-            Some(sqlstate) => sqlstate.starts_with("22"),
-            None => false,
-        };
-        if is_value {
-            format!("{before}\"…\"{after}")
-        } else {
-            self.message.clone()
         }
     }
 
@@ -215,6 +193,28 @@ impl Diagnostic {
             }
         }
         parts.concat()
+    }
+}
+
+/// A message of the server without the values that it cites. Errors about data (class 22) cite the value between double
+/// quotes, and syntax errors the word: `invalid input syntax for type integer: "x"`, `syntax error at or near "'x'"`.
+pub(super) fn without_values(message: &str, sqlstate: Option<&str>) -> String {
+    let quotes = message.split_once('"').and_then(|(before, rest)| {
+        let (cited, after) = rest.rsplit_once('"')?;
+        Some((before, cited, after))
+    });
+    let Some((before, cited, after)) = quotes else {
+        return message.to_owned();
+    };
+    let is_value = match sqlstate {
+        Some("42601") => cited.contains(|c: char| c == '\'' || c == '$' || c.is_ascii_digit()),
+        Some(sqlstate) => sqlstate.starts_with("22"),
+        None => false,
+    };
+    if is_value {
+        format!("{before}\"…\"{after}")
+    } else {
+        message.to_owned()
     }
 }
 

@@ -1,7 +1,10 @@
 //! The effects: looking again, reading a ledger, and applying files.
 
+mod scratch;
+
 use std::time::Duration;
 
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{MissedTickBehavior, interval_at};
@@ -17,7 +20,7 @@ use super::place::{Database, Endpoint, Place};
 use super::record::{Found, Run};
 use super::source::Listing;
 use super::{Migrations, status, warnings};
-use crate::api::Reason;
+use crate::api::{Reason, SepulkiMigrationStatus};
 use crate::clock::monotonic;
 use crate::cluster::KeyRead;
 use crate::engine::LedgerName;
@@ -51,7 +54,14 @@ pub(super) async fn act(
     pass: &mut Pass<Migrations>,
     desired: &Desired,
     observed: &Observed,
+    now: Timestamp,
 ) -> Result<(), Error> {
+    let scratch = scratch::Context {
+        kind,
+        desired,
+        observed,
+        now,
+    };
     match action {
         Action::LookAgain => {
             look_again(kind, pass, desired);
@@ -62,6 +72,13 @@ pub(super) async fn act(
             ask_for_reset(kind, pass, desired, observed, edited);
             Ok(())
         }
+        Action::AnnounceScratch => scratch.announce(pass),
+        Action::AddFinalizer => scratch.add_finalizer(pass).await,
+        Action::CreateScratch => scratch.create(pass).await,
+        Action::ForgetOperations => scratch.forget_operations(pass).await,
+        Action::Verify => Box::pin(scratch.verify(pass)).await,
+        Action::DeleteScratch(id) => scratch.delete(pass, id).await,
+        Action::ReleaseFinalizer => scratch.release_finalizer(pass).await,
         Action::Apply(_) => Box::pin(apply(kind, pass, desired, observed)).await,
     }
 }
@@ -71,6 +88,9 @@ fn look_again(kind: &Migrations, pass: &mut Pass<Migrations>, desired: &Desired)
     let status = &mut pass.status;
     if status.handled.retry != desired.asked.retry {
         status.last_error = None;
+        if let Some(adoption) = &mut status.adoption {
+            adoption.verdict.take_if(|verdict| !verdict.is_fine());
+        }
         let asked = desired.database.as_deref();
         let place = observe::database(kind, desired)
             .and_then(|database| database.place(asked, status.applied_to.as_ref()));
@@ -81,6 +101,7 @@ fn look_again(kind: &Migrations, pass: &mut Pass<Migrations>, desired: &Desired)
     }
     status.handled.clone_from(&desired.asked);
     kind.cache.forget(&desired.uid);
+    kind.failures.forget(&desired.uid);
 }
 
 /// Leaves a request to the NeonDatabase: its branch is its own to change.
@@ -151,10 +172,9 @@ async fn apply(
     desired: &Desired,
     observed: &Observed,
 ) -> Result<(), Error> {
-    let (Some(place), Some(files), Some(bundle), Ledger::Read(state, plan)) = (
+    let (Some(place), Some(files), Ledger::Read(state, plan)) = (
         observed.place(desired),
         observed.listing().map(Listing::bundle),
-        observed.compiled(),
         &observed.ledger,
     ) else {
         return Err(Error::bug(
@@ -165,19 +185,8 @@ async fn apply(
         let message = "the branch is just being changed";
         return Err(Error::new(Class::Transient, Reason::BranchBusy, message));
     };
-    let rest = parsed(desired)?;
     let access = access(kind, desired, observed).await?;
-    let request = RunRequest {
-        target: access.target.clone(),
-        ledger: access.ledger.clone(),
-        bundle: bundle.clone(),
-        until: desired.target.clone(),
-        holder: holder(desired),
-        timeouts: rest.timeouts,
-        execution: rest.execution.clone(),
-        policies: rest.policies.clone(),
-        cancel: kind.world.stopping.child_token(),
-    };
+    let request = request(kind, desired, observed, &access)?;
     let (tell, told) = unbounded_channel();
     let over = CancellationToken::new();
     let work = async {
@@ -185,7 +194,7 @@ async fn apply(
         over.cancel();
         result
     };
-    let run = Run::of(plan, bundle.files().len());
+    let run = Run::of(plan, plan.files.len());
     let show = follow(kind, pass, desired, observed, (run, told), &over);
     let (result, run) = tokio::join!(Box::pin(work), Box::pin(show));
     pass.notices.extend(run.notice());
@@ -218,6 +227,29 @@ async fn apply(
     }
 }
 
+/// What the engine is asked for.
+fn request(
+    kind: &Migrations,
+    desired: &Desired,
+    observed: &Observed,
+    access: &Access<'_>,
+) -> Result<RunRequest, Error> {
+    let bundle = observed.compiled();
+    let bundle = bundle.ok_or_else(|| Error::bug("the files were not compiled"))?;
+    let rest = parsed(desired)?;
+    Ok(RunRequest {
+        target: access.target.clone(),
+        ledger: access.ledger.clone(),
+        bundle: bundle.clone(),
+        until: desired.target.clone(),
+        holder: holder(desired),
+        timeouts: rest.timeouts,
+        execution: rest.execution.clone(),
+        policies: rest.policies.clone(),
+        cancel: kind.world.stopping.child_token(),
+    })
+}
+
 /// Listens to a run until it is over, and shows it in the status every few seconds.
 async fn follow(
     kind: &Migrations,
@@ -237,7 +269,8 @@ async fn follow(
             Some(progress) = told.recv() => run.hear(progress, kind.world.clock.now()),
             _ = ticks.tick() => {
                 if shown.as_ref() != Some(&run) {
-                    show(kind, pass, desired, observed, &run).await;
+                    let doing = run.doing().to_owned();
+                    show(kind, pass, desired, observed, &doing, |status| run.show(status)).await;
                     shown = Some(run.clone());
                 }
             }
@@ -249,18 +282,19 @@ async fn follow(
     run
 }
 
-/// Shows a run. One that cannot be shown goes on all the same; what it applied is in the ledger.
+/// Shows what is going on. What cannot be shown goes on all the same; what a run applied is in the ledger.
 async fn show(
     kind: &Migrations,
     pass: &mut Pass<Migrations>,
     desired: &Desired,
     observed: &Observed,
-    run: &Run,
+    doing: &str,
+    more: impl FnOnce(&mut SepulkiMigrationStatus),
 ) {
     let now = kind.world.clock.now();
-    let acting = Verdict::Acting(run.doing().to_owned());
+    let acting = Verdict::Acting(doing.to_owned());
     let mut shown = status::project(&pass.status, desired, Some(observed), &acting, now);
-    run.show(&mut shown);
+    more(&mut shown);
     match kind.write_status(&pass.object, &shown).await {
         Ok(object) => {
             pass.object = object;
@@ -291,7 +325,11 @@ async fn access<'a>(
     let owner = database.owners.get(&place.database).ok_or_else(unready)?;
     let endpoint = database.endpoint.as_ref().ok_or_else(unready)?;
     let rest = parsed(desired)?;
-    let password = password(kind, database, &place, endpoint, owner).await?;
+    let of = (
+        &BranchId::from(place.branch.id.as_str()),
+        &EndpointId::from(endpoint.id.as_str()),
+    );
+    let password = password(kind, database, of, owner).await?;
     let settings = &kind.world.settings;
     let authority = settings.certificate_authority.as_ref();
     let target = Target {
@@ -316,13 +354,12 @@ fn parsed(desired: &Desired) -> Result<&Rest, Error> {
     rest.map_err(|block| Error::new(Class::Invalid, block.reason, &block.message))
 }
 
-/// The owner's password, as Neon has it now, where the compute serves the branch that is meant. A refused key is read anew
+/// The owner's password on this branch, as Neon has it now, where the compute serves that branch. A refused key is read anew
 /// once: it may just have been corrected.
 async fn password(
     kind: &Migrations,
     database: &Database,
-    place: &Place,
-    endpoint: &Endpoint,
+    (branch, endpoint): (&BranchId, &EndpointId),
     owner: &str,
 ) -> Result<SecretString, Error> {
     let Some(Source {
@@ -339,8 +376,6 @@ async fn password(
             message,
         ));
     };
-    let branch = BranchId::from(place.branch.id.as_str());
-    let id = EndpointId::from(endpoint.id.as_str());
     for anew in [false, true] {
         let read = kind.world.cluster.api_key(at, anew).await;
         let missing = |what: &str| {
@@ -356,12 +391,12 @@ async fn password(
             KeyRead::NoKey => return Err(missing(&format!("has no entry {}", at.key))),
         };
         let account = kind.world.neon.open(&key);
-        let found = match account.api.endpoint(project, &id).await {
+        let found = match account.api.endpoint(project, endpoint).await {
             Err(error) if error.kind == ErrorKind::Denied && !anew => continue,
             answer => answer.map_err(at_neon)?,
         };
-        serves(found.as_ref(), &branch, &id, &database.name)?;
-        let password = account.api.reveal_password(project, &branch, owner).await;
+        serves(found.as_ref(), branch, endpoint, &database.name)?;
+        let password = account.api.reveal_password(project, branch, owner).await;
         return password.map_err(at_neon);
     }
     Err(Error::bug("neither of two answers of Neon was taken"))
@@ -395,8 +430,11 @@ async fn is_current(kind: &Migrations, access: &Access<'_>, error: &RunError) ->
     if !matches!(error, RunError::Denied(_)) {
         return false;
     }
-    let (place, user) = (&access.place, &access.target.user);
-    let now = password(kind, access.database, place, access.endpoint, user).await;
+    let of = (
+        &BranchId::from(access.place.branch.id.as_str()),
+        &EndpointId::from(access.endpoint.id.as_str()),
+    );
+    let now = password(kind, access.database, of, &access.target.user).await;
     now.is_ok_and(|now| now.expose_secret() == access.target.password.expose_secret())
 }
 

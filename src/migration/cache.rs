@@ -256,6 +256,7 @@ mod tests {
                 incarnation: incarnation.into(),
                 origin: crate::api::BranchOrigin::Created,
                 created: Timestamp::UNIX_EPOCH,
+                expires: false,
             },
             database: "app".into(),
         };

@@ -5,7 +5,10 @@
 use jiff::Timestamp;
 
 use super::execution;
-use crate::api::{LedgerSpec, Looks, MigrationSource, OnDivergence, Reason, SepulkiMigration};
+use crate::api::{
+    AdoptMode, LedgerSpec, Looks, MigrationSource, OnDivergence, Reason, SCRATCH_FINALIZER,
+    SepulkiMigration,
+};
 use crate::engine::run::{Execution, Timeouts};
 use crate::engine::{LedgerName, LintPolicy, Order, Policies, SourceFile};
 use crate::reconcile::{Block, looks};
@@ -28,6 +31,8 @@ pub struct Desired {
     pub created: Option<Timestamp>,
     /// Whether the object is on its way out.
     pub deleting: bool,
+    /// Whether it has our finalizer, and so perhaps a branch on which files are tried.
+    pub has_finalizer: bool,
     /// Whether nothing may be applied.
     pub suspend: bool,
     /// What annotations ask: to look now, and to try again what has failed.
@@ -53,6 +58,8 @@ pub struct Rest {
     pub order: Order,
     /// What is put up with.
     pub policies: Policies,
+    /// Whether what the ledger claims has to be found true first.
+    pub verify: bool,
     /// What follows from edited files; none as the environment says.
     pub on_divergence: Option<OnDivergence>,
     /// What pending files may do to others.
@@ -101,6 +108,11 @@ impl Desired {
             name: meta.name.clone().unwrap_or_default(),
             created: meta.creation_timestamp.as_ref().map(|time| time.0),
             deleting: meta.deletion_timestamp.is_some(),
+            has_finalizer: meta
+                .finalizers
+                .iter()
+                .flatten()
+                .any(|f| f == SCRATCH_FINALIZER),
             suspend: spec.suspend,
             asked: looks(meta.annotations.as_ref()),
             database_ref: spec.database_ref.name.0.clone(),
@@ -125,6 +137,7 @@ fn rest(object: &SepulkiMigration) -> Result<Rest, Block> {
         ledger: ledger(spec.ledger.as_ref())?,
         order: execution::order(spec.order.as_ref()),
         policies: execution::policies(spec),
+        verify: spec.adopt.as_ref().map(|adopt| adopt.mode) == Some(AdoptMode::Verify),
         on_divergence: spec.policies.as_ref().and_then(|asked| asked.on_divergence),
         lint: execution::lint(spec)?,
         timeouts: execution::timeouts(spec.execution.as_ref())?,

@@ -6,6 +6,8 @@
 //! source.rs     ConfigMaps or spec → files           pure
 //! place.rs      which ledger of which branch, rivals pure
 //! required.rs   which migrations have to come first  pure
+//! adoption.rs   whether a history is believed        pure
+//! scratch.rs    the branch on which that is tried    pure
 //! held.rs       what a restore has undone            pure
 //! divergence.rs what an edited applied file leads to pure
 //! observe.rs    facts: files, NeonDatabase, record   reads the watches and ConfigMaps
@@ -26,6 +28,7 @@
 
 mod act;
 pub mod action;
+pub mod adoption;
 mod cache;
 pub mod desired;
 pub mod divergence;
@@ -38,6 +41,7 @@ pub mod plan;
 pub mod problems;
 pub mod record;
 pub mod required;
+pub mod scratch;
 pub mod source;
 pub mod status;
 #[cfg(test)]
@@ -48,7 +52,7 @@ use jiff::Timestamp;
 
 use crate::api::{SepulkiMigration, SepulkiMigrationStatus};
 use crate::reconcile::{Decision, Error, Pass, Subject, Verdict};
-use crate::world::World;
+use crate::world::{Failures, Mark, Operations, World};
 
 use cache::Cache;
 
@@ -60,6 +64,18 @@ pub use observe::Observed;
 pub struct Migrations {
     world: World,
     cache: Cache,
+    operations: Operations,
+    failures: Failures,
+}
+
+/// The mark of the branch on which an object's files are tried.
+fn mark(kind: &Migrations, desired: &Desired) -> Mark {
+    Mark {
+        installation: kind.world.settings.installation.clone(),
+        namespace: desired.namespace.clone(),
+        name: desired.name.clone(),
+        purpose: Some("verify".to_owned()),
+    }
 }
 
 impl Migrations {
@@ -67,8 +83,10 @@ impl Migrations {
     #[must_use]
     pub fn new(world: World) -> Self {
         Self {
-            world,
+            operations: Operations::new(world.metrics.clone()),
+            failures: Failures::default(),
             cache: Cache::default(),
+            world,
         }
     }
 
@@ -98,6 +116,7 @@ impl Subject for Migrations {
 
     fn forget(&self, uid: &str) {
         self.cache.forget(uid);
+        self.failures.forget(uid);
     }
 
     fn desired(&self, object: &SepulkiMigration) -> Desired {
@@ -123,9 +142,9 @@ impl Subject for Migrations {
         pass: &mut Pass<Self>,
         desired: &Desired,
         observed: &Observed,
-        _now: Timestamp,
+        now: Timestamp,
     ) -> Result<(), Error> {
-        act::act(self, action, pass, desired, observed).await
+        act::act(self, action, pass, desired, observed, now).await
     }
 
     fn project(

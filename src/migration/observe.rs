@@ -1,6 +1,8 @@
 //! Facts about a migration's world: its files, its NeonDatabase, its rivals. Changes nothing, opens no session and wakes
 //! nobody: reading the ledger is an action ([`super::action::Action::ReadLedger`]).
 
+mod scratch;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,12 +11,15 @@ use super::cache::{Compiled, LedgerRead};
 use super::desired::{Desired, Source};
 use super::place::{self, Database, Place};
 use super::required::{self, Unmet};
+use super::scratch::Scratch;
 use super::source::{Files, Listing, merge};
-use super::{Migrations, plan};
-use crate::api::{AppliedStatus, AppliedTo, HeldStatus, LastError, Looks, ResetRequest};
+use super::{Migrations, adoption, plan};
+use crate::api::{
+    AdoptionStatus, AppliedStatus, AppliedTo, HeldStatus, LastError, Looks, ResetRequest,
+};
 use crate::engine::{self, Bundle, Diagnostics, LedgerState, Lint, Order, Plan, SourceFile};
 use crate::reconcile::{Error, Fact, Pass, named};
-use crate::world::at_cluster;
+use crate::world::{Failure, at_cluster};
 
 /// What is known.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +44,12 @@ pub struct Observed {
     pub applied_to: Option<AppliedTo>,
     /// What the status says of that ledger.
     pub applied: Option<AppliedStatus>,
+    /// What was found out about the history, and the record of the branch on which it is found out.
+    pub adoption: Option<AdoptionStatus>,
+    /// That branch; none where there cannot be one.
+    pub scratch: Option<Scratch>,
+    /// What Neon has begun a short while ago and not done.
+    pub failures: Vec<Failure>,
     /// What was missing after a restore.
     pub held: Option<HeldStatus>,
     /// The reset that was last asked for.
@@ -100,7 +111,15 @@ impl Observed {
         Some(place::attempt(desired, database, &place, &listing.digest))
     }
 
-    /// Whether the status says that these very files were found applied, up to this target, at this place.
+    /// Whether the very same run has failed before.
+    #[must_use]
+    pub fn has_failed_for_good(&self, desired: &Desired) -> bool {
+        let tried = self.last_error.as_ref().and_then(|f| f.attempt.as_ref());
+        tried.is_some() && tried == self.attempt(desired).as_ref()
+    }
+
+    /// Whether the status says that these very files were found applied, up to this target, at this place, and the history
+    /// there is believed.
     #[must_use]
     pub fn is_complete(&self, desired: &Desired) -> bool {
         let (Some(place), Some(listing)) = (self.place(desired), self.listing()) else {
@@ -110,6 +129,7 @@ impl Observed {
             place.is(to)
                 && to.digest.as_deref() == Some(listing.digest.as_str())
                 && to.target == desired.target
+                && adoption::is_believed(desired, self, &place)
         })
     }
 }
@@ -124,16 +144,25 @@ pub(super) async fn observe(
     let mut observed = Observed {
         applied_to: pass.status.applied_to.clone(),
         applied: pass.status.applied.clone(),
+        adoption: pass.status.adoption.clone(),
         held: pass.status.held_after_restore.clone(),
         reset_request: pass.status.reset_request.clone(),
         last_error: pass.status.last_error.clone(),
         handled: pass.status.handled.clone(),
         ..Observed::default()
     };
-    if plan::at_rest(desired, &observed).is_some() {
+    if desired.has_finalizer {
+        observed.database = database(kind, desired).into();
+        observed.failures = kind.failures.of(&desired.uid, desired.generation, now);
+        observed.scratch = Some(scratch::look(kind, desired, &observed, now).await?);
+    }
+    if plan::at_rest(desired, &observed, now).is_some() {
         return Ok(observed);
     }
     observed.database = database(kind, desired).into();
+    if !desired.has_finalizer && adoption::verifies(desired) {
+        observed.scratch = scratch::stray(kind, desired, &observed, now).await;
+    }
     let others = kind.world.cluster.migrations();
     let rivals = others.iter().map(AsRef::as_ref);
     observed.rival = place::rival(&pass.object, rivals, observed.database.known());
@@ -142,7 +171,7 @@ pub(super) async fn observe(
     }
     let (files, content) = files(kind, desired, now).await?;
     observed.files = files;
-    if plan::before_compiling(desired, &observed).is_none() {
+    if plan::before_compiling(desired, &observed, now).is_none() {
         compile(kind, desired, &mut observed, content, now).await?;
     }
     if observed.is_complete(desired) {
@@ -212,7 +241,9 @@ fn ledger(
 fn remember_obstacle(kind: &Migrations, desired: &Desired, observed: &Observed, now: Timestamp) {
     let read = match &observed.ledger {
         Ledger::Foreign(why) => Err(why.clone()),
-        Ledger::Read(state, plan) if !plan.is_runnable() || !observed.lints.is_empty() => {
+        Ledger::Read(state, plan)
+            if !plan.is_runnable() || !observed.lints.is_empty() || is_wrong(desired, observed) =>
+        {
             Ok(state.clone())
         }
         Ledger::Read(..) | Ledger::Unread => return,
@@ -220,6 +251,15 @@ fn remember_obstacle(kind: &Migrations, desired: &Desired, observed: &Observed, 
     if let Some(attempt) = observed.attempt(desired) {
         kind.cache.keep_blocked(&desired.uid, attempt, read, now);
     }
+}
+
+/// Whether the history was found wrong.
+fn is_wrong(desired: &Desired, observed: &Observed) -> bool {
+    let place = observed.place(desired);
+    place.is_some_and(|place| {
+        adoption::verdict(observed, &place).is_some()
+            && !adoption::is_believed(desired, observed, &place)
+    })
 }
 
 /// The NeonDatabase that is to be migrated, as its watch knows it.
@@ -313,7 +353,7 @@ async fn compile(
     };
     // what was read again may have changed, and may be wrong in a way that is told before the files are compiled
     let digest = match observed.listing() {
-        Some(listing) if plan::before_compiling(desired, observed).is_none() => {
+        Some(listing) if plan::before_compiling(desired, observed, now).is_none() => {
             key(desired, &listing.digest)
         }
         Some(_) | None => return Ok(()),

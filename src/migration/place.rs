@@ -62,6 +62,8 @@ pub struct Branch {
     pub origin: BranchOrigin,
     /// When it was made.
     pub created: Timestamp,
+    /// Whether Neon deletes it some day unless somebody puts that off: no branch can be forked from it then.
+    pub expires: bool,
 }
 
 /// The read-write compute of a branch, as it was last seen.
@@ -121,6 +123,7 @@ impl Database {
                 incarnation: branch.incarnation,
                 origin: branch.origin,
                 created: branch.created_time.0,
+                expires: branch.expiry_time.is_some(),
             }),
         }
     }

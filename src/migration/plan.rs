@@ -5,7 +5,7 @@
 //!
 //! | # | asked and known | answer |
 //! |---|---|---|
-//! | 1 | being deleted (a run that is under way ends by itself) | Gone |
+//! | 1 | being deleted (a run that is under way ends by itself): a branch of ours on which files were tried is deleted ([`super::scratch`]); none | …; Gone |
 //! | 2 | suspended | Suspended |
 //! | 3 | the spec cannot be carried out | Blocked InvalidSpec |
 //! |   | an annotation asks to look again | LookAgain |
@@ -14,7 +14,8 @@
 //! | 6 | the files make no set | Blocked InvalidMigration |
 //! | 7 | they are not those whose digest is given | Wait DigestMismatch |
 //! | 8 | the target is not among them | Blocked TargetNotFound |
-//! | 9 | all of them were found applied at this place | Settled |
+//! |   | a branch of ours on which files were tried is of no more use ([`super::scratch`]) | DeleteScratch, … |
+//! | 9 | all of them were found applied at this place, and the history there is believed | Settled |
 //! | 10 | names, duplicates or order are wrong | Blocked InvalidMigration |
 //! |   | a required migration is missing or has not applied these files; they wait for each other | Wait WaitingForMigration; Blocked InvalidSpec |
 //! | 11 | no NeonDatabase | Wait DatabaseNotFound |
@@ -24,9 +25,12 @@
 //! | 14 | the NeonDatabase is not ready, or lacks the database | Wait DatabaseNotReady |
 //! | 15 | something else is at work on the branch | Wait BranchBusy |
 //! |   | files that were applied are missing after a restore, as was found earlier | Blocked HeldAfterRestore |
+//! |   | a branch to try the files on was asked for ([`super::scratch`]) | CreateScratch, …, Verify |
 //! | 16 | the ledger was not read | ReadLedger |
 //! | 17 | the table of that name is no ledger | Blocked LedgerConflict |
 //! |   | it lacks files that were applied: the branch was restored | Blocked HeldAfterRestore |
+//! |   | `adopt.mode: Verify`: the history was found wrong, and nothing has changed since | Blocked HistoryDiffers |
+//! |   | … nothing was found out about it: the branch has a lease; else | Blocked ParentExpires; AnnounceScratch |
 //! | 18 | the plan has problems | Blocked ChecksumMismatch, OutOfOrder, Unrecorded, InvalidMigration; InvalidSpec where the baseline is not among the files |
 //! |   | … only edited files, and the branch may be reset because of them ([`super::divergence`]) | AskForReset; Wait ResettingBranch |
 //! |   | … they may do harm, and no policy puts up with it | Blocked LintFailed |
@@ -42,47 +46,74 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::action::Action;
+use super::adoption;
 use super::desired::{Desired, Rest};
 use super::divergence::{self, Answer};
 use super::held;
 use super::observe::{Ledger, Observed};
 use super::problems::{self, TOLD, and_more, told};
 use super::required::Unmet;
+use super::scratch;
 use super::source::Files;
 use crate::api::{OnDivergence, Reason};
-use crate::engine::Lint;
+use crate::engine::{LedgerState, Lint};
 use crate::reconcile::{Block, Decision, Fact, Wait, looks_again};
+use crate::world::patiently;
 
 /// How soon to look again at something that is over in a moment.
-const SOON: Duration = Duration::from_secs(1);
+pub(super) const SOON: Duration = Duration::from_secs(1);
 
 /// How soon to look again at something that other objects have to bring about; they also wake us.
-const LATER: Duration = Duration::from_secs(15);
+pub(super) const LATER: Duration = Duration::from_secs(15);
 
 /// How soon to look again at a settled or suspended object: its files are then read again.
 const RECHECK: Duration = Duration::from_mins(10);
 
-type Next = Decision<Action>;
+pub(super) type Next = Decision<Action>;
 
 /// One stage of the table: `Some` is the answer, `None` leaves it to the next.
-type Stage = Option<Next>;
+pub(super) type Stage = Option<Next>;
 
 /// Chooses the next thing to do.
 #[must_use]
 pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
-    before_compiling(desired, observed)
+    let next = before_compiling(desired, observed, now)
         .or_else(|| set(observed))
         .or_else(|| required(observed))
         .or_else(|| database(desired, observed))
         .or_else(|| held(desired, observed))
-        .unwrap_or_else(|| ledger(desired, observed, now))
+        .or_else(|| scratch::towards(desired, observed, now))
+        .unwrap_or_else(|| ledger(desired, observed, now));
+    patiently(next, &observed.failures, asked_of_neon, now)
+}
+
+/// What Neon works on by operations since it was asked for this, as in "Neon could not …".
+#[must_use]
+pub fn asked_of_neon(action: &Action) -> Option<String> {
+    match action {
+        Action::CreateScratch => Some("make a branch to try the files on".to_owned()),
+        Action::DeleteScratch(id) => {
+            Some(format!("delete the branch {id} on which files were tried"))
+        }
+        Action::LookAgain
+        | Action::ReadLedger
+        | Action::AnnounceScratch
+        | Action::AddFinalizer
+        | Action::ForgetOperations
+        | Action::Verify
+        | Action::ReleaseFinalizer
+        | Action::AskForReset(_)
+        | Action::Apply(_) => None,
+    }
 }
 
 /// Rows 1 to 3 and what annotations ask: nothing has to be known of the world.
 #[must_use]
-pub fn at_rest(desired: &Desired, observed: &Observed) -> Stage {
+pub fn at_rest(desired: &Desired, observed: &Observed, now: Timestamp) -> Stage {
     if desired.deleting {
-        return Some(Decision::Gone);
+        let left = || scratch::dispose(desired, observed, now);
+        let left = desired.has_finalizer.then(left).flatten();
+        return Some(left.unwrap_or(Decision::Gone));
     }
     if desired.suspend {
         return Some(Decision::Suspended(RECHECK));
@@ -95,10 +126,11 @@ pub fn at_rest(desired: &Desired, observed: &Observed) -> Stage {
 
 /// Rows 1 to 9: the files need not be compiled.
 #[must_use]
-pub fn before_compiling(desired: &Desired, observed: &Observed) -> Stage {
-    at_rest(desired, observed)
+pub fn before_compiling(desired: &Desired, observed: &Observed, now: Timestamp) -> Stage {
+    at_rest(desired, observed, now)
         .or_else(|| rival(desired, observed))
         .or_else(|| files(desired, observed))
+        .or_else(|| scratch::stage(desired, observed, now))
         .or_else(|| {
             observed
                 .is_complete(desired)
@@ -219,8 +251,7 @@ fn database(desired: &Desired, observed: &Observed) -> Stage {
         return Some(block(Reason::InvalidSpec, message));
     }
     if let Some(failure) = &observed.last_error
-        && failure.attempt.is_some()
-        && failure.attempt == observed.attempt(desired)
+        && observed.has_failed_for_good(desired)
     {
         let message = format!(
             "{}\nIt is tried again when the files, the spec or the NeonDatabase change.",
@@ -267,7 +298,10 @@ fn ledger(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
             let message = format!("{why}; name another table in spec.ledger");
             return block(Reason::LedgerConflict, message);
         }
-        Ledger::Read(_, plan) => plan,
+        Ledger::Read(state, plan) => match history(desired, observed, state) {
+            Some(answer) => return answer,
+            None => plan,
+        },
     };
     if let Some(why) = problems::block(plan) {
         return match divergence::answer(desired, observed, now) {
@@ -290,6 +324,29 @@ fn ledger(desired: &Desired, observed: &Observed, now: Timestamp) -> Next {
     } else {
         Decision::Act(Action::Apply(versions))
     }
+}
+
+/// Before row 18: whether what the ledger claims is believed.
+fn history(desired: &Desired, observed: &Observed, ledger: &LedgerState) -> Stage {
+    let (place, listing) = (observed.place(desired)?, observed.listing()?);
+    if adoption::is_believed(desired, observed, &place) {
+        return None;
+    }
+    let basis = || adoption::basis(desired, &listing.digest, ledger);
+    if let Some(wrong) = adoption::verdict(observed, &place)
+        && wrong.basis == basis()
+    {
+        return Some(Decision::Blocked(adoption::block(wrong)));
+    }
+    if place.branch.expires {
+        let message = format!(
+            "spec.adopt.mode: Verify tries the files on a fork of the branch, and Neon forks none from one that has a lease: set \
+             spec.branch.lease of NeonDatabase {} to never until that is done",
+            desired.database_ref
+        );
+        return Some(block(Reason::ParentExpires, message));
+    }
+    Some(Decision::Act(Action::AnnounceScratch))
 }
 
 /// Row 18, where a reset of the branch may help.
@@ -326,7 +383,7 @@ fn some_of(names: &[String]) -> String {
     format!("{dots}{}", shown.join(", "))
 }
 
-fn wait(reason: Reason, message: impl Into<String>, after: Duration) -> Next {
+pub(super) fn wait(reason: Reason, message: impl Into<String>, after: Duration) -> Next {
     Decision::Wait(Wait {
         reason,
         message: message.into(),

@@ -13,6 +13,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::adoption;
 use super::desired::Desired;
 use super::divergence;
 use super::failure;
@@ -87,6 +88,7 @@ fn facts(
     verdict: &Verdict,
 ) {
     let place = observed.place(desired);
+    adoption::tidy(status, desired, place.as_ref());
     let known = place.as_ref().zip(status.applied_to.as_ref());
     if known.is_some_and(|(place, to)| !place.is(to)) {
         // what was true of the old incarnation is looked at anew

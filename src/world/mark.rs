@@ -70,10 +70,8 @@ impl std::fmt::Display for Mark {
             "{}/{} of installation {}",
             self.namespace, self.name, self.installation
         )?;
-        let purpose = self.purpose.iter();
-        purpose
-            .map(|purpose| write!(f, " (to {purpose})"))
-            .collect()
+        let mut purpose = self.purpose.iter();
+        purpose.try_for_each(|purpose| write!(f, " (to {purpose})"))
     }
 }
 

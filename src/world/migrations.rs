@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::engine::LedgerState;
-use crate::engine::run::{Inspection, Progress, RunError, RunReport, RunRequest};
+use crate::engine::run::{Inspection, Progress, RunError, RunReport, RunRequest, Verification};
+use crate::postgres::Target;
 
 /// The migration engine against a real or simulated database.
 #[async_trait]
@@ -17,4 +18,6 @@ pub trait Migrations: Send + Sync {
         run: RunRequest,
         progress: UnboundedSender<Progress>,
     ) -> Result<RunReport, RunError>;
+    /// Finds out what is there of each file, by trying all of them on `scratch`, a copy of the database; it is left as it was.
+    async fn verify(&self, run: &RunRequest, scratch: &Target) -> Result<Verification, RunError>;
 }

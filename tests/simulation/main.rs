@@ -43,4 +43,5 @@ mod shut_out;
 mod stories;
 mod together;
 mod told;
+mod verify;
 mod world;

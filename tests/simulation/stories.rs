@@ -1,6 +1,6 @@
 //! Stories to be disturbed: how the world is before, what somebody does then, and how it has to end.
 
-use sepulki::api::{DeletionPolicy, RESET, Reason, RotationSpec};
+use sepulki::api::{DeletionPolicy, RESET, Reason, RotationSpec, SepulkiMigration};
 use sepulki::reconcile::Conditions;
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ pub const EDITED_FILES: [(&str, &str); 2] = [
 
 pub const BY_ANNOTATION: &str = "a preview is reset because somebody asks for it";
 
-pub const STORIES: [Story; 19] = [
+pub const STORIES: [Story; 20] = [
     Story {
         name: "production and a preview come up",
         before: |_| (),
@@ -63,6 +63,21 @@ pub const STORIES: [Story; 19] = [
         // a password that was reset by a process that died then is valid when Neon is done
         noticed: 1,
         check: |operator| check(&operator.sim, &FILES),
+    },
+    Story {
+        name: "a history that was there before is tried on a copy of the branch",
+        before: production_and_preview,
+        change: |sim| sim.edit_migration("production", verified),
+        // a copy that comes late is seen the next time that the files are looked at
+        noticed: 11,
+        check: |operator| {
+            check(&operator.sim, &FILES);
+            let migration = operator.sim.get_migration("production").unwrap();
+            assert_eq!(migration.metadata.finalizers.unwrap_or_default(), [""; 0]);
+            let adoption = migration.status.unwrap().adoption.unwrap();
+            assert_eq!(adoption.scratch, None);
+            assert_eq!(adoption.verdict.unwrap().consistent, 2);
+        },
     },
     Story {
         name: "settings of a NeonProject change",
@@ -331,6 +346,12 @@ pub const STORIES: [Story; 19] = [
         check: nothing_is_left,
     },
 ];
+
+/// What the ledger claims is to be found true first.
+pub fn verified(migration: &mut SepulkiMigration) {
+    let adopt = json!({"mode": "Verify"});
+    migration.spec.adopt = serde_json::from_value(adopt).unwrap();
+}
 
 fn read_replicas(sim: &Sim, replicas: Value) {
     sim.edit_database("pr-7", |preview| {

@@ -201,6 +201,8 @@ pub enum AdoptMode {
     /// What the ledger records.
     #[default]
     Trust,
+    /// What the ledger records, once all of it was found to be there.
+    Verify,
     /// What the ledger records, or without a row the files up to the baseline.
     Baseline,
 }
@@ -210,7 +212,9 @@ pub enum AdoptMode {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("has(self.baseline) == (self.mode == 'Baseline')", "baseline is given with mode Baseline, and only then"))]
 pub struct AdoptSpec {
-    /// Trust: what the ledger records counts as applied. Baseline: the same; and while the ledger has no row, the files
+    /// Trust: what the ledger records counts as applied. Verify: the same, once the files were tried on a copy of the branch
+    /// that is thrown away, and nothing that is claimed was missing and nothing was there without being claimed; until then
+    /// nothing runs. What was found is in `status.adoption`. Baseline: as Trust; and while the ledger has no row, the files
     /// up to `baseline` are recorded without being run. A change counts from the next run on. Default: Trust.
     #[serde(default)]
     pub mode: AdoptMode,

@@ -1,5 +1,6 @@
 //! SepulkiMigration: an ordered bundle of `.sql` files brought to one NeonDatabase.
 
+mod adoption;
 mod execution;
 mod status;
 
@@ -9,9 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::names::{Digest, FileName, ObjectName, PgName};
 use super::refs::DatabaseRef;
 
+pub use adoption::{
+    AdoptionStatus, AdoptionVerdict, ScratchBranch, VerifiedVersion, VersionVerdict,
+};
 pub use execution::{
-    AcceptedFile, AdoptSpec, ChecksumMismatch, ExecutionSpec, FailOnLint, MissingFile, OnAmbiguous,
-    OnDivergence, OrderMode, OrderSpec, OutOfOrder, PoliciesSpec,
+    AcceptedFile, AdoptMode, AdoptSpec, ChecksumMismatch, ExecutionSpec, FailOnLint, MissingFile,
+    OnAmbiguous, OnDivergence, OrderMode, OrderSpec, OutOfOrder, PoliciesSpec,
 };
 pub use status::{
     AppliedStatus, AppliedTo, BuildProgress, BundleStatus, CurrentStatus, HeldStatus, HistoryEntry,

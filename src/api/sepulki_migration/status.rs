@@ -6,6 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::adoption::AdoptionStatus;
 use crate::api::annotations::Looks;
 use crate::api::default::{is_default, unobserved};
 
@@ -34,6 +35,9 @@ pub struct SepulkiMigrationStatus {
     /// What is still to be applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<PendingStatus>,
+    /// What was found out about the history that was there, under `adopt.mode: Verify`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adoption: Option<AdoptionStatus>,
     /// What is not applied again although the ledger lacks it, because the branch was restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_after_restore: Option<HeldStatus>,
@@ -68,6 +72,7 @@ impl Default for SepulkiMigrationStatus {
             applied: None,
             applied_to: None,
             pending: None,
+            adoption: None,
             held_after_restore: None,
             reset_request: None,
             progress_text: None,

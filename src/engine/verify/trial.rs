@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    engine::sql::{
-        Script,
-        classify::Class,
-        lex::{Token, TokenKind, tokens},
-        position::position,
+    engine::{
+        report::without_values,
+        sql::{
+            Script,
+            classify::Class,
+            lex::{Token, TokenKind, tokens},
+            position::position,
+        },
     },
     postgres::ServerError,
 };
@@ -23,7 +26,7 @@ pub(crate) enum Evidence {
     Failed {
         /// In the file, from 1.
         line: usize,
-        /// The server's words.
+        /// The server's words, without values that they cite.
         message: String,
     },
 }
@@ -108,7 +111,7 @@ impl Tried {
             Some(error) if error.sqlstate == "55P04" => Evidence::Silent,
             Some(error) => Evidence::Failed {
                 line: position(&script.text, statement.range.start).line,
-                message: error.message.clone(),
+                message: without_values(&error.message, Some(&error.sqlstate)),
             },
         };
         self.evidence.push(evidence);

@@ -1,5 +1,6 @@
 //! Tests of the whole kind: the decision table, properties of decisions and status, and the loop in a small world.
 
+mod adoption;
 mod divergence;
 mod held;
 mod loops;
@@ -146,6 +147,9 @@ fn observed(files: Vec<SourceFile>, ledger: LedgerState, target: Option<&str>) -
         lints: Vec::new(),
         applied_to: None,
         applied: None,
+        adoption: None,
+        scratch: None,
+        failures: Vec::new(),
         held: None,
         reset_request: None,
         last_error: None,

@@ -206,7 +206,7 @@ fn what_was_found_complete_is_settled_without_compiling_a_session_or_a_ready_dat
         database.unready = Some("its compute is being resized".into());
     }
     assert!(matches!(answer(&settled), Decision::Settled(_)));
-    assert!(before_compiling(&plain(), &settled).is_some());
+    assert!(before_compiling(&plain(), &settled, now()).is_some());
 }
 
 #[test]

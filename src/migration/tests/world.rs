@@ -16,7 +16,7 @@ use super::{neon_database, now, object};
 use crate::api::{NeonDatabase, NeonProject, SepulkiMigration, SepulkiMigrationStatus};
 use crate::clock::{Clock as _, ManualClock};
 use crate::cluster::{self, KeyRead, KeyRef, NamespaceState, ObjectId};
-use crate::engine::run::{Inspection, Progress, RunError, RunReport, RunRequest};
+use crate::engine::run::{Inspection, Progress, RunError, RunReport, RunRequest, Verification};
 use crate::engine::{self, LedgerRow, LedgerState};
 use crate::migration::Migrations;
 use crate::neon::{self, NeonAccounts, NeonApi};
@@ -362,6 +362,10 @@ impl crate::world::Migrations for Fake {
             ledger,
             plan,
         })
+    }
+
+    async fn verify(&self, _: &RunRequest, _: &Target) -> Result<Verification, RunError> {
+        unimplemented!()
     }
 }
 

@@ -4,7 +4,10 @@ use async_trait::async_trait;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::engine::LedgerState;
-use crate::engine::run::{self, Inspection, Progress, RunError, RunReport, RunRequest};
+use crate::engine::run::{
+    self, Inspection, Progress, RunError, RunReport, RunRequest, Verification,
+};
+use crate::postgres::Target;
 use crate::world::Migrations;
 
 /// The migration engine.
@@ -24,5 +27,9 @@ impl Migrations for LiveMigrations {
     ) -> Result<RunReport, RunError> {
         // whoever listened may have left; the run goes on
         run::apply(run, |step| drop(progress.send(step))).await
+    }
+
+    async fn verify(&self, run: &RunRequest, scratch: &Target) -> Result<Verification, RunError> {
+        Box::pin(run::verify(run, scratch)).await
     }
 }

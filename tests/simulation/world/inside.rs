@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use secrecy::ExposeSecret;
-use sepulki::engine::run::{Inspection, Progress, RunError, RunReport, RunRequest};
-use sepulki::engine::{Code, Diagnostic, LedgerState, plan};
+use sepulki::engine::run::{Inspection, Progress, RunError, RunReport, RunRequest, Verification};
+use sepulki::engine::{Code, Diagnostic, LedgerState, Verdict, Verified, plan};
 use sepulki::postgres::extensions::Installed;
 use sepulki::postgres::retire::{from_earlier, leftovers};
 use sepulki::postgres::roles::{following_login, login_to_use};
@@ -304,6 +304,42 @@ impl MigrationsPort {
         Ok(Held(&self.0, at.clone()))
     }
 
+    /// What migrations did there, in order.
+    fn ran(&self, at: &Target) -> Result<Vec<String>, RunError> {
+        let now = self.0.now();
+        let mut state = self.0.lock();
+        state.sessions += 1;
+        let server = open(&mut state.neon, at, now).map_err(refused)?;
+        Ok(server.databases[&at.database].ran.clone())
+    }
+
+    /// Compares what the ledger claims with what ran.
+    fn compare(&self, run: &RunRequest, scratch: &Target) -> Result<Verification, RunError> {
+        assert_ne!(
+            run.target.host, scratch.host,
+            "tried on the database itself"
+        );
+        let (ledger, ran) = (self.ledger(&run.target)?, self.ran(scratch)?);
+        if ran != self.ran(&run.target)? {
+            let words = "the scratch database is no copy of the database";
+            return Err(RunError::Unsupported(words.to_owned()));
+        }
+        let files = run.bundle.files().iter().map(|file| {
+            let version = file.version().to_owned();
+            Verified {
+                recorded: ledger.rows.iter().any(|row| row.version == version),
+                verdict: if ran.contains(&version) {
+                    Verdict::Consistent
+                } else {
+                    Verdict::Missing(vec!["makes something".to_owned()])
+                },
+                version,
+            }
+        });
+        let versions = files.collect();
+        Ok(Verification { ledger, versions })
+    }
+
     /// Runs one file and writes its row in one transaction.
     async fn file(&self, run: &RunRequest, version: &str) -> Result<(), RunError> {
         let file = run.bundle.file(version).unwrap();
@@ -384,5 +420,11 @@ impl Migrations for MigrationsPort {
             ledger,
             plan,
         })
+    }
+
+    async fn verify(&self, run: &RunRequest, scratch: &Target) -> Result<Verification, RunError> {
+        let what = format!("try the files at {}", scratch.host);
+        let compare = || self.compare(run, scratch);
+        self.0.faults.effect(what, compare).await
     }
 }

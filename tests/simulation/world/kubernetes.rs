@@ -184,13 +184,31 @@ impl Kubernetes {
         self.projects.insert(key, object);
     }
 
+    /// Somebody deletes a SepulkiMigration: it goes when its finalizer does.
+    pub fn delete_migration(&mut self, key: &Key, now: Timestamp) {
+        let Some(mut object) = self.migrations.remove(key) else {
+            return;
+        };
+        if object.metadata.finalizers.iter().flatten().next().is_none() {
+            return;
+        }
+        if object.metadata.deletion_timestamp.is_none() {
+            object.metadata.deletion_timestamp = Some(whole_seconds(now));
+            self.edited(&mut object);
+        }
+        self.migrations.insert(key.clone(), object);
+    }
+
     /// Somebody deletes a namespace: Secrets go before everything else, the API key's among them.
     pub fn delete_namespace(&mut self, name: &str, now: Timestamp) {
         let going = NamespaceState::Terminating;
         self.namespaces.insert(name.to_owned(), going);
         self.secrets.retain(|key, _| key.0 != name);
         self.config_maps.retain(|key, _| key.0 != name);
-        self.migrations.retain(|key| key.0 != name);
+        let migrations: Vec<Key> = self.migrations.keys().cloned().collect();
+        for key in migrations.iter().filter(|key| key.0 == name) {
+            self.delete_migration(key, now);
+        }
         let keys: Vec<Key> = self
             .databases
             .keys()
@@ -204,9 +222,10 @@ impl Kubernetes {
     }
 
     fn finish_namespaces(&mut self) {
-        let databases = &self.databases;
+        let (databases, migrations) = (&self.databases, &self.migrations);
         self.namespaces.retain(|name, state| {
-            *state == NamespaceState::Active || databases.keys().any(|key| key.0 == *name)
+            let mut left = databases.keys().chain(migrations.keys());
+            *state == NamespaceState::Active || left.any(|key| key.0 == *name)
         });
     }
 
@@ -273,20 +292,23 @@ impl Kubernetes {
         let gone = finalizers.is_empty() && meta.deletion_timestamp.is_some();
         self.writes.push(format!("release finalizer of {id}"));
         if gone {
-            self.databases.remove(&key_of(id));
-            self.projects.remove(&key_of(id));
+            let key = key_of(id);
+            match id.resource.kind.as_str() {
+                "NeonProject" => drop(self.projects.remove(&key)),
+                "NeonDatabase" => drop(self.databases.remove(&key)),
+                _ => drop(self.migrations.remove(&key)),
+            }
             self.collect(Some(&id.uid));
         }
         Ok(())
     }
 
-    /// Only NeonDatabases and NeonProjects have finalizers.
     fn finalized(&mut self, id: &ObjectId) -> Result<&mut ObjectMeta> {
         let key = key_of(id);
-        let meta = if id.resource.kind == "NeonProject" {
-            self.projects.get_mut(&key).map(|o| &mut o.metadata)
-        } else {
-            self.databases.get_mut(&key).map(|o| &mut o.metadata)
+        let meta = match id.resource.kind.as_str() {
+            "NeonProject" => self.projects.get_mut(&key).map(|o| &mut o.metadata),
+            "NeonDatabase" => self.databases.get_mut(&key).map(|o| &mut o.metadata),
+            _ => self.migrations.get_mut(&key).map(|o| &mut o.metadata),
         };
         let meta = meta.ok_or_else(|| Error::new(ErrorKind::NotFound, "not found"))?;
         if !id.is(meta) {

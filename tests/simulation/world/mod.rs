@@ -322,6 +322,13 @@ impl Sim {
         kubernetes.migrations.insert(key(NAMESPACE, name), object);
     }
 
+    pub fn delete_migration(&self, name: &str) {
+        let now = self.now();
+        self.lock()
+            .kubernetes
+            .delete_migration(&key(NAMESPACE, name), now);
+    }
+
     pub fn delete_database(&self, name: &str) {
         let now = self.now();
         self.lock()
@@ -453,7 +460,10 @@ impl State {
         let namespace = id.namespace.clone().unwrap_or_default();
         let marked = |b: &neon::SimBranch| {
             let note = |key: &str| b.branch.annotations.get(key).map(String::as_str);
-            note("sepulki-namespace") == Some(&namespace) && note("sepulki-name") == Some(&id.name)
+            let is_scratch = note("sepulki-purpose").is_some();
+            note("sepulki-namespace") == Some(&namespace)
+                && note("sepulki-name") == Some(&id.name)
+                && is_scratch == (id.resource.kind == "SepulkiMigration")
         };
         let branches = self.neon.projects.values().flat_map(|p| &p.branches);
         let branches = branches

@@ -1,0 +1,261 @@
+//! Effects on the branch on which files are tried, and the trial itself.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::super::observe::Observed;
+use super::super::scratch::life;
+use super::super::{Desired, Migrations, action, adoption, failure, mark, observe, plan};
+use super::{Access, Action, Pass, access, password, request, show};
+use crate::api::{Reason, SCRATCH_FINALIZER, ScratchBranch};
+use crate::cluster::{KeyRead, ObjectId};
+use crate::engine::run::RunError;
+use crate::neon::{Account, BranchId, CreateBranch, NewEndpoint, ProjectId};
+use crate::postgres::Target;
+use crate::reconcile::{Class, Error, SharedLock};
+use crate::world::{Operation, at_cluster, at_neon, record_operations};
+
+use super::failure::{Circumstances, Failure};
+
+/// Longest name of a branch that is not cut.
+const NAME_MAX: usize = 200;
+
+/// Everything that these effects need.
+pub(super) struct Context<'a> {
+    pub(super) kind: &'a Migrations,
+    pub(super) desired: &'a Desired,
+    pub(super) observed: &'a Observed,
+    pub(super) now: Timestamp,
+}
+
+impl Context<'_> {
+    /// From now on it may be there. What was found earlier is void.
+    pub(super) fn announce(&self, pass: &mut Pass<Migrations>) -> Result<(), Error> {
+        let place = self.observed.place(self.desired);
+        let place = place.ok_or_else(|| Error::bug("the branch to fork is not known"))?;
+        let adoption = pass.status.adoption.get_or_insert_default();
+        adoption.verdict = None;
+        adoption.scratch = Some(ScratchBranch {
+            parent_id: place.branch.id,
+            incarnation: place.branch.incarnation,
+            request_time: Time(self.now),
+            id: None,
+            deleted: false,
+            operations: Vec::new(),
+        });
+        Ok(())
+    }
+
+    pub(super) async fn add_finalizer(&self, pass: &mut Pass<Migrations>) -> Result<(), Error> {
+        let id = ObjectId::of(&pass.object);
+        let present = pass.object.metadata.finalizers.clone().unwrap_or_default();
+        let cluster = &self.kind.world.cluster;
+        let added = cluster.add_finalizer(&id, &present, SCRATCH_FINALIZER);
+        let metadata = added.await.map_err(at_cluster)?;
+        if metadata.generation != pass.object.metadata.generation {
+            return Err(Error::conflict("the spec was changed meanwhile"));
+        }
+        pass.object.metadata = metadata;
+        Ok(())
+    }
+
+    pub(super) async fn release_finalizer(&self, pass: &mut Pass<Migrations>) -> Result<(), Error> {
+        let id = ObjectId::of(&pass.object);
+        let mut present = pass.object.metadata.finalizers.clone().unwrap_or_default();
+        if self.desired.has_finalizer {
+            let cluster = &self.kind.world.cluster;
+            let released = cluster.release_finalizer(&id, &present, SCRATCH_FINALIZER);
+            released.await.map_err(at_cluster)?;
+            present.retain(|finalizer| finalizer != SCRATCH_FINALIZER);
+            pass.object.metadata.finalizers = Some(present);
+        }
+        // one that was to go is gone by now, with its status
+        if !self.desired.deleting
+            && let Some(adoption) = &mut pass.status.adoption
+        {
+            adoption.scratch = None;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn create(&self, pass: &mut Pass<Migrations>) -> Result<(), Error> {
+        let place = self.observed.place(self.desired);
+        let place = place.ok_or_else(|| Error::bug("the branch to fork is not known"))?;
+        let _nobody_else = self.shared(&place.branch.id)?;
+        let (account, project) = self.account().await?;
+        let body = CreateBranch {
+            name: self.name(),
+            parent_id: BranchId::from(place.branch.id.as_str()),
+            at: None,
+            protected: false,
+            expires_at: self.now.checked_add(life(self.desired)).ok(),
+            annotations: mark(self.kind, self.desired).annotations(),
+            endpoint: NewEndpoint::default(),
+        };
+        let created = account.api.create_branch(project, &body).await;
+        let created = created.map_err(at_neon)?;
+        let scratch = recorded(pass)?;
+        scratch.id = Some(created.branch.id.to_string());
+        record_operations(&mut scratch.operations, &created.operations, self.now);
+        self.note(&Action::CreateScratch, scratch);
+        Ok(())
+    }
+
+    pub(super) async fn delete(
+        &self,
+        pass: &mut Pass<Migrations>,
+        id: &BranchId,
+    ) -> Result<(), Error> {
+        let (account, project) = self.account().await?;
+        let listed = self.observed.scratch.iter().flat_map(|s| &s.listed);
+        if listed.into_iter().any(|b| b.id == *id && b.was_given_up()) {
+            let making = plan::asked_of_neon(&Action::CreateScratch).unwrap_or_default();
+            let (uid, generation) = (&self.desired.uid, self.desired.generation);
+            let failures = &self.kind.failures;
+            failures.begin_again(uid, generation, &making, self.now);
+        }
+        let operations = account.api.delete_branch(project, id).await;
+        let operations = operations.map_err(at_neon)?;
+        if let Ok(scratch) = recorded(pass) {
+            scratch.id = None;
+            scratch.deleted = true;
+            record_operations(&mut scratch.operations, &operations, self.now);
+            self.note(&Action::DeleteScratch(id.clone()), scratch);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn forget_operations(&self, pass: &mut Pass<Migrations>) -> Result<(), Error> {
+        let (account, project) = self.account().await?;
+        // what they brought about is not in a listing that is older than they are
+        account.snapshots.invalidate(project);
+        let operations = self.observed.scratch.iter().flat_map(|s| &s.operations);
+        let operations: Vec<Operation> = operations.cloned().collect();
+        let (uid, generation) = (&self.desired.uid, self.desired.generation);
+        let failures = &self.kind.failures;
+        match Operation::failed(&operations) {
+            Some((_, words)) => {
+                failures.failed(uid, generation, None, words.to_owned(), self.now);
+            }
+            None => failures.done(uid),
+        }
+        recorded(pass)?.operations.clear();
+        Ok(())
+    }
+
+    /// Tries the files, and writes down what of the history is there.
+    pub(super) async fn verify(&self, pass: &mut Pass<Migrations>) -> Result<(), Error> {
+        let (kind, desired, observed) = (self.kind, self.desired, self.observed);
+        let access = access(kind, desired, observed).await?;
+        let _nobody_else = self.shared(&access.place.branch.id)?;
+        let scratch = self.target(&access).await?;
+        let request = request(kind, desired, observed, &access)?;
+        show(kind, pass, desired, observed, action::TRYING, |_| ()).await;
+        let stopping = kind.world.stopping.child_token();
+        let trial = kind.world.migrations.verify(&request, &scratch);
+        let found = tokio::select! {
+            biased;
+            () = stopping.cancelled() => Err(RunError::Cancelled),
+            found = trial => found,
+        };
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => return self.failed(pass, error),
+        };
+        let asked = desired.database.as_deref();
+        let now_there = observe::database(kind, desired)
+            .and_then(|database| database.place(asked, observed.applied_to.as_ref()));
+        if now_there.as_ref() != Some(&access.place) {
+            return Err(Error::conflict(
+                "the branch was reset or restored meanwhile",
+            ));
+        }
+        let listing = observed.listing();
+        let listing = listing.ok_or_else(|| Error::bug("no files were read"))?;
+        let basis = adoption::basis(desired, &listing.digest, &found.ledger);
+        let verdict = adoption::record(access.place, basis, &found, kind.world.clock.now());
+        pass.notices.push(adoption::notice(&verdict));
+        pass.status.adoption.get_or_insert_default().verdict = Some(verdict);
+        pass.status.last_error = None;
+        Ok(())
+    }
+
+    /// What took too long takes too long again, until something changes.
+    fn failed(&self, pass: &mut Pass<Migrations>, error: RunError) -> Result<(), Error> {
+        let of = Circumstances {
+            attempt: self.observed.attempt(self.desired),
+            ..Circumstances::default()
+        };
+        match failure::judge(error, of) {
+            Failure::Recorded(failure) => {
+                pass.status.last_error = Some(failure);
+                Ok(())
+            }
+            Failure::Passing(error) => Err(error),
+        }
+    }
+
+    /// The owner's way into the copy. Of a protected branch its password is another one.
+    async fn target(&self, access: &Access<'_>) -> Result<Target, Error> {
+        let gone = || Error::conflict("the branch to try the files on is gone");
+        let scratch = self.observed.scratch.as_ref().ok_or_else(gone)?;
+        let endpoint = scratch.endpoint.as_ref().ok_or_else(gone)?;
+        let of = (&endpoint.branch_id, &endpoint.id);
+        let user = &access.target.user;
+        Ok(Target {
+            host: endpoint.host.clone(),
+            password: password(self.kind, access.database, of, user).await?,
+            ..access.target.clone()
+        })
+    }
+
+    /// Proof that nothing else than migrations is at work on the branch.
+    fn shared(&self, branch: &str) -> Result<SharedLock, Error> {
+        let busy = || {
+            let message = "the branch is just being changed";
+            Error::new(Class::Transient, Reason::BranchBusy, message)
+        };
+        self.kind.world.locks.shared(branch).ok_or_else(busy)
+    }
+
+    fn name(&self) -> String {
+        let mut name = format!("verify/{}/{}", self.desired.namespace, self.desired.name);
+        // names of Kubernetes objects are ASCII
+        name.truncate(NAME_MAX);
+        name
+    }
+
+    async fn account(&self) -> Result<(Arc<Account>, &ProjectId), Error> {
+        let database = self.observed.database.known();
+        let source = database.and_then(|database| database.source.as_ref());
+        let source = source.ok_or_else(|| Error::conflict("the Neon project went away"))?;
+        let cluster = &self.kind.world.cluster;
+        let key = match cluster
+            .api_key(&source.key, false)
+            .await
+            .map_err(at_cluster)?
+        {
+            KeyRead::Found(key) => Some(key),
+            KeyRead::NoSecret | KeyRead::NoKey => cluster.last_good_key(&source.key),
+        };
+        let key = key.ok_or_else(|| Error::conflict("the API key went away"))?;
+        Ok((self.kind.world.neon.open(&key), &source.project))
+    }
+
+    /// Remembers what Neon works on since this was asked for.
+    fn note(&self, action: &Action, scratch: &ScratchBranch) {
+        if let Some(what) = plan::asked_of_neon(action) {
+            let at_work = !scratch.operations.is_empty();
+            let failures = &self.kind.failures;
+            failures.asked(&self.desired.uid, what, at_work);
+        }
+    }
+}
+
+fn recorded(pass: &mut Pass<Migrations>) -> Result<&mut ScratchBranch, Error> {
+    let adoption = pass.status.adoption.as_mut();
+    let scratch = adoption.and_then(|adoption| adoption.scratch.as_mut());
+    scratch.ok_or_else(|| Error::bug("no branch to try files on was announced"))
+}

@@ -1,0 +1,201 @@
+//! The branch on which files are tried: forked from the one that is migrated, used once, deleted. Pure.
+//!
+//! | asked for and known | answer |
+//! |---|---|
+//! | no finalizer of ours; else | AddFinalizer |
+//! | Neon cannot be asked | Wait ProjectNotReady |
+//! | Neon is at work; that has ended | Wait OperationsRunning; ForgetOperations |
+//! | it is there: not made after all, older than ten minutes, without a compute | DeleteScratch |
+//! | … still being made | Wait OperationsRunning |
+//! | … else | Verify |
+//! | it is not there: asked for a moment ago, and Neon has answered | Wait OperationsRunning |
+//! | … the announcement is older than half a minute; else | AnnounceScratch; CreateScratch |
+//!
+//! and once it has served, or nobody asks for it any more:
+//!
+//! | known | answer |
+//! |---|---|
+//! | Neon cannot be asked, and the object is to go or the branch has come to its end; else | ReleaseFinalizer; leave it for later |
+//! | Neon is at work; that has ended | Wait OperationsRunning; ForgetOperations |
+//! | it is there, or was made and not yet deleted | DeleteScratch |
+//! | it was asked for and may still come | Wait OperationsRunning |
+//! | else | ReleaseFinalizer |
+//!
+//! Its name is that of the object, so that there is one at most, and it is made with an end: whatever becomes of the
+//! operator, the key or the object, Neon deletes it.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::action::Action;
+use super::adoption;
+use super::desired::Desired;
+use super::observe::Observed;
+use super::plan::{LATER, Next, SOON, Stage, wait};
+use crate::api::{Reason, ScratchBranch};
+use crate::neon::{Branch, BranchId, Endpoint};
+use crate::reconcile::Decision;
+use crate::world::Operation;
+
+/// How long an announcement is good for.
+const ANNOUNCED: SignedDuration = SignedDuration::from_secs(30);
+
+/// A branch that was made this recently may be missing from a listing that lags behind.
+const LISTING_LAG: SignedDuration = SignedDuration::from_secs(60);
+
+/// A branch that was asked for this recently may still come, though no answer did.
+const UNANSWERED: SignedDuration = SignedDuration::from_secs(120);
+
+/// From then on a copy is no longer taken for what the branch is by now.
+const STALE: SignedDuration = SignedDuration::from_mins(10);
+
+/// How long Neon keeps the branch beyond the time that trying the files may take.
+const SPARE: SignedDuration = SignedDuration::from_mins(30);
+
+/// How soon to look again at a branch that is being made where no operation tells of it.
+const BEING_MADE: Duration = Duration::from_secs(3);
+
+/// What is known of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scratch {
+    /// Why Neon cannot be asked; none where it can.
+    pub out_of_reach: Option<String>,
+    /// The branches that bear its mark.
+    pub listed: Vec<Branch>,
+    /// The compute of the first of them.
+    pub endpoint: Option<Endpoint>,
+    /// Operations that are waited for.
+    pub operations: Vec<Operation>,
+}
+
+impl Observed {
+    /// The record of it.
+    #[must_use]
+    pub fn scratch_on_record(&self) -> Option<&ScratchBranch> {
+        self.adoption.as_ref()?.scratch.as_ref()
+    }
+}
+
+/// What has to be done about one that is there or asked for, before anything else.
+#[must_use]
+pub fn stage(desired: &Desired, observed: &Observed, now: Timestamp) -> Stage {
+    let may_be_there = desired.has_finalizer
+        || observed.scratch_on_record().is_some()
+        || observed.scratch.is_some();
+    if !may_be_there || is_of_use(desired, observed) {
+        return None;
+    }
+    dispose(desired, observed, now)
+}
+
+/// Whether a verdict is still wanted for which it was asked for.
+#[must_use]
+pub fn is_of_use(desired: &Desired, observed: &Observed) -> bool {
+    let (Some(place), Some(recorded)) = (observed.place(desired), observed.scratch_on_record())
+    else {
+        return false;
+    };
+    adoption::verifies(desired)
+        && !observed.has_failed_for_good(desired)
+        && recorded.parent_id == place.branch.id
+        && recorded.incarnation == place.branch.incarnation
+        && adoption::verdict(observed, &place).is_none()
+}
+
+/// The next step towards a verdict, where the branch was asked for.
+#[must_use]
+pub fn towards(desired: &Desired, observed: &Observed, now: Timestamp) -> Stage {
+    let recorded = observed.scratch_on_record()?;
+    if !is_of_use(desired, observed) {
+        return None;
+    }
+    Some(step(desired, observed, recorded, now))
+}
+
+fn step(desired: &Desired, observed: &Observed, recorded: &ScratchBranch, now: Timestamp) -> Next {
+    let Some(scratch) = observed.scratch.as_ref().filter(|_| desired.has_finalizer) else {
+        return Decision::Act(Action::AddFinalizer);
+    };
+    if let Some(why) = &scratch.out_of_reach {
+        return wait(Reason::ProjectNotReady, why, LATER);
+    }
+    if let Some(busy) = busy(scratch) {
+        return busy;
+    }
+    let Some(branch) = scratch.listed.first() else {
+        let age = now.duration_since(recorded.request_time.0);
+        return if recorded.id.is_some() && age < LISTING_LAG {
+            let message = "the branch on which the files are to be tried is not listed yet";
+            wait(Reason::OperationsRunning, message, SOON)
+        } else if recorded.id.is_none() && age < ANNOUNCED {
+            Decision::Act(Action::CreateScratch)
+        } else {
+            Decision::Act(Action::AnnounceScratch)
+        };
+    };
+    let is_stale = now.duration_since(branch.created_at) >= STALE;
+    match &scratch.endpoint {
+        _ if is_stale || branch.was_given_up() => {
+            Decision::Act(Action::DeleteScratch(branch.id.clone()))
+        }
+        Some(endpoint) if !branch.is_unusable() && !endpoint.is_being_made() => {
+            Decision::Act(Action::Verify)
+        }
+        None if !branch.is_unusable() => Decision::Act(Action::DeleteScratch(branch.id.clone())),
+        Some(_) | None => {
+            let message = "Neon is making the branch on which the files are to be tried";
+            wait(Reason::OperationsRunning, message, BEING_MADE)
+        }
+    }
+}
+
+/// Deletes it and lets the object go.
+#[must_use]
+pub fn dispose(desired: &Desired, observed: &Observed, now: Timestamp) -> Stage {
+    let recorded = observed.scratch_on_record();
+    let Some(scratch) = &observed.scratch else {
+        // it was not made before the finalizer was set
+        return Some(Decision::Act(Action::ReleaseFinalizer));
+    };
+    if scratch.out_of_reach.is_some() {
+        let age = recorded.map(|recorded| now.duration_since(recorded.request_time.0));
+        let is_over = age.is_none_or(|age| age >= life(desired));
+        return (desired.deleting || is_over).then_some(Decision::Act(Action::ReleaseFinalizer));
+    }
+    if let Some(busy) = busy(scratch) {
+        return Some(busy);
+    }
+    if let Some(branch) = scratch.listed.first() {
+        return Some(Decision::Act(Action::DeleteScratch(branch.id.clone())));
+    }
+    let known = recorded.and_then(|recorded| recorded.id.as_deref());
+    if let Some(id) = known {
+        return Some(Decision::Act(Action::DeleteScratch(BranchId::from(id))));
+    }
+    let may_still_come = recorded.is_some_and(|recorded| {
+        !recorded.deleted && now.duration_since(recorded.request_time.0) < UNANSWERED
+    });
+    Some(if may_still_come {
+        let message = "Neon was asked for a branch to try the files on and may still make it";
+        wait(Reason::OperationsRunning, message, LATER)
+    } else {
+        Decision::Act(Action::ReleaseFinalizer)
+    })
+}
+
+/// What Neon is at work on, and that it has ended.
+fn busy(scratch: &Scratch) -> Stage {
+    if let Some(busy) = Operation::at_work(&scratch.operations) {
+        return Some(wait(Reason::OperationsRunning, busy.message, busy.after));
+    }
+    (!scratch.operations.is_empty()).then_some(Decision::Act(Action::ForgetOperations))
+}
+
+/// How long Neon keeps it.
+#[must_use]
+pub fn life(desired: &Desired) -> SignedDuration {
+    let deadline = desired.rest.as_ref().map(|rest| rest.timeouts.deadline);
+    let deadline = deadline.unwrap_or_default();
+    SignedDuration::try_from(deadline).unwrap_or_default() + SPARE
+}
