@@ -75,6 +75,7 @@ const PURE: &[&str] = &[
     "deletion",
     "status",
     "action",
+    "adoption",
     "profile",
     "mark",
     "asked",

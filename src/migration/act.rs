@@ -1,52 +1,36 @@
 //! The effects: looking again, reading a ledger, and applying files.
 
+mod access;
 mod scratch;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::action::{Action, first_of};
-use super::desired::{Desired, Rest};
+use super::desired::Desired;
 use super::divergence;
 use super::failure::{self, Circumstances, Failure};
 use super::held;
 use super::observe::{self, Ledger, Observed};
-use super::place::{Database, Endpoint, Place};
 use super::record::{Found, Run};
 use super::source::Listing;
 use super::{Migrations, status, warnings};
 use crate::api::{Reason, SepulkiMigrationStatus};
 use crate::clock::monotonic;
-use crate::cluster::KeyRead;
-use crate::engine::LedgerName;
 use crate::engine::run::{Inspection, Progress, RunError, RunRequest, Timeouts};
-use crate::neon::{self, BranchId, EndpointId, ErrorKind};
-use crate::postgres::{Target, Tls};
 use crate::reconcile::{Class, Error, Notice, Pass, Subject as _, Verdict};
-use crate::world::{Source, at_cluster, at_neon};
+
+use access::{Access, access, holder, is_current, parsed};
 
 /// A run that is over by then is not shown while it lasts.
 const FIRST_SHOWN: Duration = Duration::from_secs(2);
 
 /// How often a run is shown at most.
 const SHOWN_EVERY: Duration = Duration::from_secs(3);
-
-/// Longest name under which a run shows itself in `pg_stat_activity`, in bytes.
-const HOLDER_MAX: usize = 48;
-
-/// Everything that a session needs.
-struct Access<'a> {
-    database: &'a Database,
-    endpoint: &'a Endpoint,
-    place: Place,
-    ledger: &'a LedgerName,
-    target: Target,
-}
 
 pub(super) async fn act(
     kind: &Migrations,
@@ -304,144 +288,4 @@ async fn show(
         }
         Err(error) => tracing::debug!(%error, "the run is not shown"),
     }
-}
-
-/// Credentials of the database's owner at the direct endpoint. The password is asked of Neon each time: sessions are
-/// rare, and one that was kept could have been changed.
-async fn access<'a>(
-    kind: &Migrations,
-    desired: &'a Desired,
-    observed: &'a Observed,
-) -> Result<Access<'a>, Error> {
-    let unready = || {
-        Error::new(
-            Class::Conflict,
-            Reason::DatabaseNotReady,
-            format!("NeonDatabase {} is no longer ready", desired.database_ref),
-        )
-    };
-    let database = observed.database.known().ok_or_else(unready)?;
-    let place = observed.place(desired).ok_or_else(unready)?;
-    let owner = database.owners.get(&place.database).ok_or_else(unready)?;
-    let endpoint = database.endpoint.as_ref().ok_or_else(unready)?;
-    let rest = parsed(desired)?;
-    let of = (
-        &BranchId::from(place.branch.id.as_str()),
-        &EndpointId::from(endpoint.id.as_str()),
-    );
-    let password = password(kind, database, of, owner).await?;
-    let settings = &kind.world.settings;
-    let authority = settings.certificate_authority.as_ref();
-    let target = Target {
-        host: endpoint.host.clone(),
-        port: settings.postgres_port,
-        user: owner.clone(),
-        password,
-        database: place.database.clone(),
-        tls: authority.map_or(Tls::WebPki, |authority| Tls::Ca(authority.pem.clone())),
-    };
-    Ok(Access {
-        database,
-        endpoint,
-        place,
-        ledger: &rest.ledger,
-        target,
-    })
-}
-
-fn parsed(desired: &Desired) -> Result<&Rest, Error> {
-    let rest = desired.rest.as_ref();
-    rest.map_err(|block| Error::new(Class::Invalid, block.reason, &block.message))
-}
-
-/// The owner's password on this branch, as Neon has it now, where the compute serves that branch. A refused key is read anew
-/// once: it may just have been corrected.
-async fn password(
-    kind: &Migrations,
-    database: &Database,
-    (branch, endpoint): (&BranchId, &EndpointId),
-    owner: &str,
-) -> Result<SecretString, Error> {
-    let Some(Source {
-        project, key: at, ..
-    }) = &database.source
-    else {
-        let message = format!(
-            "the NeonProject of NeonDatabase {} is not there",
-            database.name
-        );
-        return Err(Error::new(
-            Class::Transient,
-            Reason::ProjectNotReady,
-            message,
-        ));
-    };
-    for anew in [false, true] {
-        let read = kind.world.cluster.api_key(at, anew).await;
-        let missing = |what: &str| {
-            let message = format!(
-                "Secret {} of the namespace {} {what}",
-                at.name, at.namespace
-            );
-            Error::new(Class::Transient, Reason::KeyNotFound, message)
-        };
-        let key = match read.map_err(at_cluster)? {
-            KeyRead::Found(key) => key,
-            KeyRead::NoSecret => return Err(missing("with the Neon API key does not exist")),
-            KeyRead::NoKey => return Err(missing(&format!("has no entry {}", at.key))),
-        };
-        let account = kind.world.neon.open(&key);
-        let found = match account.api.endpoint(project, endpoint).await {
-            Err(error) if error.kind == ErrorKind::Denied && !anew => continue,
-            answer => answer.map_err(at_neon)?,
-        };
-        serves(found.as_ref(), branch, endpoint, &database.name)?;
-        let password = account.api.reveal_password(project, branch, owner).await;
-        return password.map_err(at_neon);
-    }
-    Err(Error::bug("neither of two answers of Neon was taken"))
-}
-
-/// Fails where a compute serves another branch than is meant. Its host stays when Neon moves it, as it does to put a
-/// restored snapshot in the place of a branch: whoever connects reaches other data then.
-fn serves(
-    found: Option<&neon::Endpoint>,
-    meant: &BranchId,
-    id: &EndpointId,
-    name: &str,
-) -> Result<(), Error> {
-    let message = match found {
-        Some(found) if found.branch_id == *meant => return Ok(()),
-        Some(found) => format!(
-            "the compute {id} of NeonDatabase {name} serves the branch {} by now, and not {meant}",
-            found.branch_id
-        ),
-        None => format!("the compute {id} of NeonDatabase {name} is gone"),
-    };
-    Err(Error::new(
-        Class::Conflict,
-        Reason::DatabaseNotReady,
-        message,
-    ))
-}
-
-/// Whether a refused password is the one that Neon has now: then it was not just rotated, and trying again is no use.
-async fn is_current(kind: &Migrations, access: &Access<'_>, error: &RunError) -> bool {
-    if !matches!(error, RunError::Denied(_)) {
-        return false;
-    }
-    let of = (
-        &BranchId::from(access.place.branch.id.as_str()),
-        &EndpointId::from(access.endpoint.id.as_str()),
-    );
-    let now = password(kind, access.database, of, &access.target.user).await;
-    now.is_ok_and(|now| now.expose_secret() == access.target.password.expose_secret())
-}
-
-/// The name under which a session shows itself.
-fn holder(desired: &Desired) -> String {
-    let mut name = format!("{}/{}", desired.namespace, desired.name);
-    // names of Kubernetes objects are ASCII
-    name.truncate(HOLDER_MAX);
-    name
 }

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod adoption;
 mod at_rest;
 mod conditions;
 mod credentials;
