@@ -53,7 +53,7 @@ fn on_record(id: Option<&str>, since: Timestamp) -> ScratchBranch {
     }
 }
 
-fn copy(state: BranchState, made: Timestamp) -> neon::Branch {
+pub(super) fn copy(state: BranchState, made: Timestamp) -> neon::Branch {
     neon::Branch {
         id: "br-copy".into(),
         name: "verify/team/m".into(),
@@ -69,7 +69,7 @@ fn copy(state: BranchState, made: Timestamp) -> neon::Branch {
     }
 }
 
-fn compute() -> neon::Endpoint {
+pub(super) fn compute() -> neon::Endpoint {
     serde_json::from_value(json!({
         "id": "ep-copy", "branch_id": "br-copy", "host": "ep-copy.example", "type": "read_write", "current_state": "idle",
     }))

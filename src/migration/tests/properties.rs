@@ -2,20 +2,24 @@
 
 use std::sync::OnceLock;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
 
+use super::adoption::{compute, copy};
 use super::*;
 use crate::api::{
-    AppliedStatus, AppliedTo, BranchOrigin, Environment, LastError, Looks, Reason,
-    SepulkiMigrationStatus,
+    AdoptionStatus, AdoptionVerdict, AppliedStatus, AppliedTo, BranchOrigin, Environment,
+    LastError, Looks, Reason, ScratchBranch, SepulkiMigrationStatus,
 };
-use crate::migration::Action;
 use crate::migration::plan::decide;
+use crate::migration::scratch::Scratch;
 use crate::migration::status::project;
+use crate::migration::{Action, adoption};
+use crate::neon::BranchState;
 use crate::reconcile::{Class, Decision, Error, Verdict};
 
 /// Sets of files: good, with a file that cannot run, and one that is no set.
@@ -33,29 +37,42 @@ fn any_desired() -> impl Strategy<Value = Desired> {
     let target = option::of(select(vec!["001_a.sql", "002_b.sql", "009_z.sql"]));
     let database = option::of(select(vec!["app", "reports"]));
     let asked = option::weighted(0.1, Just("1".to_owned()));
-    (target, database, any::<[bool; 3]>(), 1..3_i64, asked).prop_map(
-        |(target, database, [suspend, deleting, inline], generation, retry)| {
-            let mut spec = json!({"suspend": suspend});
-            if let Some(target) = target {
-                spec["target"] = json!({"version": target});
-            }
-            if let Some(database) = database {
-                spec["database"] = json!(database);
-            }
-            if inline {
-                spec["source"] = json!({"inline": [{"name": "001_a.sql", "sql": ""}]});
-            }
-            Desired {
-                deleting: deleting && suspend,
-                generation,
-                asked: Looks {
-                    retry,
-                    ..Looks::default()
-                },
-                ..desired(&spec)
-            }
-        },
+    let verify = prop::bool::weighted(0.5);
+    (
+        target,
+        database,
+        any::<[bool; 4]>(),
+        1..3_i64,
+        asked,
+        verify,
     )
+        .prop_map(
+            |(target, database, [suspend, deleting, inline, kept], generation, retry, verify)| {
+                let mut spec = json!({"suspend": suspend});
+                if verify {
+                    spec["adopt"] = json!({"mode": "Verify"});
+                }
+                if let Some(target) = target {
+                    spec["target"] = json!({"version": target});
+                }
+                if let Some(database) = database {
+                    spec["database"] = json!(database);
+                }
+                if inline {
+                    spec["source"] = json!({"inline": [{"name": "001_a.sql", "sql": ""}]});
+                }
+                Desired {
+                    deleting: deleting && suspend,
+                    has_finalizer: verify && kept,
+                    generation,
+                    asked: Looks {
+                        retry,
+                        ..Looks::default()
+                    },
+                    ..desired(&spec)
+                }
+            },
+        )
 }
 
 fn any_database() -> impl Strategy<Value = Fact<Database>> {
@@ -111,31 +128,104 @@ fn any_memory() -> impl Strategy<Value = SepulkiMigrationStatus> {
         option::of(0..3_usize),
         option::of(select(vec!["001_a.sql", "002_b.sql"])),
     );
-    (option::weighted(0.9, place), any::<bool>()).prop_map(|(place, failed)| {
-        SepulkiMigrationStatus {
-            applied_to: place.map(|(incarnation, database, set, target)| AppliedTo {
+    let memory = (
+        option::weighted(0.9, place),
+        any::<bool>(),
+        option::of(any_adoption()),
+    );
+    memory.prop_map(|(place, failed, adoption)| SepulkiMigrationStatus {
+        adoption,
+        applied_to: place.map(|(incarnation, database, set, target)| AppliedTo {
+            branch_id: "br-1".into(),
+            incarnation: incarnation.into(),
+            database: database.into(),
+            digest: set.map(|set| sets()[set].listing().unwrap().digest.clone()),
+            target: target.map(str::to_owned),
+        }),
+        applied: Some(AppliedStatus {
+            count: 3,
+            last_version: Some("003_c.sql".into()),
+            last_time: None,
+        }),
+        last_error: failed.then(|| LastError {
+            version: None,
+            line: None,
+            column: None,
+            sql_state: None,
+            message: "it failed".into(),
+            attempt: sets()[0].attempt(&desired(&json!({}))),
+        }),
+        ..SepulkiMigrationStatus::default()
+    })
+}
+
+/// What was found out about a history, and the record of a copy.
+fn any_adoption() -> impl Strategy<Value = AdoptionStatus> {
+    let counts = option::weighted(0.3, (0..2_i32, select(vec!["i-1", "i-2"])));
+    (
+        counts,
+        option::weighted(0.8, (prop::bool::weighted(0.3), 0..45_i64)),
+    )
+        .prop_map(|(counts, copy)| AdoptionStatus {
+            verdict: counts.map(|(claimed_but_missing, incarnation)| AdoptionVerdict {
                 branch_id: "br-1".into(),
                 incarnation: incarnation.into(),
-                database: database.into(),
-                digest: set.map(|set| sets()[set].listing().unwrap().digest.clone()),
-                target: target.map(str::to_owned),
+                database: "app".into(),
+                basis: "sha256:0".into(),
+                time: Time(now()),
+                consistent: 1,
+                claimed_but_missing,
+                there_without_row: 0,
+                unknown: 0,
+                pending: 0,
+                versions: Vec::new(),
             }),
-            applied: Some(AppliedStatus {
-                count: 3,
-                last_version: Some("003_c.sql".into()),
-                last_time: None,
+            scratch: copy.map(|(made, seconds)| ScratchBranch {
+                parent_id: "br-1".into(),
+                incarnation: "i-1".into(),
+                request_time: Time(now() - jiff::SignedDuration::from_secs(seconds)),
+                id: made.then(|| "br-copy".to_owned()),
+                deleted: false,
+                operations: Vec::new(),
             }),
-            last_error: failed.then(|| LastError {
-                version: None,
-                line: None,
-                column: None,
-                sql_state: None,
-                message: "it failed".into(),
-                attempt: sets()[0].attempt(&desired(&json!({}))),
-            }),
-            ..SepulkiMigrationStatus::default()
-        }
-    })
+        })
+}
+
+/// What Neon says of the copy.
+fn any_copy() -> impl Strategy<Value = Scratch> {
+    let mostly = || prop::bool::weighted(0.9);
+    (mostly(), any::<bool>(), mostly(), 0..700_i64).prop_map(
+        |(reachable, listed, served, seconds)| {
+            let made = now() - jiff::SignedDuration::from_secs(seconds);
+            let branch = copy(BranchState::Ready, made);
+            Scratch {
+                out_of_reach: (!reachable).then(|| "there is no key".to_owned()),
+                listed: (reachable && listed)
+                    .then_some(branch)
+                    .into_iter()
+                    .collect(),
+                endpoint: (reachable && listed && served).then(compute),
+                operations: Vec::new(),
+            }
+        },
+    )
+}
+
+/// Whether an action is about the copy alone.
+fn is_of_the_copy(action: &Action) -> bool {
+    match action {
+        Action::AddFinalizer
+        | Action::ForgetOperations
+        | Action::DeleteScratch(_)
+        | Action::ReleaseFinalizer => true,
+        Action::LookAgain
+        | Action::ReadLedger
+        | Action::AnnounceScratch
+        | Action::CreateScratch
+        | Action::Verify
+        | Action::AskForReset(_)
+        | Action::Apply(_) => false,
+    }
 }
 
 /// A spec, a status, and a world that fits neither in particular.
@@ -151,21 +241,26 @@ fn any_case() -> impl Strategy<Value = (Desired, SepulkiMigrationStatus, Observe
         any_database(),
         any_ledger(),
         any::<[bool; 2]>(),
+        any_copy(),
     )
-        .prop_map(|(desired, status, set, database, ledger, [free, rival])| {
-            let of = set.map(|set| sets()[set].clone()).unwrap_or_default();
-            let observed = Observed {
-                rival: (rival && !free).then(|| "older".to_owned()),
-                ledger: read(&of, ledger, &desired),
-                database,
-                branch_free: free,
-                applied_to: status.applied_to.clone(),
-                applied: status.applied.clone(),
-                last_error: status.last_error.clone(),
-                ..of
-            };
-            (desired, status, observed)
-        })
+        .prop_map(
+            |(desired, status, set, database, ledger, [free, rival], copy)| {
+                let of = set.map(|set| sets()[set].clone()).unwrap_or_default();
+                let observed = Observed {
+                    rival: (rival && !free).then(|| "older".to_owned()),
+                    ledger: read(&of, ledger, &desired),
+                    database,
+                    branch_free: free,
+                    applied_to: status.applied_to.clone(),
+                    applied: status.applied.clone(),
+                    last_error: status.last_error.clone(),
+                    adoption: status.adoption.clone(),
+                    scratch: desired.has_finalizer.then_some(copy),
+                    ..of
+                };
+                (desired, status, observed)
+            },
+        )
 }
 
 /// A spec and a world in which nothing is left to do, whatever the status remembers.
@@ -245,6 +340,7 @@ proptest! {
     fn nothing_is_done_on_what_is_not_known((desired, _, observed) in any_case()) {
         if let Decision::Act(action) = decide(&desired, &observed, now())
             && action != Action::LookAgain
+            && !is_of_the_copy(&action)
         {
             let database = observed.database.known().expect("the database is known");
             prop_assert!(!desired.suspend && !desired.deleting);
@@ -260,6 +356,27 @@ proptest! {
                 let target = desired.target.as_ref();
                 prop_assert!(versions.iter().all(|v| target.is_none_or(|t| v <= t)));
             }
+        }
+    }
+
+    #[test]
+    fn nothing_runs_and_nothing_settles_before_a_history_is_believed((desired, _, observed) in any_case()) {
+        let next = decide(&desired, &observed, now());
+        if matches!(next, Decision::Act(Action::Apply(_) | Action::AskForReset(_)) | Decision::Settled(_)) {
+            let place = observed.place(&desired).expect("the place is known");
+            prop_assert!(adoption::is_believed(&desired, &observed, &place));
+        }
+    }
+
+    #[test]
+    fn no_object_goes_while_it_may_have_a_copy_that_could_be_deleted((desired, _, observed) in any_case()) {
+        let next = decide(&desired, &observed, now());
+        let may_be_there = observed.scratch.as_ref().is_some_and(|scratch| {
+            let known = observed.scratch_on_record().is_some_and(|record| record.id.is_some());
+            scratch.out_of_reach.is_none() && (known || !scratch.listed.is_empty())
+        });
+        if may_be_there {
+            prop_assert!(next != Decision::Gone && next != Decision::Act(Action::ReleaseFinalizer), "{:?}", next);
         }
     }
 
@@ -333,7 +450,7 @@ fn the_cases_reach_every_kind_of_answer() {
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
     let mut seen = std::collections::BTreeSet::new();
-    for _ in 0..6000 {
+    for _ in 0..20_000 {
         let (desired, _, observed) = any_case().new_tree(&mut runner).unwrap().current();
         seen.insert(match decide(&desired, &observed, now()) {
             Decision::Act(action) => crate::reconcile::Action::name(&action).to_owned(),
@@ -347,6 +464,11 @@ fn the_cases_reach_every_kind_of_answer() {
     for kind in [
         "LookAgain",
         "Apply",
+        "AnnounceScratch",
+        "CreateScratch",
+        "Verify",
+        "DeleteScratch",
+        "ReleaseFinalizer",
         "ReadLedger",
         "AskForReset",
         "Settled",
