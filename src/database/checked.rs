@@ -36,6 +36,9 @@ pub(super) enum Look {
 #[derive(Debug, Default)]
 pub(super) struct Checked {
     looks: Mutex<Looks>,
+    /// Objects none of whose Secrets go with them, and of which version of the spec that is known. Only of those that are
+    /// to leave their branch behind.
+    staying: Mutex<HashMap<String, i64>>,
 }
 
 #[derive(Debug, Default)]
@@ -80,8 +83,23 @@ impl Checked {
         at
     }
 
-    /// Somebody wants the Secrets of an object to be looked at anew.
+    /// Whether it is known that none of the object's Secrets go with it.
+    pub(super) fn stay(&self, object: &str, generation: i64) -> bool {
+        self.staying().get(object) == Some(&generation)
+    }
+
+    /// None of the object's Secrets go with it.
+    pub(super) fn all_stay(&self, object: &str, generation: i64) {
+        self.staying().insert(object.to_owned(), generation);
+    }
+
+    fn staying(&self) -> MutexGuard<'_, HashMap<String, i64>> {
+        self.staying.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody wants the Secrets of an object to be looked at anew, or it is gone.
     pub(super) fn forget(&self, object: &str) {
+        self.staying().remove(object);
         let mut looks = self.lock();
         looks.by_secret.retain(|(uid, _), _| uid != object);
     }

@@ -210,6 +210,7 @@ impl Subject for Databases {
     }
 
     fn forget(&self, uid: &str) {
+        self.checked.forget(uid);
         self.failures.forget(uid);
         self.refusals.forget(uid);
     }

@@ -7,6 +7,7 @@
 mod access;
 mod branches;
 mod contents;
+mod kept;
 mod migrations;
 mod terms;
 
@@ -106,6 +107,8 @@ pub struct Observed {
     pub taken: BTreeMap<String, String>,
     /// Secrets that are as they should be, but would go with the object where they are to stay, or the other way round.
     pub held_wrong: BTreeSet<String>,
+    /// Secrets that would go with the object although its branch is to stay, where that was looked into.
+    pub to_be_kept: Vec<String>,
     /// When one of these is to be looked at again; none where all were just looked at.
     pub next_look: Option<Timestamp>,
     /// What is wrong with passwords that users give, by role.
@@ -212,6 +215,7 @@ impl Observed {
             current_secrets: BTreeSet::new(),
             taken: BTreeMap::new(),
             held_wrong: BTreeSet::new(),
+            to_be_kept: Vec::new(),
             next_look: None,
             password_problems: BTreeMap::new(),
             refused: None,
@@ -308,6 +312,10 @@ pub(super) async fn observe(
 ) -> Result<Observed, Error> {
     let mut observed =
         Observed::nothing(pass.status.clone(), kind.world.settings.snapshot_interval);
+    kept::look(kind, pass, desired, &mut observed).await?;
+    if !observed.to_be_kept.is_empty() {
+        return Ok(observed);
+    }
     if desired.deleting {
         let looks = contents::Looks::AtAll;
         contents::secrets(kind, desired, &mut observed, looks, now).await?;

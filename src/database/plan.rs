@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | 1 | being deleted | see [`super::deletion`] |
 //! |   | an annotation abandons the branch of an object that is not being deleted, or did | NoteAbandon |
+//! |   | a Secret that would go with the object, whose branch is to stay | KeepSecrets |
 //! | 2 | suspended, no branch recorded | Suspended |
 //! | 3 | the spec cannot be carried out: lease due; else | RenewLease; Blocked InvalidSpec |
 //! | 4 | our finalizer is missing | AddFinalizer |
@@ -123,6 +124,9 @@ fn by_the_table(desired: &Desired, observed: &Observed, now: Timestamp) -> Next 
     let abandon = &desired.asked.abandon;
     if *abandon != observed.recorded.handled.abandon {
         return Decision::Act(Action::NoteAbandon(abandon.clone()));
+    }
+    if !observed.to_be_kept.is_empty() {
+        return Decision::Act(Action::KeepSecrets(observed.to_be_kept.clone()));
     }
     if desired.suspend && observed.recorded.branch.is_none() {
         return Decision::Suspended(RECHECK);

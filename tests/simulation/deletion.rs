@@ -469,3 +469,58 @@ async fn a_change_of_policy_says_whose_the_secrets_are_without_a_login() {
     operator.settle().await;
     check_gone(&sim, "staging", true);
 }
+
+/// Something that happens, in words.
+type Event = (&'static str, fn(&Sim));
+
+/// Each is in the way of an object whose policy is set to Retain.
+const IN_THE_WAY: [Event; 5] = [
+    ("it is suspended", |sim| {
+        sim.edit_database("staging", |object| object.spec.suspend = true);
+    }),
+    ("its spec cannot be carried out", |sim| {
+        sim.edit_database("staging", |object| {
+            let roles = json!([{"name": "pg_monitor", "access": "ReadOnly"}]);
+            object.spec.roles = serde_json::from_value(roles).unwrap();
+        });
+    }),
+    ("its key is gone", |sim| {
+        let key = (NAMESPACE.to_owned(), "neon-api-key".to_owned());
+        sim.lock().kubernetes.secrets.remove(&key).unwrap();
+    }),
+    ("Neon refuses its key", |sim| sim.lock().neon.keys.clear()),
+    ("a migration is at work", |sim| {
+        sim.at_neon(|project, _| {
+            let branch = project
+                .branches
+                .iter_mut()
+                .find(|b| b.branch.parent_id.is_some());
+            for database in branch.unwrap().server.databases.values_mut() {
+                database.locked = true;
+            }
+        });
+    }),
+];
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_in_the_way_a_policy_of_retain_keeps_the_secrets() {
+    for (what, happens) in IN_THE_WAY {
+        let mut operator = settled(|sim| {
+            let disposable = json!({"deletionPolicy": "Delete"});
+            sim.database("production", "production", simple());
+            sim.database("staging", "staging", with(simple(), disposable));
+        })
+        .await;
+        let sim = operator.sim.clone();
+        happens(&sim);
+        operator.restart();
+        operator.run_for(MINUTE).await;
+        sim.edit_database("staging", |object| {
+            object.spec.deletion_policy = Some(DeletionPolicy::Retain);
+        });
+        operator.run_for(MINUTE).await;
+        sim.delete_database_in_foreground("staging");
+        operator.run_for(MINUTE).await;
+        assert!(sim.secret("staging").is_some(), "{what}");
+    }
+}

@@ -312,7 +312,11 @@ async fn look(
     })
 }
 
-async fn secret(kind: &Databases, desired: &Desired, name: &str) -> Result<Option<Secret>, Error> {
+pub(super) async fn secret(
+    kind: &Databases,
+    desired: &Desired,
+    name: &str,
+) -> Result<Option<Secret>, Error> {
     let (cluster, namespace) = (&kind.world.cluster, &desired.mark.namespace);
     cluster.secret(namespace, name).await.map_err(at_cluster)
 }

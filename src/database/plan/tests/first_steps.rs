@@ -36,6 +36,17 @@ pub(super) fn rows() -> Vec<Row> {
             Act(Action::ReleaseFinalizer),
         )
         .row(
+            1,
+            "a Secret would go with an object that leaves its branch, whatever else is in the way",
+            |d, o| {
+                d.suspend = true;
+                d.rest = Err(invalid("no"));
+                o.key = Key::Missing("no key".to_owned());
+                o.to_be_kept = vec!["it".into()];
+            },
+            Act(Action::KeepSecrets(vec!["it".into()])),
+        )
+        .row(
             2,
             "suspended from the start",
             |d, _| d.suspend = true,
