@@ -201,6 +201,23 @@ async fn a_branch_that_the_spec_protects_is_let_go_by_the_spec() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_mark_that_was_set_a_moment_ago_counts() {
+    let mut operator = settled(preview).await;
+    let sim = operator.sim.clone();
+    operator.run_for(MINUTE).await;
+    sim.at_neon(|project, _| {
+        let marks = &mut project.branches[1].branch.annotations;
+        marks.insert("sepulki-installation".to_owned(), "another".to_owned());
+    });
+    sim.delete_database("pr-7");
+    operator.run_for(MINUTE).await;
+    let object = sim.get_database("pr-7").unwrap();
+    let message = stalled(&object, Reason::BranchClaimed);
+    assert!(message.contains("installation another"), "{message}");
+    assert_eq!(sim.branch_names().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_branch_that_bears_anothers_mark_is_not_deleted() {
     let mut operator = settled(preview).await;
     let before = operator.sim.branch_names();

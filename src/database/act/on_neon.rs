@@ -7,6 +7,7 @@ use super::upkeep::{is_of_lease, is_of_protection};
 use super::{Context, Pass, forget_branch};
 use crate::api::{BranchOrigin, BranchStatus, Credentials, NeonDatabaseStatus};
 use crate::database::compute;
+use crate::database::deletion::other_owner;
 use crate::database::desired::{Database, moment};
 use crate::database::observe::incarnation;
 use crate::database::plan::UNANSWERED;
@@ -98,7 +99,14 @@ impl Context<'_> {
     pub(super) async fn delete_branch(&self, pass: &mut Pass, id: &BranchId) -> Result<(), Error> {
         let _lock = self.lock(id.as_str())?;
         let account = self.account().await?;
-        let deleted = account.api.delete_branch(self.project()?, id).await;
+        let project = self.project()?;
+        // a listing may be older than the mark that somebody has just set
+        let found = account.api.branch(project, id).await.map_err(at_neon)?;
+        if found.is_some_and(|branch| other_owner(self.desired, &branch).is_some()) {
+            account.snapshots.invalidate(project);
+            return Err(Error::conflict("the branch bears another mark by now"));
+        }
+        let deleted = account.api.delete_branch(project, id).await;
         let operations = deleted.map_err(at_neon)?;
         record_operations(&mut pass.status.operations, &operations, self.now);
         // one that was taken over is known by its record alone, and so is the consent to delete it

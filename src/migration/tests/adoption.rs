@@ -523,6 +523,11 @@ fn those_that_need_somebody_are_told_first_and_no_more_than_twenty() {
         "the files were tried on a copy of the branch: 26 consistent, 1 claimed but missing, 1 there without a row, \
          1 unknown, 1 pending; what cannot be told is believed: 028.sql (why)"
     );
+    let fine = verdict("b".into(), &[("001.sql", true, Verdict::Consistent)]);
+    let notice = adoption::notice(&fine);
+    assert!(!notice.warning);
+    let told = "the files were tried on a copy of the branch: 1 consistent";
+    assert_eq!(notice.message, told);
     let many: Vec<(&str, bool, Verdict)> = names[..7]
         .iter()
         .map(|name| (name.as_str(), false, Verdict::Consistent))
@@ -532,6 +537,7 @@ fn those_that_need_somebody_are_told_first_and_no_more_than_twenty() {
         message.contains("003.sql, 004.sql and 2 more; record"),
         "{message}"
     );
+    assert!(!message.contains("is not there"), "{message}");
 }
 
 #[test]
