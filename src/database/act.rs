@@ -180,6 +180,7 @@ impl Context<'_> {
             }
             for replica in &mut pass.status.read_replicas {
                 (replica.endpoint.requested, replica.endpoint.stored) = (None, None);
+                replica.endpoint.failure = None;
             }
         }
         kind.checked.forget(&desired.uid);
@@ -225,6 +226,11 @@ impl Context<'_> {
             && start::is_of_start(operation, words, by, rest)
         {
             endpoint.failure = Some(words.to_owned());
+        }
+        for replica in &mut pass.status.read_replicas {
+            if given_up::is_of_replica(what.as_deref(), &replica.name) {
+                replica.endpoint.failure = Some(words.to_owned());
+            }
         }
     }
 

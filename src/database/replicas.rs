@@ -131,6 +131,17 @@ pub fn otherwise(status: &NeonDatabaseStatus) -> impl Iterator<Item = String> + 
     })
 }
 
+/// In words: those that did not start when they were last to. The next connection starts them, where they can.
+pub fn unstarted(status: &NeonDatabaseStatus) -> impl Iterator<Item = String> + '_ {
+    status.read_replicas.iter().filter_map(|replica| {
+        let words = replica.endpoint.failure.as_ref()?;
+        Some(format!(
+            "read replica {} did not start: {words}",
+            replica.name
+        ))
+    })
+}
+
 /// The record after a look at the branch's replicas: those that are asked for or still there.
 pub fn look_at(record: &mut Vec<ReadReplicaStatus>, wanted: &[Replica], listed: &[Endpoint]) {
     let before = std::mem::take(record);

@@ -244,6 +244,11 @@ fn parts(
                     || !replicas_are_due(rest, observed, status)) =>
         {
             let host = format!("endpoint {}", endpoint.host);
+            let parts: Vec<String> = [host]
+                .into_iter()
+                .chain(replicas::unstarted(status))
+                .collect();
+            let host = parts.join("; ");
             match limits(rest, observed, status) {
                 Some(limits) => yes(Reason::PlanLimited, format!("{host}: {limits}")),
                 None => yes(Reason::Succeeded, host),

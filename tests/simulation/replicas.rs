@@ -2,15 +2,17 @@
 
 use jiff::SignedDuration;
 use sepulki::api::Reason;
-use sepulki::neon::{Endpoint, NewEndpoint};
+use sepulki::neon::{Endpoint, EndpointState, NewEndpoint};
 use serde_json::{Value, json};
 
 use crate::database::{condition, says, stalled};
 use crate::invariants::check;
 use crate::scene::{simple, with};
 use crate::world::Sim;
+use crate::world::faults::Fault;
 use crate::world::neon::Project;
 use crate::world::operator::Operator;
+use crate::world::trouble::NO_START;
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
@@ -121,5 +123,30 @@ async fn a_size_that_the_plan_refuses_is_told_and_holds_nothing_up() {
     says(&message, &told);
     set(&operator, json!([{"name": "one", "minCU": 1, "maxCU": 2}]));
     operator.run_for(MINUTE).await;
+    check(&operator.sim, &[]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_does_not_start_is_told_until_it_is_seen_to_run() {
+    let mut operator = begin(json!([]), None).await;
+    let fails = ("create endpoint".to_owned(), Fault::OperationFails);
+    operator
+        .sim
+        .at_neon(|project, _| project.fails = Some(fails));
+    set(&operator, json!([{"name": "one"}]));
+    operator.run_for(MINUTE * 3).await;
+    let production = |operator: &Operator| operator.sim.get_database("production").unwrap();
+    let (is, _, message) = condition(&production(&operator), "ComputeReady");
+    assert!(is, "{message}");
+    says(&message, &["read replica one did not start: ", NO_START]);
+    let status = production(&operator).status.unwrap();
+    assert!(status.read_replicas[0].endpoint.failure.is_some());
+    operator.sim.at_neon(|project, _| {
+        let replica = &mut project.branches[0].replicas[0].endpoint;
+        replica.current_state = EndpointState::Active;
+    });
+    operator.run_for(MINUTE * 3).await;
+    let status = production(&operator).status.unwrap();
+    assert_eq!(status.read_replicas[0].endpoint.failure, None);
     check(&operator.sim, &[]);
 }

@@ -110,8 +110,8 @@ pub(in crate::database) fn asked_of_neon(
         Action::Protect(_) => "change the branch's protection".to_owned(),
         Action::CreateEndpoint => "make an endpoint".to_owned(),
         Action::ResizeCompute => "change the compute".to_owned(),
-        Action::CreateReplica(name) => format!("make the read replica {name}"),
-        Action::ResizeReplica(name) => format!("change the read replica {name}"),
+        Action::CreateReplica(name) => making_replica(name),
+        Action::ResizeReplica(name) => changing_replica(name),
         Action::DeleteReplica(id) => format!("delete the read replica {id}"),
         Action::CreateRole(name) => format!("make the role {name}"),
         Action::CreateDatabase { name, .. } => format!("make the database {name}"),
@@ -163,6 +163,20 @@ pub(in crate::database) fn asked_by(
     } else {
         AskedBy::Other
     }
+}
+
+/// Whether what failed was asked for because of this read replica.
+#[must_use]
+pub(in crate::database) fn is_of_replica(what: Option<&str>, name: &str) -> bool {
+    what.is_some_and(|what| what == making_replica(name) || what == changing_replica(name))
+}
+
+fn making_replica(name: &str) -> String {
+    format!("make the read replica {name}")
+}
+
+fn changing_replica(name: &str) -> String {
+    format!("change the read replica {name}")
 }
 
 /// That Neon is to make the branch.
