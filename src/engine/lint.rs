@@ -293,6 +293,13 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_many_statements_is_looked_through_in_one_go() {
+        // as `pg_dump --inserts` writes data: minutes where each statement is looked for from the start of the file
+        let row = "INSERT INTO t VALUES (1, 'one');\n";
+        assert_eq!(found(&row.repeat(40_000)), []);
+    }
+
+    #[test]
     fn every_name_is_there_once() {
         let mut names = rule_names();
         let all = names.len();

@@ -128,10 +128,11 @@ fn whole_tables(script: &Script, tokens: &[Token]) -> Vec<Found> {
     told.collect()
 }
 
-fn of<'a>(tokens: &'a [Token], range: &'a Range<usize>) -> impl Iterator<Item = &'a Token> {
-    let inside = tokens
-        .iter()
-        .filter(|token| range.contains(&token.range.start));
+/// The significant tokens of a statement. Asked for each statement of a file, so all the others are not walked through.
+fn of<'a>(tokens: &'a [Token], range: &Range<usize>) -> impl Iterator<Item = &'a Token> {
+    let first = tokens.partition_point(|token| token.range.start < range.start);
+    let end = tokens.partition_point(|token| token.range.start < range.end);
+    let inside = tokens.get(first..end).unwrap_or_default().iter();
     inside.filter(|token| token.is_significant())
 }
 
