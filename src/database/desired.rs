@@ -197,8 +197,8 @@ impl Desired {
                 &profile,
                 branch.protected.unwrap_or(profile.protected),
             )
-            .ok()
-            .flatten(),
+            // a mistake must not let a living branch run out
+            .unwrap_or_else(|_| written_lease(&branch).or(profile.lease)),
             max_age: max_age(spec, &branch, &profile).ok().flatten(),
             heritage: Heritage::Own,
             circle: None,
@@ -356,6 +356,12 @@ fn lease(
         }
         None => Ok(profile.lease),
     }
+}
+
+/// The length of the lease that is written, whether or not the rest of the spec allows one.
+fn written_lease(branch: &BranchSpec) -> Option<SignedDuration> {
+    let lease = branch.lease.as_ref()?;
+    duration("spec.branch.lease", &lease.0).ok()
 }
 
 /// The schema refuses what the spec itself excludes; here is what only the profile does.

@@ -183,6 +183,20 @@ fn under_a_mistake_in_the_spec_only_a_lease_of_ones_own_is_renewed() {
 }
 
 #[test]
+fn a_lease_that_the_spec_no_longer_allows_is_renewed_until_somebody_has_decided() {
+    // without a policy of its own a staging is retained, which rules a lease out
+    let spec = json!({"branch": {"lease": "24h"}});
+    let desired = Desired::of(&object(Environment::Staging, spec), "default");
+    let mut due = settled(&super::desired(Environment::Staging));
+    seen(&mut due).expires_at = Some(now());
+    let lease = SignedDuration::from_hours(24);
+    let renew = Answer::Act(Action::RenewLease(lease));
+    assert_eq!(decide(&desired, &due), renew);
+    seen(&mut due).expires_at = Some(now() + lease);
+    assert_eq!(decide(&desired, &due), Answer::Blocked(Reason::InvalidSpec));
+}
+
+#[test]
 fn a_settled_object_wakes_when_a_login_is_due_and_a_suspended_one_does_not() {
     let spec = json!({"roles": [{"name": "web", "access": "ReadWrite", "rotation": {"every": "48h", "overlap": "24h"}}]});
     let mut desired = Desired::of(&object(Environment::Staging, spec), "default");
