@@ -11,8 +11,9 @@
 //! | something in the catalog differs after the whole history, and it was the last to touch it | [`Verdict::Missing`] |
 //! | … but a later file speaks of that thing and did nothing here: renamed or dropped since | [`Verdict::Unknown`] |
 //! | else, a statement fails for another reason than that its work is done | [`Verdict::Unknown`] |
-//! | else, something was refused because it is there, or was made anew without a difference | [`Verdict::Consistent`] |
-//! | else: it changes rows at most | [`Verdict::Unknown`] |
+//! | else, something was refused because it is there | [`Verdict::Consistent`] |
+//! | else, something was made anew without a difference | [`Verdict::Repeatable`] |
+//! | else: it changes rows at most, or what cannot be seen | [`Verdict::Unknown`] |
 
 pub(crate) mod catalog;
 pub(crate) mod trial;
@@ -40,10 +41,10 @@ impl Verified {
     #[must_use]
     pub fn finding(&self) -> Finding {
         match (&self.verdict, self.recorded) {
-            (Verdict::Consistent, true) => Finding::Consistent,
+            (Verdict::Consistent | Verdict::Repeatable, true) => Finding::Consistent,
             (Verdict::Consistent, false) => Finding::ThereWithoutRow,
             (Verdict::Missing(_), true) => Finding::ClaimedButMissing,
-            (Verdict::Missing(_), false) => Finding::Pending,
+            (Verdict::Missing(_) | Verdict::Repeatable, false) => Finding::Pending,
             (Verdict::Unknown(_), _) => Finding::Unknown,
         }
     }
@@ -58,7 +59,7 @@ pub enum Finding {
     ThereWithoutRow,
     /// It cannot be told.
     Unknown,
-    /// Neither claimed nor there: it is to be run.
+    /// Not claimed, and not there or fit to be run once more: it is to be run.
     Pending,
     /// Claimed and there.
     Consistent,
@@ -83,6 +84,8 @@ impl Finding {
 pub enum Verdict {
     /// Everything that can be seen of it.
     Consistent,
+    /// It works and changes nothing that can be seen: it has run, or nothing was left for it to do.
+    Repeatable,
     /// This would be made, changed or dropped by it: claimed, it never ran or not to its end.
     Missing(Vec<String>),
     /// It cannot be told; why.
@@ -146,15 +149,18 @@ impl Trial {
         }
         let error = tried.evidence.iter().find_map(|evidence| match evidence {
             Evidence::Failed { line, message } => Some(format!("line {line}: {message}")),
-            Evidence::Done | Evidence::Silent => None,
+            Evidence::There | Evidence::Done | Evidence::Silent => None,
         });
         if let Some(error) = error {
             return Verdict::Unknown(error);
         }
-        if tried.evidence.contains(&Evidence::Done) {
+        if tried.evidence.contains(&Evidence::There) {
             return Verdict::Consistent;
         }
-        Verdict::Unknown("it changes rows at most, which leaves no trace".to_owned())
+        if tried.evidence.contains(&Evidence::Done) {
+            return Verdict::Repeatable;
+        }
+        Verdict::Unknown("it changes rows at most, or what leaves no trace here".to_owned())
     }
 }
 
@@ -182,7 +188,7 @@ mod tests {
     fn a_history_is_judged_by_where_it_ends() {
         let start = [("table s.a", "1"), ("index s.i", "1")];
         let mut trial = Trial::new(catalog(&start));
-        trial.add("1", tried(&[Evidence::Done], &[]), catalog(&start));
+        trial.add("1", tried(&[Evidence::There], &[]), catalog(&start));
         // dropped and made again: at the end there is no difference
         trial.add("2", tried(&[Evidence::Done], &[]), catalog(&start[..1]));
         trial.add("3", tried(&[Evidence::Done], &[]), catalog(&start));
@@ -194,8 +200,8 @@ mod tests {
             verdicts[..4],
             [
                 Verdict::Consistent,
-                Verdict::Consistent,
-                Verdict::Consistent,
+                Verdict::Repeatable,
+                Verdict::Repeatable,
                 Verdict::Missing(vec!["makes table s.b".into()]),
             ]
         );
@@ -207,7 +213,7 @@ mod tests {
         let mut trial = Trial::new(catalog(&[("column s.a.new", "1")]));
         let both = [("column s.a.new", "1"), ("column s.a.old", "1")];
         trial.add("1", tried(&[Evidence::Done], &[]), catalog(&both));
-        let idle = tried(&[Evidence::Done], &["old", "new"]);
+        let idle = tried(&[Evidence::There], &["old", "new"]);
         trial.add("2", idle, catalog(&both));
         let verdicts = trial.verdicts();
         assert!(
@@ -215,6 +221,22 @@ mod tests {
             "{verdicts:?}"
         );
         assert_eq!(verdicts[1].1, Verdict::Consistent);
+    }
+
+    #[test]
+    fn what_can_run_once_more_is_not_taken_for_a_file_that_ran_without_a_row() {
+        let found = |verdict: Verdict, recorded| {
+            let version = "1".to_owned();
+            Verified {
+                version,
+                recorded,
+                verdict,
+            }
+            .finding()
+        };
+        assert_eq!(found(Verdict::Repeatable, true), Finding::Consistent);
+        assert_eq!(found(Verdict::Repeatable, false), Finding::Pending);
+        assert_eq!(found(Verdict::Consistent, false), Finding::ThereWithoutRow);
     }
 
     #[test]

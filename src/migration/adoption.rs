@@ -110,7 +110,7 @@ fn told(verified: &Verified) -> VerifiedVersion {
         Finding::Consistent => VersionVerdict::Consistent,
     };
     let detail = match &verified.verdict {
-        Verdict::Consistent => None,
+        Verdict::Consistent | Verdict::Repeatable => None,
         // it is yet to be made
         Verdict::Missing(_) if verdict == VersionVerdict::Pending => None,
         Verdict::Missing(changes) => Some(changes.join(", ")),

@@ -62,7 +62,7 @@ fn told(verified: Verified, plan: &Plan) -> Told {
     let verdict = verified.finding();
     let checksum = is_recorded_file.then(|| show::checksum(plan, version));
     let (missing, reason) = match verified.verdict {
-        Verdict::Consistent => (Vec::new(), None),
+        Verdict::Consistent | Verdict::Repeatable => (Vec::new(), None),
         Verdict::Missing(changes) => (changes, None),
         Verdict::Unknown(reason) => (Vec::new(), Some(almost(version, plan).unwrap_or(reason))),
     };

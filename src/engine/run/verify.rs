@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, postgres::PgConnection};
 use tokio::time::timeout;
 
 use super::{
-    RunError, RunRequest,
+    RunError, RunRequest, Timeouts,
     control::Control,
     session::{self, Session, get},
     watch,
@@ -93,7 +93,11 @@ async fn compare(request: &RunRequest, scratch: &Target) -> Result<Verification,
 }
 
 async fn open(request: &RunRequest, target: &Target) -> Result<Session, RunError> {
-    let settings = session::limited_settings(&request.timeouts);
+    // what a limit of single statements ends is not known to be there; the deadline bounds them all
+    let settings = session::limited_settings(&Timeouts {
+        statement: None,
+        ..request.timeouts
+    });
     let patience = request.timeouts.connect;
     Box::pin(session::open(target, &request.holder, settings, patience)).await
 }

@@ -18,9 +18,11 @@ use crate::{
 /// What one statement shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Evidence {
-    /// Its work is there already, or it has worked and the catalog tells the rest.
+    /// It was refused, because its work is there already.
+    There,
+    /// It has worked, and the catalog tells the rest.
     Done,
-    /// It changes rows or the session, or cannot be tried.
+    /// It changes rows, the session or what the catalog is not read for, or cannot be tried.
     Silent,
     /// It failed for another reason.
     Failed {
@@ -100,12 +102,12 @@ impl Tried {
         let text = script.text.get(statement.range.clone()).unwrap_or_default();
         let words = words(text);
         let evidence = match error {
-            None if changes_catalog(&words) => Evidence::Done,
+            None if is_seen(&words) => Evidence::Done,
             None => Evidence::Silent,
             Some(error) if is_there(&error.sqlstate) || is_gone(&error.sqlstate, &words) => {
                 self.idle_words
                     .extend(words.iter().map(|w| w.to_lowercase()));
-                Evidence::Done
+                Evidence::There
             }
             // labels of this very history, which is one transaction here
             Some(error) if error.sqlstate == "55P04" => Evidence::Silent,
@@ -132,6 +134,61 @@ fn changes_catalog(words: &[String]) -> bool {
         first.as_deref(),
         Some("CREATE" | "ALTER" | "DROP" | "COMMENT")
     )
+}
+
+/// Whether the catalog, as it is read, shows what a statement has changed.
+fn is_seen(words: &[String]) -> bool {
+    const BETWEEN: &[&str] = &[
+        "OR",
+        "REPLACE",
+        "UNIQUE",
+        "TEMP",
+        "TEMPORARY",
+        "UNLOGGED",
+        "CONSTRAINT",
+        "MATERIALIZED",
+        "RECURSIVE",
+        "FOREIGN",
+        "ON",
+    ];
+    const WHOLE: &[&str] = &[
+        "TABLE",
+        "INDEX",
+        "VIEW",
+        "SEQUENCE",
+        "TRIGGER",
+        "RULE",
+        "POLICY",
+        "SCHEMA",
+        "FUNCTION",
+        "PROCEDURE",
+        "ROUTINE",
+        "TYPE",
+        "DOMAIN",
+        "STATISTICS",
+        "COLUMN",
+    ];
+    const EXISTENCE: &[&str] = &["AGGREGATE", "COLLATION", "EXTENSION", "OPERATOR"];
+    const UNSEEN: &[&str] = &[
+        "OWNER",
+        "STORAGE",
+        "STATISTICS",
+        "COMPRESSION",
+        "REPLICA",
+        "CLUSTER",
+        "DEPENDS",
+        "TABLESPACE",
+    ];
+    let is_one_of =
+        |word: &String, list: &[&str]| list.iter().any(|w| w.eq_ignore_ascii_case(word));
+    let Some((first, rest)) = words.split_first().filter(|_| changes_catalog(words)) else {
+        return false;
+    };
+    let kind = rest.iter().find(|word| !is_one_of(word, BETWEEN));
+    let alters = first.eq_ignore_ascii_case("ALTER");
+    let is_hidden = alters && rest.iter().any(|word| is_one_of(word, UNSEEN));
+    kind.is_some_and(|kind| is_one_of(kind, WHOLE) || !alters && is_one_of(kind, EXISTENCE))
+        && !is_hidden
 }
 
 /// Something of that name, or that very row, exists.
@@ -168,6 +225,46 @@ mod tests {
             .script()
             .unwrap()
             .clone()
+    }
+
+    #[test]
+    fn what_the_catalog_does_not_show_proves_nothing() {
+        for (text, seen) in [
+            ("CREATE TABLE IF NOT EXISTS a ();", true),
+            (
+                "CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';",
+                true,
+            ),
+            ("CREATE UNIQUE INDEX IF NOT EXISTS i ON a (b);", true),
+            ("CREATE EXTENSION IF NOT EXISTS pgcrypto;", true),
+            ("COMMENT ON COLUMN a.b IS 'c';", true),
+            ("ALTER TABLE a ALTER b SET NOT NULL;", true),
+            ("ALTER TABLE a OWNER TO x;", false),
+            ("ALTER TABLE a ALTER b SET STATISTICS 500;", false),
+            ("ALTER EXTENSION pgcrypto UPDATE;", false),
+            (
+                "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO x;",
+                false,
+            ),
+            ("CREATE ROLE r;", false),
+            ("CREATE PUBLICATION p FOR ALL TABLES;", false),
+            (
+                "CREATE EVENT TRIGGER e ON sql_drop EXECUTE FUNCTION f();",
+                false,
+            ),
+            ("CREATE FOREIGN DATA WRAPPER w;", false),
+            ("GRANT SELECT ON a TO x;", false),
+            ("INSERT INTO a VALUES (1);", false),
+        ] {
+            let mut tried = Tried::default();
+            tried.note(&script(text), 0, None);
+            let expected = if seen {
+                Evidence::Done
+            } else {
+                Evidence::Silent
+            };
+            assert_eq!(tried.evidence, [expected], "{text}");
+        }
     }
 
     #[test]

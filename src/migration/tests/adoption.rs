@@ -183,6 +183,15 @@ fn the_way_to_a_verdict() {
         next(&asked(), made(2), with(making)),
         Reason::OperationsRunning,
     );
+    let bare = Scratch {
+        listed: vec![copy(BranchState::Init, seconds(2))],
+        endpoint: None,
+        ..usable()
+    };
+    waits(
+        next(&asked(), made(2), Some(bare)),
+        Reason::OperationsRunning,
+    );
     let starting = Scratch {
         endpoint: Some(neon::Endpoint {
             current_state: neon::EndpointState::Init,
