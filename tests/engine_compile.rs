@@ -212,6 +212,46 @@ fn what_only_psql_understands() {
 }
 
 #[test]
+fn the_way_back_is_not_run_behind_the_way_forward() {
+    use Code::Backward;
+    let forward = "-- +goose Up\nCREATE TABLE a (i int);\n";
+    for (text, expected) in [
+        ("-- +goose Down\nDROP TABLE a;\n", vec![(Backward, 3, 1)]),
+        ("\n-- migrate:down\nDROP TABLE a", vec![(Backward, 4, 1)]),
+        ("-- +goose StatementBegin\nSELECT 1;\n", vec![]),
+        // as dbmate makes the file
+        ("-- migrate:down\n\n", vec![]),
+        ("DO $$ BEGIN\n-- migrate:down\nEND $$;\n", vec![]),
+    ] {
+        let files = vec![file("001_a.sql", format!("{forward}{text}"))];
+        let bundle = Bundle::compile(files).unwrap();
+        let found = bundle.findings();
+        let found: Vec<_> = found
+            .iter()
+            .map(|d| (d.code, d.position.unwrap()))
+            .collect();
+        let found: Vec<_> = found
+            .iter()
+            .map(|(c, at)| (*c, at.line, at.column))
+            .collect();
+        assert_eq!(found, expected, "{text}");
+    }
+    let files = vec![
+        file("001_a.up.sql", "CREATE TABLE a (i int);"),
+        file("001_a.down.sql", "DROP TABLE a;"),
+    ];
+    let bundle = Bundle::compile(files).unwrap();
+    let found: Vec<_> = bundle
+        .findings()
+        .iter()
+        .map(|d| (d.code, d.file.clone()))
+        .collect();
+    assert_eq!(found, [(Backward, "001_a.down.sql".to_owned())]);
+    // its number is no trouble of the other one's
+    assert!(bundle.same_numbers().is_empty());
+}
+
+#[test]
 fn syntax_errors_have_line_column_and_the_line() {
     use Code::Syntax;
     assert_eq!(places("SELECT 1;\nSELEC 1;")[0], (Syntax, 2, 1));

@@ -11,7 +11,7 @@ use super::{
     checksum, order,
     policy::Order,
     report::{Code, Diagnostic, Diagnostics},
-    sql::{self, CommittingProcedures, Script, parse},
+    sql::{self, CommittingProcedures, Script, backward, parse},
 };
 
 /// Largest file that is read, in bytes.
@@ -113,9 +113,9 @@ impl Bundle {
 
     /// Another file with the same number.
     pub(crate) fn twin(&self, file: &MigrationFile) -> Option<&MigrationFile> {
-        let number = order::sequence_number(&file.version)?;
+        let number = sequence_number(&file.version)?;
         self.files.iter().find(|other| {
-            other.version != file.version && order::sequence_number(&other.version) == Some(number)
+            other.version != file.version && sequence_number(&other.version) == Some(number)
         })
     }
 
@@ -272,6 +272,11 @@ fn ambiguous(pair: &order::Ambiguous<'_>) -> Diagnostic {
     )
 }
 
+/// The number in front of a name. The way back has the number of what it takes back, and is told by itself.
+fn sequence_number(name: &str) -> Option<&str> {
+    order::sequence_number(name).filter(|_| !backward::is_named_so(name))
+}
+
 /// What is wrong with two files that have the same number.
 pub(crate) fn same_number(version: &str, other: &str) -> Diagnostic {
     let message = format!(
@@ -316,6 +321,14 @@ fn compile_one(
     procedures: &mut CommittingProcedures,
 ) -> Result<Script, Vec<Diagnostic>> {
     let refuse = |code, message: String| Err(vec![Diagnostic::of_file(name, code, message)]);
+    if backward::is_named_so(name) {
+        let message = "by its name this file takes another one back; here it would be run";
+        return Err(vec![
+            Diagnostic::of_file(name, Code::Backward, message).with_hint(
+                "leave it out: files only go forward; where it does, give it another name",
+            ),
+        ]);
+    }
     if bytes.len() > MAX_FILE_BYTES {
         let mib = MAX_FILE_BYTES >> 20;
         return refuse(

@@ -53,6 +53,8 @@ pub enum Code {
     UncertainBoundary,
     /// A command only psql understands.
     PsqlCommand,
+    /// A file, or a part of one, that takes a migration back.
+    Backward,
     /// Data of a COPY that cannot be sent or taken.
     CopyData,
     /// A statement that PostgreSQL refuses inside a transaction.
@@ -91,6 +93,7 @@ impl Code {
             Self::Syntax => "Syntax",
             Self::UncertainBoundary => "UncertainBoundary",
             Self::PsqlCommand => "PsqlCommand",
+            Self::Backward => "Backward",
             Self::CopyData => "CopyData",
             Self::NeedsAutocommit => "NeedsAutocommit",
             Self::TransactionControl => "TransactionControl",

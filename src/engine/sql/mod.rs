@@ -11,6 +11,7 @@
 //! `CREATE SCHEMA s CREATE TABLE …;` without an error.
 
 pub(crate) mod alone;
+pub(crate) mod backward;
 pub(crate) mod classify;
 mod depth;
 #[cfg(test)]
@@ -155,6 +156,9 @@ pub(crate) fn compile(
         let message = format!("unterminated {}", name_of(unfinished.kind));
         let start = unfinished.range.start;
         return Err(vec![at(Code::Syntax, &(start..start + 1), message)]);
+    }
+    if let Some(back) = backward::part(&text, &tokens, &statements) {
+        return Err(found(vec![back]));
     }
     if let Some(range) = depth::too_deep(&text, &tokens) {
         let message = "nested too deeply to be parsed safely".to_owned();
