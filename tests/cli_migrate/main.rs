@@ -245,7 +245,10 @@ async fn exactly_one_file_and_files_that_are_recorded_only() {
         "CREATE TABLE a (id int);\nVACUUM a;\nSELECT 1/0;\n",
     );
     // half of it is applied, then somebody does the rest by hand
-    assert_eq!(checkout.run(&["migrate", "up"]).code, 1);
+    let half = checkout.run(&["migrate", "up"]);
+    assert_eq!(half.code, 1);
+    let begun = half.err.matches("applying 004_d.sql").count();
+    assert_eq!(begun, 1, "told with each part: {half:?}");
     let mark = checkout.run(&["migrate", "mark", "004_d.sql", "-o", "json"]);
     assert_eq!(mark.json()["recorded"], serde_json::json!(["004_d.sql"]));
     let notes = "SELECT count(*) FROM sepulki_engine.journal";
@@ -426,6 +429,7 @@ async fn wrong_use_is_told_apart_from_failure() {
         &["migrate", "status", "--out-of-order", "Perhaps"],
         &["migrate", "status", "--accept", "001_a.sql"],
         &["migrate", "status", "--ledger", "sepulki_engine.journal"],
+        &["migrate", "status", "--ledger", "app.public.done"],
         &["migrate", "status", "--lock-timeout", "1.5ms"],
         &["migrate", "fly"],
         &["migrate", "up", "001_a.sql", "--target", "001_a.sql"],
@@ -627,6 +631,46 @@ async fn the_next_file_is_made() {
     let text = std::fs::read_to_string(checkout.folder.path().join(path)).unwrap();
     assert_eq!(text, "-- Add robots\n");
     assert_eq!(checkout.run(&["migrate", "up"]).code, 0);
+}
+
+#[tokio::test]
+async fn the_first_file_is_made_where_there_is_none() {
+    let checkout = Checkout::new(&[]).await;
+    std::fs::remove_dir(checkout.migrations()).unwrap();
+    let new = checkout.run(&["migrate", "new", "robots"]);
+    let first = "migrations/001_robots.sql";
+    assert_eq!((new.code, new.out.trim_end()), (0, first), "{new:?}");
+    // as a shell completes the name
+    let up = checkout.run(&["migrate", "up", first]);
+    assert_eq!((up.code, up.out.as_str()), (0, "1 applied\n"), "{up:?}");
+    let elsewhere = checkout.run(&["migrate", "up", "elsewhere/001_robots.sql"]);
+    assert_eq!(elsewhere.code, 2, "{elsewhere:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_not_passed_over() {
+    use std::os::unix::{ffi::OsStrExt, fs::symlink};
+    let checkout = Checkout::new(&[A, C]).await;
+    let folder = checkout.migrations();
+    std::fs::create_dir(folder.join("old.sql")).unwrap();
+    let refused = |name: &std::ffi::OsStr, why: &str| {
+        let ran = checkout.run(&["migrate", "up"]);
+        assert_eq!(ran.code, 2, "{name:?}: {ran:?}");
+        assert!(ran.err.contains(why), "{name:?}: {ran:?}");
+        std::fs::remove_file(folder.join(name)).unwrap();
+    };
+    symlink("nowhere", folder.join("002_b.sql")).unwrap();
+    refused(
+        "002_b.sql".as_ref(),
+        "cannot read migrations/002_b.sql: No such file",
+    );
+    checkout.write("002_b.SQL", "SELECT 1;");
+    refused("002_b.SQL".as_ref(), "002_b.SQL would be left out");
+    let name = std::ffi::OsStr::from_bytes(b"002_\xff.sql");
+    std::fs::write(folder.join(name), "SELECT 1;").unwrap();
+    refused(name, "its name is not UTF-8");
+    assert_eq!(checkout.world.tables().await, "");
+    assert_eq!(checkout.run(&["migrate", "up"]).out, "2 applied\n");
 }
 
 #[tokio::test]

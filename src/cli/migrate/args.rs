@@ -175,6 +175,13 @@ impl Options {
     pub(super) fn ledger(&self) -> Result<LedgerName> {
         let named = self.ledger.split_once('.');
         let (schema, table) = named.unwrap_or(("public", &self.ledger));
+        if table.contains('.') || self.ledger.contains('"') {
+            let message = format!(
+                "--ledger {}: expected SCHEMA.TABLE, or TABLE alone, without quotes",
+                self.ledger
+            );
+            return Err(Usage(message).into());
+        }
         LedgerName::new(schema, table).map_err(|why| Usage(format!("--ledger: {why}")).into())
     }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{
     super::{Ended, Usage, output},
     args::Options,
-    read_files,
+    named, read_files,
 };
 use crate::engine::{self, Bundle, Code, Diagnostic, LintPolicy, Severity};
 
@@ -78,7 +78,12 @@ pub(super) fn lint(options: &Options, args: &LintArgs) -> Result<Ended> {
     let policy = policy(args)?;
     let files = read_files(&options.dir)?;
     let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
-    let mentioned = args.files.iter().map(String::as_str);
+    let asked = args
+        .files
+        .iter()
+        .map(|file| named(options, file).to_owned());
+    let asked: Vec<String> = asked.collect();
+    let mentioned = asked.iter().map(String::as_str);
     let mentioned = mentioned.chain(policy.ignore.iter().filter_map(|(_, file)| file.as_deref()));
     for file in mentioned {
         if !names.contains(&file) {
@@ -88,7 +93,7 @@ pub(super) fn lint(options: &Options, args: &LintArgs) -> Result<Ended> {
     }
     let mut linted = match Bundle::in_order(files, &options.order()?) {
         Ok(bundle) => {
-            let pending = Some(args.files.as_slice()).filter(|files| !files.is_empty());
+            let pending = Some(asked.as_slice()).filter(|files| !files.is_empty());
             look_through(&bundle, pending)?
         }
         Err(findings) => Linted {
@@ -97,7 +102,7 @@ pub(super) fn lint(options: &Options, args: &LintArgs) -> Result<Ended> {
         },
     };
     let is_asked = |finding: &Finding| {
-        let is_meant = args.files.is_empty() || args.files.contains(&finding.file);
+        let is_meant = asked.is_empty() || asked.contains(&finding.file);
         is_meant && !policy.ignores(finding.rule, &finding.file)
     };
     linted.findings.retain(is_asked);

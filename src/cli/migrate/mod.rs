@@ -9,7 +9,7 @@ mod show;
 mod up;
 mod verify;
 
-use std::{future::Future, path::Path, sync::Arc};
+use std::{ffi::OsStr, fmt::Display, future::Future, path::Path, sync::Arc};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
@@ -22,6 +22,8 @@ use crate::engine::{
 };
 use args::Options;
 
+/// How names of migrations end.
+const SUFFIX: &str = ".sql";
 /// The name under which sessions of the command line show themselves.
 const HOLDER: &str = "migrate";
 
@@ -111,11 +113,14 @@ pub(super) fn run(args: &MigrateArgs) -> Result<Ended> {
     match &args.command {
         Command::Status => on_runtime(show::status(options)),
         Command::Plan => on_runtime(show::plan(options)),
-        Command::Up { file } => on_runtime(up::up(options, file.as_deref())),
+        Command::Up { file } => {
+            let file = file.as_deref().map(|file| named(options, file));
+            on_runtime(up::up(options, file))
+        }
         Command::Lint(args) => lint::lint(options, args),
         Command::New { name } => new::new(options, &name.join(" ")),
-        Command::Mark { file } => on_runtime(record::mark(options, file)),
-        Command::Baseline { file } => on_runtime(record::baseline(options, file)),
+        Command::Mark { file } => on_runtime(record::mark(options, named(options, file))),
+        Command::Baseline { file } => on_runtime(record::baseline(options, named(options, file))),
         Command::Verify { scratch } => on_runtime(verify::verify(options, scratch.as_deref())),
         Command::Reset { database } => on_runtime(reset::reset(options, database)),
     }
@@ -129,8 +134,20 @@ fn on_runtime(work: impl Future<Output = Result<Ended>>) -> Result<Ended> {
         .block_on(Box::pin(work))
 }
 
-/// The `.sql` files of a folder.
+/// The `.sql` files of a folder, which has some.
 fn read_files(folder: &Path) -> Result<Vec<SourceFile>> {
+    let files = files_of(folder)?;
+    if files.is_empty() {
+        let folder = folder.display();
+        let message = format!("no file in {folder} ends in .sql; name another folder with --dir");
+        return Err(Usage(message).into());
+    }
+    Ok(files)
+}
+
+/// The `.sql` files of a folder. What is one by its name and cannot be read is a mistake: to go on without it would be to
+/// run what comes behind it.
+fn files_of(folder: &Path) -> Result<Vec<SourceFile>> {
     let entries = std::fs::read_dir(folder).map_err(|error| {
         Usage(format!(
             "cannot read the folder {}: {error}; name another with --dir",
@@ -141,26 +158,47 @@ fn read_files(folder: &Path) -> Result<Vec<SourceFile>> {
     for entry in entries {
         let entry = entry.context("cannot read the folder")?;
         let path = entry.path();
-        let is_sql = path.extension().is_some_and(|end| end == "sql");
-        // what editors and version control keep beside the files
-        let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
-        let Some(name) = path
-            .file_name()
-            .filter(|_| is_sql && !is_hidden && path.is_file())
-        else {
+        let name = path.file_name().unwrap_or_default();
+        if !is_meant(name) || path.is_dir() {
             continue;
-        };
-        let bytes =
-            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let name = name.to_string_lossy().into_owned();
+        }
+        let unreadable =
+            |why: &dyn Display| Usage(format!("cannot read {}: {why}", path.display()));
+        let name = name
+            .to_str()
+            .ok_or_else(|| unreadable(&"its name is not UTF-8"))?;
+        if !name.ends_with(SUFFIX) {
+            let message = format!(
+                "{name} would be left out: names of migrations end in {SUFFIX}, in small letters; rename it"
+            );
+            return Err(Usage(message).into());
+        }
+        let about = std::fs::metadata(&path).map_err(|error| unreadable(&error))?;
+        if !about.is_file() {
+            return Err(unreadable(&"it is not a file").into());
+        }
+        let bytes = std::fs::read(&path).map_err(|error| unreadable(&error))?;
+        let name = name.to_owned();
         files.push(SourceFile { name, bytes });
     }
-    if files.is_empty() {
-        let folder = folder.display();
-        let message = format!("no file in {folder} ends in .sql; name another folder with --dir");
-        return Err(Usage(message).into());
-    }
     Ok(files)
+}
+
+/// Whether a name is that of a migration; what editors and version control keep beside the files begins with a dot.
+fn is_meant(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.to_ascii_lowercase().ends_with(SUFFIX) && !name.starts_with('.')
+}
+
+/// The name of a file of the folder as people give it: by itself, or with the folder, as shells complete it.
+fn named<'a>(options: &Options, file: &'a str) -> &'a str {
+    let path = Path::new(file);
+    let name = path.file_name().and_then(OsStr::to_str);
+    let is_inside = path.parent().is_some_and(|folder| {
+        let same = |a: &Path, b: &Path| Some(a.canonicalize().ok()? == b.canonicalize().ok()?);
+        same(folder, &options.dir) == Some(true)
+    });
+    name.filter(|_| is_inside).unwrap_or(file)
 }
 
 /// Compiles the files; what is wrong with the set is told in full.
@@ -175,6 +213,7 @@ fn compile(options: &Options) -> Result<Arc<Bundle>> {
 /// Everything that a run needs, with `until` as its last file.
 fn request(options: &Options, until: Option<&str>) -> Result<RunRequest> {
     let bundle = compile(options)?;
+    let until = until.map(|file| named(options, file));
     if let Some(unknown) = until.filter(|file| bundle.file(file).is_none()) {
         let folder = options.dir.display();
         return Err(Usage(format!("{unknown} is not one of the files in {folder}")).into());

@@ -7,14 +7,14 @@ use anyhow::{Context, Result};
 use super::{
     super::{Ended, Usage, output},
     args::Options,
-    read_files,
+    files_of,
 };
 use crate::clock::{Clock, SystemClock};
 
 pub(super) fn new(options: &Options, name: &str) -> Result<Ended> {
     std::fs::create_dir_all(&options.dir)
         .with_context(|| format!("cannot make {}", options.dir.display()))?;
-    let files = read_files(&options.dir)?;
+    let files = files_of(&options.dir)?;
     let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
     let now = SystemClock.now().strftime("%Y%m%d%H%M%S").to_string();
     let file = file_name(&names, name, &now).ok_or_else(|| {

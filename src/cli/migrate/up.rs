@@ -45,6 +45,7 @@ pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
     let (bundle, target) = (request.bundle.clone(), request.target.clone());
     let refusal = request.cancel.clone();
     let mut refused = None;
+    let mut begun = None;
     let answered = CancellationToken::new();
     let work = async {
         let result = Box::pin(apply(request, |progress| {
@@ -57,6 +58,16 @@ pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
                     return;
                 }
                 warn(&bundle, plan);
+            }
+            // a file in parts starts with each of them
+            if let Progress::Started {
+                version,
+                attempt: 1,
+                ..
+            } = &progress
+                && begun.replace(version.clone()).as_ref() == Some(version)
+            {
+                return;
             }
             eprintln!("{}", line(&progress));
         }));
