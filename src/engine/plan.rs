@@ -254,7 +254,7 @@ impl fmt::Display for Problem {
                 f,
                 "an earlier run was interrupted in {version} ({known}), and it is not one of the files any more: under another name \
                  it would run from its start; bring it back under this one, and the next run goes on in it, or \
-                 `sepulki migrate mark {version}` records it as done; where what it did was undone by hand, delete it from {}",
+                 `sepulki migrate mark {version}` then records it as done; where what it did was undone by hand, delete it from {}",
                 journal::TABLE
             ),
             ProblemKind::UnknownTarget => write!(f, "the target {version} is not one of the files"),

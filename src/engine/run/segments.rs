@@ -10,6 +10,7 @@ use crate::engine::{
     journal::Note,
     message::{Entry, Start},
     midway::{Way, first},
+    report::Position,
     resume,
     sql::{Script, position::position, segment::Segment},
 };
@@ -93,8 +94,16 @@ fn outcome(script: &Script, segment: &Segment, index: usize) -> String {
         return "nothing of the file is left".to_owned();
     }
     let byte = first(script, segment).map_or(script.text.len(), |s| s.range.start);
-    let line = position(&script.text, byte).line;
-    format!(
-        "what stands in front of line {line} is committed and stays; the next run goes on there"
-    )
+    let Position { line, column } = position(&script.text, byte);
+    let before = script.text.get(..byte).unwrap_or_default();
+    let is_first = before
+        .rsplit('\n')
+        .next()
+        .is_none_or(|indent| indent.trim().is_empty());
+    let place = if is_first {
+        format!("line {line}")
+    } else {
+        format!("column {column} of line {line}")
+    };
+    format!("what stands in front of {place} is committed and stays; the next run goes on there")
 }
