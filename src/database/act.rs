@@ -287,14 +287,7 @@ impl Context<'_> {
 
     /// The account of the object's key.
     pub(super) async fn account(&self) -> Result<Arc<Account>, Error> {
-        let cluster = &self.kind.world.cluster;
-        let at = &self.source()?.key;
-        let key = match cluster.api_key(at, false).await.map_err(at_cluster)? {
-            KeyRead::Found(key) => Some(key),
-            KeyRead::NoSecret | KeyRead::NoKey => cluster.last_good_key(at),
-        };
-        let key = key.ok_or_else(|| Error::conflict("the API key went away"))?;
-        Ok(self.kind.world.neon.open(&key))
+        self.kind.world.account(&self.source()?.key).await
     }
 
     /// Proof that no migration is at work on the recorded branch.
@@ -337,34 +330,16 @@ impl Context<'_> {
     }
 
     async fn finalizer(&self, action: &Action, pass: &mut Pass) -> Result<(), Error> {
-        let cluster = &self.kind.world.cluster;
-        let id = ObjectId::of(&pass.object);
-        let present = pass.object.metadata.finalizers.clone().unwrap_or_default();
+        let (world, object) = (&self.kind.world, &mut pass.object);
         if *action == Action::AddFinalizer {
-            let metadata = cluster
-                .add_finalizer(&id, &present, BRANCH_FINALIZER)
-                .await
-                .map_err(at_cluster)?;
-            if metadata.generation != pass.object.metadata.generation {
-                return Err(Error::conflict("the spec was changed meanwhile"));
-            }
-            pass.object.metadata = metadata;
-            return Ok(());
+            return world.add_finalizer(object, BRANCH_FINALIZER).await;
         }
-        cluster
-            .release_finalizer(&id, &present, BRANCH_FINALIZER)
-            .await
-            .map_err(at_cluster)?;
+        world.release_finalizer(object, BRANCH_FINALIZER).await?;
         if let Action::LeaveBehind(branch) = action {
-            tracing::warn!(object = %id, branch, "branch left behind: nobody can delete it any more");
-            self.kind.world.metrics.branch_left_behind();
+            let object = ObjectId::of(object);
+            tracing::warn!(%object, branch, "branch left behind: nobody can delete it any more");
+            world.metrics.branch_left_behind();
         }
-        pass.object.metadata.finalizers = Some(
-            present
-                .into_iter()
-                .filter(|f| f != BRANCH_FINALIZER)
-                .collect(),
-        );
         Ok(())
     }
 

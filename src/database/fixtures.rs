@@ -283,7 +283,6 @@ pub(super) fn settled(desired: &Desired) -> Observed {
         current_secrets: ["it".to_owned()].into(),
         taken: BTreeMap::new(),
         held_wrong: BTreeSet::new(),
-        to_be_kept: Vec::new(),
         ..Observed::nothing(recorded, INTERVAL)
     }
 }

@@ -92,7 +92,7 @@ use crate::api::Reason;
 use crate::reconcile::{Block, Decision, Wait};
 use crate::world::{Operation, patiently};
 
-pub use branch::{UNANSWERED, may_be_unlisted, may_still_come};
+pub use branch::{may_be_unlisted, may_still_come};
 pub use upkeep::{refused_lease, refused_protection};
 
 /// How soon to look again at something Neon is busy with.

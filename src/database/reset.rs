@@ -186,8 +186,8 @@ mod tests {
     use crate::api::Environment;
     use crate::database::fixtures::{a_failure, desired, now, recorded, seen, settled};
     use crate::database::observe::ResetAsked;
-    use crate::database::plan::UNANSWERED;
     use crate::neon::BranchState;
+    use crate::world::UNANSWERED;
 
     fn ago(minutes: i64) -> String {
         format!("br-it@{}", now() - SignedDuration::from_mins(minutes))

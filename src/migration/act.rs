@@ -22,7 +22,7 @@ use super::{Migrations, status, warnings};
 use crate::api::{Reason, SepulkiMigrationStatus};
 use crate::clock::monotonic;
 use crate::engine::run::{Inspection, Progress, RunError, RunRequest, Timeouts};
-use crate::reconcile::{Class, Error, Notice, Pass, Subject as _, Verdict};
+use crate::reconcile::{Class, Error, Notice, Pass, SharedLock, Subject as _, Verdict};
 
 use access::{Access, access, holder, is_current, parsed};
 
@@ -165,10 +165,7 @@ async fn apply(
             "files are to be applied before they were planned",
         ));
     };
-    let Some(_nobody_else) = kind.world.locks.shared(&place.branch.id) else {
-        let message = "the branch is just being changed";
-        return Err(Error::new(Class::Transient, Reason::BranchBusy, message));
-    };
+    let _nobody_else = shared(kind, &place.branch.id)?;
     let access = access(kind, desired, observed).await?;
     let request = request(kind, desired, observed, &access)?;
     let (tell, told) = unbounded_channel();
@@ -209,6 +206,15 @@ async fn apply(
         }
         Failure::Passing(error) => Err(error),
     }
+}
+
+/// Proof that nothing else than migrations is at work on the branch.
+fn shared(kind: &Migrations, branch: &str) -> Result<SharedLock, Error> {
+    let busy = || {
+        let message = "the branch is just being changed";
+        Error::new(Class::Transient, Reason::BranchBusy, message)
+    };
+    kind.world.locks.shared(branch).ok_or_else(busy)
 }
 
 /// What the engine is asked for.

@@ -45,9 +45,7 @@ pub fn verdict<'a>(observed: &'a Observed, place: &Place) -> Option<&'a Adoption
 /// Whether a verdict is about this place.
 #[must_use]
 pub fn speaks_of(verdict: &AdoptionVerdict, place: &Place) -> bool {
-    verdict.branch_id == place.branch.id
-        && verdict.incarnation == place.branch.incarnation
-        && verdict.database == place.database
+    place.is_named(&verdict.branch_id, &verdict.incarnation, &verdict.database)
 }
 
 /// Whether nothing stands in the way of believing the ledger at this place.
@@ -137,7 +135,7 @@ pub fn notice(verdict: &AdoptionVerdict) -> Notice {
     let counts: Vec<String> = counts
         .map(|(number, finding)| format!("{number} {}", finding.words()))
         .collect();
-    let unknown = named(verdict, VersionVerdict::Unknown, verdict.unknown);
+    let unknown = named(verdict, VersionVerdict::Unknown);
     let unknown = unknown.map_or_else(String::new, |names| {
         format!("; what cannot be told is believed: {names}")
     });
@@ -158,23 +156,13 @@ pub fn notice(verdict: &AdoptionVerdict) -> Notice {
 /// Why nothing runs, and what can be done about it.
 #[must_use]
 pub fn block(verdict: &AdoptionVerdict) -> Block {
-    let missing = named(
-        verdict,
-        VersionVerdict::ClaimedButMissing,
-        verdict.claimed_but_missing,
-    );
-    let missing = missing.map(|names| {
+    let missing = named(verdict, VersionVerdict::ClaimedButMissing).map(|names| {
         format!(
             "the ledger claims what is not there: {names}; run what is missing by hand, or delete the row and set \
              spec.policies.outOfOrder to Allow to have the file run"
         )
     });
-    let there = named(
-        verdict,
-        VersionVerdict::ThereWithoutRow,
-        verdict.there_without_row,
-    );
-    let there = there.map(|names| {
+    let there = named(verdict, VersionVerdict::ThereWithoutRow).map(|names| {
         format!(
             "there is what the ledger does not claim: {names}; record it with `sepulki migrate mark FILE`"
         )
@@ -191,7 +179,14 @@ pub fn block(verdict: &AdoptionVerdict) -> Block {
 }
 
 /// The first of the versions of which this was found, with what is missing of them.
-fn named(verdict: &AdoptionVerdict, which: VersionVerdict, number: i32) -> Option<String> {
+fn named(verdict: &AdoptionVerdict, which: VersionVerdict) -> Option<String> {
+    let number = match which {
+        VersionVerdict::ClaimedButMissing => verdict.claimed_but_missing,
+        VersionVerdict::ThereWithoutRow => verdict.there_without_row,
+        VersionVerdict::Unknown => verdict.unknown,
+        VersionVerdict::Pending => verdict.pending,
+        VersionVerdict::Consistent => verdict.consistent,
+    };
     let versions = verdict.versions.iter().filter(|v| v.verdict == which);
     let shown: Vec<String> = versions
         .take(NAMED)

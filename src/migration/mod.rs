@@ -68,13 +68,16 @@ pub struct Migrations {
     failures: Failures,
 }
 
+/// What a branch is for on which files are tried.
+const PURPOSE: &str = "verify";
+
 /// The mark of the branch on which an object's files are tried.
 fn mark(kind: &Migrations, desired: &Desired) -> Mark {
     Mark {
         installation: kind.world.settings.installation.clone(),
         namespace: desired.namespace.clone(),
         name: desired.name.clone(),
-        purpose: Some("verify".to_owned()),
+        purpose: Some(PURPOSE.to_owned()),
     }
 }
 

@@ -159,9 +159,11 @@ pub(super) async fn observe(
     if plan::at_rest(desired, &observed, now).is_some() {
         return Ok(observed);
     }
-    observed.database = database(kind, desired).into();
-    if !desired.has_finalizer && adoption::verifies(desired) {
-        observed.scratch = scratch::stray(kind, desired, &observed, now).await;
+    if !desired.has_finalizer {
+        observed.database = database(kind, desired).into();
+        if adoption::verifies(desired) {
+            observed.scratch = scratch::stray(kind, desired, &observed, now).await;
+        }
     }
     let others = kind.world.cluster.migrations();
     let rivals = others.iter().map(AsRef::as_ref);

@@ -165,9 +165,19 @@ impl Place {
     /// Whether a record speaks of this place.
     #[must_use]
     pub fn is(&self, recorded: &AppliedTo) -> bool {
-        recorded.branch_id == self.branch.id
-            && recorded.incarnation == self.branch.incarnation
-            && recorded.database == self.database
+        self.is_named(
+            &recorded.branch_id,
+            &recorded.incarnation,
+            &recorded.database,
+        )
+    }
+
+    /// Whether these are its branch, incarnation and database.
+    #[must_use]
+    pub fn is_named(&self, branch: &str, incarnation: &str, database: &str) -> bool {
+        branch == self.branch.id
+            && incarnation == self.branch.incarnation
+            && database == self.database
     }
 }
 

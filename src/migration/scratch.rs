@@ -36,16 +36,7 @@ use super::plan::{LATER, Next, SOON, Stage, wait};
 use crate::api::{Reason, ScratchBranch};
 use crate::neon::{Branch, BranchId, Endpoint};
 use crate::reconcile::Decision;
-use crate::world::Operation;
-
-/// How long an announcement is good for.
-const ANNOUNCED: SignedDuration = SignedDuration::from_secs(30);
-
-/// A branch that was made this recently may be missing from a listing that lags behind.
-const LISTING_LAG: SignedDuration = SignedDuration::from_secs(60);
-
-/// A branch that was asked for this recently may still come, though no answer did.
-const UNANSWERED: SignedDuration = SignedDuration::from_secs(120);
+use crate::world::{ANNOUNCED, LISTING_LAG, Operation, UNANSWERED};
 
 /// From then on a copy is no longer taken for what the branch is by now.
 const STALE: SignedDuration = SignedDuration::from_mins(10);

@@ -10,7 +10,7 @@ use super::observe::Observed;
 use super::settings::Settings;
 use super::{Pass, Projects, plan};
 use crate::api::{AppliedSettings, PROJECT_FINALIZER, Reason};
-use crate::cluster::{KeyRead, ObjectId};
+use crate::cluster::KeyRead;
 use crate::neon::{self, Account, ErrorKind};
 use crate::reconcile::{Class, Error};
 use crate::world::{Operation, at_cluster, at_neon, record_operations};
@@ -25,8 +25,16 @@ pub(super) async fn act(
     now: Timestamp,
 ) -> Result<(), Error> {
     match action {
-        Action::AddFinalizer => add_finalizer(kind, pass).await,
-        Action::ReleaseFinalizer => release_finalizer(kind, pass).await,
+        Action::AddFinalizer => {
+            let object = &mut pass.object;
+            kind.world.add_finalizer(object, PROJECT_FINALIZER).await
+        }
+        Action::ReleaseFinalizer => {
+            let object = &mut pass.object;
+            kind.world
+                .release_finalizer(object, PROJECT_FINALIZER)
+                .await
+        }
         Action::LookAgain => look_again(kind, pass, desired).await,
         Action::ForgetOperations => {
             pass.status.operations.clear();
@@ -50,35 +58,6 @@ pub(super) async fn act(
             Ok(())
         }
     }
-}
-
-async fn add_finalizer(kind: &Projects, pass: &mut Pass) -> Result<(), Error> {
-    let id = ObjectId::of(&pass.object);
-    let present = pass.object.metadata.finalizers.clone().unwrap_or_default();
-    let metadata = kind
-        .world
-        .cluster
-        .add_finalizer(&id, &present, PROJECT_FINALIZER)
-        .await
-        .map_err(at_cluster)?;
-    if metadata.generation != pass.object.metadata.generation {
-        return Err(Error::conflict("the spec was changed meanwhile"));
-    }
-    pass.object.metadata = metadata;
-    Ok(())
-}
-
-async fn release_finalizer(kind: &Projects, pass: &mut Pass) -> Result<(), Error> {
-    let id = ObjectId::of(&pass.object);
-    let mut present = pass.object.metadata.finalizers.clone().unwrap_or_default();
-    kind.world
-        .cluster
-        .release_finalizer(&id, &present, PROJECT_FINALIZER)
-        .await
-        .map_err(at_cluster)?;
-    present.retain(|finalizer| finalizer != PROJECT_FINALIZER);
-    pass.object.metadata.finalizers = Some(present);
-    Ok(())
 }
 
 async fn look_again(kind: &Projects, pass: &mut Pass, desired: &Desired) -> Result<(), Error> {

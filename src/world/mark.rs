@@ -1,14 +1,19 @@
-//! How we know our own branches and logins: the mark. Pure.
+//! How we know our own branches and logins: the mark, and the names of branches. Pure.
 //!
 //! The mark is (installation, namespace, name) and never a uid or a cluster, so that an object restored into a rebuilt
 //! cluster takes up its branch again.
 
 use std::collections::BTreeMap;
 
+use sha2::{Digest, Sha256};
+
 const INSTALLATION: &str = "sepulki-installation";
 const NAMESPACE: &str = "sepulki-namespace";
 const NAME: &str = "sepulki-name";
 const PURPOSE: &str = "sepulki-purpose";
+
+/// Longest name a branch gets; what is longer is shortened and hashed.
+pub const BRANCH_NAME_MAX: usize = 63;
 
 /// Who owns a branch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +78,20 @@ impl std::fmt::Display for Mark {
         let mut purpose = self.purpose.iter();
         purpose.try_for_each(|purpose| write!(f, " (to {purpose})"))
     }
+}
+
+/// The name of a branch that is for this, of an object.
+#[must_use]
+pub fn branch_named(what: &str, namespace: &str, name: &str) -> String {
+    let full = format!("{what}/{namespace}/{name}");
+    if full.len() <= BRANCH_NAME_MAX {
+        return full;
+    }
+    let hash = hex::encode(Sha256::digest(full.as_bytes()));
+    let (hash, _) = hash.split_at(10);
+    let mut kept = full;
+    kept.truncate(BRANCH_NAME_MAX - 1 - hash.len());
+    format!("{kept}-{hash}")
 }
 
 #[cfg(test)]

@@ -8,12 +8,14 @@ mod cluster;
 mod databases;
 mod errors;
 mod failures;
+mod finalizer;
 pub mod live;
 mod mark;
 mod migrations;
 mod operations;
 mod reach;
 mod record;
+mod requests;
 mod source;
 
 use std::sync::Arc;
@@ -35,10 +37,11 @@ pub use databases::{
 };
 pub use errors::{at_cluster, at_neon, at_postgres, no_compute};
 pub use failures::{Failure, Failures, patiently};
-pub use mark::Mark;
+pub use mark::{BRANCH_NAME_MAX, Mark, branch_named};
 pub use migrations::Migrations;
 pub use operations::{AtWork, OVERDUE, Operation, Operations, ask_again, record_operations};
 pub use reach::{Reached, Way};
+pub use requests::{ANNOUNCED, LISTING_LAG, UNANSWERED};
 pub use source::{Source, key_of};
 
 /// Everything a kind needs to look at the world and to change it.

@@ -90,6 +90,16 @@ impl World {
         }
     }
 
+    /// The account of a key that has been reached with before: with the last one that worked, where there is none any more.
+    pub async fn account(&self, at: &KeyRef) -> Result<Arc<Account>, Error> {
+        let key = match self.cluster.api_key(at, false).await.map_err(at_cluster)? {
+            KeyRead::Found(key) => Some(key),
+            KeyRead::NoSecret | KeyRead::NoKey => self.cluster.last_good_key(at),
+        };
+        let key = key.ok_or_else(|| Error::conflict("the API key went away"))?;
+        Ok(self.neon.open(&key))
+    }
+
     /// The key, or why there is none.
     async fn key(&self, way: Way<'_>, anew: bool) -> Result<Result<SecretString, String>, Error> {
         let KeyRef {

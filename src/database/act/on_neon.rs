@@ -10,14 +10,13 @@ use crate::database::compute;
 use crate::database::deletion::other_owner;
 use crate::database::desired::{Database, moment};
 use crate::database::observe::incarnation;
-use crate::database::plan::UNANSWERED;
 use crate::database::refusals::Refused;
 use crate::neon::{
     self, Branch, BranchId, ChangedEndpoint, CreateBranch, CreateEndpoint, Endpoint, ErrorKind,
     Moment,
 };
 use crate::reconcile::Error;
-use crate::world::{at_neon, record_operations};
+use crate::world::{UNANSWERED, at_neon, record_operations};
 
 impl Context<'_> {
     pub(super) async fn create_branch(

@@ -10,12 +10,11 @@ use super::{Key, Observed};
 use crate::api::{NeonDatabase, NeonDatabaseStatus, NeonProject, Reason};
 use crate::database::desired::Desired;
 use crate::database::mark::Mark;
-use crate::database::plan::UNANSWERED;
 use crate::database::rules::{self, Asker, Rule, Terms, WayIn};
 use crate::database::{Databases, Pass};
 use crate::neon::{BranchId, ProjectSnapshot};
 use crate::reconcile::Conditions;
-use crate::world::Source;
+use crate::world::{Source, UNANSWERED};
 
 /// The object's source; none where `observed.key` says why.
 pub(super) fn source(

@@ -14,16 +14,7 @@ use crate::database::desired::{Desired, Rest};
 use crate::database::observe::{Observed, Parent, Standing, look_again_at};
 use crate::database::reset;
 use crate::reconcile::{Block, Decision, Fact};
-
-/// A branch that was made this recently may be missing from a listing that lags behind.
-const LISTING_LAG: SignedDuration = SignedDuration::from_secs(60);
-
-/// How long an announcement is good for: a branch is asked for at once, or announced anew.
-const ANNOUNCED: SignedDuration = SignedDuration::from_secs(30);
-
-/// A branch that was asked for this recently may still come, though no answer did: a request is given up after a minute,
-/// and what it brought about may be missing from a listing that lags behind.
-pub const UNANSWERED: SignedDuration = SignedDuration::from_secs(120);
+use crate::world::{ANNOUNCED, LISTING_LAG, UNANSWERED};
 
 /// Row 7.
 pub(super) fn resolve(desired: &Desired, observed: &Observed) -> Stage {

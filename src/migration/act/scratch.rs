@@ -7,21 +7,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::super::observe::Observed;
 use super::super::scratch::life;
-use super::super::{Desired, Migrations, action, adoption, failure, mark, observe, plan};
+use super::super::{Desired, Migrations, PURPOSE, action, adoption, failure, mark, observe, plan};
 use super::access::{Access, access, password};
-use super::{Action, Pass, request, show};
-use crate::api::{Reason, SCRATCH_FINALIZER, ScratchBranch};
-use crate::cluster::{KeyRead, ObjectId};
+use super::{Action, Pass, request, shared, show};
+use crate::api::{SCRATCH_FINALIZER, ScratchBranch};
 use crate::engine::run::RunError;
 use crate::neon::{Account, BranchId, CreateBranch, NewEndpoint, ProjectId};
 use crate::postgres::Target;
-use crate::reconcile::{Class, Error, SharedLock};
-use crate::world::{Operation, at_cluster, at_neon, record_operations};
+use crate::reconcile::Error;
+use crate::world::{Operation, at_neon, branch_named, record_operations};
 
 use super::failure::{Circumstances, Failure};
-
-/// Longest name of a branch that is not cut.
-const NAME_MAX: usize = 200;
 
 /// Everything that these effects need.
 pub(super) struct Context<'a> {
@@ -50,27 +46,14 @@ impl Context<'_> {
     }
 
     pub(super) async fn add_finalizer(&self, pass: &mut Pass<Migrations>) -> Result<(), Error> {
-        let id = ObjectId::of(&pass.object);
-        let present = pass.object.metadata.finalizers.clone().unwrap_or_default();
-        let cluster = &self.kind.world.cluster;
-        let added = cluster.add_finalizer(&id, &present, SCRATCH_FINALIZER);
-        let metadata = added.await.map_err(at_cluster)?;
-        if metadata.generation != pass.object.metadata.generation {
-            return Err(Error::conflict("the spec was changed meanwhile"));
-        }
-        pass.object.metadata = metadata;
-        Ok(())
+        let (world, object) = (&self.kind.world, &mut pass.object);
+        world.add_finalizer(object, SCRATCH_FINALIZER).await
     }
 
     pub(super) async fn release_finalizer(&self, pass: &mut Pass<Migrations>) -> Result<(), Error> {
-        let id = ObjectId::of(&pass.object);
-        let mut present = pass.object.metadata.finalizers.clone().unwrap_or_default();
         if self.desired.has_finalizer {
-            let cluster = &self.kind.world.cluster;
-            let released = cluster.release_finalizer(&id, &present, SCRATCH_FINALIZER);
-            released.await.map_err(at_cluster)?;
-            present.retain(|finalizer| finalizer != SCRATCH_FINALIZER);
-            pass.object.metadata.finalizers = Some(present);
+            let (world, object) = (&self.kind.world, &mut pass.object);
+            world.release_finalizer(object, SCRATCH_FINALIZER).await?;
         }
         // one that was to go is gone by now, with its status
         if !self.desired.deleting
@@ -84,10 +67,10 @@ impl Context<'_> {
     pub(super) async fn create(&self, pass: &mut Pass<Migrations>) -> Result<(), Error> {
         let place = self.observed.place(self.desired);
         let place = place.ok_or_else(|| Error::bug("the branch to fork is not known"))?;
-        let _nobody_else = self.shared(&place.branch.id)?;
+        let _nobody_else = shared(self.kind, &place.branch.id)?;
         let (account, project) = self.account().await?;
         let body = CreateBranch {
-            name: self.name(),
+            name: branch_named(PURPOSE, &self.desired.namespace, &self.desired.name),
             parent_id: BranchId::from(place.branch.id.as_str()),
             at: None,
             protected: false,
@@ -150,7 +133,7 @@ impl Context<'_> {
     pub(super) async fn verify(&self, pass: &mut Pass<Migrations>) -> Result<(), Error> {
         let (kind, desired, observed) = (self.kind, self.desired, self.observed);
         let access = access(kind, desired, observed).await?;
-        let _nobody_else = self.shared(&access.place.branch.id)?;
+        let _nobody_else = shared(self.kind, &access.place.branch.id)?;
         let scratch = self.target(&access).await?;
         let request = request(kind, desired, observed, &access)?;
         show(kind, pass, desired, observed, action::TRYING, |_| ()).await;
@@ -212,37 +195,12 @@ impl Context<'_> {
         })
     }
 
-    /// Proof that nothing else than migrations is at work on the branch.
-    fn shared(&self, branch: &str) -> Result<SharedLock, Error> {
-        let busy = || {
-            let message = "the branch is just being changed";
-            Error::new(Class::Transient, Reason::BranchBusy, message)
-        };
-        self.kind.world.locks.shared(branch).ok_or_else(busy)
-    }
-
-    fn name(&self) -> String {
-        let mut name = format!("verify/{}/{}", self.desired.namespace, self.desired.name);
-        // names of Kubernetes objects are ASCII
-        name.truncate(NAME_MAX);
-        name
-    }
-
     async fn account(&self) -> Result<(Arc<Account>, &ProjectId), Error> {
         let database = self.observed.database.known();
         let source = database.and_then(|database| database.source.as_ref());
         let source = source.ok_or_else(|| Error::conflict("the Neon project went away"))?;
-        let cluster = &self.kind.world.cluster;
-        let key = match cluster
-            .api_key(&source.key, false)
-            .await
-            .map_err(at_cluster)?
-        {
-            KeyRead::Found(key) => Some(key),
-            KeyRead::NoSecret | KeyRead::NoKey => cluster.last_good_key(&source.key),
-        };
-        let key = key.ok_or_else(|| Error::conflict("the API key went away"))?;
-        Ok((self.kind.world.neon.open(&key), &source.project))
+        let account = self.kind.world.account(&source.key).await?;
+        Ok((account, &source.project))
     }
 
     /// Remembers what Neon works on since this was asked for.

@@ -17,7 +17,7 @@ use crate::database::fixtures::{
 use crate::database::observe::Existing;
 use crate::database::rules::Terms;
 use crate::reconcile::Fact;
-use crate::world::Failure;
+use crate::world::{Failure, UNANSWERED};
 
 const ANNOUNCED_LONG_AGO: SignedDuration = SignedDuration::from_secs(30);
 
