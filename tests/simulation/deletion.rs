@@ -449,14 +449,16 @@ async fn what_is_to_stay_survives_a_deletion_in_the_foreground() {
     check_gone(&operator.sim, "pr-8", false);
 }
 
+/// Production, and a staging that goes with its branch.
+fn disposable_staging(sim: &Sim) {
+    let disposable = json!({"deletionPolicy": "Delete"});
+    sim.database("production", "production", simple());
+    sim.database("staging", "staging", with(simple(), disposable));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_change_of_policy_says_whose_the_secrets_are_without_a_login() {
-    let mut operator = settled(|sim| {
-        let disposable = json!({"deletionPolicy": "Delete"});
-        sim.database("production", "production", simple());
-        sim.database("staging", "staging", with(simple(), disposable));
-    })
-    .await;
+    let mut operator = settled(disposable_staging).await;
     let sim = operator.sim.clone();
     let policy = |policy: DeletionPolicy| {
         sim.edit_database("staging", |object| {
@@ -522,12 +524,7 @@ const IN_THE_WAY: [Event; 5] = [
 #[tokio::test(start_paused = true)]
 async fn whatever_is_in_the_way_a_policy_of_retain_keeps_the_secrets() {
     for (what, happens) in IN_THE_WAY {
-        let mut operator = settled(|sim| {
-            let disposable = json!({"deletionPolicy": "Delete"});
-            sim.database("production", "production", simple());
-            sim.database("staging", "staging", with(simple(), disposable));
-        })
-        .await;
+        let mut operator = settled(disposable_staging).await;
         let sim = operator.sim.clone();
         happens(&sim);
         operator.restart();

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::database::{reconciling, says, stalled};
 use crate::invariants::check;
-use crate::scene::{FILES, child_of, production_and_preview, settled, simple, with};
+use crate::scene::{FILES, production_and_preview, settled, simple};
 use crate::stories::verified;
 use crate::world::operator::Operator;
 use crate::world::postgres::PgDatabase;
@@ -172,11 +172,11 @@ async fn what_is_there_without_a_row_is_not_run_a_second_time() {
 
 #[tokio::test(start_paused = true)]
 async fn an_object_that_goes_takes_its_copy_along_whenever_it_goes() {
-    for tenths in 0..60 {
+    for quarters in 0..60 {
         let mut operator = settled(production_and_preview).await;
         operator.sim.edit_migration("production", verified);
         operator
-            .run_for(SignedDuration::from_millis(tenths * 250))
+            .run_for(SignedDuration::from_millis(quarters * 250))
             .await;
         operator.sim.delete_migration("production");
         operator.settle().await;
@@ -216,14 +216,7 @@ async fn without_a_key_the_object_goes_and_neon_ends_the_copy() {
 
 #[tokio::test(start_paused = true)]
 async fn a_branch_with_a_lease_cannot_be_copied_which_is_told() {
-    let mut operator = settled(|sim| {
-        sim.files(&FILES);
-        sim.database("production", "production", simple());
-        sim.database("pr-7", "preview", with(simple(), child_of("production")));
-        sim.migration("production", json!({}));
-        sim.migration("pr-7", json!({}));
-    })
-    .await;
+    let mut operator = settled(production_and_preview).await;
     operator.sim.edit_migration("pr-7", verified);
     operator.settle().await;
     let pr = operator.sim.get_migration("pr-7").unwrap();

@@ -154,49 +154,41 @@ impl Kubernetes {
 
     /// Somebody deletes an object: it goes when its last finalizer does.
     pub fn delete_database(&mut self, key: &Key, now: Timestamp) {
-        let Some(mut object) = self.databases.remove(key) else {
+        let Some(object) = self.databases.remove(key) else {
             return;
         };
-        if object.metadata.finalizers.iter().flatten().next().is_none() {
-            self.collect(object.metadata.uid.as_deref());
-            return;
+        let uid = object.metadata.uid.clone();
+        match self.dying(object, now) {
+            Some(object) => self.databases.insert(key.clone(), object),
+            None => self.collect(uid.as_deref()),
         }
-        if object.metadata.deletion_timestamp.is_none() {
-            object.metadata.deletion_timestamp = Some(whole_seconds(now));
+    }
+
+    /// An object that somebody deletes, as it stays until its last finalizer goes; none where it has none.
+    fn dying<K: Stored>(&mut self, mut object: K, now: Timestamp) -> Option<K> {
+        object.meta().finalizers.iter().flatten().next()?;
+        if object.meta().deletion_timestamp.is_none() {
+            object.meta_mut().deletion_timestamp = Some(whole_seconds(now));
             self.edited(&mut object);
         }
-        self.databases.insert(key.clone(), object);
+        Some(object)
     }
 
     /// Somebody deletes a NeonProject: it goes when its finalizer does.
     pub fn delete_project(&mut self, name: &str, now: Timestamp) {
         let key = key("", name);
-        let Some(mut object) = self.projects.remove(&key) else {
-            return;
-        };
-        if object.metadata.finalizers.iter().flatten().next().is_none() {
-            return;
+        let object = self.projects.remove(&key);
+        if let Some(object) = object.and_then(|object| self.dying(object, now)) {
+            self.projects.insert(key, object);
         }
-        if object.metadata.deletion_timestamp.is_none() {
-            object.metadata.deletion_timestamp = Some(whole_seconds(now));
-            self.edited(&mut object);
-        }
-        self.projects.insert(key, object);
     }
 
     /// Somebody deletes a SepulkiMigration: it goes when its finalizer does.
     pub fn delete_migration(&mut self, key: &Key, now: Timestamp) {
-        let Some(mut object) = self.migrations.remove(key) else {
-            return;
-        };
-        if object.metadata.finalizers.iter().flatten().next().is_none() {
-            return;
+        let object = self.migrations.remove(key);
+        if let Some(object) = object.and_then(|object| self.dying(object, now)) {
+            self.migrations.insert(key.clone(), object);
         }
-        if object.metadata.deletion_timestamp.is_none() {
-            object.metadata.deletion_timestamp = Some(whole_seconds(now));
-            self.edited(&mut object);
-        }
-        self.migrations.insert(key.clone(), object);
     }
 
     /// Somebody deletes a namespace: Secrets go before everything else, the API key's among them.
