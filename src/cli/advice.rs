@@ -10,6 +10,9 @@ pub(super) fn about(error: &anyhow::Error) -> Option<&'static str> {
             "log in as the role that owns the database, its ledger and what its files have made: its URL goes into DATABASE_URL",
         ),
         RunError::Unsupported(text) => certificate(text),
+        RunError::NotACopy(_) => Some(
+            "fill an empty database with pg_dump --schema-only, and name that one with --scratch",
+        ),
         RunError::Denied(_)
         | RunError::Busy(_)
         | RunError::Blocked(_)

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | something in the catalog differs after the whole history, and it was the last to touch it | [`Verdict::Missing`] |
 //! | … but a later file speaks of that thing and did nothing here: renamed or dropped since | [`Verdict::Unknown`] |
+//! | … but that thing is defined otherwise in the database than in the copy | [`Verdict::Unknown`] |
 //! | else, a statement fails for another reason than that its work is done | [`Verdict::Unknown`] |
 //! | else, something was refused because it is there | [`Verdict::Consistent`] |
 //! | else, something was made anew without a difference | [`Verdict::Repeatable`] |
@@ -18,7 +19,7 @@
 pub(crate) mod catalog;
 pub(crate) mod trial;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -96,16 +97,19 @@ pub enum Verdict {
 pub(crate) struct Trial {
     before: Catalog,
     now: Catalog,
+    /// What the copy has otherwise than the database: a change of it on the copy proves nothing.
+    redefined: BTreeSet<String>,
     /// The file that touched a thing last.
     touched: BTreeMap<String, usize>,
     files: Vec<(String, Tried)>,
 }
 
 impl Trial {
-    pub(crate) fn new(before: Catalog) -> Self {
+    pub(crate) fn new(before: Catalog, redefined: BTreeSet<String>) -> Self {
         Self {
             now: before.clone(),
             before,
+            redefined,
             touched: BTreeMap::new(),
             files: Vec::new(),
         }
@@ -144,8 +148,15 @@ impl Trial {
                 "it {change}, but {file} may have renamed or dropped that since"
             ));
         }
-        if !missing.is_empty() {
-            return Verdict::Missing(catalog::outermost(missing));
+        let is_open = |change: &&Change| self.redefined.contains(&change.key);
+        let (open, sure): (Vec<&Change>, Vec<&Change>) = missing.iter().copied().partition(is_open);
+        if !sure.is_empty() {
+            return Verdict::Missing(catalog::outermost(&sure));
+        }
+        if let Some(change) = open.first() {
+            return Verdict::Unknown(format!(
+                "it {change}, which is defined otherwise in the database than in the copy"
+            ));
         }
         let error = tried.evidence.iter().find_map(|evidence| match evidence {
             Evidence::Failed { line, message } => Some(format!("line {line}: {message}")),
@@ -177,6 +188,10 @@ mod tests {
         catalog
     }
 
+    fn begun(things: &[(&str, &str)]) -> Trial {
+        Trial::new(catalog(things), BTreeSet::new())
+    }
+
     fn tried(evidence: &[Evidence], idle: &[&str]) -> Tried {
         Tried {
             evidence: evidence.to_vec(),
@@ -187,7 +202,7 @@ mod tests {
     #[test]
     fn a_history_is_judged_by_where_it_ends() {
         let start = [("table s.a", "1"), ("index s.i", "1")];
-        let mut trial = Trial::new(catalog(&start));
+        let mut trial = begun(&start);
         trial.add("1", tried(&[Evidence::There], &[]), catalog(&start));
         // dropped and made again: at the end there is no difference
         trial.add("2", tried(&[Evidence::Done], &[]), catalog(&start[..1]));
@@ -210,7 +225,7 @@ mod tests {
 
     #[test]
     fn what_a_later_file_took_away_is_not_missing() {
-        let mut trial = Trial::new(catalog(&[("column s.a.new", "1")]));
+        let mut trial = begun(&[("column s.a.new", "1")]);
         let both = [("column s.a.new", "1"), ("column s.a.old", "1")];
         trial.add("1", tried(&[Evidence::Done], &[]), catalog(&both));
         let idle = tried(&[Evidence::There], &["old", "new"]);
@@ -221,6 +236,31 @@ mod tests {
             "{verdicts:?}"
         );
         assert_eq!(verdicts[1].1, Verdict::Consistent);
+    }
+
+    #[test]
+    fn a_definition_that_the_copy_has_otherwise_is_not_missing() {
+        let copy = [("view s.v", "old"), ("table s.a", "1")];
+        let database = catalog(&[("view s.v", "new"), ("table s.a", "1")]);
+        let before = catalog(&copy);
+        assert!(database.foreign(&before).is_empty());
+        let mut trial = Trial::new(before.clone(), database.redefined(&before));
+        let after = catalog(&[("view s.v", "new"), ("table s.a", "1")]);
+        trial.add("1", tried(&[Evidence::Done], &[]), after);
+        let both = catalog(&[("view s.v", "newer"), ("table s.a", "2")]);
+        trial.add("2", tried(&[Evidence::Done], &[]), both);
+        let after = [("view s.v", "newest"), ("table s.a", "2")];
+        trial.add("3", tried(&[Evidence::Done], &[]), catalog(&after));
+        let verdicts: Vec<Verdict> = trial.verdicts().into_iter().map(|(_, v)| v).collect();
+        assert_eq!(verdicts[0], Verdict::Repeatable);
+        assert_eq!(
+            verdicts[1],
+            Verdict::Missing(vec!["changes table s.a".into()])
+        );
+        assert!(
+            matches!(&verdicts[2], Verdict::Unknown(why) if why.starts_with("it changes view s.v, which is defined otherwise")),
+            "{verdicts:?}"
+        );
     }
 
     #[test]
@@ -241,7 +281,7 @@ mod tests {
 
     #[test]
     fn another_failure_leaves_it_open() {
-        let mut trial = Trial::new(Catalog::default());
+        let mut trial = begun(&[]);
         let failed = Evidence::Failed {
             line: 3,
             message: "no".into(),

@@ -10,6 +10,7 @@
 //! | Denied | no | transient: it was just rotated |
 //! | Denied | yes | denied: the role lacks a right |
 //! | LedgerConflict, Unsupported | | invalid |
+//! | NotACopy | | conflict: the branch has changed since it was copied |
 
 use crate::api::{LastError, Reason};
 use crate::engine::run::RunError;
@@ -86,6 +87,13 @@ pub fn judge(error: RunError, of: Circumstances) -> Failure {
             passing(Class::Transient, Reason::DatabaseUnavailable, text)
         }
         RunError::Limit(text) => passing(Class::Transient, Reason::LimitReached, no_compute(&text)),
+        RunError::NotACopy(differences) => passing(
+            Class::Conflict,
+            Reason::Progressing,
+            format!(
+                "the branch has changed since it was copied to try the files on: {differences}"
+            ),
+        ),
         RunError::LedgerConflict(text) => passing(Class::Invalid, Reason::LedgerConflict, text),
         RunError::Unsupported(text) => passing(Class::Invalid, Reason::DatabaseRejected, text),
     }
@@ -188,6 +196,12 @@ mod tests {
                 Reason::Progressing,
             ),
             (blocked(), old(), Class::Conflict, Reason::Progressing),
+            (
+                RunError::NotACopy(text()),
+                old(),
+                Class::Conflict,
+                Reason::Progressing,
+            ),
             (
                 RunError::Denied(text()),
                 old(),

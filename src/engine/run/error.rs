@@ -30,6 +30,8 @@ pub enum RunError {
     /// This endpoint cannot run migrations: a pooler, a standby, an untrusted certificate, an
     /// unknown database.
     Unsupported(String),
+    /// What is said to be a copy of the database is none; the text says how it differs.
+    NotACopy(String),
     /// The caller ended the run.
     Cancelled,
 }
@@ -49,6 +51,12 @@ impl fmt::Display for RunError {
             | Self::LedgerConflict(text)
             | Self::Denied(text)
             | Self::Unsupported(text) => f.write_str(text),
+            Self::NotACopy(differences) => {
+                write!(
+                    f,
+                    "the scratch database is no copy of the database: {differences}"
+                )
+            }
             Self::Cancelled => f.write_str("the run was cancelled"),
         }
     }

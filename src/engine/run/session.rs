@@ -148,6 +148,7 @@ fn of_role(error: Error) -> RunError {
         | RunError::Limit(_)
         | RunError::DeadlineExceeded(_)
         | RunError::LedgerConflict(_)
+        | RunError::NotACopy(_)
         | RunError::Cancelled) => other,
     }
 }

@@ -41,7 +41,7 @@ pub struct Verification {
 /// only the catalog and the ledger are read.
 ///
 /// # Errors
-/// See [`RunError`]; [`RunError::Unsupported`] where `scratch` is no copy.
+/// See [`RunError`]; [`RunError::NotACopy`] where `scratch` is none.
 pub async fn verify(request: &RunRequest, scratch: &Target) -> Result<Verification, RunError> {
     let deadline = request.timeouts.deadline;
     let work = Box::pin(compare(request, scratch));
@@ -66,10 +66,10 @@ async fn compare(request: &RunRequest, scratch: &Target) -> Result<Verification,
     session::close(original.connection).await;
     session::rows(&mut copy.connection, "BEGIN".to_owned()).await?;
     let before = look(&mut copy.connection).await?;
-    if let Some(text) = no_copy(&expected, &before) {
-        return Err(RunError::Unsupported(text));
+    if let Some(differences) = no_copy(&expected, &before) {
+        return Err(RunError::NotACopy(differences));
     }
-    let mut trial = Trial::new(before.clone());
+    let mut trial = Trial::new(before.clone(), expected.redefined(&before));
     let mut now = before;
     let mut unreadable = BTreeMap::new();
     for file in request.bundle.files() {
@@ -124,7 +124,7 @@ async fn look(connection: &mut PgConnection) -> Result<Catalog, RunError> {
     Ok(found)
 }
 
-/// Why one database is no copy of the other.
+/// In what one database is no copy of the other. A definition may be printed otherwise after a dump.
 fn no_copy(original: &Catalog, copy: &Catalog) -> Option<String> {
     const SHOWN: usize = 5;
     let differences = original.foreign(copy);
@@ -133,10 +133,7 @@ fn no_copy(original: &Catalog, copy: &Catalog) -> Option<String> {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    (!shown.is_empty()).then(|| {
-        let list = shown.join(", ");
-        format!("the scratch database is no copy of the database: {list}{more}; fill an empty one with pg_dump --schema-only")
-    })
+    (!shown.is_empty()).then(|| format!("{}{more}", shown.join(", ")))
 }
 
 /// Tries a file statement by statement, whatever becomes of each. Answers also whether anything

@@ -90,6 +90,13 @@ impl Catalog {
         let foreign: Vec<&Change> = all.iter().filter(|c| c.kind != Kind::Changed).collect();
         outermost(&foreign)
     }
+
+    /// The keys of things that both catalogs have, each with another definition.
+    pub(crate) fn redefined(&self, other: &Self) -> BTreeSet<String> {
+        let all = self.changes(other).into_iter();
+        let redefined = all.filter(|change| change.kind == Kind::Changed);
+        redefined.map(|change| change.key).collect()
+    }
 }
 
 /// Changes in words, without those of what belongs to a table that is made or dropped itself.

@@ -321,8 +321,7 @@ impl MigrationsPort {
         );
         let (ledger, ran) = (self.ledger(&run.target)?, self.ran(scratch)?);
         if ran != self.ran(&run.target)? {
-            let words = "the scratch database is no copy of the database";
-            return Err(RunError::Unsupported(words.to_owned()));
+            return Err(RunError::NotACopy("drops something".to_owned()));
         }
         let files = run.bundle.files().iter().map(|file| {
             let version = file.version().to_owned();
