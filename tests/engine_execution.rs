@@ -14,7 +14,7 @@ use std::time::Duration;
 use engine_support::{Told, World, bundle, slow::start};
 use sepulki::{
     clock::monotonic,
-    engine::run::{Progress, RunError, apply},
+    engine::run::{Progress, RunError, apply, verify},
 };
 use sqlx::{AssertSqlSafe, PgConnection};
 
@@ -63,6 +63,20 @@ async fn files_run_as_the_role_that_is_named_and_are_recorded_by_the_owner() {
     let error = apply(request, |_| {}).await.unwrap_err();
     let told = "execution.role (--role): role \"nobody_here\" does not exist";
     assert!(error.to_string().contains(told), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_trial_that_is_cancelled_ends_at_once_on_the_server() {
+    const SLEEPING: &str = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(61)%' AND pid <> pg_backend_pid()";
+    let (world, copy) = (World::new().await, World::new().await);
+    let request = world.request(&bundle(&[("001_a.sql", "SELECT pg_sleep(61);")]));
+    let (cancel, scratch) = (request.cancel.clone(), copy.target());
+    let trial = tokio::spawn(async move { verify(&request, &scratch).await });
+    copy.until(SLEEPING, "1").await;
+    cancel.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(5), trial).await;
+    assert_eq!(ended.unwrap().unwrap(), Err(RunError::Cancelled));
+    copy.until(SLEEPING, "0").await;
 }
 
 #[tokio::test]

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use rand::RngExt;
 use sqlx::{AssertSqlSafe, postgres::PgConnection};
-use tokio::time::timeout;
 
 use super::{
     RunError, RunRequest, Timeouts,
     control::Control,
     session::{self, Session, get},
+    stop::Stop,
     watch,
 };
 use crate::{
@@ -38,21 +38,59 @@ pub struct Verification {
 
 /// Finds out what is there of each file, by trying all of them on `scratch`, a copy of the
 /// database of `request` (its rows are not needed). The copy is left as it was; of the database
-/// only the catalog and the ledger are read.
+/// only the catalog and the ledger are read. What runs on the copy at the deadline, or when the
+/// caller ends the run, is ended on the server.
 ///
 /// # Errors
 /// See [`RunError`]; [`RunError::NotACopy`] where `scratch` is none.
 pub async fn verify(request: &RunRequest, scratch: &Target) -> Result<Verification, RunError> {
     let deadline = request.timeouts.deadline;
-    let work = Box::pin(compare(request, scratch));
-    // the end of the sessions is the server's reason to roll back
-    timeout(deadline, work).await.unwrap_or_else(|_| {
-        let text = format!("the history was not tried within {deadline:?}");
-        Err(RunError::DeadlineExceeded(text))
+    let mut stop = Stop::new(request.cancel.clone(), deadline);
+    let found = Box::pin(tried(request, scratch, &mut stop)).await;
+    found.map_err(|error| match error {
+        RunError::DeadlineExceeded(_) => {
+            RunError::DeadlineExceeded(format!("the history was not tried within {deadline:?}"))
+        }
+        other @ (RunError::Busy(_)
+        | RunError::Blocked(_)
+        | RunError::Failed(_)
+        | RunError::Transient(_)
+        | RunError::Limit(_)
+        | RunError::LedgerConflict(_)
+        | RunError::Denied(_)
+        | RunError::Unsupported(_)
+        | RunError::NotACopy(_)
+        | RunError::Cancelled) => other,
     })
 }
 
-async fn compare(request: &RunRequest, scratch: &Target) -> Result<Verification, RunError> {
+async fn tried(
+    request: &RunRequest,
+    scratch: &Target,
+    stop: &mut Stop,
+) -> Result<Verification, RunError> {
+    let (ledger, expected, mut copy) = stop.or(Box::pin(opened(request, scratch))).await?;
+    let compared = stop.or(Box::pin(compare(request, &mut copy, &expected)));
+    let (trial, unreadable) = match compared.await {
+        Ok(compared) => compared,
+        Err(error) => {
+            // its end is the server's reason to roll back
+            if matches!(error, RunError::Cancelled | RunError::DeadlineExceeded(_)) {
+                watch::fence(scratch, &request.holder, copy.pid).await;
+            }
+            return Err(error);
+        }
+    };
+    session::close(copy.connection).await;
+    let versions = told(request, &ledger, &trial, &unreadable);
+    Ok(Verification { ledger, versions })
+}
+
+/// What the database has, and a session in the copy.
+async fn opened(
+    request: &RunRequest,
+    scratch: &Target,
+) -> Result<(LedgerState, Catalog, Session), RunError> {
     let original = open(request, &request.target).await?;
     let mut control = Control::new(original, &request.target, &request.ledger);
     let ledger = control.ledger().await?;
@@ -64,9 +102,18 @@ async fn compare(request: &RunRequest, scratch: &Target) -> Result<Verification,
     }
     let expected = look(&mut original.connection).await?;
     session::close(original.connection).await;
+    Ok((ledger, expected, copy))
+}
+
+/// The trial, and the files that cannot be read with the reasons.
+async fn compare<'a>(
+    request: &'a RunRequest,
+    copy: &mut Session,
+    expected: &Catalog,
+) -> Result<(Trial, BTreeMap<&'a str, String>), RunError> {
     session::rows(&mut copy.connection, "BEGIN".to_owned()).await?;
     let before = look(&mut copy.connection).await?;
-    if let Some(differences) = no_copy(&expected, &before) {
+    if let Some(differences) = no_copy(expected, &before) {
         return Err(RunError::NotACopy(differences));
     }
     let mut trial = Trial::new(before.clone(), expected.redefined(&before));
@@ -75,7 +122,7 @@ async fn compare(request: &RunRequest, scratch: &Target) -> Result<Verification,
     for file in request.bundle.files() {
         match file.script() {
             Ok(script) => {
-                let (tried, worked) = play(script, &mut copy).await?;
+                let (tried, worked) = play(script, copy).await?;
                 if worked {
                     now = look(&mut copy.connection).await?;
                 }
@@ -87,9 +134,7 @@ async fn compare(request: &RunRequest, scratch: &Target) -> Result<Verification,
         }
     }
     session::rows(&mut copy.connection, "ROLLBACK".to_owned()).await?;
-    session::close(copy.connection).await;
-    let versions = told(request, &ledger, &trial, &unreadable);
-    Ok(Verification { ledger, versions })
+    Ok((trial, unreadable))
 }
 
 async fn open(request: &RunRequest, target: &Target) -> Result<Session, RunError> {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     engine::message::{Message, Piece, Text},
-    postgres::Error,
+    postgres::{Error, Target},
 };
 
 /// How often the control session looks at the worker.
@@ -94,7 +94,7 @@ pub(super) async fn watch<P: FnMut(Progress) + Send>(
         if let Err(error) = seen {
             control.was_ended = error.sqlstate() == Some(ended::SQLSTATE);
             drop(work);
-            fence(request, pid).await;
+            fence(&request.target, &request.holder, pid).await;
             return Err(RunError::Transient(format!(
                 "{version} was ended because the control session was lost: {error}"
             )));
@@ -198,13 +198,14 @@ impl<'a> Guard<'a> {
     }
 }
 
-/// Without the control session nobody looks after the worker: ends it through a new one. If that
-/// fails too, the server notices the closed connection by itself within seconds, and until then
-/// the worker's lock keeps others out.
-async fn fence(request: &RunRequest, pid: i32) {
+/// Ends a session through a new one: that of a worker, which nobody looks after without the control
+/// session, or one on a copy. If that fails too, the server notices the closed connection by itself
+/// within seconds, and until then the worker's lock keeps others out.
+pub(super) async fn fence(target: &Target, holder: &str, pid: i32) {
     let patience = Duration::from_secs(5);
     let settings = session::control_settings();
-    let fenced = match session::open(&request.target, &request.holder, settings, patience).await {
+    let opened = Box::pin(session::open(target, holder, settings, patience)).await;
+    let fenced = match opened {
         Ok(mut session) => {
             let ended = control::signal(&mut session, "pg_terminate_backend", pid).await;
             session::close(session.connection).await;
