@@ -14,7 +14,10 @@ use std::time::Duration;
 use engine_support::{Told, World, bundle, slow::start};
 use sepulki::{
     clock::monotonic,
-    engine::run::{Progress, RunError, apply, verify},
+    engine::{
+        Verdict,
+        run::{Progress, RunError, apply, verify},
+    },
 };
 use sqlx::{AssertSqlSafe, PgConnection};
 
@@ -61,6 +64,32 @@ async fn files_run_as_the_role_that_is_named_and_are_recorded_by_the_owner() {
     request.execution.role = Some("nobody_here".into());
     request.bundle = bundle(&[("004_e.sql", "SELECT 1;")]);
     let error = apply(request, |_| {}).await.unwrap_err();
+    let told = "execution.role (--role): role \"nobody_here\" does not exist";
+    assert!(error.to_string().contains(told), "{error:?}");
+}
+
+#[tokio::test]
+async fn files_are_tried_as_the_role_that_runs_them() {
+    let (world, copy) = (World::new().await, World::new().await);
+    let role = format!("{}_files", world.database.name);
+    let owners = [&world.database.owner, &copy.database.owner];
+    let grant = format!(
+        "CREATE ROLE {role}; GRANT {role} TO {}, {}",
+        owners[0], owners[1]
+    );
+    world.execute(&grant).await;
+    // unqualified names lead into the schema that has the name of whoever runs the file
+    let past = format!("CREATE SCHEMA {role} AUTHORIZATION {role}; CREATE TABLE {role}.a (id int)");
+    for database in [&world, &copy] {
+        database.execute(&past).await;
+    }
+    let mut request = world.request(&bundle(&[("001_a.sql", "CREATE TABLE a (id int);")]));
+    request.execution.role = Some(role);
+    let found = verify(&request, &copy.target()).await.unwrap();
+    assert_eq!(found.versions[0].verdict, Verdict::Consistent);
+
+    request.execution.role = Some("nobody_here".into());
+    let error = verify(&request, &copy.target()).await.unwrap_err();
     let told = "execution.role (--role): role \"nobody_here\" does not exist";
     assert!(error.to_string().contains(told), "{error:?}");
 }

@@ -3,7 +3,7 @@
 //! | of the present branch and incarnation was found | what follows |
 //! |---|---|
 //! | nothing is wrong | believed from then on: what comes later was applied by the engine itself |
-//! | something is wrong, and files, rows and aliases are still the same | nothing runs |
+//! | something is wrong, and files, rows, aliases and the role that runs files are still the same | nothing runs |
 //! | nothing yet; or something was wrong and one of these has changed | it is found out, see [`super::scratch`] |
 
 use jiff::Timestamp;
@@ -57,14 +57,11 @@ pub fn is_believed(desired: &Desired, observed: &Observed, place: &Place) -> boo
 /// Everything that a verdict depends on besides the place.
 #[must_use]
 pub fn basis(desired: &Desired, digest: &str, ledger: &LedgerState) -> String {
-    let aliases = desired
-        .rest
-        .as_ref()
-        .ok()
-        .map(|rest| &rest.policies.aliases);
+    let rest = desired.rest.as_ref().ok();
+    let asked = rest.map(|rest| (&rest.policies.aliases, &rest.execution.role));
     let rows = ledger.rows.iter();
     let rows: Vec<_> = rows.map(|row| (&row.version, &row.checksum)).collect();
-    let sum = Sha256::digest(format!("{:?}", (digest, aliases, rows)).as_bytes());
+    let sum = Sha256::digest(format!("{:?}", (digest, asked, rows)).as_bytes());
     format!("sha256:{}", hex::encode(sum))
 }
 
@@ -171,8 +168,8 @@ pub fn block(verdict: &AdoptionVerdict) -> Block {
     Block {
         reason: Reason::HistoryDiffers,
         message: format!(
-            "{}\nNothing runs (spec.adopt.mode is Verify) before the files, the ledger or spec.adopt.aliases change, or a \
-             new value of the annotation {RETRY} asks to look again. All that was found is in status.adoption.",
+            "{}\nNothing runs (spec.adopt.mode is Verify) before the files, the ledger, spec.adopt.aliases or \
+             spec.execution.role change, or a new value of the annotation {RETRY} asks to look again. All that was found is in status.adoption.",
             found.join("\n")
         ),
     }

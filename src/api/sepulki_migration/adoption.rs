@@ -20,7 +20,8 @@ pub struct AdoptionStatus {
 }
 
 /// What was found of a history. One in which nothing is wrong holds for as long as the branch is what it was; one in which
-/// something is wrong until the files, the ledger or `adopt.aliases` change, or `sepulki.dev/retry` asks anew.
+/// something is wrong until the files, the ledger, `adopt.aliases` or `execution.role` change, or `sepulki.dev/retry` asks
+/// anew.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AdoptionVerdict {
@@ -33,7 +34,7 @@ pub struct AdoptionVerdict {
     /// The database.
     #[schemars(length(max = 63))]
     pub database: String,
-    /// SHA-256 of what was compared: the files, the rows of the ledger and `adopt.aliases`.
+    /// SHA-256 of what was compared: the files, the rows of the ledger, `adopt.aliases` and `execution.role`.
     #[schemars(length(max = 71))]
     pub basis: String,
     /// When it was found.

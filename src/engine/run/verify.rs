@@ -91,11 +91,12 @@ async fn opened(
     request: &RunRequest,
     scratch: &Target,
 ) -> Result<(LedgerState, Catalog, Session), RunError> {
-    let original = open(request, &request.target).await?;
+    let original = open(request, &request.target, None).await?;
     let mut control = Control::new(original, &request.target, &request.ledger);
     let ledger = control.ledger().await?;
     let mut original = control.session;
-    let mut copy = open(request, scratch).await?;
+    let role = request.execution.role.as_deref();
+    let mut copy = open(request, scratch, role).await?;
     if is_same(&mut original.connection, &mut copy.connection).await? {
         let text = "the scratch database is the database itself: name a copy of it";
         return Err(RunError::Unsupported(text.to_owned()));
@@ -137,12 +138,18 @@ async fn compare<'a>(
     Ok((trial, unreadable))
 }
 
-async fn open(request: &RunRequest, target: &Target) -> Result<Session, RunError> {
+/// A session of the role that logs in, or as another one of it: what files make depends on who runs them.
+async fn open(
+    request: &RunRequest,
+    target: &Target,
+    role: Option<&str>,
+) -> Result<Session, RunError> {
     // what a limit of single statements ends is not known to be there; the deadline bounds them all
-    let settings = session::limited_settings(&Timeouts {
+    let mut settings = session::limited_settings(&Timeouts {
         statement: None,
         ..request.timeouts
     });
+    settings.extend(role.map(|role| ("role".to_owned(), role.to_owned())));
     let patience = request.timeouts.connect;
     Box::pin(session::open(target, &request.holder, settings, patience)).await
 }

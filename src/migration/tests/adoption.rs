@@ -423,6 +423,11 @@ fn a_wrong_history_stops_everything_until_files_rows_or_aliases_change() {
         ..desired(&json!({"adopt": {"mode": "Verify", "aliases": {"001_a": "001_a.sql"}}}))
     };
     again(&known(&rows, &wrong), &aliased);
+    let as_another = Desired {
+        has_finalizer: false,
+        ..desired(&json!({"adopt": {"mode": "Verify"}, "execution": {"role": "app_owner"}}))
+    };
+    again(&known(&rows, &wrong), &as_another);
     let mut others = three_files();
     others[2] = file("003_c.sql", "CREATE TABLE c (id bigint);");
     let mut edited = observed(others, ledger(&three_files(), &rows), None);
