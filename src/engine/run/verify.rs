@@ -123,10 +123,9 @@ async fn compare<'a>(
     for file in request.bundle.files() {
         match file.script() {
             Ok(script) => {
-                let (tried, worked) = play(script, copy).await?;
-                if worked {
-                    now = look(&mut copy.connection).await?;
-                }
+                let played = play(script, copy).await;
+                let (tried, after) = played.map_err(|error| out_of_room(file.version(), error))?;
+                now = after.unwrap_or(now);
                 trial.add(file.version(), tried, now.clone());
             }
             Err(findings) => {
@@ -166,7 +165,7 @@ async fn is_same(one: &mut PgConnection, other: &mut PgConnection) -> Result<boo
 }
 
 /// Reads the catalog. How definitions are printed depends on the search path.
-async fn look(connection: &mut PgConnection) -> Result<Catalog, RunError> {
+async fn look(connection: &mut PgConnection) -> Result<Catalog, Error> {
     let sql = format!("SET search_path = pg_catalog; {}", catalog::SQL);
     let read = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection);
     let mut found = Catalog::default();
@@ -188,9 +187,9 @@ fn no_copy(original: &Catalog, copy: &Catalog) -> Option<String> {
     (!shown.is_empty()).then(|| format!("{}{more}", shown.join(", ")))
 }
 
-/// Tries a file statement by statement, whatever becomes of each. Answers also whether anything
-/// worked, without which nothing can have changed.
-async fn play(script: &Script, copy: &mut Session) -> Result<(Tried, bool), RunError> {
+/// Tries a file statement by statement, whatever becomes of each. Answers also what is there then,
+/// if anything worked, without which nothing can have changed.
+async fn play(script: &Script, copy: &mut Session) -> Result<(Tried, Option<Catalog>), Error> {
     let connection = &mut copy.connection;
     session::rows(connection, CLEAN.join("; ")).await?;
     let mut tried = Tried::default();
@@ -208,7 +207,12 @@ async fn play(script: &Script, copy: &mut Session) -> Result<(Tried, bool), RunE
         worked |= error.is_none();
         tried.note(script, index, error.as_ref());
     }
-    Ok((tried, worked))
+    let after = if worked {
+        Some(look(connection).await?)
+    } else {
+        None
+    };
+    Ok((tried, after))
 }
 
 /// Runs one statement; if it fails, it leaves the transaction as it was.
@@ -216,7 +220,7 @@ async fn statement_fails(
     connection: &mut PgConnection,
     text: &str,
     data: Option<&String>,
-) -> Result<Option<ServerError>, RunError> {
+) -> Result<Option<ServerError>, Error> {
     const SAVE: &str = "SAVEPOINT sepulki_trial";
     let ended = if let Some(data) = data {
         session::rows(connection, SAVE.to_owned()).await?;
@@ -240,8 +244,21 @@ async fn statement_fails(
             session::rows(connection, back).await?;
             Ok(Some(*said))
         }
-        other => Err(other.into()),
+        other => Err(other),
     }
+}
+
+/// A server that is short of memory, of disk or of entries in its table of locks will be so when the
+/// same history is tried again: the locks of all its files are held at once.
+fn out_of_room(version: &str, error: Error) -> RunError {
+    // too_many_connections passes
+    let is_short = |code: &str| code.starts_with("53") && code != "53300";
+    if error.sqlstate().is_some_and(is_short) {
+        return RunError::Unsupported(format!(
+            "the server of the copy has no room to try all files in one transaction; at {version}: {error}"
+        ));
+    }
+    error.into()
 }
 
 /// Every file in order, then every row without one.
@@ -279,4 +296,41 @@ fn told(
         ),
     }));
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(sqlstate: &str, class: Class) -> Error {
+        let mut error = Error::new(class, "out of shared memory");
+        error.server = Some(Box::new(ServerError {
+            sqlstate: sqlstate.into(),
+            message: "out of shared memory".into(),
+            detail: None,
+            hint: None,
+            position: None,
+            context: None,
+        }));
+        error
+    }
+
+    #[test]
+    fn a_copy_without_room_has_none_the_next_time_either() {
+        for (sqlstate, ends) in [
+            ("53100", true),
+            ("53200", true),
+            ("53400", true),
+            ("53300", false),
+            ("57P01", false),
+        ] {
+            let error = out_of_room("003_c.sql", said(sqlstate, Class::Transient));
+            assert_eq!(
+                matches!(&error, RunError::Unsupported(text) if text.contains("at 003_c.sql: out of shared memory")),
+                ends,
+                "{error:?}"
+            );
+            assert_eq!(matches!(error, RunError::Transient(_)), !ends);
+        }
+    }
 }
