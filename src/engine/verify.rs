@@ -67,6 +67,15 @@ pub enum Finding {
 }
 
 impl Finding {
+    /// Whether the ledger is wrong, so that nothing may run before somebody puts that right.
+    #[must_use]
+    pub fn needs_somebody(self) -> bool {
+        match self {
+            Self::ClaimedButMissing | Self::ThereWithoutRow => true,
+            Self::Unknown | Self::Pending | Self::Consistent => false,
+        }
+    }
+
     /// In words, for people.
     #[must_use]
     pub fn words(self) -> &'static str {

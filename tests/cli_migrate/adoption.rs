@@ -38,6 +38,10 @@ const FILES: [(&str, &str); 8] = [
     ("008_next.sql", "CREATE TABLE next (id int);\n"),
 ];
 
+/// As the old runner made it.
+const LEDGER: &str = "CREATE TABLE schema_migrations (version varchar(255) PRIMARY KEY, \
+                        applied_at timestamptz DEFAULT now(), checksum varchar(64))";
+
 impl Checkout {
     /// psql, or what it is fed by, as people use them.
     fn by_hand(&self, program: &str, database: &str) -> Command {
@@ -83,8 +87,7 @@ impl Checkout {
         self.psql(database, half);
         let (real, wrong) = (sha256(FILES[3].1.as_bytes()), "0".repeat(64));
         let rows = format!(
-            "CREATE TABLE schema_migrations (version varchar(255) PRIMARY KEY, \
-               applied_at timestamptz DEFAULT now(), checksum varchar(64)); \
+            "{LEDGER}; \
              INSERT INTO schema_migrations (version, checksum) VALUES ('000_pruned.sql', 'unknown'), \
                ('002_indexes.sql', 'unknown'), ('003_telemetry', NULL), ('004_never_ran.sql', '{real}'), \
                ('005_edited.sql', '{wrong}'), ('006_half.sql', NULL), ('007_seed.sql', NULL)"
@@ -189,4 +192,25 @@ async fn a_scratch_database_is_another_one_and_its_password_is_kept() {
     assert_eq!(shown.code, 2);
     assert!(shown.err.contains("SCRATCH_DATABASE_URL"), "{shown:?}");
     assert_eq!(checkout.run(&["migrate", "verify"]).code, 2);
+}
+
+#[tokio::test]
+async fn a_file_that_was_run_by_hand_is_not_fine() {
+    let checkout = Checkout::new(&FILES[..1]).await;
+    let scratch = checkout.scratch().await;
+    for database in [&checkout.world.database.name, &scratch] {
+        checkout.psql(database, FILES[0].1);
+        checkout.psql(database, LEDGER);
+    }
+    let verify = || {
+        let mut command = checkout.command(&["migrate", "verify"]);
+        command.env("SCRATCH_DATABASE_URL", checkout.url_of(&scratch));
+        Ran::of(command.output().unwrap())
+    };
+    let by_hand = verify();
+    assert_eq!(by_hand.code, 1, "{by_hand:?}");
+    assert!(by_hand.out.contains("record it with mark"), "{by_hand:?}");
+    assert_eq!(checkout.run(&["migrate", "mark", FILES[0].0]).code, 0);
+    let recorded = verify();
+    assert_eq!(recorded.code, 0, "{recorded:?}");
 }

@@ -48,8 +48,8 @@ pub(super) async fn verify(options: &Options, scratch: Option<&str>) -> Result<E
         versions: versions.map(|verified| told(verified, &plan)).collect(),
     };
     output::print(options.output, &report, table)?;
-    let is_missing = |told: &Told| told.verdict == Finding::ClaimedButMissing;
-    Ok(if report.versions.iter().any(is_missing) {
+    let needs_somebody = |told: &Told| told.verdict.needs_somebody();
+    Ok(if report.versions.iter().any(needs_somebody) {
         Ended::Failed
     } else {
         Ended::Fine
@@ -108,7 +108,7 @@ fn advice(report: &Report) -> String {
         lines += "✗ claimed but missing: run what is missing by hand, or delete the row and have the file run with up --out-of-order Allow\n";
     }
     if any(Finding::ThereWithoutRow) {
-        lines += "! there without a row: record it with mark FILE\n";
+        lines += "✗ there without a row: record it with mark FILE\n";
     }
     lines
 }
