@@ -62,6 +62,7 @@ pub(super) async fn act(
         Action::ForgetOperations => scratch.forget_operations(pass).await,
         Action::Verify => Box::pin(scratch.verify(pass)).await,
         Action::DeleteScratch(id) => scratch.delete(pass, id).await,
+        Action::GiveUp => scratch.give_up(pass),
         Action::ReleaseFinalizer => scratch.release_finalizer(pass).await,
         Action::Apply(_) => Box::pin(apply(kind, pass, desired, observed)).await,
     }

@@ -28,6 +28,8 @@ pub enum Action {
     Verify,
     /// Delete it.
     DeleteScratch(BranchId),
+    /// Write down that the files could not be tried, however often the branch was copied.
+    GiveUp,
     /// Let the object go: there is no such branch any more, or nobody can delete it and Neon will.
     ReleaseFinalizer,
     /// Ask the NeonDatabase to reset its branch because these applied files were edited.
@@ -47,6 +49,7 @@ impl crate::reconcile::Action for Action {
             Self::ForgetOperations => "ForgetOperations",
             Self::Verify => "Verify",
             Self::DeleteScratch(_) => "DeleteScratch",
+            Self::GiveUp => "GiveUp",
             Self::ReleaseFinalizer => "ReleaseFinalizer",
             Self::AskForReset(_) => "AskForReset",
             Self::Apply(_) => "Apply",
@@ -66,6 +69,7 @@ impl crate::reconcile::Action for Action {
             Self::DeleteScratch(id) => {
                 format!("deleting the branch {id} on which files were tried")
             }
+            Self::GiveUp => "giving up trying the files on copies of the branch".to_owned(),
             Self::ReleaseFinalizer => "the branch on which files were tried is gone".to_owned(),
             Self::AskForReset(edited) => {
                 let which = first_of(edited);

@@ -11,8 +11,10 @@
 //! | Denied | yes | denied: the role lacks a right |
 //! | LedgerConflict, Unsupported | | invalid |
 //! | NotACopy | | conflict: the branch has changed since it was copied |
+//!
+//! When files are tried on a copy of the branch, what does not pass by itself is recorded, too: every try costs a copy.
 
-use crate::api::{LastError, Reason};
+use crate::api::{LastError, RETRY, Reason, ScratchBranch};
 use crate::engine::run::RunError;
 use crate::engine::{Diagnostic, Diagnostics, Plan, Problem};
 use crate::reconcile::{Class, Error};
@@ -20,6 +22,9 @@ use crate::world::no_compute;
 
 /// Room for a message in `lastError`, in characters.
 const LONGEST: usize = 4096;
+
+/// Room for it in the record of a copy.
+const SHORT: usize = 1024;
 
 /// How a run that did not reach its end is dealt with.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,6 +101,45 @@ pub fn judge(error: RunError, of: Circumstances) -> Failure {
         ),
         RunError::LedgerConflict(text) => passing(Class::Invalid, Reason::LedgerConflict, text),
         RunError::Unsupported(text) => passing(Class::Invalid, Reason::DatabaseRejected, text),
+    }
+}
+
+/// Judges the error of a trial on a copy of the branch.
+#[must_use]
+pub fn of_trial(error: RunError, of: Circumstances) -> Failure {
+    let attempt = of.attempt.clone();
+    match judge(error, of) {
+        Failure::Passing(error) if error.class.is_terminal() => {
+            Failure::Recorded(untried(&error.message, attempt))
+        }
+        other @ (Failure::Passing(_) | Failure::Recorded(_)) => other,
+    }
+}
+
+/// What is recorded where no copy was of use.
+#[must_use]
+pub fn given_up(scratch: &ScratchBranch, attempt: Option<String>) -> LastError {
+    let trouble = scratch.trouble.as_deref().unwrap_or_default();
+    let copies = scratch.copies;
+    untried(
+        &format!("{copies} copies were made, one after the other; {trouble}"),
+        attempt,
+    )
+}
+
+/// What came in the way of a trial, as the record of the copy has room for it.
+#[must_use]
+pub fn in_short(error: &Error) -> String {
+    error.message.chars().take(SHORT).collect()
+}
+
+fn untried(why: &str, attempt: Option<String>) -> LastError {
+    let message = format!(
+        "the files could not be tried on a copy of the branch: {why}\nA new value of the annotation {RETRY} asks to try again."
+    );
+    LastError {
+        attempt,
+        ..unlocated(None, &message)
     }
 }
 
@@ -230,6 +274,41 @@ mod tests {
             let judged = passing(error.clone(), of);
             assert_eq!((judged.class, judged.reason), (class, reason), "{error:?}");
         }
+    }
+
+    #[test]
+    fn what_does_not_pass_by_itself_ends_a_trial() {
+        let of = |password_is_current| Circumstances {
+            password_is_current,
+            attempt: Some("sha256:1".into()),
+            ..Circumstances::default()
+        };
+        let text = || "words".to_owned();
+        for (error, current) in [
+            (RunError::Unsupported(text()), false),
+            (RunError::LedgerConflict(text()), false),
+            (RunError::Denied(text()), true),
+        ] {
+            let Failure::Recorded(failure) = of_trial(error.clone(), of(current)) else {
+                panic!("{error:?} passes");
+            };
+            assert_eq!(failure.attempt.as_deref(), Some("sha256:1"));
+            for part in ["could not be tried", "words", "sepulki.dev/retry"] {
+                assert!(failure.message.contains(part), "{}", failure.message);
+            }
+        }
+        for error in [
+            RunError::Transient(text()),
+            RunError::Limit(text()),
+            RunError::Denied(text()),
+            RunError::NotACopy(text()),
+            RunError::Cancelled,
+        ] {
+            let judged = of_trial(error.clone(), of(false));
+            assert!(matches!(judged, Failure::Passing(_)), "{judged:?}");
+        }
+        let late = of_trial(RunError::DeadlineExceeded(text()), of(false));
+        assert!(matches!(late, Failure::Recorded(_)), "{late:?}");
     }
 
     #[test]

@@ -101,6 +101,7 @@ pub fn asked_of_neon(action: &Action) -> Option<String> {
         | Action::AddFinalizer
         | Action::ForgetOperations
         | Action::Verify
+        | Action::GiveUp
         | Action::ReleaseFinalizer
         | Action::AskForReset(_)
         | Action::Apply(_) => None,

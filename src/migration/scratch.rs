@@ -5,10 +5,11 @@
 //! | no finalizer of ours; else | AddFinalizer |
 //! | Neon cannot be asked | Wait ProjectNotReady |
 //! | Neon is at work; that has ended | Wait OperationsRunning; ForgetOperations |
-//! | it is there: not made after all, older than ten minutes, without a compute | DeleteScratch |
+//! | it is there: not made after all, older than ten minutes, the branch has changed since, without a compute | DeleteScratch |
 //! | … still being made | Wait OperationsRunning |
 //! | … else | Verify |
 //! | it is not there: asked for a moment ago, and Neon has answered | Wait OperationsRunning |
+//! | … files were tried in vain on as many as they are tried on at most | GiveUp |
 //! | … the announcement is older than half a minute; else | AnnounceScratch; CreateScratch |
 //!
 //! and once it has served, or nobody asks for it any more:
@@ -40,6 +41,10 @@ use crate::world::{ANNOUNCED, LISTING_LAG, Operation, UNANSWERED};
 
 /// From then on a copy is no longer taken for what the branch is by now.
 const STALE: SignedDuration = SignedDuration::from_mins(10);
+
+/// On how many copies, made one after the other, files are tried without a verdict. Where what is in the way passes by itself,
+/// that many take most of an hour. Copies that Neon could not make are not among them: it is asked for those with patience.
+pub const COPIES: i32 = 5;
 
 /// How long Neon keeps the branch beyond the time that trying the files may take.
 const SPARE: SignedDuration = SignedDuration::from_mins(30);
@@ -115,17 +120,9 @@ fn step(desired: &Desired, observed: &Observed, recorded: &ScratchBranch, now: T
         return busy;
     }
     let Some(branch) = scratch.listed.first() else {
-        let age = now.duration_since(recorded.request_time.0);
-        return if recorded.id.is_some() && age < LISTING_LAG {
-            let message = "the branch on which the files are to be tried is not listed yet";
-            wait(Reason::OperationsRunning, message, SOON)
-        } else if recorded.id.is_none() && age < ANNOUNCED {
-            Decision::Act(Action::CreateScratch)
-        } else {
-            Decision::Act(Action::AnnounceScratch)
-        };
+        return make(recorded, now);
     };
-    let is_stale = now.duration_since(branch.created_at) >= STALE;
+    let is_stale = recorded.outdated || now.duration_since(branch.created_at) >= STALE;
     match &scratch.endpoint {
         _ if is_stale || branch.was_given_up() => {
             Decision::Act(Action::DeleteScratch(branch.id.clone()))
@@ -138,6 +135,21 @@ fn step(desired: &Desired, observed: &Observed, recorded: &ScratchBranch, now: T
             let message = "Neon is making the branch on which the files are to be tried";
             wait(Reason::OperationsRunning, message, BEING_MADE)
         }
+    }
+}
+
+/// The next step towards a copy where none is there.
+fn make(recorded: &ScratchBranch, now: Timestamp) -> Next {
+    let age = now.duration_since(recorded.request_time.0);
+    if recorded.id.is_some() && age < LISTING_LAG {
+        let message = "the branch on which the files are to be tried is not listed yet";
+        wait(Reason::OperationsRunning, message, SOON)
+    } else if recorded.copies >= COPIES {
+        Decision::Act(Action::GiveUp)
+    } else if recorded.id.is_none() && !recorded.deleted && age < ANNOUNCED {
+        Decision::Act(Action::CreateScratch)
+    } else {
+        Decision::Act(Action::AnnounceScratch)
     }
 }
 

@@ -170,6 +170,61 @@ async fn what_is_there_without_a_row_is_not_run_a_second_time() {
     assert_eq!(trials(&operator), 2);
 }
 
+/// Until there is a copy on which the files can be tried.
+async fn copied(operator: &mut Operator) {
+    while scratches(&operator.sim) == 0 {
+        operator.run_for(SignedDuration::from_millis(100)).await;
+    }
+}
+
+/// How many copies were asked for.
+fn copies(operator: &Operator) -> usize {
+    let effects = operator.sim.faults.effects();
+    let made = effects
+        .iter()
+        .filter(|effect| effect.starts_with("create branch verify/"));
+    made.count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_that_changes_after_it_was_copied_is_copied_again_at_once() {
+    let mut operator = old(&["001_robots.sql"], &["001_robots.sql", "002_names.sql"]).await;
+    copied(&mut operator).await;
+    change_app(&operator.sim, |app| {
+        app.ran.push("002_names.sql".to_owned());
+    });
+    operator.run_for(MINUTE * 2).await;
+    assert!(production(&operator).is_settled(), "{}", operator.story(30));
+    assert_eq!((trials(&operator), copies(&operator)), (2, 2));
+    assert_eq!(
+        (verdict(&operator).consistent, scratches(&operator.sim)),
+        (2, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_that_comes_to_nothing_on_copy_after_copy_is_given_up() {
+    let both = ["001_robots.sql", "002_names.sql"];
+    let mut operator = old(&both, &both).await;
+    copied(&mut operator).await;
+    operator.sim.lock().neon.no_compute_to_spare = true;
+    operator.run_for(MINUTE * 90).await;
+    let message = stalled(&production(&operator), Reason::MigrationFailed);
+    let told = "the files could not be tried on a copy of the branch: 5 copies were made";
+    assert!(message.starts_with(told), "{message}");
+    assert!(message.contains("active endpoints"), "{message}");
+    says(BAD_INPUT, &[&format!("| `MigrationFailed` | `{told}`")]);
+    assert_eq!((copies(&operator), scratches(&operator.sim)), (5, 0));
+    assert_eq!(production(&operator).status.unwrap().adoption, None);
+    operator.sim.lock().neon.no_compute_to_spare = false;
+    operator.run_for(MINUTE * 60).await;
+    assert_eq!(copies(&operator), 5);
+    retry(&operator.sim, "2026-12-02");
+    operator.settle().await;
+    assert!(production(&operator).is_settled(), "{}", operator.story(30));
+    assert_eq!(verdict(&operator).consistent, 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_object_that_goes_takes_its_copy_along_whenever_it_goes() {
     for quarters in 0..60 {
@@ -192,9 +247,7 @@ async fn an_object_that_goes_takes_its_copy_along_whenever_it_goes() {
 async fn without_a_key_the_object_goes_and_neon_ends_the_copy() {
     let mut operator = settled(production_and_preview).await;
     operator.sim.edit_migration("production", verified);
-    while scratches(&operator.sim) == 0 {
-        operator.run_for(SignedDuration::from_millis(100)).await;
-    }
+    copied(&mut operator).await;
     let key = (NAMESPACE.to_owned(), "neon-api-key".to_owned());
     assert!(
         operator

@@ -112,6 +112,19 @@ pub struct ScratchBranch {
     /// Whether Neon has been asked to delete it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub deleted: bool,
+    /// On how many copies, made one after the other since the last verdict or failure, files were tried in vain.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub copies: i32,
+    /// Whether this one is among them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tried: bool,
+    /// Whether the branch was found to have changed since it was copied, so that another copy is needed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub outdated: bool,
+    /// What came in the way of the last trial, on this copy or on the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub trouble: Option<String>,
     /// What Neon is at work on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]

@@ -34,14 +34,28 @@ impl Context<'_> {
         let place = place.ok_or_else(|| Error::bug("the branch to fork is not known"))?;
         let adoption = pass.status.adoption.get_or_insert_default();
         adoption.verdict = None;
+        let (id, incarnation) = (&place.branch.id, &place.branch.incarnation);
+        let before = adoption.scratch.take();
+        let before = before.filter(|b| (&b.parent_id, &b.incarnation) == (id, incarnation));
         adoption.scratch = Some(ScratchBranch {
+            copies: before.as_ref().map_or(0, |before| before.copies),
+            trouble: before.and_then(|before| before.trouble),
             parent_id: place.branch.id,
             incarnation: place.branch.incarnation,
             request_time: Time(self.now),
             id: None,
             deleted: false,
+            tried: false,
+            outdated: false,
             operations: Vec::new(),
         });
+        Ok(())
+    }
+
+    pub(super) fn give_up(&self, pass: &mut Pass<Migrations>) -> Result<(), Error> {
+        let attempt = self.observed.attempt(self.desired);
+        let failure = failure::given_up(recorded(pass)?, attempt);
+        pass.status.last_error = Some(failure);
         Ok(())
     }
 
@@ -166,18 +180,30 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// What took too long takes too long again, until something changes.
     fn failed(&self, pass: &mut Pass<Migrations>, error: RunError) -> Result<(), Error> {
         let of = Circumstances {
             attempt: self.observed.attempt(self.desired),
             ..Circumstances::default()
         };
-        match failure::judge(error, of) {
+        let is_outdated = matches!(error, RunError::NotACopy(_));
+        // an operator that stops says nothing of the copy
+        let tells = error != RunError::Cancelled;
+        match failure::of_trial(error, of) {
             Failure::Recorded(failure) => {
                 pass.status.last_error = Some(failure);
                 Ok(())
             }
-            Failure::Passing(error) => Err(error),
+            Failure::Passing(error) => {
+                if let Ok(scratch) = recorded(pass) {
+                    scratch.outdated |= is_outdated;
+                    if tells {
+                        let is_first = !std::mem::replace(&mut scratch.tried, true);
+                        scratch.copies = scratch.copies.saturating_add(i32::from(is_first));
+                        scratch.trouble = Some(failure::in_short(&error));
+                    }
+                }
+                Err(error)
+            }
         }
     }
 

@@ -49,6 +49,10 @@ fn on_record(id: Option<&str>, since: Timestamp) -> ScratchBranch {
         request_time: Time(since),
         id: id.map(str::to_owned),
         deleted: false,
+        copies: 1,
+        tried: false,
+        outdated: false,
+        trouble: None,
         operations: Vec::new(),
     }
 }
@@ -233,6 +237,27 @@ fn the_way_to_a_verdict() {
         Reason::ProjectNotReady,
     );
     assert_eq!(waiting, "there is no key");
+}
+
+#[test]
+fn another_copy_is_made_where_the_branch_has_changed_but_not_for_ever() {
+    let record = |copies, deleted| ScratchBranch {
+        copies,
+        outdated: true,
+        deleted,
+        ..on_record((!deleted).then_some("br-copy"), seconds(20))
+    };
+    let next = |record, scratch| {
+        let observed = claimed(Some(record), Some(scratch));
+        decide(&asked(), &observed, now())
+    };
+    let delete = Decision::Act(Action::DeleteScratch("br-copy".into()));
+    assert_eq!(next(record(5, false), usable()), delete);
+    // what was announced for the one before is not good for the next one
+    let announce = Decision::Act(Action::AnnounceScratch);
+    assert_eq!(next(record(4, true), Scratch::default()), announce);
+    let give_up = Decision::Act(Action::GiveUp);
+    assert_eq!(next(record(5, true), Scratch::default()), give_up);
 }
 
 fn operation(ask_in: Option<u64>) -> Operation {

@@ -164,7 +164,7 @@ fn any_adoption() -> impl Strategy<Value = AdoptionStatus> {
     let counts = option::weighted(0.3, (0..2_i32, select(vec!["i-1", "i-2"])));
     (
         counts,
-        option::weighted(0.8, (prop::bool::weighted(0.3), 0..45_i64)),
+        option::weighted(0.8, (prop::bool::weighted(0.3), 0..45_i64, 0..6_i32)),
     )
         .prop_map(|(counts, copy)| AdoptionStatus {
             verdict: counts.map(|(claimed_but_missing, incarnation)| AdoptionVerdict {
@@ -180,12 +180,16 @@ fn any_adoption() -> impl Strategy<Value = AdoptionStatus> {
                 pending: 0,
                 versions: Vec::new(),
             }),
-            scratch: copy.map(|(made, seconds)| ScratchBranch {
+            scratch: copy.map(|(made, seconds, copies)| ScratchBranch {
                 parent_id: "br-1".into(),
                 incarnation: "i-1".into(),
                 request_time: Time(now() - jiff::SignedDuration::from_secs(seconds)),
                 id: made.then(|| "br-copy".to_owned()),
                 deleted: false,
+                copies,
+                tried: false,
+                outdated: false,
+                trouble: None,
                 operations: Vec::new(),
             }),
         })
@@ -223,6 +227,7 @@ fn is_of_the_copy(action: &Action) -> bool {
         | Action::AnnounceScratch
         | Action::CreateScratch
         | Action::Verify
+        | Action::GiveUp
         | Action::AskForReset(_)
         | Action::Apply(_) => false,
     }
@@ -450,7 +455,7 @@ fn the_cases_reach_every_kind_of_answer() {
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
     let mut seen = std::collections::BTreeSet::new();
-    for _ in 0..20_000 {
+    for _ in 0..60_000 {
         let (desired, _, observed) = any_case().new_tree(&mut runner).unwrap().current();
         seen.insert(match decide(&desired, &observed, now()) {
             Decision::Act(action) => crate::reconcile::Action::name(&action).to_owned(),
@@ -468,6 +473,7 @@ fn the_cases_reach_every_kind_of_answer() {
         "CreateScratch",
         "Verify",
         "DeleteScratch",
+        "GiveUp",
         "ReleaseFinalizer",
         "ReadLedger",
         "AskForReset",
