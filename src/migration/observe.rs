@@ -151,7 +151,7 @@ pub(super) async fn observe(
         handled: pass.status.handled.clone(),
         ..Observed::default()
     };
-    if desired.has_finalizer {
+    if desired.has_finalizer || scratch::is_left(desired, &observed) {
         observed.database = database(kind, desired).into();
         observed.failures = kind.failures.of(&desired.uid, desired.generation, now);
         observed.scratch = Some(scratch::look(kind, desired, &observed, now).await?);

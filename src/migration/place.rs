@@ -47,6 +47,8 @@ pub struct Database {
     pub endpoint: Option<Endpoint>,
     /// Owners of the databases that were brought about.
     pub owners: BTreeMap<String, String>,
+    /// Whether it is being deleted.
+    pub going: bool,
     /// Why nothing may be applied yet, in words; none where it is ready for the present version of its spec.
     pub unready: Option<String>,
 }
@@ -108,6 +110,7 @@ impl Database {
             } else {
                 listed.collect()
             },
+            going: object.metadata.deletion_timestamp.is_some(),
             unready: unready(object),
             protection: Protection {
                 environment: object.spec.environment.as_str().to_owned(),

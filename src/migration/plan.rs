@@ -6,15 +6,15 @@
 //! | # | asked and known | answer |
 //! |---|---|---|
 //! | 1 | being deleted (a run that is under way ends by itself): a branch of ours on which files were tried is deleted ([`super::scratch`]); none | …; Gone |
-//! | 2 | suspended | Suspended |
-//! | 3 | the spec cannot be carried out | Blocked InvalidSpec |
+//! | 2 | suspended: a branch of ours on which files were to be tried is deleted; none | …; Suspended |
+//! | 3 | the spec cannot be carried out: the same; none | …; Blocked InvalidSpec |
 //! |   | an annotation asks to look again | LookAgain |
+//! |   | a branch of ours on which files were tried is of no more use ([`super::scratch`]) | DeleteScratch, … |
 //! | 4 | an older object writes the same ledger | Blocked LedgerClaimed |
 //! | 5 | a ConfigMap is missing | Wait ConfigMapNotFound |
 //! | 6 | the files make no set | Blocked InvalidMigration |
 //! | 7 | they are not those whose digest is given | Wait DigestMismatch |
 //! | 8 | the target is not among them | Blocked TargetNotFound |
-//! |   | a branch of ours on which files were tried is of no more use ([`super::scratch`]) | DeleteScratch, … |
 //! | 9 | all of them were found applied at this place, and the history there is believed | Settled |
 //! | 10 | names, duplicates or order are wrong | Blocked InvalidMigration |
 //! |   | a required migration is missing or has not applied these files; they wait for each other | Wait WaitingForMigration; Blocked InvalidSpec |
@@ -111,16 +111,19 @@ pub fn asked_of_neon(action: &Action) -> Option<String> {
 /// Rows 1 to 3 and what annotations ask: nothing has to be known of the world.
 #[must_use]
 pub fn at_rest(desired: &Desired, observed: &Observed, now: Timestamp) -> Stage {
-    if desired.deleting {
+    let rests = if desired.deleting {
+        Some(Decision::Gone)
+    } else if desired.suspend {
+        Some(Decision::Suspended(RECHECK))
+    } else {
+        let invalid = desired.rest.as_ref().err();
+        invalid.map(|invalid| Decision::Blocked(invalid.clone()))
+    };
+    if rests.is_some() {
+        let may_be_there =
+            desired.has_finalizer || !desired.deleting && observed.scratch_on_record().is_some();
         let left = || scratch::dispose(desired, observed, now);
-        let left = desired.has_finalizer.then(left).flatten();
-        return Some(left.unwrap_or(Decision::Gone));
-    }
-    if desired.suspend {
-        return Some(Decision::Suspended(RECHECK));
-    }
-    if let Err(invalid) = &desired.rest {
-        return Some(Decision::Blocked(invalid.clone()));
+        return may_be_there.then(left).flatten().or(rests);
     }
     looks_again(&desired.asked, &observed.handled).then_some(Decision::Act(Action::LookAgain))
 }
@@ -129,9 +132,9 @@ pub fn at_rest(desired: &Desired, observed: &Observed, now: Timestamp) -> Stage 
 #[must_use]
 pub fn before_compiling(desired: &Desired, observed: &Observed, now: Timestamp) -> Stage {
     at_rest(desired, observed, now)
+        .or_else(|| scratch::stage(desired, observed, now))
         .or_else(|| rival(desired, observed))
         .or_else(|| files(desired, observed))
-        .or_else(|| scratch::stage(desired, observed, now))
         .or_else(|| {
             observed
                 .is_complete(desired)

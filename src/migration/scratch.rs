@@ -5,14 +5,14 @@
 //! | no finalizer of ours; else | AddFinalizer |
 //! | Neon cannot be asked | Wait ProjectNotReady |
 //! | Neon is at work; that has ended | Wait OperationsRunning; ForgetOperations |
-//! | it is there: not made after all, older than ten minutes, the branch has changed since, without a compute | DeleteScratch |
+//! | it is there: not made after all, without a compute | DeleteScratch |
 //! | … still being made | Wait OperationsRunning |
 //! | … else | Verify |
 //! | it is not there: asked for a moment ago, and Neon has answered | Wait OperationsRunning |
 //! | … files were tried in vain on as many as they are tried on at most | GiveUp |
 //! | … the announcement is older than half a minute; else | AnnounceScratch; CreateScratch |
 //!
-//! and once it has served, or nobody asks for it any more:
+//! and once it has served, is older than ten minutes or no longer what the branch is, or nobody asks for it any more:
 //!
 //! | known | answer |
 //! |---|---|
@@ -23,7 +23,8 @@
 //! | else | ReleaseFinalizer |
 //!
 //! Its name is that of the object, so that there is one at most, and it is made with an end: whatever becomes of the
-//! operator, the key or the object, Neon deletes it.
+//! operator, the key or the object, Neon deletes it. That is also what becomes of one whose finalizer was taken away by hand
+//! from an object that goes.
 
 use std::time::Duration;
 
@@ -45,6 +46,9 @@ const STALE: SignedDuration = SignedDuration::from_mins(10);
 /// On how many copies, made one after the other, files are tried without a verdict. Where what is in the way passes by itself,
 /// that many take most of an hour. Copies that Neon could not make are not among them: it is asked for those with patience.
 pub const COPIES: i32 = 5;
+
+/// How long files are tried at most, whatever `execution.deadline` allows a run: as long as that there may be a copy.
+pub const LONGEST_TRIAL: Duration = Duration::from_hours(4);
 
 /// How long Neon keeps the branch beyond the time that trying the files may take.
 const SPARE: SignedDuration = SignedDuration::from_mins(30);
@@ -79,31 +83,45 @@ pub fn stage(desired: &Desired, observed: &Observed, now: Timestamp) -> Stage {
     let may_be_there = desired.has_finalizer
         || observed.scratch_on_record().is_some()
         || observed.scratch.is_some();
-    if !may_be_there || is_of_use(desired, observed) {
+    if !may_be_there || is_of_use(desired, observed, now) {
         return None;
     }
     dispose(desired, observed, now)
 }
 
-/// Whether a verdict is still wanted for which it was asked for.
+/// Whether a verdict is still wanted for which it was asked for, and can be had from the one that is there.
 #[must_use]
-pub fn is_of_use(desired: &Desired, observed: &Observed) -> bool {
+pub fn is_of_use(desired: &Desired, observed: &Observed, now: Timestamp) -> bool {
     let (Some(place), Some(recorded)) = (observed.place(desired), observed.scratch_on_record())
     else {
         return false;
     };
     adoption::verifies(desired)
         && !observed.has_failed_for_good(desired)
+        && !observed
+            .database
+            .known()
+            .is_some_and(|database| database.going)
         && recorded.parent_id == place.branch.id
         && recorded.incarnation == place.branch.incarnation
         && adoption::verdict(observed, &place).is_none()
+        && !is_stale(observed, recorded, now)
+}
+
+/// Whether one is there that is no longer what the branch is by now.
+fn is_stale(observed: &Observed, recorded: &ScratchBranch, now: Timestamp) -> bool {
+    let listed = observed.scratch.iter().flat_map(|scratch| &scratch.listed);
+    let is_old = |branch: &Branch| now.duration_since(branch.created_at) >= STALE;
+    listed
+        .take(1)
+        .any(|branch| recorded.outdated || is_old(branch))
 }
 
 /// The next step towards a verdict, where the branch was asked for.
 #[must_use]
 pub fn towards(desired: &Desired, observed: &Observed, now: Timestamp) -> Stage {
     let recorded = observed.scratch_on_record()?;
-    if !is_of_use(desired, observed) {
+    if !is_of_use(desired, observed, now) {
         return None;
     }
     Some(step(desired, observed, recorded, now))
@@ -122,11 +140,8 @@ fn step(desired: &Desired, observed: &Observed, recorded: &ScratchBranch, now: T
     let Some(branch) = scratch.listed.first() else {
         return make(recorded, now);
     };
-    let is_stale = recorded.outdated || now.duration_since(branch.created_at) >= STALE;
     match &scratch.endpoint {
-        _ if is_stale || branch.was_given_up() => {
-            Decision::Act(Action::DeleteScratch(branch.id.clone()))
-        }
+        _ if branch.was_given_up() => Decision::Act(Action::DeleteScratch(branch.id.clone())),
         Some(endpoint) if !branch.is_unusable() && !endpoint.is_being_made() => {
             Decision::Act(Action::Verify)
         }
@@ -162,8 +177,8 @@ pub fn dispose(desired: &Desired, observed: &Observed, now: Timestamp) -> Stage 
         return Some(Decision::Act(Action::ReleaseFinalizer));
     };
     if scratch.out_of_reach.is_some() {
-        let age = recorded.map(|recorded| now.duration_since(recorded.request_time.0));
-        let is_over = age.is_none_or(|age| age >= life(desired));
+        let end = recorded.and_then(|recorded| end(desired, recorded));
+        let is_over = end.is_none_or(|end| now >= end);
         return (desired.deleting || is_over).then_some(Decision::Act(Action::ReleaseFinalizer));
     }
     if let Some(busy) = busy(scratch) {
@@ -195,10 +210,21 @@ fn busy(scratch: &Scratch) -> Stage {
     (!scratch.operations.is_empty()).then_some(Decision::Act(Action::ForgetOperations))
 }
 
+/// When Neon deletes it: as was asked for, or would have been.
+fn end(desired: &Desired, recorded: &ScratchBranch) -> Option<Timestamp> {
+    let asked = recorded.expiry_time.as_ref().map(|time| time.0);
+    asked.or_else(|| recorded.request_time.0.checked_add(life(desired)).ok())
+}
+
+/// How long the files may be tried on it.
+#[must_use]
+pub fn trial(desired: &Desired) -> Duration {
+    let deadline = desired.rest.as_ref().map(|rest| rest.timeouts.deadline);
+    deadline.unwrap_or(LONGEST_TRIAL).min(LONGEST_TRIAL)
+}
+
 /// How long Neon keeps it.
 #[must_use]
 pub fn life(desired: &Desired) -> SignedDuration {
-    let deadline = desired.rest.as_ref().map(|rest| rest.timeouts.deadline);
-    let deadline = deadline.unwrap_or_default();
-    SignedDuration::try_from(deadline).unwrap_or_default() + SPARE
+    SignedDuration::try_from(trial(desired)).unwrap_or_default() + SPARE
 }

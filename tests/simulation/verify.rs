@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::database::{reconciling, says, stalled};
 use crate::invariants::check;
-use crate::scene::{FILES, production_and_preview, settled, simple};
+use crate::scene::{FILES, child_of, production_and_preview, settled, simple, with};
 use crate::stories::verified;
 use crate::world::operator::Operator;
 use crate::world::postgres::PgDatabase;
@@ -223,6 +223,59 @@ async fn a_trial_that_comes_to_nothing_on_copy_after_copy_is_given_up() {
     operator.settle().await;
     assert!(production(&operator).is_settled(), "{}", operator.story(30));
     assert_eq!(verdict(&operator).consistent, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_rests_keeps_no_copy() {
+    let mut operator = settled(production_and_preview).await;
+    operator.sim.edit_migration("production", verified);
+    copied(&mut operator).await;
+    operator
+        .sim
+        .edit_migration("production", |m| m.spec.suspend = true);
+    operator.settle().await;
+    assert_eq!(scratches(&operator.sim), 0, "{}", operator.story(30));
+    let status = production(&operator).status.unwrap();
+    let left = status.adoption.and_then(|adoption| adoption.scratch);
+    assert_eq!(left, None, "{}", operator.story(30));
+    operator
+        .sim
+        .edit_migration("production", |m| m.spec.suspend = false);
+    operator.settle().await;
+    assert_eq!(verdict(&operator).consistent, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_is_deleted_though_somebody_took_the_finalizer_away() {
+    let mut operator = settled(production_and_preview).await;
+    operator.sim.edit_migration("production", verified);
+    copied(&mut operator).await;
+    operator.sim.edit_migration("production", |migration| {
+        migration.metadata.finalizers = None;
+        migration.spec.adopt = None;
+    });
+    operator.settle().await;
+    assert_eq!(scratches(&operator.sim), 0, "{}", operator.story(30));
+    assert!(production(&operator).is_settled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_goes_does_not_wait_for_a_copy_of_it() {
+    let mut operator = settled(|sim| {
+        sim.database("production", "production", simple());
+        let staging = with(simple(), child_of("production"));
+        let staging = with(staging, json!({"deletionPolicy": "Delete"}));
+        sim.database("staging", "staging", staging);
+        sim.files(&FILES);
+        sim.migration("staging", json!({}));
+    })
+    .await;
+    operator.sim.edit_migration("staging", verified);
+    copied(&mut operator).await;
+    operator.sim.delete_database("staging");
+    operator.run_for(MINUTE * 5).await;
+    let story = operator.story(30);
+    assert_eq!(operator.sim.branch_names(), ["main"], "{story}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -105,6 +105,9 @@ pub struct ScratchBranch {
     pub incarnation: String,
     /// When it was asked for, or is about to be.
     pub request_time: Time,
+    /// When Neon deletes it, should nobody else: half an hour after the time that trying the files may take at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiry_time: Option<Time>,
     /// Identity on Neon, from when it is known until Neon has been asked to delete it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]

@@ -24,7 +24,8 @@ pub struct ExecutionSpec {
     /// How long one statement may take, or `never`. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statement_timeout: Option<Lease>,
-    /// How long the whole run may take; then the statement that is running is cancelled on the server. Default: 30m.
+    /// How long the whole run may take; then the statement that is running is cancelled on the server. A trial of the files
+    /// (`adopt.mode: Verify`) may take as long, but no longer than 4h. Default: 30m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<TimeSpan>,
     /// How often a file starts over after giving way. Default: 10.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::super::observe::Observed;
-use super::super::scratch::life;
+use super::super::scratch::{life, trial};
 use super::super::{Desired, Migrations, PURPOSE, action, adoption, failure, mark, observe, plan};
 use super::access::{Access, access, password};
 use super::{Action, Pass, request, shared, show};
@@ -43,6 +43,7 @@ impl Context<'_> {
             parent_id: place.branch.id,
             incarnation: place.branch.incarnation,
             request_time: Time(self.now),
+            expiry_time: None,
             id: None,
             deleted: false,
             tried: false,
@@ -83,12 +84,13 @@ impl Context<'_> {
         let place = place.ok_or_else(|| Error::bug("the branch to fork is not known"))?;
         let _nobody_else = shared(self.kind, &place.branch.id)?;
         let (account, project) = self.account().await?;
+        let end = self.now.checked_add(life(self.desired)).ok();
         let body = CreateBranch {
             name: branch_named(PURPOSE, &self.desired.namespace, &self.desired.name),
             parent_id: BranchId::from(place.branch.id.as_str()),
             at: None,
             protected: false,
-            expires_at: self.now.checked_add(life(self.desired)).ok(),
+            expires_at: end,
             annotations: mark(self.kind, self.desired).annotations(),
             endpoint: NewEndpoint::default(),
         };
@@ -96,6 +98,7 @@ impl Context<'_> {
         let created = created.map_err(at_neon)?;
         let scratch = recorded(pass)?;
         scratch.id = Some(created.branch.id.to_string());
+        scratch.expiry_time = end.map(Time);
         record_operations(&mut scratch.operations, &created.operations, self.now);
         self.note(&Action::CreateScratch, scratch);
         Ok(())
@@ -149,7 +152,8 @@ impl Context<'_> {
         let access = access(kind, desired, observed).await?;
         let _nobody_else = shared(self.kind, &access.place.branch.id)?;
         let scratch = self.target(&access).await?;
-        let request = request(kind, desired, observed, &access)?;
+        let mut request = request(kind, desired, observed, &access)?;
+        request.timeouts.deadline = trial(desired);
         show(kind, pass, desired, observed, action::TRYING, |_| ()).await;
         let stopping = kind.world.stopping.child_token();
         let trial = kind.world.migrations.verify(&request, &scratch);

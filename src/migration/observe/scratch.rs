@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::super::scratch::Scratch;
-use super::super::{Desired, Migrations, mark};
+use super::super::{Desired, Migrations, adoption, mark};
 use super::Observed;
 use crate::neon::Branch;
 use crate::reconcile::Error;
@@ -13,6 +13,13 @@ use crate::world::{Mark, Reached, Way};
 
 /// How old a listing may be. What was changed since makes it older than any.
 const LISTED: Duration = Duration::from_secs(5);
+
+/// Whether one is on record that nothing is to be tried on, though the finalizer is gone: somebody has taken it away, or the
+/// record could not be written when it was released.
+pub(super) fn is_left(desired: &Desired, observed: &Observed) -> bool {
+    let rests = desired.suspend || !adoption::verifies(desired);
+    rests && !desired.deleting && observed.scratch_on_record().is_some()
+}
 
 /// One that came after it was no longer waited for: an operator that had lost its lease without knowing it asked for it.
 /// Whoever else looks at the project pays for the listing.

@@ -15,7 +15,7 @@ use crate::migration::action::Action;
 use crate::migration::adoption;
 use crate::migration::place::Place;
 use crate::migration::plan::decide;
-use crate::migration::scratch::{Scratch, life};
+use crate::migration::scratch::{Scratch, life, trial};
 use crate::neon::{self, BranchId, BranchState};
 use crate::reconcile::Decision;
 use crate::world::{Failures, Operation};
@@ -47,6 +47,7 @@ fn on_record(id: Option<&str>, since: Timestamp) -> ScratchBranch {
         parent_id: "br-1".into(),
         incarnation: "i-1".into(),
         request_time: Time(since),
+        expiry_time: None,
         id: id.map(str::to_owned),
         deleted: false,
         copies: 1,
@@ -337,6 +338,75 @@ fn what_has_served_is_deleted_before_anything_runs_or_the_object_goes() {
 }
 
 #[test]
+fn a_copy_on_which_nothing_is_to_be_tried_is_deleted_whatever_else_is_in_the_way() {
+    let spec = |more: Value| {
+        let mut spec = json!({"adopt": {"mode": "Verify"}});
+        spec.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        Desired {
+            has_finalizer: true,
+            ..desired(&spec)
+        }
+    };
+    let suspended = || spec(json!({"suspend": true}));
+    let invalid = || spec(json!({"source": {}}));
+    let record = || on_record(Some("br-copy"), seconds(20));
+    let delete = Decision::Act(Action::DeleteScratch(BranchId::from("br-copy")));
+    let gone = || ScratchBranch {
+        id: None,
+        deleted: true,
+        ..record()
+    };
+    for desired in [suspended(), invalid()] {
+        let there = claimed(Some(record()), Some(usable()));
+        assert_eq!(decide(&desired, &there, now()), delete);
+        let gone = claimed(Some(gone()), Some(Scratch::default()));
+        let release = Decision::Act(Action::ReleaseFinalizer);
+        assert_eq!(decide(&desired, &gone, now()), release);
+        let without = Desired {
+            has_finalizer: false,
+            ..desired
+        };
+        let rests = decide(&without, &claimed(None, None), now());
+        assert!(!matches!(rests, Decision::Act(_)), "{rests:?}");
+    }
+    let old = || Scratch {
+        listed: vec![copy(BranchState::Ready, seconds(600))],
+        ..usable()
+    };
+    let mut claimed_by_another = claimed(Some(record()), Some(old()));
+    claimed_by_another.rival = Some("older".into());
+    let mut without_files = claimed(Some(record()), Some(old()));
+    without_files.files = Files::Missing(vec!["files".into()]);
+    let unready = |unready, going, scratch| Observed {
+        database: Fact::Known(Database {
+            unready: Some(unready),
+            going,
+            ..database()
+        }),
+        ..claimed(Some(record()), Some(scratch))
+    };
+    let resetting = unready("it waits for its children".to_owned(), false, old());
+    // it waits for its children, of which this is one
+    let going = unready("it is being deleted".to_owned(), true, usable());
+    for observed in [claimed_by_another, without_files, resetting, going] {
+        assert_eq!(decide(&asked(), &observed, now()), delete);
+    }
+}
+
+#[test]
+fn a_copy_lives_no_longer_than_a_trial_may_last() {
+    let with = |deadline| {
+        let spec = json!({"adopt": {"mode": "Verify"}, "execution": {"deadline": deadline}});
+        desired(&spec)
+    };
+    assert_eq!(life(&with("1h")).as_mins(), 90);
+    assert_eq!(life(&with("7d")).as_mins(), 270);
+    assert_eq!(trial(&with("7d")).as_secs(), 4 * 3600);
+}
+
+#[test]
 fn a_copy_out_of_reach_keeps_no_object_and_is_left_to_neon_at_its_end() {
     let out_of_reach = || Scratch {
         out_of_reach: Some("there is no key".into()),
@@ -356,6 +426,21 @@ fn a_copy_out_of_reach_keeps_no_object_and_is_left_to_neon_at_its_end() {
     assert_eq!(life(&trusting).as_mins(), 60);
     let old = claimed(Some(record(minutes(60))), Some(out_of_reach()));
     assert_eq!(decide(&trusting, &old, now()), release);
+    // as long as Neon was asked to keep it, whatever the spec says by now
+    let ends = |end| {
+        let record = ScratchBranch {
+            expiry_time: Some(Time(end)),
+            ..record(minutes(60))
+        };
+        decide(
+            &trusting,
+            &claimed(Some(record), Some(out_of_reach())),
+            now(),
+        )
+    };
+    assert_eq!(ends(now()), release);
+    let next = ends(now() + jiff::SignedDuration::from_secs(1));
+    assert!(matches!(next, Decision::Settled(_)), "{next:?}");
 }
 
 #[test]

@@ -184,6 +184,7 @@ fn any_adoption() -> impl Strategy<Value = AdoptionStatus> {
                 parent_id: "br-1".into(),
                 incarnation: "i-1".into(),
                 request_time: Time(now() - jiff::SignedDuration::from_secs(seconds)),
+                expiry_time: None,
                 id: made.then(|| "br-copy".to_owned()),
                 deleted: false,
                 copies,
