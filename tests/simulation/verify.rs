@@ -226,6 +226,25 @@ async fn a_trial_that_comes_to_nothing_on_copy_after_copy_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_owner_who_is_refused_for_good_costs_one_copy() {
+    let both = ["001_robots.sql", "002_names.sql"];
+    let mut operator = old(&both, &both).await;
+    copied(&mut operator).await;
+    operator.sim.at_neon(|project, _| {
+        let copy = project.branches.last_mut().unwrap();
+        for role in copy.server.roles.values_mut() {
+            role.password = Some("another".to_owned());
+        }
+    });
+    operator.run_for(MINUTE * 2).await;
+    let message = stalled(&production(&operator), Reason::MigrationFailed);
+    let told = "the owner of the database is refused: password authentication failed";
+    assert!(message.contains(told), "{message}");
+    operator.run_for(MINUTE * 60).await;
+    assert_eq!((trials(&operator), copies(&operator)), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_object_that_rests_keeps_no_copy() {
     let mut operator = settled(production_and_preview).await;
     operator.sim.edit_migration("production", verified);

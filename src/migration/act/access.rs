@@ -148,15 +148,22 @@ fn serves(
 
 /// Whether a refused password is the one that Neon has now: then it was not just rotated, and trying again is no use.
 pub(super) async fn is_current(kind: &Migrations, access: &Access<'_>, error: &RunError) -> bool {
-    if !matches!(error, RunError::Denied(_)) {
-        return false;
-    }
     let of = (
         &BranchId::from(access.place.branch.id.as_str()),
         &EndpointId::from(access.endpoint.id.as_str()),
     );
-    let now = password(kind, access.database, of, &access.target.user).await;
-    now.is_ok_and(|now| now.expose_secret() == access.target.password.expose_secret())
+    matches!(error, RunError::Denied(_)) && opens(kind, access.database, of, &access.target).await
+}
+
+/// Whether the password of a target is the one that Neon has now for this branch, at this compute.
+pub(super) async fn opens(
+    kind: &Migrations,
+    database: &Database,
+    of: (&BranchId, &EndpointId),
+    target: &Target,
+) -> bool {
+    let now = password(kind, database, of, &target.user).await;
+    now.is_ok_and(|now| now.expose_secret() == target.password.expose_secret())
 }
 
 /// The name under which a session shows itself.

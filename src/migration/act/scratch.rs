@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::super::observe::Observed;
 use super::super::scratch::{life, trial};
 use super::super::{Desired, Migrations, PURPOSE, action, adoption, failure, mark, observe, plan};
-use super::access::{Access, access, password};
+use super::access::{Access, access, is_current, opens, password};
 use super::{Action, Pass, request, shared, show};
 use crate::api::{SCRATCH_FINALIZER, ScratchBranch};
 use crate::engine::run::RunError;
@@ -164,7 +164,14 @@ impl Context<'_> {
         };
         let found = match found {
             Ok(found) => found,
-            Err(error) => return self.failed(pass, error),
+            Err(error) => {
+                let of = Circumstances {
+                    attempt: observed.attempt(desired),
+                    password_is_current: self.are_current(&access, &scratch, &error).await,
+                    ..Circumstances::default()
+                };
+                return failed(pass, error, of);
+            }
         };
         let asked = desired.database.as_deref();
         let now_there = observe::database(kind, desired)
@@ -184,31 +191,20 @@ impl Context<'_> {
         Ok(())
     }
 
-    fn failed(&self, pass: &mut Pass<Migrations>, error: RunError) -> Result<(), Error> {
-        let of = Circumstances {
-            attempt: self.observed.attempt(self.desired),
-            ..Circumstances::default()
+    /// Whether no password was just rotated, neither that of the branch nor that of the copy: which of the two was refused is
+    /// not known.
+    async fn are_current(&self, access: &Access<'_>, scratch: &Target, error: &RunError) -> bool {
+        let endpoint = self
+            .observed
+            .scratch
+            .as_ref()
+            .and_then(|s| s.endpoint.as_ref());
+        let Some(endpoint) = endpoint else {
+            return false;
         };
-        let is_outdated = matches!(error, RunError::NotACopy(_));
-        // an operator that stops says nothing of the copy
-        let tells = error != RunError::Cancelled;
-        match failure::of_trial(error, of) {
-            Failure::Recorded(failure) => {
-                pass.status.last_error = Some(failure);
-                Ok(())
-            }
-            Failure::Passing(error) => {
-                if let Ok(scratch) = recorded(pass) {
-                    scratch.outdated |= is_outdated;
-                    if tells {
-                        let is_first = !std::mem::replace(&mut scratch.tried, true);
-                        scratch.copies = scratch.copies.saturating_add(i32::from(is_first));
-                        scratch.trouble = Some(failure::in_short(&error));
-                    }
-                }
-                Err(error)
-            }
-        }
+        let of = (&endpoint.branch_id, &endpoint.id);
+        is_current(self.kind, access, error).await
+            && opens(self.kind, access.database, of, scratch).await
     }
 
     /// The owner's way into the copy. Of a protected branch its password is another one.
@@ -239,6 +235,29 @@ impl Context<'_> {
             let at_work = !scratch.operations.is_empty();
             let failures = &self.kind.failures;
             failures.asked(&self.desired.uid, what, at_work);
+        }
+    }
+}
+
+fn failed(pass: &mut Pass<Migrations>, error: RunError, of: Circumstances) -> Result<(), Error> {
+    let is_outdated = matches!(error, RunError::NotACopy(_));
+    // an operator that stops says nothing of the copy
+    let tells = error != RunError::Cancelled;
+    match failure::of_trial(error, of) {
+        Failure::Recorded(failure) => {
+            pass.status.last_error = Some(failure);
+            Ok(())
+        }
+        Failure::Passing(error) => {
+            if let Ok(scratch) = recorded(pass) {
+                scratch.outdated |= is_outdated;
+                if tells {
+                    let is_first = !std::mem::replace(&mut scratch.tried, true);
+                    scratch.copies = scratch.copies.saturating_add(i32::from(is_first));
+                    scratch.trouble = Some(failure::in_short(&error));
+                }
+            }
+            Err(error)
         }
     }
 }
