@@ -34,8 +34,9 @@ use super::action::Action;
 use super::adoption;
 use super::desired::Desired;
 use super::observe::Observed;
+use super::place::{self, Database, Place};
 use super::plan::{LATER, Next, SOON, Stage, wait};
-use crate::api::{Reason, ScratchBranch};
+use crate::api::{Reason, ScratchBranch, SepulkiMigration};
 use crate::neon::{Branch, BranchId, Endpoint};
 use crate::reconcile::Decision;
 use crate::world::{ANNOUNCED, LISTING_LAG, Operation, UNANSWERED};
@@ -208,6 +209,35 @@ fn busy(scratch: &Scratch) -> Stage {
         return Some(wait(Reason::OperationsRunning, busy.message, busy.after));
     }
     (!scratch.operations.is_empty()).then_some(Decision::Act(Action::ForgetOperations))
+}
+
+/// Why nobody needs the outcome of a trial that is under way, going by what the watches know by now of the object itself and
+/// of its NeonDatabase.
+#[must_use]
+pub fn in_vain(
+    desired: &Desired,
+    place: &Place,
+    own: Option<&SepulkiMigration>,
+    database: Option<&Database>,
+) -> Option<&'static str> {
+    let is_own = |own: &&SepulkiMigration| own.metadata.uid.as_ref() == Some(&desired.uid);
+    let Some(own) = own.filter(is_own) else {
+        return Some("the object is gone");
+    };
+    let present = database.and_then(|database| database.branch.as_ref());
+    let is_there =
+        |branch: &place::Branch| place.is_named(&branch.id, &branch.incarnation, &place.database);
+    if own.metadata.deletion_timestamp.is_some() {
+        Some("the object is being deleted")
+    } else if own.metadata.generation > Some(desired.generation) {
+        Some("the spec has changed")
+    } else if database.is_none_or(|database| database.going) {
+        Some("the NeonDatabase is being deleted")
+    } else if !present.is_some_and(is_there) {
+        Some("the branch was reset or restored")
+    } else {
+        None
+    }
 }
 
 /// When Neon deletes it: as was asked for, or would have been.

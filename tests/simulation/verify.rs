@@ -1,15 +1,20 @@
 //! What becomes of a history that is to be found true first.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use jiff::SignedDuration;
 use sepulki::api::{AdoptionVerdict, RETRY, Reason, SepulkiMigration, VersionVerdict};
 use sepulki::engine::LedgerRow;
 use sepulki::reconcile::Conditions;
 use serde_json::json;
+use tokio::time::timeout;
 
 use crate::database::{reconciling, says, stalled};
 use crate::invariants::check;
 use crate::scene::{FILES, child_of, production_and_preview, settled, simple, with};
 use crate::stories::verified;
+use crate::world::faults::Fault;
 use crate::world::operator::Operator;
 use crate::world::postgres::PgDatabase;
 use crate::world::{NAMESPACE, Sim};
@@ -223,6 +228,55 @@ async fn a_trial_that_comes_to_nothing_on_copy_after_copy_is_given_up() {
     operator.settle().await;
     assert!(production(&operator).is_settled(), "{}", operator.story(30));
     assert_eq!(verdict(&operator).consistent, 2);
+}
+
+/// The trial does not come to its end; meanwhile this happens.
+async fn while_files_are_tried(happens: impl Fn(&Sim)) -> Operator {
+    let undisturbed = {
+        let mut operator = settled(production_and_preview).await;
+        operator.sim.faults.restart();
+        operator.sim.edit_migration("production", verified);
+        operator.settle().await;
+        operator.sim.faults.effects()
+    };
+    let trial = undisturbed.iter().position(|e| e.contains("try the files"));
+    let mut operator = settled(production_and_preview).await;
+    let sim = operator.sim.clone();
+    sim.faults.restart();
+    sim.faults.plan(trial.unwrap() + 1, Fault::HeldUp);
+    sim.edit_migration("production", verified);
+    {
+        let mut trying = pin!(operator.settle());
+        tokio::select! {
+            biased;
+            () = sim.faults.held_up() => {}
+            _ = &mut trying => panic!("the files were not tried"),
+        }
+        happens(&sim);
+        sim.lock().kubernetes.deliver();
+        // an object that waits for its NeonDatabase does not come to rest
+        drop(timeout(Duration::from_mins(1), trying).await);
+    }
+    let ended = |pass: &String| pass.contains("the trial of the files was ended");
+    let story = operator.story(30);
+    assert!(operator.passes.iter().any(ended), "{story}");
+    operator
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_ends_when_its_object_is_suspended_changed_or_deleted() {
+    let suspended = while_files_are_tried(|sim| {
+        sim.edit_migration("production", |m| m.spec.suspend = true);
+    });
+    let trusting = while_files_are_tried(|sim| {
+        sim.edit_migration("production", |m| m.spec.adopt = None);
+    });
+    let deleted = while_files_are_tried(|sim| sim.delete_migration("production"));
+    for mut operator in [suspended.await, trusting.await, deleted.await] {
+        operator.run_for(MINUTE).await;
+        assert_eq!(scratches(&operator.sim), 0, "{}", operator.story(30));
+    }
+    while_files_are_tried(|sim| sim.delete_database("production")).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,12 +1,15 @@
 //! Effects on the branch on which files are tried, and the trial itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use tokio::time::sleep;
 
 use super::super::observe::Observed;
-use super::super::scratch::{life, trial};
+use super::super::place::Place;
+use super::super::scratch::{self, life};
 use super::super::{Desired, Migrations, PURPOSE, action, adoption, failure, mark, observe, plan};
 use super::access::{Access, access, is_current, opens, password};
 use super::{Action, Pass, request, shared, show};
@@ -14,10 +17,13 @@ use crate::api::{SCRATCH_FINALIZER, ScratchBranch};
 use crate::engine::run::RunError;
 use crate::neon::{Account, BranchId, CreateBranch, NewEndpoint, ProjectId};
 use crate::postgres::Target;
-use crate::reconcile::Error;
+use crate::reconcile::{Error, named};
 use crate::world::{Operation, at_neon, branch_named, record_operations};
 
 use super::failure::{Circumstances, Failure};
+
+/// How often to look whether the outcome of a trial is still needed.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Everything that these effects need.
 pub(super) struct Context<'a> {
@@ -153,14 +159,19 @@ impl Context<'_> {
         let _nobody_else = shared(self.kind, &access.place.branch.id)?;
         let scratch = self.target(&access).await?;
         let mut request = request(kind, desired, observed, &access)?;
-        request.timeouts.deadline = trial(desired);
+        request.timeouts.deadline = scratch::trial(desired);
         show(kind, pass, desired, observed, action::TRYING, |_| ()).await;
-        let stopping = kind.world.stopping.child_token();
-        let trial = kind.world.migrations.verify(&request, &scratch);
+        let end = request.cancel.clone();
+        let mut trial = kind.world.migrations.verify(&request, &scratch);
         let found = tokio::select! {
             biased;
-            () = stopping.cancelled() => Err(RunError::Cancelled),
-            found = trial => found,
+            found = &mut trial => found,
+            why = self.in_vain(&access.place) => {
+                // until it has ended on the server, too
+                end.cancel();
+                drop(trial.await);
+                return Err(Error::conflict(format!("the trial of the files was ended: {why}")));
+            }
         };
         let found = match found {
             Ok(found) => found,
@@ -189,6 +200,20 @@ impl Context<'_> {
         pass.status.adoption.get_or_insert_default().verdict = Some(verdict);
         pass.status.last_error = None;
         Ok(())
+    }
+
+    /// Comes to an end when nobody needs the outcome of the trial any more, and says why.
+    async fn in_vain(&self, place: &Place) -> &'static str {
+        let (kind, desired) = (self.kind, self.desired);
+        loop {
+            sleep(LOOK).await;
+            let all = kind.world.cluster.migrations();
+            let own = named(&all, Some(&desired.namespace), &desired.name).map(AsRef::as_ref);
+            let database = observe::database(kind, desired);
+            if let Some(why) = scratch::in_vain(desired, place, own, database.as_ref()) {
+                return why;
+            }
+        }
     }
 
     /// Whether no password was just rotated, neither that of the branch nor that of the copy: which of the two was refused is

@@ -1,6 +1,6 @@
 //! Histories that are to be found true first: rows of the decision table, and what is told.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde_json::json;
 
 use super::table::{blocks, names, waits};
@@ -15,7 +15,7 @@ use crate::migration::action::Action;
 use crate::migration::adoption;
 use crate::migration::place::Place;
 use crate::migration::plan::decide;
-use crate::migration::scratch::{Scratch, life, trial};
+use crate::migration::scratch::{Scratch, in_vain, life, trial};
 use crate::neon::{self, BranchId, BranchState};
 use crate::reconcile::Decision;
 use crate::world::{Failures, Operation};
@@ -393,6 +393,45 @@ fn a_copy_on_which_nothing_is_to_be_tried_is_deleted_whatever_else_is_in_the_way
     for observed in [claimed_by_another, without_files, resetting, going] {
         assert_eq!(decide(&asked(), &observed, now()), delete);
     }
+}
+
+#[test]
+fn a_trial_is_in_vain_once_its_outcome_is_of_no_use() {
+    let own = object(&json!({"adopt": {"mode": "Verify"}}));
+    let judge = |own: &SepulkiMigration, database: Option<&Database>| {
+        in_vain(&asked(), &place(), Some(own), database)
+    };
+    assert_eq!(judge(&own, Some(&database())), None);
+    let changed = |change: fn(&mut ObjectMeta)| {
+        let mut own = own.clone();
+        change(&mut own.metadata);
+        judge(&own, Some(&database()))
+    };
+    assert_eq!(
+        changed(|meta| meta.generation = Some(2)),
+        Some("the spec has changed")
+    );
+    assert_eq!(
+        changed(|meta| meta.uid = Some("v".into())),
+        Some("the object is gone")
+    );
+    assert_eq!(
+        changed(|meta| meta.deletion_timestamp = Some(Time(now()))),
+        Some("the object is being deleted")
+    );
+    let going = Database {
+        going: true,
+        ..database()
+    };
+    let reset = Database {
+        branch: Some(branch("i-2")),
+        ..database()
+    };
+    let deleted = Some("the NeonDatabase is being deleted");
+    assert_eq!(judge(&own, Some(&going)), deleted);
+    assert_eq!(judge(&own, None), deleted);
+    let moved = Some("the branch was reset or restored");
+    assert_eq!(judge(&own, Some(&reset)), moved);
 }
 
 #[test]

@@ -424,6 +424,10 @@ impl Migrations for MigrationsPort {
     async fn verify(&self, run: &RunRequest, scratch: &Target) -> Result<Verification, RunError> {
         let what = format!("try the files at {}", scratch.host);
         let compare = || self.compare(run, scratch);
-        self.0.faults.effect(what, compare).await
+        tokio::select! {
+            biased;
+            () = run.cancel.cancelled() => Err(RunError::Cancelled),
+            found = self.0.faults.effect(what, compare) => found,
+        }
     }
 }
