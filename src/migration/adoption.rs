@@ -169,7 +169,8 @@ pub fn block(verdict: &AdoptionVerdict) -> Block {
         reason: Reason::HistoryDiffers,
         message: format!(
             "{}\nNothing runs (spec.adopt.mode is Verify) before the files, the ledger, spec.adopt.aliases or \
-             spec.execution.role change, or a new value of the annotation {RETRY} asks to look again. All that was found is in status.adoption.",
+             spec.execution.role change, or a new value of the annotation {RETRY} asks to look again. All that was found is in \
+             status.adoption.",
             found.join("\n")
         ),
     }

@@ -111,11 +111,9 @@ pub fn is_of_use(desired: &Desired, observed: &Observed, now: Timestamp) -> bool
 
 /// Whether one is there that is no longer what the branch is by now.
 fn is_stale(observed: &Observed, recorded: &ScratchBranch, now: Timestamp) -> bool {
-    let listed = observed.scratch.iter().flat_map(|scratch| &scratch.listed);
-    let is_old = |branch: &Branch| now.duration_since(branch.created_at) >= STALE;
-    listed
-        .take(1)
-        .any(|branch| recorded.outdated || is_old(branch))
+    let scratch = observed.scratch.as_ref();
+    let there = scratch.and_then(|scratch| scratch.listed.first());
+    there.is_some_and(|branch| recorded.outdated || now.duration_since(branch.created_at) >= STALE)
 }
 
 /// The next step towards a verdict, where the branch was asked for.

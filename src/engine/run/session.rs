@@ -137,20 +137,11 @@ fn is_about_role(error: &Error, settings: &Settings) -> bool {
 }
 
 fn of_role(error: Error) -> RunError {
-    let place = |text| format!("execution.role (--role): {text}");
-    match RunError::from(error) {
-        RunError::Unsupported(text) => RunError::Unsupported(place(text)),
-        RunError::Denied(text) => RunError::Denied(place(text)),
-        other @ (RunError::Busy(_)
-        | RunError::Blocked(_)
-        | RunError::Failed(_)
-        | RunError::Transient(_)
-        | RunError::Limit(_)
-        | RunError::DeadlineExceeded(_)
-        | RunError::LedgerConflict(_)
-        | RunError::NotACopy(_)
-        | RunError::Cancelled) => other,
+    let mut error = RunError::from(error);
+    if let RunError::Unsupported(text) | RunError::Denied(text) = &mut error {
+        *text = format!("execution.role (--role): {text}");
     }
+    error
 }
 
 /// Neon's pooled hosts carry `-pooler` in the first label.

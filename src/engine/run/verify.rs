@@ -47,20 +47,11 @@ pub async fn verify(request: &RunRequest, scratch: &Target) -> Result<Verificati
     let deadline = request.timeouts.deadline;
     let mut stop = Stop::new(request.cancel.clone(), deadline);
     let found = Box::pin(tried(request, scratch, &mut stop)).await;
-    found.map_err(|error| match error {
-        RunError::DeadlineExceeded(_) => {
-            RunError::DeadlineExceeded(format!("the history was not tried within {deadline:?}"))
+    found.map_err(|mut error| {
+        if let RunError::DeadlineExceeded(text) = &mut error {
+            *text = format!("the history was not tried within {deadline:?}");
         }
-        other @ (RunError::Busy(_)
-        | RunError::Blocked(_)
-        | RunError::Failed(_)
-        | RunError::Transient(_)
-        | RunError::Limit(_)
-        | RunError::LedgerConflict(_)
-        | RunError::Denied(_)
-        | RunError::Unsupported(_)
-        | RunError::NotACopy(_)
-        | RunError::Cancelled) => other,
+        error
     })
 }
 
