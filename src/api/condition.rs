@@ -165,6 +165,8 @@ words!(
         Published,
         /// A Secret that somebody had deleted or changed is out again.
         SecretRestored,
+        /// A login that somebody had dropped or changed by SQL works again.
+        LoginRestored,
         /// Migrations have to be applied first.
         WaitingForMigration,
         /// Credentials are not out yet.

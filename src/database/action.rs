@@ -85,7 +85,7 @@ pub enum Action {
     ResetPassword(String),
     /// Close every login that was copied from the parent.
     RetireLogins,
-    /// Bring about extensions, roles and grants.
+    /// Bring about extensions, roles and grants, and logins that are out.
     PrepareContents,
     /// Make the role's login work and publish its Secrets.
     PublishCredentials(String),

@@ -13,7 +13,7 @@ use crate::world::{NAMESPACE, Sim};
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
-const GIVEN: &str = "Correct-Horse-7-Battery";
+pub const GIVEN: &str = "Correct-Horse-7-Battery";
 const ANOTHER: &str = "Another-Horse-8-Staple";
 
 /// One role with the password in the Secret `db-password`.

@@ -24,6 +24,7 @@ mod hung;
 mod idle;
 mod invariants;
 mod lease;
+mod logins;
 mod matrix;
 mod migration;
 mod outside;

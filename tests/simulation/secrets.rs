@@ -29,7 +29,7 @@ fn restored(sim: &Sim) -> Vec<String> {
 }
 
 /// Whether the login and password of a Secret open the object's database now.
-fn opens(sim: &Sim, secret: &BTreeMap<String, String>) -> bool {
+pub fn opens(sim: &Sim, secret: &BTreeMap<String, String>) -> bool {
     let mut state = sim.lock();
     let branch = state.neon.at_host(&secret["PGHOST"]).unwrap();
     let (user, password) = (&secret["PGUSER"], &secret["PGPASSWORD"]);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Context, Pass};
+use super::{Context, Pass, repair};
 use crate::api::{
     Credentials, DatabaseStatus, ExtensionStatus, MissingSchemas, NeonDatabaseStatus, Reason,
     RoleStatus,
@@ -49,7 +49,7 @@ pub(super) async fn retire_logins(context: &Context<'_>, pass: &mut Pass) -> Res
     Ok(())
 }
 
-/// Brings about extensions, groups and grants of every database.
+/// Brings about extensions, groups and grants of every database, and has the logins work that are out.
 pub(super) async fn prepare(context: &Context<'_>, pass: &mut Pass) -> Result<(), Error> {
     let _lock = context.lock_branch()?;
     let rest = context.rest()?;
@@ -106,6 +106,7 @@ pub(super) async fn prepare(context: &Context<'_>, pass: &mut Pass) -> Result<()
         // whatever failed before, it runs
         endpoint.failure = None;
     }
+    repair::logins(context, pass, &manager).await?;
     pass.status.content_digest = Some(rest.content_digest(&recorded.id, &recorded.incarnation));
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::database::credentials::{
 };
 use crate::database::desired::Role;
 use crate::database::given::Given;
-use crate::postgres::Target;
+use crate::postgres::{self, Target};
 use crate::reconcile::{Class, Error};
 use crate::world::{NewLogin, at_cluster, at_postgres};
 
@@ -35,6 +35,16 @@ pub(super) async fn publish(
 ) -> Result<(), Error> {
     let _lock = context.lock_branch()?;
     let manager = context.manager().await?;
+    publish_as(context, pass, &manager, role).await
+}
+
+/// The same as this manager. The caller holds the branch lock.
+pub(super) async fn publish_as(
+    context: &Context<'_>,
+    pass: &mut Pass,
+    manager: &Target,
+    role: &str,
+) -> Result<(), Error> {
     let mark = context.login_mark()?;
     let recorded = pass.status.roles.iter().find(|known| known.name == role);
     let recorded = recorded.and_then(|known| known.login.as_deref());
@@ -42,7 +52,7 @@ pub(super) async fn publish(
         .kind
         .world
         .contents
-        .choose_login(&manager, role, &mark, recorded)
+        .choose_login(manager, role, &mark, recorded)
         .await
         .map_err(at_postgres)?;
     logins::use_login(&mut pass.status, role, &login);
@@ -52,7 +62,7 @@ pub(super) async fn publish(
     let told = lost_password(context, &damage, &forms, role).await?;
     if told.is_none()
         && damage.has_lost_the_password()
-        && let Some(next) = logins::replace_lost(context, pass, &manager, role).await?
+        && let Some(next) = logins::replace_lost(context, pass, manager, role).await?
     {
         let how = format!(
             "nobody knows its password, so it is published again with the login {next}; {login} goes on working for as \
@@ -67,7 +77,7 @@ pub(super) async fn publish(
             None => password_for(context, &pass.status, &forms, &present, role).await?,
         };
         if !works_already {
-            set_password(context, &manager, role, &login, &mark, &password).await?;
+            set_password(context, manager, role, &login, &mark, &password).await?;
         }
         for form in &forms {
             prove(context, form, &password).await?;
@@ -75,7 +85,7 @@ pub(super) async fn publish(
         }
         if works(context, &forms, &password).await? {
             // one that was made by an operator that did not know that it had lost its lease
-            contents::close_leftovers(context, pass, &manager).await?;
+            contents::close_leftovers(context, pass, manager).await?;
             damage.tell(pass, "it is published again");
             record(context, pass, role, forms);
             return Ok(());
@@ -235,12 +245,35 @@ async fn works(
     forms: &[Form],
     password: &SecretString,
 ) -> Result<bool, Error> {
-    let Some(form) = forms.first() else {
-        return Ok(true);
-    };
+    match forms.first() {
+        Some(form) => opens(context, form, password).await,
+        None => Ok(true),
+    }
+}
+
+/// Whether the login gets into its database with this password. One that has lost its membership in the role is known to the
+/// server and does not get in either.
+async fn opens(context: &Context<'_>, form: &Form, password: &SecretString) -> Result<bool, Error> {
     let target = context.target(form, &form.host, password);
-    let contents = &context.kind.world.contents;
-    contents.accepts(&target).await.map_err(at_postgres)
+    match context.kind.world.contents.accepts(&target).await {
+        Err(error) if error.class == postgres::Class::Denied => Ok(false),
+        opened => opened.map_err(at_postgres),
+    }
+}
+
+/// Whether what is published of the role, and is as it should be, does not open its database.
+pub(super) async fn is_shut_out(
+    context: &Context<'_>,
+    status: &NeonDatabaseStatus,
+    role: &str,
+) -> Result<bool, Error> {
+    let mut forms = forms(context, status, role)?;
+    for (form, secret, found) in leave_others(context, &mut forms).await? {
+        if let Some(password) = password_in(&secret).filter(|_| found.is_current(&form)) {
+            return opens(context, &form, &password).await.map(|opens| !opens);
+        }
+    }
+    Ok(false)
 }
 
 /// Records those of the role's Secrets that are as they should be.
@@ -313,9 +346,7 @@ async fn published_password(
         let Some(password) = password_in(secret) else {
             continue;
         };
-        let target = context.target(form, &form.host, &password);
-        let contents = &context.kind.world.contents;
-        if contents.accepts(&target).await.map_err(at_postgres)? {
+        if opens(context, form, &password).await? {
             return Ok(Some((password, true)));
         }
         if found.intact && found.is_of_branch(&form.branch) && whole.is_none() {
