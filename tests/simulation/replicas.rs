@@ -2,15 +2,15 @@
 
 use jiff::SignedDuration;
 use sepulki::api::Reason;
-use sepulki::neon::{Endpoint, EndpointState, NewEndpoint};
+use sepulki::neon::{Endpoint, EndpointSettings, EndpointState, NewEndpoint};
 use serde_json::{Value, json};
 
-use crate::database::{condition, says, stalled};
+use crate::database::{condition, reconciling, says, stalled};
 use crate::invariants::check;
 use crate::scene::{simple, with};
 use crate::world::Sim;
 use crate::world::faults::Fault;
-use crate::world::neon::Project;
+use crate::world::neon::{Project, UNKNOWN_SETTING};
 use crate::world::operator::Operator;
 use crate::world::trouble::NO_START;
 
@@ -148,5 +148,48 @@ async fn one_that_does_not_start_is_told_until_it_is_seen_to_run() {
     operator.run_for(MINUTE * 3).await;
     let status = production(&operator).status.unwrap();
     assert_eq!(status.read_replicas[0].endpoint.failure, None);
+    check(&operator.sim, &[]);
+}
+
+/// Makes the compute of the only replica one that does not start, or one that does.
+fn break_replica(operator: &Operator, is_broken: bool) {
+    operator.sim.at_neon(|project, _| {
+        let replica = &mut project.branches[0].replicas[0].endpoint;
+        let broken = [(UNKNOWN_SETTING.to_owned(), "1".into())];
+        replica.settings = is_broken.then(|| EndpointSettings {
+            pg_settings: Some(broken.into()),
+        });
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_does_not_answer_is_left_out_of_what_is_published_until_it_does() {
+    let mut operator = begin(json!([{"name": "one"}]), None).await;
+    let secret = |operator: &Operator| operator.sim.secret("production").unwrap();
+    let before = secret(&operator);
+    assert!(before.contains_key("DATABASE_URL_ONE"));
+    break_replica(&operator, true);
+    // what is published already is not looked at for that
+    operator.run_for(MINUTE * 12).await;
+    assert_eq!(secret(&operator), before);
+    operator.sim.edit_database("production", |object| {
+        let template = json!([{"name": "production", "template": {"data": {"MORE": "1"}}}]);
+        object.spec.connection_secrets = serde_json::from_value(template).unwrap();
+    });
+    operator.run_for(MINUTE).await;
+    let published = secret(&operator);
+    assert_eq!(published["MORE"], "1");
+    assert_eq!(published["DATABASE_URL"], before["DATABASE_URL"]);
+    assert!(!published.contains_key("DATABASE_URL_ONE"));
+    let production = operator.sim.get_database("production").unwrap();
+    let message = reconciling(&production, Reason::DatabaseUnavailable);
+    says(&message, &["production", "DATABASE_URL_ONE", "replica one"]);
+
+    break_replica(&operator, false);
+    operator.run_for(MINUTE * 6).await;
+    assert_eq!(
+        secret(&operator)["DATABASE_URL_ONE"],
+        before["DATABASE_URL_ONE"]
+    );
     check(&operator.sim, &[]);
 }

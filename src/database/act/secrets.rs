@@ -10,7 +10,7 @@ use super::damage::Damage;
 use super::{Context, Pass, logins};
 use crate::api::{ConnectionSecretStatus, NeonDatabaseStatus, Reason};
 use crate::database::credentials::{
-    Form, Found, login_in, password_in, pooled_host, with_owner, without_owner,
+    Form, Found, login_in, password_in, pooled_host, replica_key, with_owner, without_owner,
 };
 use crate::database::desired::Role;
 use crate::database::given::Given;
@@ -79,16 +79,26 @@ pub(super) async fn publish_as(
         if !works_already {
             set_password(context, manager, role, &login, &mark, &password).await?;
         }
+        let mut silent = None;
         for form in &forms {
             prove(context, form, &password).await?;
-            write(context, form, &password).await?;
+            let (proven, left_out) = without_silent_replicas(context, form, &password).await;
+            write(context, &proven, &password).await?;
+            silent = silent.or(left_out);
         }
         if works(context, &forms, &password).await? {
             // one that was made by an operator that did not know that it had lost its lease
             contents::close_leftovers(context, pass, manager).await?;
             damage.tell(pass, "it is published again");
             record(context, pass, role, forms);
-            return Ok(());
+            return match silent {
+                None => Ok(()),
+                Some(error) => {
+                    // so that what is left out is found to be lacking
+                    context.kind.checked.forget(&context.desired.uid);
+                    Err(error)
+                }
+            };
         }
         present = leave_others(context, &mut forms).await?;
     }
@@ -360,26 +370,48 @@ async fn published_password(
 async fn prove(context: &Context<'_>, form: &Form, password: &SecretString) -> Result<(), Error> {
     for host in [form.host.clone(), pooled_host(&form.host)] {
         let target = context.target(form, &host, password);
-        if !context
-            .kind
-            .world
-            .contents
-            .accepts(&target)
-            .await
-            .map_err(at_postgres)?
-        {
-            let message = format!(
-                "the new credentials of {} do not work at {host} yet",
-                form.login
-            );
-            return Err(Error::new(
-                Class::Transient,
-                Reason::DatabaseUnavailable,
-                message,
-            ));
+        let contents = &context.kind.world.contents;
+        if !contents.accepts(&target).await.map_err(at_postgres)? {
+            return Err(not_yet(form, &host));
         }
     }
     Ok(())
+}
+
+/// What may be published: without the read replicas that do not take the credentials, which keep nothing else back. Says what
+/// is wrong with the last of them.
+async fn without_silent_replicas(
+    context: &Context<'_>,
+    form: &Form,
+    password: &SecretString,
+) -> (Form, Option<Error>) {
+    let (mut proven, mut wrong) = (form.clone(), None);
+    for (name, host) in &form.replicas {
+        let target = context.target(form, &pooled_host(host), password);
+        let contents = &context.kind.world.contents;
+        let error = match contents.accepts(&target).await {
+            Ok(true) => continue,
+            Ok(false) => not_yet(form, &target.host),
+            Err(error) => at_postgres(error),
+        };
+        proven.replicas.remove(name);
+        let message = format!(
+            "the Secret {} is out without {}, for the read replica {name} does not answer as it should: {}",
+            form.name,
+            replica_key(name),
+            error.message
+        );
+        wrong = Some(Error { message, ..error });
+    }
+    (proven, wrong)
+}
+
+fn not_yet(form: &Form, host: &str) -> Error {
+    let message = format!(
+        "the new credentials of {} do not work at {host} yet",
+        form.login
+    );
+    Error::new(Class::Transient, Reason::DatabaseUnavailable, message)
 }
 
 /// Deletes those of these Secrets that are still ours.

@@ -219,7 +219,8 @@ impl PgDatabase {
 pub fn open<'a>(neon: &'a mut Neon, at: &Target, now: Timestamp) -> Result<&'a mut Server, Error> {
     neon.tick(now);
     let is_full = neon.no_compute_to_spare;
-    let branch = neon.at_host(&at.host).filter(|branch| branch.is_up(now));
+    let branch = neon.at_host(&at.host);
+    let branch = branch.filter(|branch| branch.is_up(&at.host, now));
     let branch = branch.ok_or_else(|| {
         let message = format!("no endpoint answers at {}", at.host);
         Error::new(Class::Transient, message)

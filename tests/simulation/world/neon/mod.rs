@@ -134,13 +134,12 @@ impl Neon {
         })
     }
 
-    /// The branch whose endpoint has this host, direct or pooled.
+    /// The branch one of whose endpoints has this host, direct or pooled.
     pub fn at_host(&mut self, host: &str) -> Option<&mut SimBranch> {
-        let host = host.replacen("-pooler.", ".", 1);
         self.projects
             .values_mut()
             .flat_map(|project| &mut project.branches)
-            .find(|b| b.endpoint.as_ref().is_some_and(|e| e.endpoint.host == host))
+            .find(|b| b.endpoint_at(host).is_some())
     }
 
     pub fn branch(&self, id: &str) -> Option<&SimBranch> {
@@ -260,11 +259,18 @@ impl Project {
 }
 
 impl SimBranch {
-    /// Whether its endpoint answers.
-    pub fn is_up(&self, now: Timestamp) -> bool {
+    /// Whether the endpoint of this host answers.
+    pub fn is_up(&self, host: &str, now: Timestamp) -> bool {
         let there = self.made <= now && self.given_up.is_none();
         let up = |e: &SimEndpoint| e.made <= now && starts(&e.endpoint);
-        there && self.endpoint.as_ref().is_some_and(up)
+        there && self.endpoint_at(host).is_some_and(up)
+    }
+
+    /// Its endpoint of this host, direct or pooled, be it a read replica.
+    fn endpoint_at(&self, host: &str) -> Option<&SimEndpoint> {
+        let host = host.replacen("-pooler.", ".", 1);
+        let mut all = self.endpoint.iter().chain(&self.replicas);
+        all.find(|e| e.endpoint.host == host)
     }
 
     /// The branch as Neon tells it.
