@@ -73,8 +73,11 @@ pub enum Glance {
 pub enum Freshness {
     /// It will do.
     Recent,
-    /// Read anew: the reference has changed, somebody asked to look now, or Neon has refused the key.
+    /// Read anew: the reference has changed, or somebody asked to look now.
     Now,
+    /// Neon has refused what it says. Read anew, for it may have been corrected since; unless it was read anew for that before,
+    /// however many use it.
+    Refused,
 }
 
 type Values = BTreeMap<String, SecretString>;
@@ -84,6 +87,8 @@ type Slot = Arc<AsyncMutex<Option<Seen>>>;
 
 struct Seen {
     at: Instant,
+    /// Whether it was read because what was read before had been refused.
+    after_refusal: bool,
     /// None: no such Secret.
     values: Option<Values>,
 }
@@ -151,6 +156,7 @@ impl<S: SecretSource> SecretReads<S> {
         let found = find(values.as_ref(), &at.key);
         *seen = Some(Seen {
             at: read_at,
+            after_refusal: freshness == Freshness::Refused,
             values,
         });
         Ok(found)
@@ -229,9 +235,11 @@ impl<S: SecretSource> SecretReads<S> {
 
 /// An answer serves those who asked before it was read, and within a minute those who do not insist.
 fn usable(seen: &Seen, freshness: Freshness, asked: Instant) -> bool {
+    let is_recent = asked.saturating_duration_since(seen.at) < KEY_AGE;
     match freshness {
         Freshness::Now => seen.at >= asked,
-        Freshness::Recent => asked.saturating_duration_since(seen.at) < KEY_AGE,
+        Freshness::Recent => is_recent,
+        Freshness::Refused => seen.at >= asked || (seen.after_refusal && is_recent),
     }
 }
 

@@ -28,7 +28,7 @@ use crate::api::{
     ABANDON, BRANCH_FINALIZER, BranchStatus, Credentials, DatabaseStatus, EXTEND,
     NeonDatabaseStatus, Reason,
 };
-use crate::cluster::{KeyRead, ObjectId};
+use crate::cluster::{Freshness, KeyRead, ObjectId};
 use crate::neon::{self, Account, BranchId, ProjectId};
 use crate::reconcile::{Class, Error, ExclusiveLock, Notice};
 use crate::world::{Operation, Source, at_cluster, at_neon};
@@ -190,7 +190,11 @@ impl Context<'_> {
         let Some(source) = &self.observed.source else {
             return Ok(());
         };
-        let key = kind.world.cluster.api_key(&source.key, true).await;
+        let key = kind
+            .world
+            .cluster
+            .api_key(&source.key, Freshness::Now)
+            .await;
         if let KeyRead::Found(key) = key.map_err(at_cluster)? {
             let account = kind.world.neon.open(&key);
             account.snapshots.invalidate(&source.project);

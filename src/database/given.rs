@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::Databases;
 use super::desired::{Desired, Role};
 use super::password::{BITS_WANTED, Problem, bits};
-use crate::cluster::{KeyRead, KeyRef};
+use crate::cluster::{Freshness, KeyRead, KeyRef};
 use crate::reconcile::Error;
 use crate::world::at_cluster;
 
@@ -35,7 +35,12 @@ impl Databases {
             name: at.name.0.clone(),
             key: at.key.0.clone(),
         };
-        let read = self.world.cluster.api_key(&entry, anew).await;
+        let freshness = if anew {
+            Freshness::Now
+        } else {
+            Freshness::Recent
+        };
+        let read = self.world.cluster.api_key(&entry, freshness).await;
         let rest = desired.rest.as_ref();
         let field = rest.map_or_else(
             |_| "spec.roles".to_owned(),

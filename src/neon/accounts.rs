@@ -4,9 +4,10 @@
 //! says are of one account share its budget.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
@@ -27,7 +28,12 @@ pub struct Account {
     /// The listings read with this key.
     pub snapshots: Snapshots,
     identity: OnceCell<Option<Identity>>,
+    /// When nobody told whose the key is, to those who can do without.
+    asked_in_vain: Mutex<Option<Timestamp>>,
 }
+
+/// How long it is left at that.
+const IN_VAIN: SignedDuration = SignedDuration::from_mins(10);
 
 impl Account {
     /// An account around any implementation of the calls.
@@ -42,21 +48,45 @@ impl Account {
             api,
             snapshots,
             identity: OnceCell::new(),
+            asked_in_vain: Mutex::default(),
         }
     }
 
     /// Whose the key is; none for a key that may not ask. Asked once, for a key never changes its owner.
     pub async fn identity(&self) -> Result<Option<Identity>> {
+        let known = self.identity.get_or_try_init(|| self.ask()).await;
+        known.cloned()
+    }
+
+    /// Learns whose the key is, so that all keys of its owner share one budget. Whoever calls can do without: a failure is told
+    /// to nobody, and not asked about again for a while, however many objects use the key.
+    pub async fn introduce(&self, now: Timestamp) {
         let ask = || async {
-            match self.api.identity().await {
-                Ok(identity) => Ok(Some(identity)),
-                Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::NotFound) => {
-                    Ok(None)
-                }
-                Err(error) => Err(error),
+            if self
+                .asked_in_vain()
+                .is_some_and(|at| now.duration_since(at) < IN_VAIN)
+            {
+                return Err(());
             }
+            self.ask().await.map_err(|error| {
+                tracing::debug!(%error, "Neon does not tell whose the API key is");
+                *self.asked_in_vain() = Some(now);
+            })
         };
-        self.identity.get_or_try_init(ask).await.cloned()
+        self.identity.get_or_try_init(ask).await.ok();
+    }
+
+    fn asked_in_vain(&self) -> MutexGuard<'_, Option<Timestamp>> {
+        let asked = self.asked_in_vain.lock();
+        asked.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask(&self) -> Result<Option<Identity>> {
+        match self.api.identity().await {
+            Ok(identity) => Ok(Some(identity)),
+            Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::observe::Observed;
 use super::settings::Settings;
 use super::{Pass, Projects, plan};
 use crate::api::{AppliedSettings, PROJECT_FINALIZER, Reason};
-use crate::cluster::KeyRead;
+use crate::cluster::{Freshness, KeyRead};
 use crate::neon::{self, Account, ErrorKind};
 use crate::reconcile::{Class, Error};
 use crate::world::{Operation, at_cluster, at_neon, record_operations};
@@ -69,7 +69,11 @@ async fn look_again(kind: &Projects, pass: &mut Pass, desired: &Desired) -> Resu
     handled.clone_from(&desired.asked);
     kind.details.forget(&desired.uid);
     kind.failures.forget(&desired.uid);
-    let read = kind.world.cluster.api_key(&desired.key, true).await;
+    let read = kind
+        .world
+        .cluster
+        .api_key(&desired.key, Freshness::Now)
+        .await;
     if let KeyRead::Found(key) = read.map_err(at_cluster)? {
         let account = kind.world.neon.open(&key);
         account.snapshots.invalidate(&desired.project);
@@ -115,7 +119,11 @@ async fn apply(
 
 /// The account of the object's key.
 async fn account(kind: &Projects, desired: &Desired) -> Result<Arc<Account>, Error> {
-    let read = kind.world.cluster.api_key(&desired.key, false).await;
+    let read = kind
+        .world
+        .cluster
+        .api_key(&desired.key, Freshness::Recent)
+        .await;
     match read.map_err(at_cluster)? {
         KeyRead::Found(key) => Ok(kind.world.neon.open(&key)),
         KeyRead::NoSecret | KeyRead::NoKey => Err(Error::conflict("the API key went away")),

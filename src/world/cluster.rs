@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::api::{NeonDatabase, NeonProject, SepulkiMigration};
-use crate::cluster::{Glance, KeyRead, KeyRef, NamespaceState, ObjectId, Result};
+use crate::cluster::{Freshness, Glance, KeyRead, KeyRef, NamespaceState, ObjectId, Result};
 
 /// Kubernetes.
 #[async_trait]
@@ -23,8 +23,8 @@ pub trait Cluster: Send + Sync {
     fn migrations(&self) -> Vec<Arc<SepulkiMigration>>;
     /// The labels of a namespace, as the watch knows them; none where it knows no such namespace.
     fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>>;
-    /// An API key; read at most once a minute unless `anew`.
-    async fn api_key(&self, at: &KeyRef, anew: bool) -> Result<KeyRead>;
+    /// An API key, as fresh as this.
+    async fn api_key(&self, at: &KeyRef, freshness: Freshness) -> Result<KeyRead>;
     /// Remembers that an API key works.
     fn remember_good_key(&self, at: &KeyRef, key: &SecretString);
     /// The last key of that name that worked, whatever has become of its Secret.

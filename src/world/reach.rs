@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{World, at_cluster, at_neon};
-use crate::cluster::{KeyRead, KeyRef};
+use crate::cluster::{Freshness, KeyRead, KeyRef};
 use crate::neon::{Account, ErrorKind, ProjectId, ProjectSnapshot};
 use crate::reconcile::Error;
 
@@ -39,7 +39,7 @@ pub enum Reached {
 impl World {
     /// Reaches a project, with a listing of it that is at most `max_age` old.
     ///
-    /// A key that is refused is read anew once: it may have been corrected since it was last read.
+    /// A key that is refused is read anew, once for all that use it: it may have been corrected since it was last read.
     pub async fn reach(
         &self,
         way: Way<'_>,
@@ -49,14 +49,14 @@ impl World {
         let Way {
             project, key: at, ..
         } = way;
-        let mut key = match self.key(way, false).await? {
+        let mut key = match self.key(way, Freshness::Recent).await? {
             Ok(key) => key,
             Err(missing) => return Ok(Reached::NoKey(missing)),
         };
         let mut account = self.neon.open(&key);
         let mut answer = account.snapshots.get(project, max_age, now).await;
         if matches!(&answer, Err(error) if error.kind == ErrorKind::Denied)
-            && let Ok(other) = self.key(way, true).await?
+            && let Ok(other) = self.key(way, Freshness::Refused).await?
             && other.expose_secret() != key.expose_secret()
         {
             key = other;
@@ -72,9 +72,7 @@ impl World {
             Ok(listing) => {
                 self.cluster.remember_good_key(at, &key);
                 // so that the account's keys share its budget; whoever wants to know more asks again
-                if let Err(error) = account.identity().await {
-                    tracing::debug!(%error, "Neon does not tell whose the API key is");
-                }
+                account.introduce(now).await;
                 Ok(Reached::Project(account, listing))
             }
             Err(error) if error.kind == ErrorKind::Denied => Ok(Reached::Refused(format!(
@@ -92,7 +90,12 @@ impl World {
 
     /// The account of a key that has been reached with before: with the last one that worked, where there is none any more.
     pub async fn account(&self, at: &KeyRef) -> Result<Arc<Account>, Error> {
-        let key = match self.cluster.api_key(at, false).await.map_err(at_cluster)? {
+        let key = match self
+            .cluster
+            .api_key(at, Freshness::Recent)
+            .await
+            .map_err(at_cluster)?
+        {
             KeyRead::Found(key) => Some(key),
             KeyRead::NoSecret | KeyRead::NoKey => self.cluster.last_good_key(at),
         };
@@ -101,7 +104,11 @@ impl World {
     }
 
     /// The key, or why there is none.
-    async fn key(&self, way: Way<'_>, anew: bool) -> Result<Result<SecretString, String>, Error> {
+    async fn key(
+        &self,
+        way: Way<'_>,
+        freshness: Freshness,
+    ) -> Result<Result<SecretString, String>, Error> {
         let KeyRef {
             namespace,
             name,
@@ -109,7 +116,7 @@ impl World {
         } = way.key;
         let missing = match self
             .cluster
-            .api_key(way.key, anew)
+            .api_key(way.key, freshness)
             .await
             .map_err(at_cluster)?
         {

@@ -101,6 +101,30 @@ async fn who_insists_gets_what_is_there_now() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_that_is_refused_is_read_anew_once_and_not_by_everybody_who_uses_it() {
+    let (source, reads) = reads();
+    let key = at("neon", "apiKey");
+    source.set("neon", "apiKey", b"one");
+    assert_eq!(value(&reads, &key, Freshness::Recent).await, "one");
+    source.set("neon", "apiKey", b"two");
+    advance(Duration::from_secs(1)).await;
+    // corrected a moment before it was refused
+    assert_eq!(value(&reads, &key, Freshness::Refused).await, "two");
+    let before = source.count();
+    // refused as well, to many that come minute by minute
+    for _ in 0..100 {
+        advance(Duration::from_secs(6)).await;
+        value(&reads, &key, Freshness::Recent).await;
+        value(&reads, &key, Freshness::Refused).await;
+    }
+    let reads_in_ten_minutes = source.count() - before;
+    assert!(reads_in_ten_minutes <= 20, "{reads_in_ten_minutes}");
+    source.set("neon", "apiKey", b"three");
+    advance(Duration::from_mins(1)).await;
+    assert_eq!(value(&reads, &key, Freshness::Recent).await, "three");
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_keys_of_a_secret_cost_one_read() {
     let (source, reads) = reads();
     source.set("neon", "apiKey", b"one");

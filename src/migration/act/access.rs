@@ -7,7 +7,7 @@ use super::super::desired::{Desired, Rest};
 use super::super::observe::Observed;
 use super::super::place::{Database, Endpoint, Place};
 use crate::api::Reason;
-use crate::cluster::KeyRead;
+use crate::cluster::{Freshness, KeyRead};
 use crate::engine::LedgerName;
 use crate::engine::run::RunError;
 use crate::neon::{self, BranchId, EndpointId, ErrorKind};
@@ -97,8 +97,8 @@ pub(super) async fn password(
             message,
         ));
     };
-    for anew in [false, true] {
-        let read = kind.world.cluster.api_key(at, anew).await;
+    for freshness in [Freshness::Recent, Freshness::Refused] {
+        let read = kind.world.cluster.api_key(at, freshness).await;
         let missing = |what: &str| {
             let message = format!(
                 "Secret {} of the namespace {} {what}",
@@ -113,7 +113,9 @@ pub(super) async fn password(
         };
         let account = kind.world.neon.open(&key);
         let found = match account.api.endpoint(project, endpoint).await {
-            Err(error) if error.kind == ErrorKind::Denied && !anew => continue,
+            Err(error) if error.kind == ErrorKind::Denied && freshness == Freshness::Recent => {
+                continue;
+            }
             answer => answer.map_err(at_neon)?,
         };
         serves(found.as_ref(), branch, endpoint, &database.name)?;

@@ -220,7 +220,7 @@ impl Cluster for Fake {
     fn namespace_labels(&self, _: &str) -> Option<BTreeMap<String, String>> {
         unimplemented!()
     }
-    async fn api_key(&self, at: &KeyRef, _: bool) -> cluster::Result<KeyRead> {
+    async fn api_key(&self, at: &KeyRef, _: cluster::Freshness) -> cluster::Result<KeyRead> {
         let referring = !self.state().projects.is_empty();
         assert_eq!(at.namespace, if referring { "keys" } else { "team" });
         Ok(KeyRead::Found("key".into()))

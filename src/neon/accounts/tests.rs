@@ -36,6 +36,28 @@ async fn a_key_that_cannot_be_one_is_refused_without_a_call() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn whose_a_key_is_that_nobody_tells_is_asked_now_and_then_however_many_use_it() {
+    let neon = Arc::new(FakeNeon::default());
+    let account = Account::new(neon.clone());
+    neon.fail_with(Some(Error::lost("connection reset")));
+    let at = |minutes| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes);
+    for minute in 0..60 {
+        let many = (0..20).map(|_| account.introduce(at(minute)));
+        futures::future::join_all(many).await;
+    }
+    assert_eq!(neon.others(), 6);
+    // who has to know asks by itself
+    assert!(account.identity().await.is_err());
+    neon.fail_with(None);
+    account.introduce(at(59)).await;
+    assert_eq!(neon.others(), 7);
+    account.introduce(at(60)).await;
+    account.introduce(at(120)).await;
+    assert!(account.identity().await.is_ok());
+    assert_eq!(neon.others(), 8);
+}
+
 fn create_branch() -> CreateBranch {
     CreateBranch {
         name: "preview/pr-1".to_owned(),

@@ -76,12 +76,7 @@ impl Cluster for Kubernetes {
         Some(found.metadata.labels.clone().unwrap_or_default())
     }
 
-    async fn api_key(&self, at: &KeyRef, anew: bool) -> Result<KeyRead> {
-        let freshness = if anew {
-            Freshness::Now
-        } else {
-            Freshness::Recent
-        };
+    async fn api_key(&self, at: &KeyRef, freshness: Freshness) -> Result<KeyRead> {
         self.secrets.key(at, freshness).await
     }
 

@@ -117,12 +117,11 @@ impl Cluster for ClusterPort {
             .collect()
     }
 
-    async fn api_key(&self, at: &KeyRef, anew: bool) -> sepulki::cluster::Result<KeyRead> {
-        let freshness = if anew {
-            Freshness::Now
-        } else {
-            Freshness::Recent
-        };
+    async fn api_key(
+        &self,
+        at: &KeyRef,
+        freshness: Freshness,
+    ) -> sepulki::cluster::Result<KeyRead> {
         self.secrets.key(at, freshness).await
     }
 
