@@ -12,7 +12,7 @@ mod secrets;
 mod settings;
 mod upkeep;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::sync::Arc;
 
@@ -241,13 +241,26 @@ impl Context<'_> {
 
     /// Neon refuses this, in these words: it is left alone with it for a while, for only a person can do something about it.
     fn refuse(&self, what: Refused, message: String, error: neon::Error) -> Error {
+        let good_for = what.good_for();
+        self.refuse_for(good_for, what, message, error)
+    }
+
+    /// The same, for this long.
+    fn refuse_for(
+        &self,
+        good_for: SignedDuration,
+        what: Refused,
+        message: String,
+        error: neon::Error,
+    ) -> Error {
         let error = Error {
             class: Class::Invalid,
             message,
             ..at_neon(error)
         };
         let refusals = &self.kind.refusals;
-        refusals.remember(self.desired, what, &error, self.now);
+        let until = self.now + good_for;
+        refusals.remember(self.desired, what, &error, until, self.now);
         error
     }
 

@@ -9,11 +9,15 @@ use jiff::{SignedDuration, Timestamp};
 use super::desired::{Database, Desired};
 use crate::reconcile::{Block, Error};
 
-/// What was refused may be allowed one day, when the plan has changed.
+/// What was refused may be allowed one day, when something else of the project or the plan has changed.
 const GOOD_FOR: SignedDuration = SignedDuration::from_mins(10);
 
 /// What a server says changes with its version and extensions, and to ask it wakes it.
 const TOLD_BY_SERVER: SignedDuration = SignedDuration::from_hours(24);
+
+/// What only a profile wants and the plan has not is left out, and nobody has to do anything about it: an object at rest does
+/// not keep asking.
+pub(super) const LEFT_OUT: SignedDuration = SignedDuration::from_hours(24);
 
 /// What can be refused. Only the first holds everything else up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,8 +57,8 @@ impl Refused {
         }
     }
 
-    /// How long it is left at that.
-    fn good_for(&self) -> SignedDuration {
+    /// How long it is left at that, where nothing else is known.
+    pub(super) fn good_for(&self) -> SignedDuration {
         match self {
             Self::Setting { .. } => TOLD_BY_SERVER,
             Self::Branch
@@ -76,7 +80,8 @@ pub(super) struct Refusals {
 #[derive(Debug)]
 struct Refusal {
     generation: i64,
-    at: Timestamp,
+    /// Until when it is left at that.
+    until: Timestamp,
     why: Block,
 }
 
@@ -84,11 +89,10 @@ impl Refusals {
     /// Why this very spec was refused a short while ago.
     pub(super) fn of(&self, desired: &Desired, what: Refused, now: Timestamp) -> Option<Block> {
         let refused = self.lock();
-        let good_for = what.good_for();
         let key = (desired.uid.clone(), what);
-        let refusal = refused.get(&key).filter(|refusal| {
-            refusal.generation == desired.generation && now.duration_since(refusal.at) < good_for
-        })?;
+        let refusal = refused
+            .get(&key)
+            .filter(|refusal| refusal.generation == desired.generation && now < refusal.until)?;
         Some(refusal.why.clone())
     }
 
@@ -124,18 +128,25 @@ impl Refusals {
         refused.collect()
     }
 
-    /// Remembers an error that only a person can do something about.
-    pub(super) fn remember(&self, desired: &Desired, what: Refused, error: &Error, now: Timestamp) {
+    /// Remembers an error that only a person can do something about; it is left at that until then.
+    pub(super) fn remember(
+        &self,
+        desired: &Desired,
+        what: Refused,
+        error: &Error,
+        until: Timestamp,
+        now: Timestamp,
+    ) {
         let refusal = Refusal {
             generation: desired.generation,
-            at: now,
+            until,
             why: Block {
                 reason: error.reason,
                 message: error.message.clone(),
             },
         };
         let mut refused = self.lock();
-        refused.retain(|(_, what), refusal| now.duration_since(refusal.at) < what.good_for());
+        refused.retain(|_, refusal| now < refusal.until);
         refused.insert((desired.uid.clone(), what), refusal);
     }
 

@@ -134,9 +134,13 @@ async fn protection_of_the_profile_that_the_plan_has_not_is_left_out_and_told() 
         &message,
         &["does not protect the branch main", "spec.branch.protected"],
     );
-    // asked for again now and then, and had once there is a plan for it
+    // asked for again once a day, and had once there is a plan for it
+    let attempts = || sim.lock().neon.calls.refused.len();
+    let before = attempts();
+    operator.run_for(MINUTE * 60 * 23).await;
+    assert_eq!(attempts(), before, "asked again at rest");
     sim.at_neon(|project, _| project.most_protected = None);
-    operator.run_for(MINUTE * 12).await;
+    operator.run_for(MINUTE * 60 * 2).await;
     assert_eq!(told(&sim).0, "Succeeded");
     assert!(sim.at_neon(|project, _| project.branches[0].branch.protected));
 }

@@ -67,6 +67,7 @@ impl Context<'_> {
             value: value.to_owned(),
         };
         let refusals = &self.kind.refusals;
-        refusals.remember(self.desired, what, &error, self.now);
+        let until = self.now + what.good_for();
+        refusals.remember(self.desired, what, &error, until, self.now);
     }
 }

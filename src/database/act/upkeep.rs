@@ -4,7 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Context, Pass};
 use crate::api::Reason;
-use crate::database::refusals::Refused;
+use crate::database::desired::Rest;
+use crate::database::refusals::{LEFT_OUT, Refused};
 use crate::neon::{self, ErrorKind, UpdateBranch};
 use crate::reconcile::{Class, Error};
 use crate::world::{at_neon, record_operations};
@@ -28,7 +29,8 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// What Neon refuses to let expire is told, and asked for again later. `end` is when the lease that is there runs out.
+    /// What Neon refuses to let expire is told, and asked for again later. `end` is when the lease that is there runs out: then
+    /// it is asked for again soon, and so is one that is refused because of something that may pass.
     pub(super) fn refuse_lease(
         &self,
         name: &str,
@@ -43,7 +45,20 @@ impl Context<'_> {
             "Neon refuses the branch {name} a lease of {lease:#}: {}; set spec.branch.lease to another time or to never{until}",
             error.message
         );
-        self.refuse(Refused::Lease, message, error);
+        let is_of_plan = matches!(error.kind, ErrorKind::Rejected | ErrorKind::Limit);
+        let passes = !is_of_plan || speaks_of_children(&error);
+        let may_wait = end.is_none() && !passes;
+        let good_for = self.left_out_for(&Refused::Lease, |rest| !rest.lease.explicit && may_wait);
+        self.refuse_for(good_for, Refused::Lease, message, error);
+    }
+
+    /// How long what was refused is left at that, where the profile alone may want it.
+    fn left_out_for(&self, what: &Refused, is_left_out: impl Fn(&Rest) -> bool) -> SignedDuration {
+        if self.desired.rest.as_ref().is_ok_and(is_left_out) {
+            LEFT_OUT
+        } else {
+            what.good_for()
+        }
     }
 
     pub(super) async fn end_lease(&self, pass: &mut Pass) -> Result<(), Error> {
@@ -90,7 +105,9 @@ impl Context<'_> {
             "Neon does not protect the branch {name}: {}; protect one less, or set spec.branch.protected to false",
             error.message
         );
-        self.refuse(Refused::Protection, message, error);
+        let what = Refused::Protection;
+        let good_for = self.left_out_for(&what, |rest| !rest.protected.explicit);
+        self.refuse_for(good_for, what, message, error);
     }
 
     /// Changes the branch. Answers Neon's refusal, where it is one that does not end the pass.
@@ -148,7 +165,11 @@ pub(super) fn is_of_lease(error: &neon::Error) -> bool {
     let message = error.message.to_ascii_lowercase();
     let mut words = message.split(|c: char| !c.is_alphanumeric());
     let is_about = |word: &str| word.starts_with("expir") || word == "ttl";
-    refuses_a_lease(error) && words.any(is_about) && !message.contains("child")
+    refuses_a_lease(error) && words.any(is_about) && !speaks_of_children(error)
+}
+
+fn speaks_of_children(error: &neon::Error) -> bool {
+    error.message.to_ascii_lowercase().contains("child")
 }
 
 /// Whether as many branches are protected as Neon allows, which says nothing of the room for others.
