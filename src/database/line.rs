@@ -40,8 +40,17 @@ const WAITED_FOR: SignedDuration = SignedDuration::from_mins(1);
 pub struct Line {
     /// Older objects of the project that are getting a branch or wait for one.
     pub ahead: usize,
-    /// What Neon said when it last had no room for a branch; none where it has made one since.
-    pub full: Option<String>,
+    /// What Neon last had no room for; none where it has made a branch since.
+    pub full: Option<Full>,
+}
+
+/// What a project has no room for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Full {
+    /// What is waited for, in words.
+    pub awaited: &'static str,
+    /// What Neon said.
+    pub why: String,
 }
 
 /// Why an object has to wait, and how long.
@@ -73,7 +82,8 @@ impl Line {
             Some(full) => Turn {
                 reason: Reason::LimitReached,
                 message: format!(
-                    "number {place} in line for room in the project, {others} first: {full}"
+                    "number {place} in line for {} in the project, {others} first: {}",
+                    full.awaited, full.why
                 ),
                 after: after.max(LATER),
             },
@@ -91,7 +101,7 @@ impl Line {
 /// What Neon said of each project that had no room. Losing it costs some calls.
 #[derive(Default)]
 pub(super) struct Lines {
-    full: Mutex<HashMap<ProjectId, (Timestamp, String)>>,
+    full: Mutex<HashMap<ProjectId, (Timestamp, Full)>>,
 }
 
 impl Lines {
@@ -112,9 +122,9 @@ impl Lines {
         }
     }
 
-    /// Neon has no room for a branch.
-    pub(super) fn is_full(&self, project: &ProjectId, why: &str, now: Timestamp) {
-        self.lock().insert(project.clone(), (now, why.to_owned()));
+    /// Neon has no room for a branch, or for its compute.
+    pub(super) fn is_full(&self, project: &ProjectId, full: Full, now: Timestamp) {
+        self.lock().insert(project.clone(), (now, full));
     }
 
     /// Neon has made a branch.
@@ -122,7 +132,7 @@ impl Lines {
         self.lock().remove(project);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ProjectId, (Timestamp, String)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ProjectId, (Timestamp, Full)>> {
         self.full.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -169,8 +179,15 @@ mod tests {
     use crate::api::Environment;
     use crate::database::fixtures;
 
-    fn line(ahead: usize, full: Option<&str>) -> Option<Turn> {
-        let full = full.map(str::to_owned);
+    fn full(why: &str) -> Full {
+        Full {
+            awaited: "room for one more branch",
+            why: why.to_owned(),
+        }
+    }
+
+    fn line(ahead: usize, why: Option<&str>) -> Option<Turn> {
+        let full = why.map(full);
         Line { ahead, full }.wait()
     }
 
@@ -191,13 +208,14 @@ mod tests {
 
     #[test]
     fn where_there_is_no_room_one_asks_for_all() {
-        let full = Some("Neon: branches limit exceeded");
-        assert_eq!(line(0, full), None);
-        let second = line(1, full).unwrap();
+        let why = Some("Neon: branches limit exceeded");
+        assert_eq!(line(0, why), None);
+        let second = line(1, why).unwrap();
         assert_eq!(second.reason, Reason::LimitReached);
         assert_eq!(
             second.message,
-            "number 2 in line for room in the project, an older object comes first: Neon: branches limit exceeded"
+            "number 2 in line for room for one more branch in the project, an older object comes first: Neon: branches limit \
+             exceeded"
         );
         assert_eq!(second.after, LATER);
     }
@@ -207,14 +225,14 @@ mod tests {
         let lines = Lines::default();
         let (desired, now) = (fixtures::desired(Environment::Preview), fixtures::now());
         let sea = ProjectId::from("sea");
-        let full = |project: &str, at| lines.of(&desired, &[], &project.into(), at).full;
-        lines.is_full(&sea, "no room", now);
-        assert_eq!(full("sea", now).as_deref(), Some("no room"));
-        assert_eq!(full("lake", now), None);
+        let told = |project: &str, at| lines.of(&desired, &[], &project.into(), at).full;
+        lines.is_full(&sea, full("no room"), now);
+        assert_eq!(told("sea", now), Some(full("no room")));
+        assert_eq!(told("lake", now), None);
         lines.has_room(&sea);
-        assert_eq!(full("sea", now), None);
-        lines.is_full(&sea, "no room", now);
-        assert_eq!(full("sea", now + BELIEVED), None);
+        assert_eq!(told("sea", now), None);
+        lines.is_full(&sea, full("no room"), now);
+        assert_eq!(told("sea", now + BELIEVED), None);
     }
 
     fn at(seconds: i64) -> Timestamp {

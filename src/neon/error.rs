@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::Limit;
 use super::redact::redact;
 
 /// What a failed call means to the caller.
@@ -49,6 +50,8 @@ pub enum ErrorKind {
 pub struct Error {
     /// What it means.
     pub kind: ErrorKind,
+    /// Which limit is reached, where it means that.
+    pub limit: Option<Limit>,
     /// HTTP status, where an answer came.
     pub status: Option<u16>,
     /// Neon's words, or what the connection said.
@@ -69,6 +72,7 @@ impl Error {
     pub(super) fn without_answer(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
+            limit: None,
             status: None,
             message: message.into(),
             request_id: None,
@@ -84,8 +88,11 @@ impl Error {
             "" => format!("status {status} without an explanation"),
             message => shown(message, key),
         };
+        let kind = classify(status, &body.code, &body.message);
+        let limit = || Limit::of(&body.code, &body.message);
         Self {
-            kind: classify(status, &body.code, &body.message),
+            kind,
+            limit: (kind == ErrorKind::Limit).then(limit),
             status: Some(status),
             message,
             request_id: body.request_id,
@@ -124,6 +131,7 @@ pub(super) fn classify(status: u16, code: &str, message: &str) -> ErrorKind {
         429 => ErrorKind::RateLimited,
         408 | 500.. => ErrorKind::Server,
         402 => ErrorKind::Limit,
+        _ if names_size(code) => ErrorKind::Rejected,
         _ if names_limit(code) => ErrorKind::Limit,
         403 => ErrorKind::Denied,
         404 => ErrorKind::NotFound,
@@ -140,6 +148,14 @@ pub(super) fn classify(status: u16, code: &str, message: &str) -> ErrorKind {
 /// `BRANCHES_LIMIT_EXCEEDED`, `BRANCH_SIZE_LIMIT_EXCEEDED_THRESHOLD`, `COMPUTE_TIME_EXCEEDED` and their like.
 fn names_limit(code: &str) -> bool {
     code.contains("LIMIT_EXCEEDED") || code.ends_with("_EXCEEDED")
+}
+
+/// A size of a compute: a value that the plan does not have, whatever becomes free.
+fn names_size(code: &str) -> bool {
+    let parts = code.split('_');
+    parts
+        .into_iter()
+        .any(|part| matches!(part, "CU" | "UNITS" | "AUTOSCALING"))
 }
 
 /// The word, and not the name of a field such as `autoscaling_limit_max_cu`, whose value does not fit.
@@ -211,6 +227,7 @@ mod tests {
         (422, "DATABASES_LIMIT_EXCEEDED", "", Limit),
         (422, "NON_PRIMARY_BRANCH_COMPUTE_TIME_EXCEEDED", "", Limit),
         (403, "BRANCHES_LIMIT_EXCEEDED", "", Limit),
+        (422, "AUTOSCALING_LIMIT_MAX_CU_EXCEEDED", "", Rejected),
         (422, "", "branches limit exceeded", Limit),
         (
             422,
@@ -269,6 +286,14 @@ mod tests {
                 "{status} {code} {message}"
             );
         }
+    }
+
+    #[test]
+    fn an_answer_about_a_limit_says_which() {
+        let body = br#"{"code":"BRANCHES_PROTECTED_LIMIT_EXCEEDED","message":""}"#;
+        let error = Error::from_answer(422, body, "");
+        assert_eq!(error.limit, Some(super::Limit::ProtectedBranches));
+        assert_eq!(Error::from_answer(404, b"", "").limit, None);
     }
 
     #[test]

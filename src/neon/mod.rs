@@ -25,6 +25,7 @@ mod client;
 mod error;
 #[cfg(test)]
 mod fake;
+mod limit;
 mod observer;
 mod pacing;
 mod queues;
@@ -42,6 +43,7 @@ pub use accounts::{Account, Accounts, NeonAccounts};
 pub use api_host::{ApiHost, InvalidApiHost};
 pub use budget::Rank;
 pub use error::{Error, ErrorKind};
+pub use limit::Limit;
 pub use observer::{Call, CallObserver, Unobserved};
 pub use pacing::{Backoff, Manners, Pacing, PacingRules};
 pub use queues::TakenOn;

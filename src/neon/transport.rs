@@ -246,6 +246,7 @@ impl Answer {
 
     fn unreadable(&self, why: &str) -> Error {
         Error {
+            limit: None,
             kind: ErrorKind::Lost,
             status: Some(self.status),
             message: format!("the answer cannot be read: {why}"),

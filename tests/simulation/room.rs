@@ -64,7 +64,10 @@ async fn room_at_neon_goes_to_who_came_first_and_one_asks_for_all() {
         .find(|number| !lucky.contains(number))
         .unwrap();
     let first = reconciling(&preview(&operator, next), Reason::LimitReached);
-    says(&first, &["branches limit exceeded"]);
+    says(
+        &first,
+        &["room for one more branch", "branches limit exceeded"],
+    );
     let last = reconciling(&preview(&operator, PREVIEWS - 1), Reason::LimitReached);
     says(&last, &["number 20 in line", "19 older", "limit exceeded"]);
 
@@ -90,6 +93,29 @@ async fn room_at_neon_goes_to_who_came_first_and_one_asks_for_all() {
         .at_neon(|project, _| project.most_branches = None);
     operator.run_for(MINUTE * 8).await;
     assert_eq!(settled(&operator).len(), PREVIEWS - 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_compute_says_so_and_comes_in_turn() {
+    let sim = Sim::new();
+    sim.database("production", "production", simple());
+    let mut operator = Operator::new(&sim);
+    operator.settle().await;
+    sim.at_neon(|project, _| project.most_running = Some(2));
+    for number in 0..3 {
+        let spec = with(simple(), child_of("production"));
+        sim.database(&name(number), "preview", spec);
+        operator.run_for(MINUTE).await;
+    }
+    assert_eq!(settled(&operator), [0]);
+    let compute = "room for one more running compute";
+    let first = reconciling(&preview(&operator, 1), Reason::LimitReached);
+    says(&first, &["waits for", compute, "concurrently active"]);
+    let second = reconciling(&preview(&operator, 2), Reason::LimitReached);
+    says(&second, &["number 2 in line for", compute]);
+    sim.at_neon(|project, _| project.most_running = Some(3));
+    operator.run_for(MINUTE * 6).await;
+    assert_eq!(settled(&operator), [0, 1]);
 }
 
 #[tokio::test(start_paused = true)]

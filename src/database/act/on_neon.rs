@@ -9,11 +9,12 @@ use crate::api::{BranchOrigin, BranchStatus, Credentials, NeonDatabaseStatus};
 use crate::database::compute;
 use crate::database::deletion::other_owner;
 use crate::database::desired::{Database, moment};
+use crate::database::line::Full;
 use crate::database::observe::incarnation;
 use crate::database::refusals::Refused;
 use crate::neon::{
     self, Branch, BranchId, ChangedEndpoint, CreateBranch, CreateEndpoint, Endpoint, ErrorKind,
-    Moment,
+    Limit, Moment,
 };
 use crate::reconcile::Error;
 use crate::world::{UNANSWERED, at_neon, record_operations};
@@ -40,9 +41,8 @@ impl Context<'_> {
                 {
                     return self.refused_with_lease(&body.name, lease, error);
                 }
-                if error.kind == ErrorKind::Limit {
-                    let (lines, why) = (&self.kind.lines, error.to_string());
-                    lines.is_full(self.project()?, &why, self.now);
+                if let Some(awaited) = error.limit.and_then(Limit::of_all) {
+                    return self.no_room(awaited, error);
                 }
                 let from = parent_moment(body.at.as_ref());
                 return self.refused(pass, &format!("the branch {}{from}", body.name), error);
@@ -53,6 +53,20 @@ impl Context<'_> {
         self.record_endpoint(&mut pass.status, created.endpoint.as_ref())?;
         record_operations(&mut pass.status.operations, &created.operations, self.now);
         Ok(())
+    }
+
+    /// Whoever comes later waits for the same, and asks nobody.
+    fn no_room(&self, awaited: &'static str, error: neon::Error) -> Result<(), Error> {
+        let full = Full {
+            awaited,
+            why: error.to_string(),
+        };
+        let told = Error {
+            message: format!("waits for {awaited} in the project: {error}"),
+            ..at_neon(error)
+        };
+        self.kind.lines.is_full(self.project()?, full, self.now);
+        Err(told)
     }
 
     /// A compute that Neon does not take: it is tried again without values of the profile, which the plan may not allow. What

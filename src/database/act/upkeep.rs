@@ -6,7 +6,7 @@ use super::{Context, Pass};
 use crate::api::Reason;
 use crate::database::desired::Rest;
 use crate::database::refusals::{LEFT_OUT, Refused};
-use crate::neon::{self, ErrorKind, UpdateBranch};
+use crate::neon::{self, ErrorKind, Limit, UpdateBranch};
 use crate::reconcile::{Class, Error};
 use crate::world::{at_neon, record_operations};
 
@@ -174,5 +174,5 @@ fn speaks_of_children(error: &neon::Error) -> bool {
 
 /// Whether as many branches are protected as Neon allows, which says nothing of the room for others.
 pub(super) fn is_of_protection(error: &neon::Error) -> bool {
-    error.kind == ErrorKind::Limit && error.message.contains("protected")
+    error.limit == Some(Limit::ProtectedBranches)
 }

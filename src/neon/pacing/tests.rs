@@ -21,6 +21,7 @@ fn failure(kind: ErrorKind, status: Option<u16>) -> Error {
         kind,
         status,
         message: "no".to_owned(),
+        limit: None,
         request_id: None,
         retry_after: None,
     }

@@ -14,6 +14,7 @@ use crate::database::fixtures::{
     a_branch, a_failure, a_parent, desired, effective, effective_takeover, fresh, now, parent_ref,
     terms,
 };
+use crate::database::line::Full;
 use crate::database::observe::Existing;
 use crate::database::rules::Terms;
 use crate::reconcile::Fact;
@@ -221,7 +222,10 @@ pub(super) fn rows() -> Vec<Row> {
             "Neon has no room, and an older one asks",
             |_, o| {
                 o.line.ahead = 1;
-                o.line.full = Some("Neon: branches limit exceeded".into());
+                o.line.full = Some(Full {
+                    awaited: "room",
+                    why: "Neon: branches limit exceeded".into(),
+                });
             },
             Wait(Reason::LimitReached),
         )

@@ -35,6 +35,13 @@ impl Project {
                 "branches limit exceeded",
             ));
         }
+        if self
+            .most_running
+            .is_some_and(|most| self.branches.len() >= most)
+        {
+            let message = "exceeded the limit of concurrently active endpoints";
+            return Err(error(ErrorKind::Limit, Some(402), message));
+        }
         let copied = self.find(parent)?.clone();
         if copied.branch.expires_at.is_some() {
             return Err(refused("cannot create a child of a branch with expiration"));

@@ -12,8 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use sepulki::neon::{
-    AuthMethod, Branch, BranchId, BranchState, Endpoint, Error, ErrorKind, Identity, NewEndpoint,
-    Operation, OperationId, ProjectId, ProjectOwner, ProjectSettings, Result, UpdateProject,
+    AuthMethod, Branch, BranchId, BranchState, Endpoint, Error, ErrorKind, Identity, Limit,
+    NewEndpoint, Operation, OperationId, ProjectId, ProjectOwner, ProjectSettings, Result,
+    UpdateProject,
 };
 
 use super::faults::Fault;
@@ -63,6 +64,8 @@ pub struct Project {
     pub plan: Plan,
     /// As many branches may exist; none for any number.
     pub most_branches: Option<usize>,
+    /// As many branches may have a compute, because all of them run; none for any number.
+    pub most_running: Option<usize>,
     /// As many branches may be protected; none for any number.
     pub most_protected: Option<usize>,
     /// Whether passwords are forgotten once they were told.
@@ -292,6 +295,7 @@ pub fn error(kind: ErrorKind, status: Option<u16>, message: &str) -> Error {
         kind,
         status,
         message: message.to_owned(),
+        limit: (kind == ErrorKind::Limit).then(|| Limit::of("", message)),
         request_id: None,
         retry_after: None,
     }
