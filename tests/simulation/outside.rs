@@ -200,6 +200,21 @@ async fn a_branch_that_was_restored_outside_says_where_it_comes_from() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_snapshot_that_is_restored_between_two_lists_is_seen_before_anything_is_done() {
+    let mut operator = settled(production_and_preview).await;
+    let sim = Arc::clone(&operator.sim);
+    let before = sim.lock().neon.calls.mutations.clone();
+    sim.at_neon(|project, now| {
+        let old = project.branches[1].branch.id.clone();
+        project.stale_branches = Some(project.branches(now));
+        project.restore_snapshot_in_place(&old, now);
+    });
+    operator.run_for(MINUTE * 3).await;
+    stalled(&database(&operator, "pr-7"), Reason::BranchReplaced);
+    assert_eq!(sim.lock().neon.calls.mutations, before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_restored_snapshot_has_replaced_is_neither_followed_nor_touched() {
     let mut operator = settled(production_and_preview).await;
     let sim = Arc::clone(&operator.sim);

@@ -118,8 +118,8 @@ fn just_named(
     (recorded.branch.is_none() && is_missing && says_nothing).then_some(JUST_MADE)
 }
 
-/// How old a listing may be that shows a branch or endpoint being made that we wait for, where it shows one: nobody tells
-/// us when Neon is done.
+/// How old a listing may be that shows a branch or endpoint being made that we wait for, or one that has just taken the place of
+/// ours, where it shows one: nobody tells us when Neon is done.
 fn in_motion(observed: &Observed, listing: &ProjectSnapshot, now: Timestamp) -> Option<Duration> {
     let Some(recorded) = &observed.recorded.branch else {
         let effective = observed.recorded.effective.as_ref();
@@ -135,6 +135,11 @@ fn in_motion(observed: &Observed, listing: &ProjectSnapshot, now: Timestamp) -> 
         return named.map(|branch| look_again_at(branch, now));
     };
     let id = BranchId::from(recorded.id.as_str());
+    let known = observed.recorded.endpoint.as_ref();
+    let other = branches::served_instead(known, listing, &id);
+    if other.is_some_and(|other| listing.branch(other).is_none()) {
+        return Some(ENDPOINT_IN_MOTION);
+    }
     let branch = listing.branch(&id)?;
     if branch.is_unusable() {
         return Some(look_again_at(branch, now));

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Existing, Observed, Parent, Standing};
-use crate::api::{ConditionType, ExistingBranch, NeonDatabase};
+use crate::api::{ConditionType, EndpointStatus, ExistingBranch, NeonDatabase};
 use crate::database::Databases;
 use crate::database::desired::Desired;
 use crate::database::mark::Mark;
 use crate::neon::{Branch, BranchId, BranchState, ProjectSnapshot};
-use crate::reconcile::Conditions;
+use crate::reconcile::{Conditions, Fact};
 use crate::world::Source;
 
 /// Every other object of the same project that is not on its way out.
@@ -41,7 +41,16 @@ pub(super) fn branches(
         observed.branch = listing.branch(&id).cloned().into();
         observed.endpoint = listing.read_write_endpoint(&id).cloned().into();
         observed.replicas = listing.replicas_of(&id).cloned().collect();
-        observed.served_instead = served_instead(observed, listing, &id).cloned();
+        match served_instead(observed.recorded.endpoint.as_ref(), listing, &id) {
+            Some(other) if listing.branch(other).is_some() => {
+                observed.served_instead = listing.branch(other).cloned();
+            }
+            // it came between the two lists, and nothing is known before it is in both
+            Some(_) if !desired.deleting => {
+                (observed.branch, observed.endpoint) = (Fact::Unknown, Fact::Unknown);
+            }
+            Some(_) | None => {}
+        }
         observed.branch_free = kind.world.locks.exclusive(&recorded.id).is_some();
         observed.children = children(others, listing, &id);
         observed.older_rival = others
@@ -173,16 +182,14 @@ fn other_parent(listing: &ProjectSnapshot, observed: &Observed) -> Option<String
 
 /// The other branch that the endpoint on record serves. Neon moves an endpoint, and its host with it, where a snapshot is
 /// restored in the place of a branch.
-fn served_instead<'a>(
-    observed: &Observed,
+pub(super) fn served_instead<'a>(
+    endpoint: Option<&EndpointStatus>,
     listing: &'a ProjectSnapshot,
     recorded: &BranchId,
-) -> Option<&'a Branch> {
-    let endpoint = observed.recorded.endpoint.as_ref()?;
+) -> Option<&'a BranchId> {
     let mut all = listing.endpoints.iter();
-    let found = all.find(|found| found.id.as_str() == endpoint.id)?;
-    let other = (found.branch_id != *recorded).then_some(&found.branch_id)?;
-    listing.branch(other)
+    let found = all.find(|found| endpoint.is_some_and(|known| found.id.as_str() == known.id))?;
+    (found.branch_id != *recorded).then_some(&found.branch_id)
 }
 
 /// The branch that is to be taken over.

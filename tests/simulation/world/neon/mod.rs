@@ -83,7 +83,7 @@ pub struct Project {
     pub(super) unlocking: BTreeSet<OperationId>,
     pub(super) ids: usize,
     /// What the next listings tell instead of what is.
-    pub(super) stale_branches: Option<Vec<Branch>>,
+    pub stale_branches: Option<Vec<Branch>>,
     pub(super) stale_endpoints: Option<Vec<Endpoint>>,
 }
 
