@@ -109,7 +109,10 @@ impl Context<'_> {
                 Ok(())
             }
             Action::ForgetBranch => {
-                tell_of_loss(pass);
+                let end = max_age::end(self.desired, self.observed);
+                if end.is_none_or(|end| end > self.now) {
+                    tell_of_loss(pass);
+                }
                 forget_branch(&mut pass.status);
                 Ok(())
             }

@@ -49,6 +49,18 @@ async fn a_preview_that_is_too_old_goes_and_comes_back_where_it_is_extended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_branch_that_went_when_its_time_was_over_is_not_told_to_be_lost() {
+    let mut operator = settled(short_lived).await;
+    let sim = operator.sim.clone();
+    // nobody looks while its time comes to an end
+    sim.at_neon(|project, _| project.branches.truncate(1));
+    sim.advance(HOUR * 3).await;
+    operator.run_for(HOUR).await;
+    stalled(&sim.get_database("pr-7").unwrap(), Reason::Expired);
+    assert_eq!(events(&operator, "deleted outside"), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_extension_ahead_of_time_keeps_branch_and_secret_as_they_are() {
     let mut operator = settled(short_lived).await;
     let sim = operator.sim.clone();
