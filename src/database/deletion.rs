@@ -144,7 +144,7 @@ fn name<'a>(desired: &'a Desired, observed: &'a Observed) -> &'a str {
 }
 
 /// What is in the way of asking Neon for anything, and how to do without.
-fn or_abandon(desired: &Desired, observed: &Observed, message: &str) -> String {
+pub(super) fn or_abandon(desired: &Desired, observed: &Observed, message: &str) -> String {
     let recorded = observed.recorded.branch.as_ref();
     let which = recorded.map_or_else(|| name(desired, observed), |branch| &branch.id);
     let first = if observed.recorded.handled.abandon.is_some() {

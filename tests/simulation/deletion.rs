@@ -218,6 +218,27 @@ async fn a_mark_that_was_set_a_moment_ago_counts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_neon_does_not_delete_for_reasons_of_its_own_can_be_let_go() {
+    let mut operator = settled(preview).await;
+    let sim = operator.sim.clone();
+    let id = sim.at_neon(|project, _| {
+        project.keeps = Some("branch is the source of a replication");
+        project.branches[1].branch.id.clone()
+    });
+    sim.delete_database("pr-7");
+    operator.run_for(MINUTE * 3).await;
+    let message = stalled(&sim.get_database("pr-7").unwrap(), Reason::NeonRejected);
+    let way_out = format!("{ABANDON}: {id}");
+    for part in ["source of a replication", way_out.as_str()] {
+        assert!(message.contains(part), "{message}");
+    }
+    sim.at_neon(|project, _| project.keeps = None);
+    operator.run_for(MINUTE * 20).await;
+    assert!(sim.get_database("pr-7").is_none());
+    assert_eq!(sim.branch_names(), ["main"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_branch_that_bears_anothers_mark_is_not_deleted() {
     let mut operator = settled(preview).await;
     let before = operator.sim.branch_names();

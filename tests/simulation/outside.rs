@@ -200,6 +200,32 @@ async fn a_branch_that_was_restored_outside_says_where_it_comes_from() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_branch_that_bears_the_mark_of_an_object_that_is_gone_says_who_can_have_it() {
+    let mut operator = settled(|sim| {
+        sim.database("production", "production", simple());
+        sim.database("staging", "staging", simple());
+    })
+    .await;
+    let sim = Arc::clone(&operator.sim);
+    let existing = json!({"branch": {"existing": {"name": "staging/team/staging"}}});
+    sim.database("it", "staging", existing.clone());
+    operator.run_for(MINUTE * 2).await;
+    let message = stalled(&database(&operator, "it"), Reason::BranchClaimed);
+    assert!(!message.contains("not there"), "{message}");
+    sim.delete_database("staging");
+    operator.run_for(MINUTE * 2).await;
+    let message = stalled(&database(&operator, "it"), Reason::BranchClaimed);
+    says(
+        &message,
+        &["team/staging", "not there", "takes the branch up"],
+    );
+    sim.delete_database("it");
+    sim.database("staging", "staging", simple());
+    operator.settle().await;
+    check(&sim, &[]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_snapshot_that_is_restored_between_two_lists_is_seen_before_anything_is_done() {
     let mut operator = settled(production_and_preview).await;
     let sim = Arc::clone(&operator.sim);

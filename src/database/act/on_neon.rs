@@ -7,7 +7,7 @@ use super::upkeep::{is_of_lease, is_of_protection};
 use super::{Context, Pass, forget_branch};
 use crate::api::{BranchOrigin, BranchStatus, Credentials, NeonDatabaseStatus};
 use crate::database::compute;
-use crate::database::deletion::other_owner;
+use crate::database::deletion::{or_abandon, other_owner};
 use crate::database::desired::{Database, moment};
 use crate::database::line::Full;
 use crate::database::observe::incarnation;
@@ -120,11 +120,27 @@ impl Context<'_> {
             return Err(Error::conflict("the branch bears another mark by now"));
         }
         let deleted = account.api.delete_branch(project, id).await;
-        let operations = deleted.map_err(at_neon)?;
+        let operations = deleted.map_err(|error| self.not_deleted(id, error))?;
         record_operations(&mut pass.status.operations, &operations, self.now);
         // one that was taken over is known by its record alone, and so is the consent to delete it
         pass.status.branch.take_if(|branch| !branch.taken_over);
         Ok(())
+    }
+
+    /// What Neon would not delete, with the way out where nobody knows a better one.
+    fn not_deleted(&self, id: &BranchId, error: neon::Error) -> Error {
+        let is_final = error.kind == ErrorKind::Rejected;
+        let told = at_neon(error);
+        if !is_final {
+            return told;
+        }
+        let message = format!("the branch {id} is not deleted: {}", told.message);
+        let message = if self.desired.deleting {
+            or_abandon(self.desired, self.observed, &message)
+        } else {
+            format!("{message}; take away what is in the way, or delete it on Neon")
+        };
+        Error { message, ..told }
     }
 
     /// Takes away what Neon could not make.

@@ -71,7 +71,9 @@ pub(super) fn branches(
     }
     let effective = observed.recorded.effective.as_ref();
     if let Some(existing) = effective.and_then(|e| e.existing.as_ref()) {
-        observed.existing = existing_branch(existing, listing, others, &desired.mark).into();
+        observed.existing = existing_branch(existing, listing, others, &desired.mark)
+            .map(|existing| with_way_out(kind, existing, &desired.mark))
+            .into();
     }
     if let Some(name) = effective.and_then(|e| e.branch_name.as_ref()) {
         let is_ours = |branch: &&Branch| match &observed.recorded.branch {
@@ -226,6 +228,25 @@ fn existing_branch(
         branch: branch.clone(),
         holder: marked.or_else(claimed),
     })
+}
+
+/// A branch that bears the mark of an object which is not there any more is free for nobody but that: no mark can be taken away.
+fn with_way_out(kind: &Databases, existing: Existing, own: &Mark) -> Existing {
+    let all = kind.world.cluster.databases();
+    let is_of = |mark: &Mark, object: &NeonDatabase| {
+        let meta = &object.metadata;
+        meta.namespace.as_ref() == Some(&mark.namespace) && meta.name.as_ref() == Some(&mark.name)
+    };
+    let mark = Mark::of(&existing.branch.annotations).filter(|mark| mark != own);
+    let mark = mark.filter(|mark| mark.installation == own.installation && mark.purpose.is_none());
+    let gone = mark.filter(|mark| !all.iter().any(|object| is_of(mark, object)));
+    let holder = match gone {
+        Some(mark) => Some(format!(
+            "{mark}, an object that is not there: one of that name takes the branch up again, and no other can"
+        )),
+        None => existing.holder,
+    };
+    Existing { holder, ..existing }
 }
 
 fn holds(other: &NeonDatabase, id: &BranchId) -> bool {

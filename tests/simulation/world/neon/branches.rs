@@ -142,6 +142,9 @@ impl Project {
         let Ok(found) = self.find(id).map(|b| b.branch.clone()) else {
             return Ok(false);
         };
+        if let Some(words) = self.keeps {
+            return Err(refused(words));
+        }
         if found.default {
             return Err(refused("cannot delete the default branch"));
         }

@@ -64,6 +64,8 @@ pub struct Project {
     pub plan: Plan,
     /// As many branches may exist; none for any number.
     pub most_branches: Option<usize>,
+    /// The words with which it refuses to delete any branch.
+    pub keeps: Option<&'static str>,
     /// As many branches may have a compute, because all of them run; none for any number.
     pub most_running: Option<usize>,
     /// As many branches may be protected; none for any number.
