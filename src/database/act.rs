@@ -5,6 +5,7 @@ mod contents;
 mod damage;
 mod logins;
 mod on_neon;
+mod proof;
 mod repair;
 mod replicas;
 mod resets;

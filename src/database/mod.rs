@@ -5,7 +5,7 @@
 //! | `desired` (with `asked`, `compute`, `start`, `replicas`, `inherit`, `profile`, `mark`, `max_age`) | what is asked? pure |
 //! | `observe` (with `checked`, `given`, `refusals`, `room`, `line`) | what is? |
 //! | `plan` (with `rotation`, `deletion`, `reset`, `action`, and `rules`) | what next? pure; opens with the decision table |
-//! | `act` (with `on_neon`, `upkeep`, `settings`, `replicas`, `contents`, `logins`, `secrets`, `damage`, `repair`, and `credentials`, `template`) | do it |
+//! | `act` (with `on_neon`, `upkeep`, `settings`, `replicas`, `contents`, `logins`, `secrets`, `damage`, `repair`, `proof`, and `credentials`, `template`) | do it |
 //! | `status` (with `again`) | how does it stand? pure |
 
 mod act;

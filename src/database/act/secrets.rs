@@ -3,18 +3,17 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use rand::distr::{Alphanumeric, SampleString};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use super::contents::{self, at_role};
 use super::damage::Damage;
+use super::proof::{opens, prove, without_silent_replicas};
 use super::{Context, Pass, logins};
 use crate::api::{ConnectionSecretStatus, NeonDatabaseStatus, Reason};
-use crate::database::credentials::{
-    Form, Found, login_in, password_in, pooled_host, replica_key, with_owner, without_owner,
-};
+use crate::database::credentials::{Form, Found, login_in, password_in, with_owner, without_owner};
 use crate::database::desired::Role;
 use crate::database::given::Given;
-use crate::postgres::{self, Target};
+use crate::postgres::Target;
 use crate::reconcile::{Class, Error};
 use crate::world::{NewLogin, at_cluster, at_postgres};
 
@@ -261,16 +260,6 @@ async fn works(
     }
 }
 
-/// Whether the login gets into its database with this password. One that has lost its membership in the role is known to the
-/// server and does not get in either.
-async fn opens(context: &Context<'_>, form: &Form, password: &SecretString) -> Result<bool, Error> {
-    let target = context.target(form, &form.host, password);
-    match context.kind.world.contents.accepts(&target).await {
-        Err(error) if error.class == postgres::Class::Denied => Ok(false),
-        opened => opened.map_err(at_postgres),
-    }
-}
-
 /// Whether what is published of the role, and is as it should be, does not open its database.
 pub(super) async fn is_shut_out(
     context: &Context<'_>,
@@ -366,54 +355,6 @@ async fn published_password(
     Ok(whole)
 }
 
-/// What is published works at the moment it is published, direct and pooled.
-async fn prove(context: &Context<'_>, form: &Form, password: &SecretString) -> Result<(), Error> {
-    for host in [form.host.clone(), pooled_host(&form.host)] {
-        let target = context.target(form, &host, password);
-        let contents = &context.kind.world.contents;
-        if !contents.accepts(&target).await.map_err(at_postgres)? {
-            return Err(not_yet(form, &host));
-        }
-    }
-    Ok(())
-}
-
-/// What may be published: without the read replicas that do not take the credentials, which keep nothing else back. Says what
-/// is wrong with the last of them.
-async fn without_silent_replicas(
-    context: &Context<'_>,
-    form: &Form,
-    password: &SecretString,
-) -> (Form, Option<Error>) {
-    let (mut proven, mut wrong) = (form.clone(), None);
-    for (name, host) in &form.replicas {
-        let target = context.target(form, &pooled_host(host), password);
-        let contents = &context.kind.world.contents;
-        let error = match contents.accepts(&target).await {
-            Ok(true) => continue,
-            Ok(false) => not_yet(form, &target.host),
-            Err(error) => at_postgres(error),
-        };
-        proven.replicas.remove(name);
-        let message = format!(
-            "the Secret {} is out without {}, for the read replica {name} does not answer as it should: {}",
-            form.name,
-            replica_key(name),
-            error.message
-        );
-        wrong = Some(Error { message, ..error });
-    }
-    (proven, wrong)
-}
-
-fn not_yet(form: &Form, host: &str) -> Error {
-    let message = format!(
-        "the new credentials of {} do not work at {host} yet",
-        form.login
-    );
-    Error::new(Class::Transient, Reason::DatabaseUnavailable, message)
-}
-
 /// Deletes those of these Secrets that are still ours.
 pub(super) async fn withdraw(
     context: &Context<'_>,
@@ -468,15 +409,4 @@ async fn find(context: &Context<'_>, name: &str) -> Result<Option<(Secret, Found
         let found = Found::of(&secret, &mark.name, &context.desired.uid);
         (secret, found)
     }))
-}
-
-impl Context<'_> {
-    fn target(&self, form: &Form, host: &str, password: &SecretString) -> Target {
-        self.kind.world.settings.target(
-            host,
-            &form.database,
-            &form.login,
-            password.expose_secret().into(),
-        )
-    }
 }
