@@ -7,7 +7,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use neon_emulator::{EmulatorConfig, Limits, SuspendLimit};
 use sepulki::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
-use sqlx::ConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 use testkit::operator::{Neon, Object, Platform, Tenant, eventually};
 
 use crate::{shop, start};
@@ -304,6 +304,15 @@ async fn secrets_that_were_lost_or_changed_are_repaired() -> anyhow::Result<()> 
     })
     .await?;
 
+    drop_role(&tenant, "clerk_g1").await?;
+    ensure!(kept.direct().await.is_err(), "the login is still there");
+    tenant.database("live").touch("somebody was here").await?;
+    eventually("the login works again", async || {
+        Ok(kept.direct().await.ok())
+    })
+    .await?;
+    kept.pooled().await?;
+
     live["spec"]["connectionSecrets"] = json!([secret("office", "clerk")]);
     shop::apply(&tenant, &[live]).await?;
     let object = tenant.database("live").ready().await?;
@@ -316,6 +325,20 @@ async fn secrets_that_were_lost_or_changed_are_repaired() -> anyhow::Result<()> 
         );
     }
     tenant.published("office").await?.direct().await?;
+    Ok(())
+}
+
+/// As the owner of the database, by hand.
+async fn drop_role(tenant: &Tenant<'_>, role: &str) -> anyhow::Result<()> {
+    let object = tenant.database("live").get().await?;
+    let (neon, owner) = (tenant.platform().neon(), "shop_owner");
+    let password = neon.password(tenant.project(), object.branch_id(), owner);
+    let door = tenant.published("office").await?;
+    let door = door.options("DATABASE_URL_UNPOOLED")?.username(owner);
+    let mut session = door.password(&password.await?).connect().await?;
+    session
+        .execute(AssertSqlSafe(format!("DROP ROLE {role}")))
+        .await?;
     Ok(())
 }
 
