@@ -160,6 +160,8 @@ async fn locks_of_others_are_waited_for_shortly_and_again() {
     assert!(told.count(reader) > 0, "{:?}", told.all());
     let reason = |p: &Progress| matches!(p, Progress::Retrying { reason, .. } if reason.contains("55P03") && reason.contains("reader"));
     assert!(told.count(reason) > 0, "{:?}", told.all());
+    let waited = |p: &Progress| matches!(p, Progress::LockTime { waited, held_up } if !waited.is_zero() && held_up.is_zero());
+    assert!(told.count(waited) > 0, "{:?}", told.all());
 }
 
 #[tokio::test]
@@ -199,7 +201,8 @@ async fn others_are_held_up_only_so_long() {
     let mut request = world.request(&bundle(&files));
     request.timeouts.max_blocked = Duration::from_millis(900);
     request.timeouts.retries = 0;
-    let run = start(request, &Told::default());
+    let told = Told::default();
+    let run = start(request, &told);
     world.until(SLEEPING, "1").await;
     // goes through long before the file would have ended
     assert_eq!(world.one("SELECT count(*) FROM a").await, "0");
@@ -208,6 +211,8 @@ async fn others_are_held_up_only_so_long() {
         matches!(&error, RunError::Transient(text) if text.contains("waited for its locks")),
         "{error:?}"
     );
+    let held_up = |p: &Progress| matches!(p, Progress::LockTime { waited, held_up } if waited.is_zero() && !held_up.is_zero());
+    assert!(told.count(held_up) > 1, "{:?}", told.all());
     assert_eq!(world.versions().await, ["001_a.sql"]);
 }
 

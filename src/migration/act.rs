@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::action::{Action, first_of};
+use super::counted;
 use super::desired::Desired;
 use super::divergence;
 use super::failure::{self, Circumstances, Failure};
@@ -171,8 +172,10 @@ async fn apply(
     let request = request(kind, desired, observed, &access)?;
     let (tell, told) = unbounded_channel();
     let over = CancellationToken::new();
+    let begun = monotonic();
     let work = async {
         let result = kind.world.migrations.apply(request, tell).await;
+        counted::ended(kind.world.metrics.migrations(), &result, begun.elapsed());
         over.cancel();
         result
     };
@@ -183,7 +186,6 @@ async fn apply(
     let now = kind.world.clock.now();
     let error = match result {
         Ok(report) => {
-            kind.count_applied(report.applied.len());
             let target = desired.target.as_deref();
             Found::read(place, files, target, &report.ledger, &report.plan)
                 .write(&mut pass.status, &report.applied);
@@ -192,7 +194,6 @@ async fn apply(
         }
         Err(error) => error,
     };
-    kind.count_applied(run.applied.len());
     Found::told(place, files, (state, plan), &run.applied, now)
         .write(&mut pass.status, &run.applied);
     let of = Circumstances {
@@ -250,6 +251,10 @@ async fn follow(
     (mut run, mut told): (Run, UnboundedReceiver<Progress>),
     over: &CancellationToken,
 ) -> Run {
+    let hear = |run: &mut Run, progress| {
+        counted::told(kind.world.metrics.migrations(), &progress);
+        run.hear(progress, kind.world.clock.now());
+    };
     let mut ticks = interval_at(monotonic() + FIRST_SHOWN, SHOWN_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut shown = None;
@@ -257,7 +262,7 @@ async fn follow(
         tokio::select! {
             biased;
             () = over.cancelled() => break,
-            Some(progress) = told.recv() => run.hear(progress, kind.world.clock.now()),
+            Some(progress) = told.recv() => hear(&mut run, progress),
             _ = ticks.tick() => {
                 if shown.as_ref() != Some(&run) {
                     let doing = run.doing().to_owned();
@@ -268,7 +273,7 @@ async fn follow(
         }
     }
     while let Ok(progress) = told.try_recv() {
-        run.hear(progress, kind.world.clock.now());
+        hear(&mut run, progress);
     }
     run
 }

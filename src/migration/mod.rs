@@ -18,6 +18,7 @@
 //! failure.rs    what the engine's errors mean        pure
 //! record.rs     what is written down of the ledger   pure
 //! status.rs     the status                           pure
+//! counted.rs    what is counted of a run              metrics
 //! cache.rs      what is remembered between passes
 //! ```
 //!
@@ -30,6 +31,7 @@ mod act;
 pub mod action;
 pub mod adoption;
 mod cache;
+mod counted;
 pub mod desired;
 pub mod divergence;
 mod execution;
@@ -97,12 +99,6 @@ impl Migrations {
     /// change is seen within ten minutes.
     pub fn forget_config_map(&self, namespace: &str, name: &str) {
         self.cache.forget_config_map(namespace, name);
-    }
-
-    fn count_applied(&self, files: usize) {
-        self.world
-            .metrics
-            .migrations_applied(u64::try_from(files).unwrap_or(u64::MAX));
     }
 }
 

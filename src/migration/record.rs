@@ -185,8 +185,8 @@ impl Run {
             Progress::WaitingForRun { holder } => {
                 self.doing = format!("waiting for another run on the same ledger: {holder}");
             }
-            // it was planned before
-            Progress::Planned { .. } => {}
+            // planned before, and counted
+            Progress::Planned { .. } | Progress::LockTime { .. } => {}
             Progress::Started {
                 version,
                 number,

@@ -13,6 +13,7 @@ use prometheus_client::{
 };
 
 use super::counted::{BranchCounts, ComputeState, Counted, ObjectCounts};
+use super::migrations::MigrationMetrics;
 use super::process::ProcessMetrics;
 
 /// Media type of [`Metrics::encode`].
@@ -135,7 +136,7 @@ pub struct Metrics {
     budget_seconds: Histogram,
     operation_seconds: Family<OperationLabels, Histogram>,
     branches_left_behind: Counter,
-    migrations_applied: Counter,
+    migrations: MigrationMetrics,
     admission_waiting: Gauge,
     counted: Counted,
 }
@@ -202,12 +203,7 @@ impl Metrics {
             "Branches that a deleted object had to leave on Neon",
             branches_left_behind.clone(),
         );
-        let migrations_applied = Counter::default();
-        registry.register(
-            "sepulki_migrations_applied",
-            "Migration files applied",
-            migrations_applied.clone(),
-        );
+        let migrations = MigrationMetrics::register(&mut registry);
         let admission_waiting = Gauge::default();
         registry.register(
             "sepulki_admission_waiting",
@@ -232,7 +228,7 @@ impl Metrics {
             budget_seconds,
             operation_seconds,
             branches_left_behind,
-            migrations_applied,
+            migrations,
             admission_waiting,
             counted,
         }
@@ -297,9 +293,10 @@ impl Metrics {
         self.branches_left_behind.inc();
     }
 
-    /// Migration files were applied.
-    pub fn migrations_applied(&self, files: u64) {
-        self.migrations_applied.inc_by(files);
+    /// What is counted of migrations.
+    #[must_use]
+    pub fn migrations(&self) -> &MigrationMetrics {
+        &self.migrations
     }
 
     /// A pass waits for its turn until the guard is dropped.

@@ -60,7 +60,7 @@ async fn record(
 ) -> Result<Ended> {
     let applied = before.applied;
     Box::pin(run::mark(request, &versions, |progress| {
-        eprintln!("{}", super::up::line(&progress));
+        super::up::tell(&progress);
     }))
     .await?;
     let report = Report {

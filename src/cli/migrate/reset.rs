@@ -35,7 +35,7 @@ pub(super) async fn reset(options: &Options, typed: &str) -> Result<Ended> {
         target,
     };
     let dropped = Box::pin(run::reset(&request, |progress| {
-        eprintln!("{}", super::up::line(&progress));
+        super::up::tell(&progress);
     }))
     .await?;
     let report = Report {

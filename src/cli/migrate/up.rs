@@ -69,7 +69,7 @@ pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
             {
                 return;
             }
-            eprintln!("{}", line(&progress));
+            tell(&progress);
         }));
         let result = result.await;
         answered.cancel();
@@ -138,9 +138,15 @@ fn blocked(plan: &Plan) -> anyhow::Error {
     anyhow::anyhow!("nothing was applied:\n{}", problems.trim_end())
 }
 
-/// What happens, as a line.
-pub(super) fn line(progress: &Progress) -> String {
-    match progress {
+/// Tells what happens, where that deserves a line.
+pub(super) fn tell(progress: &Progress) {
+    if let Some(line) = line(progress) {
+        eprintln!("{line}");
+    }
+}
+
+fn line(progress: &Progress) -> Option<String> {
+    Some(match progress {
         Progress::WaitingForRun { holder } => {
             format!("waiting for another run on the same ledger: {holder}")
         }
@@ -186,7 +192,9 @@ pub(super) fn line(progress: &Progress) -> String {
             format!("  {version} gives way and starts over in {pause:?}: {reason}")
         }
         Progress::Applied { version } => format!("applied {version}"),
-    }
+        // who is in the way is told
+        Progress::LockTime { .. } => return None,
+    })
 }
 
 fn table(report: &Report) -> String {

@@ -202,6 +202,14 @@ pub enum Progress {
         /// Who holds them.
         holder: String,
     },
+    /// What locks cost while the file ran, since this was last told. Looked at every half second, so that what is shorter
+    /// may be missed; told only where it is not nothing.
+    LockTime {
+        /// How long it waited for others.
+        waited: Duration,
+        /// How long others waited for it.
+        held_up: Duration,
+    },
     /// The server said something beside its answers; of a chatty file only the first lines are told.
     Said {
         /// The file.

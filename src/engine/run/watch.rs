@@ -154,6 +154,13 @@ impl<'a> Guard<'a> {
         progress: &mut (impl FnMut(Progress) + Send),
     ) -> Result<(), Error> {
         let sight = control.watch(self.worker).await?;
+        let (waited, held_up) = (sight.waits_for.is_some(), sight.is_in_the_way);
+        if waited || held_up {
+            progress(Progress::LockTime {
+                waited: TICK * u32::from(waited),
+                held_up: TICK * u32::from(held_up),
+            });
+        }
         if let Some(holder) = sight
             .waits_for
             .filter(|holder| self.waited_for.as_ref() != Some(holder))

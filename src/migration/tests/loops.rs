@@ -8,7 +8,7 @@ use super::world::Fake;
 use super::*;
 use crate::api::{Reason, SepulkiMigrationStatus};
 use crate::clock::Clock as _;
-use crate::engine::run::RunError;
+use crate::engine::run::{Progress, RunError};
 use crate::engine::{Code, Diagnostic, Position};
 use crate::reconcile::{Class, PassReport, Verdict, drive};
 
@@ -264,6 +264,46 @@ async fn a_file_that_fails_stops_there_until_it_is_corrected() {
     assert_eq!(status.last_error, None);
     assert!(!says(&status, "Stalled").0);
     assert_eq!(status.history.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_run_did_and_cost_is_counted() {
+    let world = Fake::new();
+    let operator = world.operator();
+    let half = Duration::from_millis(500);
+    world.state().tells = vec![
+        Progress::LockTime {
+            waited: half,
+            held_up: half * 3,
+        },
+        Progress::Retrying {
+            version: "001_a.sql".into(),
+            reason: "locks".into(),
+            pause: half,
+        },
+    ];
+    world.state().file_takes = Duration::from_secs(2);
+    world.state().faults.push_back((2, refused("002_b.sql")));
+    blocked(&world.pass(&operator).await);
+    world.annotate("sepulki.dev/retry", "1");
+    let busy = RunError::Busy("somebody".into());
+    world.state().faults.push_back((1, busy));
+    fails(&world.pass(&operator).await);
+    settles(&world.pass(&operator).await);
+    let metrics = operator.world.metrics.encode().unwrap();
+    for line in [
+        "sepulki_migrations_applied_total 3",
+        r#"sepulki_migrations_failed_total{sqlstate_class="42"} 1"#,
+        "sepulki_migration_retries_total 1",
+        "sepulki_migration_lock_wait_seconds_total 0.5",
+        "sepulki_migration_blocked_seconds_total 1.5",
+        r#"sepulki_migration_run_duration_seconds_sum{outcome="failed"} 2.0"#,
+        r#"sepulki_migration_run_duration_seconds_count{outcome="put_off"} 1"#,
+        r#"sepulki_migration_run_duration_seconds_sum{outcome="applied"} 4.0"#,
+    ] {
+        let has = metrics.lines().any(|told| told == line);
+        assert!(has, "missing {line} in {metrics}");
+    }
 }
 
 #[tokio::test]

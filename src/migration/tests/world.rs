@@ -55,6 +55,8 @@ pub(super) struct State {
     pub(super) accepted: VecDeque<String>,
     /// How the coming runs end; the fault comes before the file with this number.
     pub(super) faults: VecDeque<(usize, RunError)>,
+    /// What the next run tells beside its files.
+    pub(super) tells: Vec<Progress>,
     /// How long a file takes.
     pub(super) file_takes: Duration,
     /// Status writes that fail from now on.
@@ -79,6 +81,7 @@ impl Fake {
                 served: "br-1".into(),
                 accepted: VecDeque::new(),
                 faults: VecDeque::new(),
+                tells: Vec::new(),
                 file_takes: Duration::ZERO,
                 writes_fail: 0,
                 written: Vec::new(),
@@ -319,6 +322,9 @@ impl crate::world::Migrations for Fake {
         let todo = engine::plan(&run.bundle, &self.state().ledger, run.until.as_deref());
         if !todo.is_runnable() {
             return Err(RunError::Blocked(Box::new(todo)));
+        }
+        for told in std::mem::take(&mut self.state().tells) {
+            let _ = progress.send(told);
         }
         let mut applied = Vec::new();
         let total = todo.pending.len();

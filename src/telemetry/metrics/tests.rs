@@ -1,6 +1,7 @@
 //! What a scrape shows, under which name.
 
 use super::*;
+use crate::telemetry::RunOutcome;
 
 fn lines(metrics: &Metrics) -> Vec<String> {
     metrics
@@ -30,7 +31,14 @@ fn what_is_counted_is_shown_under_its_name() {
     metrics.neon_request("POST", "/projects/{project}/branches", None, Duration::ZERO);
     metrics.neon_operation("start_compute", Duration::from_millis(2_070));
     metrics.neon_operation("nobody_knows", Duration::from_millis(20));
-    metrics.migrations_applied(3);
+    metrics.migrations().applied();
+    metrics.migrations().failed(Some("42P07"));
+    metrics.migrations().failed(None);
+    metrics.migrations().retried();
+    let (waited, held_up) = (Duration::from_millis(500), Duration::from_millis(1_500));
+    metrics.migrations().lock_time(waited, held_up);
+    let took = Duration::from_millis(700);
+    metrics.migrations().run(RunOutcome::Failed, took);
     metrics.branch_left_behind();
     for line in [
         r#"sepulki_reconcile_passes_total{kind="NeonDatabase",outcome="settled"} 1"#,
@@ -44,7 +52,14 @@ fn what_is_counted_is_shown_under_its_name() {
         r#"sepulki_neon_operation_duration_seconds_bucket{le="1.0",action="start_compute"} 0"#,
         r#"sepulki_neon_operation_duration_seconds_bucket{le="2.5",action="start_compute"} 1"#,
         r#"sepulki_neon_operation_duration_seconds_count{action="other"} 1"#,
-        "sepulki_migrations_applied_total 3",
+        "sepulki_migrations_applied_total 1",
+        r#"sepulki_migrations_failed_total{sqlstate_class="42"} 1"#,
+        r#"sepulki_migrations_failed_total{sqlstate_class="none"} 1"#,
+        "sepulki_migration_retries_total 1",
+        "sepulki_migration_lock_wait_seconds_total 0.5",
+        "sepulki_migration_blocked_seconds_total 1.5",
+        r#"sepulki_migration_run_duration_seconds_bucket{le="0.5",outcome="failed"} 0"#,
+        r#"sepulki_migration_run_duration_seconds_bucket{le="1.0",outcome="failed"} 1"#,
         "sepulki_branches_left_behind_total 1",
         concat!(
             r#"sepulki_build_info{version=""#,
@@ -88,6 +103,17 @@ fn alerts_can_rest_on_counters_before_their_first_event() {
     let metrics = Metrics::new();
     assert!(has(&metrics, "sepulki_branches_left_behind_total 0"));
     assert!(has(&metrics, "sepulki_migrations_applied_total 0"));
+    for outcome in [
+        "applied",
+        "failed",
+        "deadline_exceeded",
+        "refused",
+        "put_off",
+    ] {
+        let count = "sepulki_migration_run_duration_seconds_count";
+        let line = format!("{count}{{outcome=\"{outcome}\"}} 0");
+        assert!(has(&metrics, &line), "{line}");
+    }
     assert_eq!(lines(&metrics).last().map(String::as_str), Some("# EOF"));
 }
 
