@@ -156,6 +156,34 @@ fn problems_of_rows_and_files() {
     }
 }
 
+/// As macOS and most others write the same letter.
+const ACCENTS: [&str; 2] = ["001_cafe\u{301}.sql", "001_caf\u{e9}.sql"];
+
+#[test]
+fn a_row_whose_name_only_looks_like_the_files_is_told() {
+    for (file, row) in [(ACCENTS[0], ACCENTS[1]), (ACCENTS[1], ACCENTS[0])] {
+        let bundle = bundle_of(&[(file, "SELECT 1;")]);
+        let plan = plan(&bundle, &ledger(&[(row, None)]), None);
+        assert!(!plan.is_runnable());
+        let told = plan.blocking().next().unwrap().to_string();
+        assert!(told.contains("cafe\\u{301}"), "{told}");
+    }
+}
+
+#[test]
+fn of_two_names_that_look_the_same_none_runs() {
+    for (one, other, told) in [
+        (ACCENTS[0], ACCENTS[1], "accents encoded in another way"),
+        ("001_CAFE\u{301}.sql", ACCENTS[1], "the same version as"),
+    ] {
+        let files = [(one, "SELECT 1;"), (other, "SELECT 2;")];
+        let findings = Bundle::compile(files.iter().map(file).collect()).unwrap_err();
+        let finding = findings.first().unwrap();
+        assert_eq!(finding.code, Code::Duplicate);
+        assert!(finding.message.contains(told), "{finding}");
+    }
+}
+
 #[test]
 fn a_file_that_cannot_run_matters_only_while_it_is_pending() {
     let files = [

@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use unicode_normalization::UnicodeNormalization;
+
 use super::{
     checksum, order,
     policy::Order,
@@ -207,22 +209,31 @@ fn check_set(files: &[SourceFile]) -> Vec<Diagnostic> {
         .collect();
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
     for file in files {
-        let key = file.name.to_lowercase();
-        let key = key.strip_suffix(".sql").unwrap_or(&key).to_owned();
-        if let Some(other) = seen.insert(key, &file.name) {
-            let message = if other == file.name {
-                "this version exists twice".to_owned()
-            } else {
-                format!("the same version as {other}")
-            };
-            findings.push(
-                Diagnostic::of_file(&file.name, Code::Duplicate, message).with_hint(
-                    "versions must differ in more than case and `.sql`; rename or remove one",
-                ),
-            );
+        if let Some(other) = seen.insert(folded(&file.name), &file.name) {
+            findings.push(duplicate(&file.name, other));
         }
     }
     findings
+}
+
+fn duplicate(name: &str, other: &str) -> Diagnostic {
+    let message = if name == other {
+        "this version exists twice".to_owned()
+    } else if name.nfc().eq(other.nfc()) {
+        format!("the same version as {other}, with its accents encoded in another way")
+    } else {
+        format!("the same version as {other}")
+    };
+    Diagnostic::of_file(name, Code::Duplicate, message).with_hint(
+        "versions must differ in more than case, `.sql` and the Unicode form of their accents; rename or remove one",
+    )
+}
+
+/// What versions have in common that people, or their file systems, take for the same: those that differ in case, `.sql`
+/// or Unicode normal form only.
+pub(crate) fn folded(version: &str) -> String {
+    let key: String = version.to_lowercase().nfc().collect();
+    key.strip_suffix(".sql").unwrap_or(&key).to_owned()
 }
 
 /// Puts files that are sorted by name in order.

@@ -9,7 +9,7 @@
 //! | yes, up to the baseline | no row at all | pending, but only to be recorded |
 //! | yes, pending | of a file that sorts behind it | pending, [`ProblemKind::OutOfOrder`] |
 //! | yes | gone, but this engine has applied the file | pending, [`ProblemKind::Unrecorded`] |
-//! | yes, pending | of a name that differs in case or `.sql` only | pending, [`ProblemKind::AlmostRecorded`] |
+//! | yes, pending | of a name that differs in case, `.sql` or Unicode form only | pending, [`ProblemKind::AlmostRecorded`] |
 //! | – | yes | [`ProblemKind::Missing`] (a notice: old files are pruned) |
 //! | yes, begun by an earlier run and still what is committed of it | – | pending, [`ProblemKind::Interrupted`] (a notice) |
 //! | yes, begun and edited where it is committed | – | pending, [`ProblemKind::Unrunnable`] |
@@ -85,7 +85,7 @@ pub enum ProblemKind {
     },
     /// This engine has applied it, but its row is gone from the ledger.
     Unrecorded,
-    /// The ledger has a version that differs only in case or `.sql`.
+    /// The ledger has a version that differs only in case, `.sql` or Unicode normal form.
     AlmostRecorded {
         /// The version in the ledger.
         row: String,
@@ -315,6 +315,10 @@ pub fn plan_by(
             kind,
         });
     };
+    let mut alike: BTreeMap<String, &str> = BTreeMap::new();
+    for row in rows.keys() {
+        alike.entry(bundle::folded(row)).or_insert(row);
+    }
     let place = |version: &str| bundle.files().iter().position(|f| f.version() == version);
     let end = target.and_then(place);
     if let Some(target) = target.filter(|_| end.is_none()) {
@@ -344,7 +348,7 @@ pub fn plan_by(
                 if ledger.unrecorded.iter().any(|gone| gone == version) {
                     problem(version, ProblemKind::Unrecorded);
                 }
-                for kind in obstacles(bundle, file, &rows, last) {
+                for kind in obstacles(bundle, file, &alike, last) {
                     problem(version, kind);
                 }
                 if let Some(kind) = midway(file, ledger.notes(version)) {
@@ -396,11 +400,12 @@ fn judge(file: &MigrationFile, row: &LedgerRow, policies: &Policies) -> Option<P
     }
 }
 
-/// What stands against running a file; `last_applied` comes later and is applied.
+/// What stands against running a file; `last_applied` comes later and is applied, `alike` are the ledger's versions by
+/// what they may be taken for.
 fn obstacles(
     bundle: &Bundle,
     file: &MigrationFile,
-    rows: &BTreeMap<&str, &LedgerRow>,
+    alike: &BTreeMap<String, &str>,
     last_applied: Option<&MigrationFile>,
 ) -> Vec<ProblemKind> {
     let mut kinds = Vec::new();
@@ -412,8 +417,7 @@ fn obstacles(
             after: last.version().to_owned(),
         });
     }
-    let same = |row: &&&str| folded(row) == folded(file.version());
-    if let Some(row) = rows.keys().find(same) {
+    if let Some(row) = alike.get(&bundle::folded(file.version())) {
         kinds.push(ProblemKind::AlmostRecorded {
             row: (*row).to_owned(),
         });
@@ -436,9 +440,4 @@ fn midway(file: &MigrationFile, notes: &[Note]) -> Option<ProblemKind> {
         }
         Err(finding) => ProblemKind::Unrunnable(vec![*finding].into()),
     })
-}
-
-fn folded(version: &str) -> String {
-    let lower = version.to_lowercase();
-    lower.strip_suffix(".sql").unwrap_or(&lower).to_owned()
 }
