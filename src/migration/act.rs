@@ -22,7 +22,7 @@ use super::source::Listing;
 use super::{Migrations, status, warnings};
 use crate::api::{Reason, SepulkiMigrationStatus};
 use crate::clock::monotonic;
-use crate::engine::run::{Inspection, Progress, RunError, RunRequest, Timeouts};
+use crate::engine::run::{Inspection, Progress, RunError, RunRequest, Timeouts, shown_as};
 use crate::reconcile::{Class, Error, Notice, Pass, SharedLock, Subject as _, Verdict};
 
 use access::{Access, access, holder, is_current, parsed};
@@ -184,18 +184,25 @@ async fn apply(
     let (result, run) = tokio::join!(Box::pin(work), Box::pin(show));
     pass.notices.extend(run.notice());
     let now = kind.world.clock.now();
+    let by = Some(shown_as(&holder(desired)));
     let error = match result {
         Ok(report) => {
             let target = desired.target.as_deref();
-            Found::read(place, files, target, &report.ledger, &report.plan)
-                .write(&mut pass.status, &report.applied);
+            Found::read(place, files, target, &report.ledger, &report.plan).write(
+                &mut pass.status,
+                &report.applied,
+                by,
+            );
             pass.status.last_error = None;
             return Ok(());
         }
         Err(error) => error,
     };
-    Found::told(place, files, (state, plan), &run.applied, now)
-        .write(&mut pass.status, &run.applied);
+    Found::told(place, files, (state, plan), &run.applied, now).write(
+        &mut pass.status,
+        &run.applied,
+        by,
+    );
     let of = Circumstances {
         progressed: !run.applied.is_empty(),
         password_is_current: is_current(kind, &access, &error).await,

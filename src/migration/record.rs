@@ -120,8 +120,8 @@ impl Found {
         self.applied.iter().filter(is_unwritten).cloned().collect()
     }
 
-    /// Writes it down, and a run that applied these files.
-    pub fn write(self, status: &mut SepulkiMigrationStatus, ran: &[String]) {
+    /// Writes it down, and that these files were applied, by whoever it was.
+    pub fn write(self, status: &mut SepulkiMigrationStatus, ran: &[String], by: Option<String>) {
         let last_time = self.last_time.map(whole_seconds);
         if let Some(time) = last_time.clone()
             && !ran.is_empty()
@@ -129,6 +129,7 @@ impl Found {
             let entry = HistoryEntry {
                 time,
                 versions: ran.iter().take(LISTED).cloned().collect(),
+                by,
                 digest: self.files.digest.clone(),
             };
             status.history.insert(0, entry);

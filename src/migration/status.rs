@@ -120,7 +120,7 @@ fn facts(
         let target = desired.target.as_deref();
         let found = Found::read(place, listing.bundle(), target, state, plan);
         let ran = found.unwritten(status, desired.created, state);
-        found.write(status, &ran);
+        found.write(status, &ran, None);
     }
 }
 

@@ -282,6 +282,13 @@ pub struct HistoryEntry {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), inner(length(max = 255)))]
     pub versions: Vec<String>,
+    /// Who applied them: the name under which the run showed itself to the server, in `pg_stat_activity` and in the
+    /// server's log, such as `sepulki/team/staging` for a run of this object. Not set where their rows were found without
+    /// a run of this object having been seen: `sepulki migrate` or another tool has written them, or the operator was
+    /// killed meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub by: Option<String>,
     /// Digest of the bundle.
     #[schemars(length(max = 71))]
     pub digest: String,

@@ -53,6 +53,7 @@ pub use inspect::{Inspection, inspect};
 pub use mark::mark;
 pub use notices::Notice;
 pub use reset::{ResetRequest, reset};
+pub use session::shown_as;
 pub use verify::{Verification, verify};
 
 use control::Control;
@@ -71,8 +72,7 @@ pub struct RunRequest {
     pub bundle: Arc<Bundle>,
     /// The last version to apply; all without one.
     pub until: Option<String>,
-    /// Who runs: shown to others as `sepulki/<holder>` in `pg_stat_activity`; keep it below 50
-    /// bytes.
+    /// Who runs, see [`shown_as`]; keep it below 50 bytes.
     pub holder: String,
     /// How long to wait for what.
     pub timeouts: Timeouts,

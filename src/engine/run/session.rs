@@ -76,6 +76,12 @@ pub(super) fn worker_settings(request: &RunRequest, server_version: u32) -> Sett
     settings
 }
 
+/// The name under which the sessions of a run show themselves to others, in `pg_stat_activity` and in the server's log.
+#[must_use]
+pub fn shown_as(holder: &str) -> String {
+    format!("sepulki/{holder}")
+}
+
 /// Connects and makes sure that the server at the other end is what migrations need.
 pub(super) async fn open(
     target: &Target,
@@ -89,7 +95,7 @@ pub(super) async fn open(
     let nonce = format!("{:016x}", rand::rng().random::<u64>());
     settings.push(("sepulki.session".to_owned(), nonce.clone()));
     let options = Options { settings, patience };
-    let mut connection = connect(target, &format!("sepulki/{holder}"), &options)
+    let mut connection = connect(target, &shown_as(holder), &options)
         .await
         .map_err(|error| match error.sqlstate() {
             Some("08P01") => pooler(&error.to_string()),

@@ -74,6 +74,8 @@ async fn a_new_migration_is_applied_in_one_pass_with_two_sessions() {
     assert_eq!(status.pending.as_ref().map(|p| p.count), Some(0));
     assert_eq!(status.history.len(), 1);
     assert_eq!(status.history[0].versions, ALL);
+    let by = status.history[0].by.as_deref();
+    assert_eq!(by, Some("sepulki/team/m"));
     let to = status.applied_to.clone().unwrap();
     assert_eq!(
         (to.branch_id.as_str(), to.incarnation.as_str()),
@@ -526,6 +528,7 @@ async fn a_run_whose_record_was_lost_is_found_in_the_ledger() {
     let history = world.status().history;
     assert_eq!(history.len(), 1);
     assert_eq!(history[0].versions, ALL);
+    assert_eq!(history[0].by, None, "nobody saw whose run it was");
 }
 
 #[tokio::test]
