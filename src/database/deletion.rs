@@ -5,8 +5,10 @@
 //! | 1 | our finalizer is gone | Gone |
 //! |   | the annotation that abandons a branch was taken away, after it had been set too early | NoteAbandon |
 //! | 2 | an annotation abandons the branch, set since the object is being deleted: Secrets that would go; else | KeepSecrets; ReleaseFinalizer |
-//! | 3 | Retain, or a branch that was taken over and not named by id: Secrets that would go; a lease that would run out; the same without a usable key; else | KeepSecrets; EndLease; LeaveBehind; ReleaseFinalizer |
-//! | 4 | Delete, no branch was ever asked for and none bears our mark: Secrets of ours; none | WithdrawSecrets; ReleaseFinalizer |
+//! | 3 | Retain, or a branch that was taken over and not named by id: a lease that would run out; Secrets that would go | EndLease; KeepSecrets |
+//! |   | … a lease that would run out, and no usable key: the namespace is going, or there is no such project; else | LeaveBehind; as in row 5 |
+//! |   | … a lease that would run out, and the branch may be too new to be listed; else | Wait OperationsRunning; ReleaseFinalizer |
+//! | 4 | Delete, no branch was ever asked for and none bears our mark: Secrets that we have published or own; none | WithdrawSecrets; ReleaseFinalizer |
 //! |   | … the key is gone for good or refused, the namespace is going | LeaveBehind |
 //! | 5 | … the NeonProject or the key is missing; the key refused; the project unknown | Wait; Blocked |
 //! |   | … Neon is at work, and not for too long; that has ended | Wait OperationsRunning; ForgetOperations |
@@ -51,12 +53,12 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decisio
         return keep_secrets(observed).unwrap_or(Decision::Act(Action::ReleaseFinalizer));
     }
     if !deletes(desired, &observed.recorded) {
-        return keep(desired, observed);
+        return keep(desired, observed, now);
     }
     let recorded = observed.recorded.branch.as_ref();
     if was_never_made(observed) {
         return at_work(observed)
-            .or_else(|| withdraw(observed))
+            .or_else(|| withdraw_own(observed))
             .unwrap_or(Decision::Act(Action::ReleaseFinalizer));
     }
     let name = name(desired, observed);
@@ -65,14 +67,8 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decisio
     if going && observed.key != Key::Good {
         return Decision::Act(Action::LeaveBehind(name.to_owned()));
     }
-    match &observed.key {
-        Key::Good => {}
-        Key::Unseen(message) | Key::Waiting(message) => {
-            return wait(Reason::ProjectNotReady, stuck(message), LATER);
-        }
-        Key::Missing(message) => return wait(Reason::KeyNotFound, stuck(message), LATER),
-        Key::Refused(message) => return block(Reason::KeyRefused, stuck(message)),
-        Key::NoProject(message) => return block(Reason::ProjectNotFound, stuck(message)),
+    if let Some(out_of_reach) = out_of_reach(desired, observed) {
+        return out_of_reach;
     }
     if let Some(busy) = at_work(observed) {
         return busy;
@@ -80,10 +76,8 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decisio
     let branch = match recorded {
         Some(recorded) => match &observed.branch {
             Fact::Known(branch) => Some(branch),
-            // believed too early, it would stay behind with nobody to know of it
             Fact::Absent if !recorded.taken_over && may_be_unlisted(recorded, now) => {
-                let message = format!("the new branch {name} is not listed yet");
-                return wait(Reason::OperationsRunning, message, LISTED);
+                return not_listed(name);
             }
             Fact::Absent => None,
             Fact::Unknown => {
@@ -112,6 +106,20 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decisio
         },
         None => withdraw(observed).unwrap_or(Decision::Act(Action::ReleaseFinalizer)),
     }
+}
+
+/// Row 5: why nothing can be asked of Neon.
+fn out_of_reach(desired: &Desired, observed: &Observed) -> Option<Decision<Action>> {
+    let stuck = |message: &str| or_abandon(desired, observed, message);
+    Some(match &observed.key {
+        Key::Good => return None,
+        Key::Unseen(message) | Key::Waiting(message) => {
+            wait(Reason::ProjectNotReady, stuck(message), LATER)
+        }
+        Key::Missing(message) => wait(Reason::KeyNotFound, stuck(message), LATER),
+        Key::Refused(message) => block(Reason::KeyRefused, stuck(message)),
+        Key::NoProject(message) => block(Reason::ProjectNotFound, stuck(message)),
+    })
 }
 
 /// Whether there is nothing to delete, for certain: Neon is never asked for a branch before that is recorded.
@@ -182,21 +190,37 @@ pub fn runs_out(observed: &Observed) -> bool {
     recorded.is_some_and(|branch| !branch.taken_over && branch.expiry_time.is_some())
 }
 
-/// Row 3. A branch that is to stay must not run out of a lease that nobody renews any more.
-fn keep(desired: &Desired, observed: &Observed) -> Decision<Action> {
+/// Row 3. A branch that is to stay must not run out of a lease that nobody renews any more. Only then Neon is needed, and waited
+/// for: what would be let go without it would be deleted within days, against the policy.
+fn keep(desired: &Desired, observed: &Observed, now: Timestamp) -> Decision<Action> {
+    let runs_out = runs_out(observed);
+    let leased = observed
+        .branch
+        .known()
+        .is_some_and(|b| b.expires_at.is_some());
+    if runs_out && leased && observed.key == Key::Good {
+        return Decision::Act(Action::EndLease);
+    }
     if let Some(keep) = keep_secrets(observed) {
         return keep;
     }
-    match (&observed.key, &observed.branch) {
-        (Key::Good, Fact::Known(branch)) if runs_out(observed) && branch.expires_at.is_some() => {
-            Decision::Act(Action::EndLease)
-        }
-        (key, _) if *key != Key::Good && runs_out(observed) => {
-            let name = name(desired, observed);
-            Decision::Act(Action::LeaveBehind(name.to_owned()))
-        }
-        _ => Decision::Act(Action::ReleaseFinalizer),
+    let release = Decision::Act(Action::ReleaseFinalizer);
+    let Some(recorded) = observed.recorded.branch.as_ref().filter(|_| runs_out) else {
+        return release;
+    };
+    let is_lost = observed.namespace_going || matches!(observed.key, Key::NoProject(_));
+    match (out_of_reach(desired, observed), &observed.branch) {
+        (Some(_), _) if is_lost => Decision::Act(Action::LeaveBehind(recorded.name.clone())),
+        (Some(out_of_reach), _) => out_of_reach,
+        (None, Fact::Absent) if may_be_unlisted(recorded, now) => not_listed(&recorded.name),
+        (None, _) => release,
     }
+}
+
+/// A branch that is new: believed to be gone too early, it would stay behind with nobody to know of it, or run out.
+fn not_listed(name: &str) -> Decision<Action> {
+    let message = format!("the new branch {name} is not listed yet");
+    wait(Reason::OperationsRunning, message, LISTED)
 }
 
 /// The Secrets that would go with the object.
@@ -276,6 +300,16 @@ const LISTED: Duration = Duration::from_secs(10);
 pub(super) fn withdraw(observed: &Observed) -> Option<Decision<Action>> {
     let ours = names(observed, |found| found.ours);
     (!ours.is_empty()).then_some(Decision::Act(Action::WithdrawSecrets(ours)))
+}
+
+/// Row 4: of a branch that nobody has looked for. What an earlier object of this name has left with its branch stays.
+fn withdraw_own(observed: &Observed) -> Option<Decision<Action>> {
+    let recorded = &observed.recorded.connection_secrets;
+    let is_recorded = |name: &String| recorded.iter().any(|secret| secret.name == *name);
+    let mut own = names(observed, |found| found.ours);
+    let owned = names(observed, |found| found.owned);
+    own.retain(|name| is_recorded(name) || owned.contains(name));
+    (!own.is_empty()).then_some(Decision::Act(Action::WithdrawSecrets(own)))
 }
 
 fn names(observed: &Observed, which: impl Fn(&Found) -> bool) -> Vec<String> {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::compute;
 use super::credentials::Form;
 use super::desired::{Desired, Rest};
+use super::mark::Mark;
 use super::observe::{Observed, Parent, Standing, incarnation};
 use super::rules::{Rule, Terms};
 use super::template::Template;
@@ -110,6 +111,14 @@ pub(super) fn a_branch(id: &str, name: &str) -> Branch {
         last_reset_at: None,
         expires_at: None,
         annotations: BTreeMap::new(),
+    }
+}
+
+/// Another object's mark.
+pub(super) fn anothers(desired: &Desired) -> Mark {
+    Mark {
+        installation: "another".into(),
+        ..desired.mark.clone()
     }
 }
 

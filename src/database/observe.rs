@@ -22,6 +22,7 @@ use super::deletion;
 use super::desired::{Desired, Rest};
 use super::line::Line;
 use super::password::Problem;
+use super::plan;
 use super::refusals::Refused;
 use super::rules::Terms;
 use super::{Databases, Pass, max_age};
@@ -63,6 +64,8 @@ pub struct Observed {
     pub branch: Fact<Branch>,
     /// A branch that bears our mark, where none is recorded.
     pub marked: Option<Branch>,
+    /// A branch that bears our mark, but was made for another object that had the name of this one.
+    pub left_over: Option<Branch>,
     /// Another branch that bears the name ours should have: by its id where ours is recorded, otherwise by its mark.
     pub named: Option<Branch>,
     /// The parent that the recorded branch has instead of the one that was resolved.
@@ -193,6 +196,7 @@ impl Observed {
             parent_trouble: None,
             branch: Fact::Unknown,
             marked: None,
+            left_over: None,
             named: None,
             other_parent: None,
             existing: Fact::Unknown,
@@ -365,7 +369,10 @@ pub(super) async fn observe(
         observed.protection_refused = refused(Refused::Protection);
         observed.held_back_for = migrations::missing(kind, desired, &observed);
         observed.reset_asked = migrations::reset_asked(kind, desired, &observed, now);
-        contents::contents(kind, api, project, desired, &listing, &mut observed).await?;
+        let looked = contents::contents(kind, api, project, desired, &listing, &mut observed);
+        if let Err(error) = looked.await {
+            return or_keep_alive(desired, observed, error, now);
+        }
         let as_asked = |rest: &Rest| observed.contents_are_as_asked(rest);
         let over = max_age::end(desired, &observed).is_some_and(|end| end <= now);
         if over || desired.rest.as_ref().is_ok_and(as_asked) {
@@ -376,8 +383,24 @@ pub(super) async fn observe(
             } else {
                 contents::Looks::AtOnce
             };
-            contents::secrets(kind, desired, &mut observed, looks, now).await?;
+            let looked = contents::secrets(kind, desired, &mut observed, looks, now);
+            if let Err(error) = looked.await {
+                return or_keep_alive(desired, observed, error, now);
+            }
         }
     }
     Ok(observed)
+}
+
+/// What is in the way of a look inside is told, but not before the branch is kept from running out meanwhile.
+fn or_keep_alive(
+    desired: &Desired,
+    observed: Observed,
+    error: Error,
+    now: Timestamp,
+) -> Result<Observed, Error> {
+    if plan::keep_alive(desired, &observed, now).is_some() {
+        return Ok(observed);
+    }
+    Err(error)
 }

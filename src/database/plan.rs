@@ -20,7 +20,7 @@
 //! |   | resolved without a parent, which is clear by now | Resolve |
 //! |   | resolved, but renamed before Neon was asked for the branch | Resolve |
 //! |   | resolved, but the spec names another project, parent or branch to take over before Neon was asked for any | Resolve |
-//! | 8 | no branch recorded, own: a branch bears our mark | ClaimBranch |
+//! | 8 | no branch recorded, own: a branch bears our mark; one that was made for another object of this name | ClaimBranch; Blocked BranchClaimed |
 //! | 9 | no branch recorded, to take over: missing; somebody else's; free | Blocked BranchNotFound; Blocked BranchClaimed; ClaimBranch |
 //! | 10 | no branch recorded, own: name taken; parent missing or not ready; else | Blocked BranchNameConflict; Wait; AnnounceBranch, CreateBranch |
 //! |   | … Neon has refused this very branch a short while ago | Blocked, as it was refused |
@@ -29,7 +29,7 @@
 //! |   | … to be made, but others come first; Neon has no room, and others ask first | Wait ProjectLocked; Wait LimitReached |
 //! |   | … Neon was asked for it and did not make it, and one of the above is waited for | DropRequest |
 //! | 11 | branch recorded but gone: just made; suspended; disposable, or nobody was given credentials of it; else | Wait; Suspended; ForgetBranch; Blocked BranchMissing |
-//! | 12 | an older object holds the same branch | Blocked BranchClaimed |
+//! | 12 | an older object holds the same branch, or it bears another one's mark | Blocked BranchClaimed |
 //! |   | the recorded endpoint serves another branch, whether or not the recorded one is gone; lease due before | Blocked BranchReplaced; RenewLease |
 //! | 13 | branch being made or reset | Wait OperationsRunning |
 //! |   | … Neon is no longer at it: suspended; a reset of ours; never used by anybody: protected, else; other | Suspended; ResetBranch; Blocked OperationFailed, DiscardBranch; Blocked OperationFailed; where blocked or suspended, lease due before: RenewLease |
@@ -69,12 +69,13 @@
 //! | 27 | else | Settled |
 //! | any | Neon is to do something, and could not do that very thing a short while ago | Wait OperationFailed |
 //!
-//! Rows 7 to 18 are in `branch`, those of lease, name and protection in `upkeep`, what access rules have to do with them in
+//! Rows 7 to 18 are in `branch`, those of the first branch in `first`, those of lease, name and protection in `upkeep`, what access rules have to do with them in
 //! `admission`, what Neon has begun and not done in `given_up`, what has taken the place of the branch in `replaced`, rows
 //! 19 to 26 in `inside`.
 
 mod admission;
 mod branch;
+mod first;
 pub(super) mod given_up;
 mod inside;
 pub(super) mod replaced;
@@ -92,8 +93,9 @@ use crate::api::Reason;
 use crate::reconcile::{Block, Decision, Wait};
 use crate::world::{Operation, patiently};
 
-pub use branch::{may_be_unlisted, may_still_come};
-pub use upkeep::{refused_lease, refused_protection};
+pub use branch::may_be_unlisted;
+pub use first::may_still_come;
+pub use upkeep::{keep_alive, refused_lease, refused_protection};
 
 /// How soon to look again at something Neon is busy with.
 const SOON: Duration = Duration::from_millis(500);

@@ -10,8 +10,8 @@ use super::action::Action;
 use super::credentials::Found;
 use super::desired::Desired;
 use super::fixtures::{
-    a_branch, a_database, a_parent, at, effective, effective_takeover, fresh, object, operation,
-    recorded, settled,
+    a_branch, a_database, a_parent, anothers, at, effective, effective_takeover, fresh, object,
+    operation, recorded, settled,
 };
 use super::inherit::Heritage;
 use super::mark::Mark;
@@ -540,6 +540,28 @@ proptest! {
                 prop_assert_eq!(named, Some(id.as_str()));
             }
         }
+    }
+
+    #[test]
+    fn a_branch_that_bears_another_ones_mark_is_left_alone((mut desired, mut observed, now) in situation()) {
+        desired.deleting = false;
+        if let Fact::Known(branch) = &mut observed.branch {
+            branch.annotations = anothers(&desired).annotations();
+        }
+        let there = observed.recorded.branch.is_some() && observed.branch.known().is_some();
+        if let Some(action) = decided(&desired, &observed, now).filter(|_| there) {
+            // what may be done where nothing is known does nothing to a branch
+            prop_assert!(rests_on_facts(&action, &fresh()), "{:?}", action);
+        }
+    }
+
+    #[test]
+    fn no_branch_is_made_beside_one_that_an_earlier_object_left((mut desired, mut observed, now) in situation()) {
+        desired.deleting = false;
+        observed.left_over = Some(a_branch("br-left", "staging/team/it"));
+        let action = decided(&desired, &observed, now);
+        let makes = matches!(action, Some(Action::AnnounceBranch | Action::CreateBranch(_)));
+        prop_assert!(!makes, "{:?}", action);
     }
 
     #[test]

@@ -1,18 +1,20 @@
 //! What becomes of branches, Secrets and objects when somebody deletes.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use sepulki::api::{ABANDON, DeletionPolicy, Reason};
+use sepulki::reconcile::Conditions;
 use serde_json::json;
 
-use crate::database::{condition, reconciling, stalled};
+use crate::database::{condition, reconciling, says, stalled};
 use crate::invariants::{check, check_gone};
 use crate::scene::{child_of, settled, simple, with};
 use crate::world::faults::Fault;
 use crate::world::neon::{Hang, Project};
 use crate::world::operator::Operator;
-use crate::world::{NAMESPACE, Sim};
+use crate::world::{API_KEY, NAMESPACE, Sim};
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
@@ -32,6 +34,12 @@ fn preview(sim: &Sim) {
 fn remove_key(operator: &Operator) {
     let key = (NAMESPACE.to_owned(), "neon-api-key".to_owned());
     operator.sim.lock().kubernetes.secrets.remove(&key);
+}
+
+fn put_key_back(operator: &Operator) {
+    let key = [("apiKey", API_KEY)];
+    let kubernetes = &mut operator.sim.lock().kubernetes;
+    kubernetes.foreign_secret(NAMESPACE, "neon-api-key", &key);
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,6 +122,28 @@ async fn retain_needs_neither_key_nor_neon() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn retain_waits_for_the_key_that_can_end_a_lease() {
+    let mut operator = settled(preview).await;
+    remove_key(&operator);
+    operator.restart();
+    operator.sim.edit_database("pr-7", |object| {
+        object.spec.deletion_policy = Some(DeletionPolicy::Retain);
+    });
+    operator.sim.delete_database("pr-7");
+    operator.run_for(MINUTE * 10).await;
+    let message = reconciling(
+        &operator.sim.get_database("pr-7").unwrap(),
+        Reason::KeyNotFound,
+    );
+    assert!(message.contains("sepulki.dev/abandon"), "{message}");
+    put_key_back(&operator);
+    operator.run_for(MINUTE * 10).await;
+    check_gone(&operator.sim, "pr-7", true);
+    let leased = |project: &mut Project, _| project.branches[1].branch.expires_at;
+    assert_eq!(operator.sim.at_neon(leased), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn delete_waits_for_a_key_that_is_missing() {
     let mut operator = settled(preview).await;
     operator.restart();
@@ -124,12 +154,7 @@ async fn delete_waits_for_a_key_that_is_missing() {
         &operator.sim.get_database("pr-7").unwrap(),
         Reason::KeyNotFound,
     );
-    let key = [("apiKey", crate::world::API_KEY)];
-    operator
-        .sim
-        .lock()
-        .kubernetes
-        .foreign_secret(NAMESPACE, "neon-api-key", &key);
+    put_key_back(&operator);
     operator.run_for(MINUTE * 2).await;
     check_gone(&operator.sim, "pr-7", false);
 }
@@ -558,4 +583,33 @@ async fn whatever_is_in_the_way_a_policy_of_retain_keeps_the_secrets() {
         operator.run_for(MINUTE).await;
         assert!(sim.secret("staging").is_some(), "{what}");
     }
+}
+
+/// The mark of a branch names no environment: a preview must not take up, and delete one day, what staging has left.
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_object_of_the_name_has_left_is_not_that_of_another_environment() {
+    let mut operator = settled(|sim| {
+        sim.database("production", "production", simple());
+        sim.database("it", "staging", simple());
+    })
+    .await;
+    let sim = Arc::clone(&operator.sim);
+    let left = (sim.branch_names(), sim.secret("it"));
+    sim.delete_database("it");
+    operator.settle().await;
+    check_gone(&sim, "it", true);
+
+    sim.database("it", "preview", with(simple(), child_of("production")));
+    operator.run_for(MINUTE * 10).await;
+    let message = stalled(&sim.get_database("it").unwrap(), Reason::BranchClaimed);
+    says(&message, &["staging/team/it", "spec.branch.existing"]);
+    sim.delete_database("it");
+    operator.settle().await;
+    assert!(sim.get_database("it").is_none());
+    assert_eq!((sim.branch_names(), sim.secret("it")), left);
+
+    sim.database("it", "staging", simple());
+    operator.settle().await;
+    assert!(sim.get_database("it").unwrap().is_settled());
+    assert_eq!((sim.branch_names(), sim.secret("it")), left);
 }

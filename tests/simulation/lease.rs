@@ -145,3 +145,22 @@ async fn a_branch_that_got_children_gets_no_lease_and_everything_else() {
     operator.run_for(MINUTE * 12).await;
     assert!(pr(&sim).is_settled() && expires(&sim));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_does_not_run_out_while_nobody_can_look_inside() {
+    let mut operator = settled(|sim| preview(sim, None)).await;
+    let sim = Arc::clone(&operator.sim);
+    let before = branch(&sim).unwrap().branch.id;
+    sim.lock().neon.unlisted = Some("roles");
+    sim.edit_database("pr-7", |object| {
+        let roles = json!([{"name": "web", "access": "ReadWrite"}, {"name": "report", "access": "ReadOnly"}]);
+        object.spec.roles = serde_json::from_value(roles).unwrap();
+    });
+    sim.at_neon(|project, now| project.branches[1].branch.expires_at = Some(now + HOUR));
+    operator.run_for(HOUR * 2).await;
+    assert!(!pr(&sim).is_settled());
+    assert_eq!(branch(&sim).unwrap().branch.id, before);
+    sim.lock().neon.unlisted = None;
+    operator.settle().await;
+    assert!(pr(&sim).is_settled());
+}

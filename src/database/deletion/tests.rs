@@ -12,8 +12,8 @@ use crate::database::credentials::Found;
 use crate::database::deletion;
 use crate::database::desired::Setting;
 use crate::database::fixtures::{
-    a_branch, desired, effective, effective_takeover, fresh, now, object, operation, recorded,
-    seen, settled,
+    a_branch, anothers, desired, effective, effective_takeover, fresh, now, object, operation,
+    recorded, seen, settled,
 };
 use crate::world::Failure;
 
@@ -51,14 +51,6 @@ fn preview() -> (Desired, Observed) {
     let desired = going(desired(Environment::Preview));
     let observed = settled(&desired);
     (desired, observed)
-}
-
-/// Another object's mark.
-fn another(desired: &Desired) -> Mark {
-    Mark {
-        installation: "another".into(),
-        ..desired.mark.clone()
-    }
 }
 
 /// The same with protection in the spec, and of a branch that is protected.
@@ -152,6 +144,7 @@ fn letting_go() -> Vec<Case> {
     };
     let leased = |d: &mut Desired| d.deletion_policy = Some(DeletionPolicy::Retain);
     let keep = || Act(Action::KeepSecrets(vec!["it".into()]));
+    let behind = || Act(Action::LeaveBehind("preview/team/it".into()));
     vec![
         case(
             2,
@@ -292,12 +285,78 @@ fn letting_go() -> Vec<Case> {
         ),
         case(
             3,
-            "Retain with a lease that nobody can end",
+            "Retain with a lease that would run out, and a Secret that would go",
+            |d, o| {
+                leased(d);
+                o.secrets = [("it".to_owned(), secret(true, true))].into();
+            },
+            Act(Action::EndLease),
+        ),
+        case(
+            3,
+            "Retain with a lease that nobody can end yet, and a Secret that would go",
+            |d, o| {
+                leased(d);
+                o.key = missing();
+                o.secrets = [("it".to_owned(), secret(true, true))].into();
+            },
+            keep(),
+        ),
+        case(
+            5,
+            "Retain with a lease that nobody can end yet",
             |d, o| {
                 leased(d);
                 o.key = missing();
             },
-            Act(Action::LeaveBehind("preview/team/it".into())),
+            Wait(Reason::KeyNotFound),
+        ),
+        case(
+            5,
+            "Retain with a lease that would run out, and a key that is refused",
+            |d, o| {
+                leased(d);
+                o.key = Key::Refused("401".into());
+            },
+            Blocked(Reason::KeyRefused),
+        ),
+        case(
+            3,
+            "Retain with a lease that would run out in a namespace that is going, without a key",
+            |d, o| {
+                leased(d);
+                o.key = missing();
+                o.namespace_going = true;
+            },
+            behind(),
+        ),
+        case(
+            3,
+            "Retain with a lease that would run out in a project that is gone",
+            |d, o| {
+                leased(d);
+                o.key = Key::NoProject("404".into());
+            },
+            behind(),
+        ),
+        case(
+            3,
+            "Retain with a lease that would run out of a branch too new to be listed",
+            |d, o| {
+                leased(d);
+                o.branch = Fact::Absent;
+                recorded(o).created_time.0 = now() - SignedDuration::from_secs(30);
+            },
+            Wait(Reason::OperationsRunning),
+        ),
+        case(
+            3,
+            "Retain with a lease of a branch that is gone",
+            |d, o| {
+                leased(d);
+                o.branch = Fact::Absent;
+            },
+            release(),
         ),
         case(
             3,
@@ -405,6 +464,26 @@ fn deleting() -> Vec<Case> {
         ),
         case(
             4,
+            "no branch was ever asked for, and a Secret that an earlier object of the name has left with its branch",
+            |d, o| {
+                *o = unmade(d);
+                o.secrets = [("it".to_owned(), secret(true, false))].into();
+            },
+            release(),
+        ),
+        case(
+            4,
+            "the branch that we deleted ourselves, and a Secret that is recorded and not owned",
+            |d, o| {
+                let secrets = o.recorded.connection_secrets.clone();
+                *o = unmade(d);
+                o.recorded.connection_secrets = secrets;
+                o.secrets = [("it".to_owned(), secret(true, false))].into();
+            },
+            Act(Action::WithdrawSecrets(vec!["it".into()])),
+        ),
+        case(
+            4,
             "the branch that we deleted ourselves, and its Secret, without a key",
             |d, o| {
                 *o = unmade(d);
@@ -487,7 +566,7 @@ fn deleting() -> Vec<Case> {
         case(
             6,
             "it bears another object's mark",
-            |d, o| seen(o).annotations = another(d).annotations(),
+            |d, o| seen(o).annotations = anothers(d).annotations(),
             Blocked(Reason::BranchClaimed),
         ),
         case(
@@ -495,7 +574,7 @@ fn deleting() -> Vec<Case> {
             "it bears another object's mark, and is protected against the spec",
             |d, o| {
                 let asked = protected_by_spec(false, d, o);
-                seen(o).annotations = another(&asked).annotations();
+                seen(o).annotations = anothers(&asked).annotations();
                 *d = asked;
             },
             Blocked(Reason::BranchClaimed),
@@ -504,7 +583,7 @@ fn deleting() -> Vec<Case> {
             6,
             "it bears another object's mark, and the namespace is going",
             |d, o| {
-                seen(o).annotations = another(d).annotations();
+                seen(o).annotations = anothers(d).annotations();
                 o.namespace_going = true;
             },
             Act(Action::LeaveBehind("preview/team/it".into())),

@@ -58,12 +58,12 @@ pub(super) fn branches(
             .find(|other| holds(other, &id) && is_older(other, desired))
             .map(named);
     } else {
-        observed.marked = listing
-            .branches
-            .iter()
-            .filter(ours)
-            .min_by_key(|branch| branch.created_at)
-            .cloned();
+        let marked = listing.branches.iter().filter(ours);
+        let (of_this, of_earlier): (Vec<&Branch>, Vec<&Branch>) =
+            marked.partition(|branch| is_of_this(branch, desired, observed));
+        let oldest = |all: Vec<&Branch>| all.into_iter().min_by_key(|b| b.created_at).cloned();
+        observed.marked = oldest(of_this);
+        observed.left_over = oldest(of_earlier);
         // the mark is ours even if a later branch of ours has children
         if let Some(marked) = &observed.marked {
             observed.children = children(others, listing, &marked.id);
@@ -128,6 +128,14 @@ pub(super) fn branches(
         .filter_map(|other| other.metadata.name.clone())
         .collect();
     observed.candidates.sort();
+}
+
+/// Whether a branch that bears our mark is that of this object, or of this very object in an earlier cluster. A mark names no
+/// environment: what a staging of this name has left behind is nothing that a preview may take up, to delete it one day.
+fn is_of_this(branch: &Branch, desired: &Desired, observed: &Observed) -> bool {
+    let effective = observed.recorded.effective.as_ref();
+    let made_since = |created| branch.created_at >= created;
+    branch.name == desired.name_of_branch(effective) || desired.created.is_some_and(made_since)
 }
 
 /// As much of another object's words as is told of it.

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Action, Stage};
 use crate::api::Reason;
+use crate::database::deletion::other_owner;
 use crate::database::desired::{Desired, Rest};
 use crate::database::observe::Observed;
 use crate::neon::Branch;
@@ -16,9 +17,16 @@ use crate::reconcile::{Block, Decision};
 const LEASE_RENEWAL: SignedDuration = SignedDuration::from_hours(24);
 
 /// Rows 3 and 6: a lease that is renewed while everything else waits for somebody.
-pub(super) fn keep_alive(desired: &Desired, observed: &Observed, now: Timestamp) -> Stage {
+#[must_use]
+pub fn keep_alive(
+    desired: &Desired,
+    observed: &Observed,
+    now: Timestamp,
+) -> Option<Decision<Action>> {
     let branch = observed.branch.known()?;
-    let mine = desired.has_finalizer && observed.older_rival.is_none();
+    let mine = desired.has_finalizer
+        && observed.older_rival.is_none()
+        && other_owner(desired, branch).is_none();
     let next = lease(desired.lease, observed, now)?;
     let renews = matches!(next, Decision::Act(Action::RenewLease(_)));
     (mine && renews && branch.expires_at.is_some()).then_some(next)

@@ -336,6 +336,13 @@ impl NeonPort {
             } else {
                 calls.looks += 1;
             }
+            if state.neon.unlisted == Some(route) {
+                return Err(neon::error(
+                    sepulki::neon::ErrorKind::Server,
+                    Some(503),
+                    "out of order",
+                ));
+            }
             work(state.neon.project(&self.key, project)?, now)
         };
         let attempt = |_| self.sim.faults.look(call);

@@ -9,8 +9,8 @@ use super::Answer::{Act, Blocked, Settled, Suspended, Wait};
 use super::{Row, Rows};
 use crate::api::{Credentials, Environment};
 use crate::database::fixtures::{
-    a_branch, a_failure, at, desired, effective, effective_takeover, now, object, recorded, seen,
-    settled,
+    a_branch, a_failure, anothers, at, desired, effective, effective_takeover, now, object,
+    recorded, seen, settled,
 };
 use crate::database::observe::{Existing, ResetAsked};
 use crate::neon::BranchState;
@@ -184,6 +184,29 @@ pub(super) fn rows() -> Vec<Row> {
             "an older object holds the branch",
             |_, o| o.older_rival = Some("NeonDatabase a/b".into()),
             Blocked(Reason::BranchClaimed),
+        )
+        .row(
+            12,
+            "it bears another object's mark by now",
+            |d, o| seen(o).annotations = anothers(d).annotations(),
+            Blocked(Reason::BranchClaimed),
+        )
+        .row(
+            12,
+            "it bears another object's mark by now, and its lease is due",
+            |d, o| {
+                *d = preview.clone();
+                *o = settled(d);
+                seen(o).annotations = anothers(d).annotations();
+                seen(o).expires_at = Some(now());
+            },
+            Blocked(Reason::BranchClaimed),
+        )
+        .row(
+            12,
+            "somebody has taken its mark away",
+            |_, o| seen(o).annotations.clear(),
+            Settled,
         )
         .row(
             12,

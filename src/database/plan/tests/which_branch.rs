@@ -88,6 +88,21 @@ pub(super) fn rows() -> Vec<Row> {
             Act(Action::ClaimBranch(marked.clone())),
         )
         .row(
+            8,
+            "a branch bears our mark that was made for another object of our name",
+            |_, o| o.left_over = Some(main.clone()),
+            Blocked(Reason::BranchClaimed),
+        )
+        .row(
+            8,
+            "a branch bears our mark, and so does one that was made for another object of our name",
+            |_, o| {
+                o.marked = Some(marked.clone());
+                o.left_over = Some(main.clone());
+            },
+            Act(Action::ClaimBranch(marked.clone())),
+        )
+        .row(
             7,
             "resolved without a parent, which is clear by now, for the branch is gone",
             |_, o| {
@@ -362,6 +377,15 @@ pub(super) fn rows() -> Vec<Row> {
                 |_, o| {
                     o.existing = held(None);
                     o.marked = Some(marked.clone());
+                },
+                Act(Action::ClaimBranch(main.clone())),
+            )
+            .row(
+                9,
+                "the branch to take over was made for another object of our name",
+                |_, o| {
+                    o.existing = held(None);
+                    o.left_over = Some(main.clone());
                 },
                 Act(Action::ClaimBranch(main.clone())),
             )

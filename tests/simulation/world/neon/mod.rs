@@ -35,6 +35,8 @@ pub struct Neon {
     pub projects: BTreeMap<ProjectId, Project>,
     /// Whether as many computes run as the plan allows, so that no other is woken.
     pub no_compute_to_spare: bool,
+    /// What cannot be listed, though all else can.
+    pub unlisted: Option<&'static str>,
     pub calls: Calls,
 }
 
