@@ -7,6 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "neon_description/answers.rs"]
+mod answers;
 #[path = "../neon-emulator/tests/emulator/npm.rs"]
 mod npm;
 #[path = "../neon-emulator/tests/emulator/schema.rs"]
@@ -15,6 +17,12 @@ mod npm;
     reason = "shared with the emulator's own check, which needs more of it"
 )]
 mod schema;
+#[path = "neon_client/stub.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the client's own tests, which need more of it"
+)]
+mod stub;
 
 use schema::{Description, parts};
 use sepulki::neon::{
@@ -81,10 +89,14 @@ fn is_described(place: &str, read: &Value, whole: &Value) {
     }
 }
 
+fn description() -> Description {
+    let text = std::fs::read_to_string(npm::installed().join(DESCRIPTION)).unwrap();
+    Description::parse(&text)
+}
+
 #[test]
 fn what_the_client_reads_is_described() {
-    let text = std::fs::read_to_string(npm::installed().join(DESCRIPTION)).unwrap();
-    let description = Description::parse(&text);
+    let description = description();
     check::<Project>(&description, "Project");
     check::<ProjectSettings>(&description, "ProjectSettingsData");
     check::<Quota>(&description, "ProjectQuota");
