@@ -43,7 +43,8 @@ async fn an_edited_file_resets_a_development_and_a_restored_one_is_left_as_it_is
     bring(&tenant, &[GOODS]).await?;
     let before = tenant.database("workbench").ready().await?;
     let insert = "INSERT INTO goods VALUES (1) RETURNING id::text";
-    asked(&tenant.published("workbench").await?, insert).await?;
+    let published = tenant.published("workbench").await?;
+    asked(&published, insert).await?;
 
     bring(&tenant, &[BIG_GOODS]).await?;
     let after = tenant.database("workbench").ready().await?;
@@ -54,6 +55,7 @@ async fn an_edited_file_resets_a_development_and_a_restored_one_is_left_as_it_is
         after.summary()
     );
     let secret = tenant.published("workbench").await?;
+    ensure!(secret == published, "the Secret changed with a reset");
     let goods = "SELECT count(*)::text || ' ' || pg_typeof((SELECT max(id) FROM goods)) FROM goods";
     let goods = asked(&secret, goods).await?;
     ensure!(goods == "0 bigint", "{goods}");
@@ -71,6 +73,8 @@ async fn an_edited_file_resets_a_development_and_a_restored_one_is_left_as_it_is
     migration.ready().await?;
     let prices = "SELECT to_regclass('public.prices')::text";
     tenant.database("workbench").ready().await?;
-    asked(&tenant.published("workbench").await?, prices).await?;
+    let secret = tenant.published("workbench").await?;
+    ensure!(secret == published, "the Secret changed with a restore");
+    asked(&secret, prices).await?;
     Ok(())
 }
