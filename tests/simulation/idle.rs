@@ -53,12 +53,16 @@ async fn two_hundred_objects_at_rest_cost_two_listings_per_project_and_minute() 
     }
     assert_eq!(calls.looks, before.looks, "looks at single objects");
     assert_eq!(calls.mutations, before.mutations);
+    let (all, listings) = (
+        calls.attempts - before.attempts,
+        calls.listings - before.listings,
+    );
+    assert_eq!(all, listings, "calls of any kind");
     assert_eq!(state.sessions, sessions, "sessions, each of which wakes");
     assert_eq!(state.kubernetes.writes[writes..], [""; 0]);
     // not even one that changes nothing
     assert_eq!(sim.faults.effects()[effects..], [""; 0]);
     println!(
-        "{DATABASES} objects in {PROJECTS} projects, {MINUTES} minutes: {} listings, no other call, session or write",
-        calls.listings - before.listings
+        "{DATABASES} objects in {PROJECTS} projects, {MINUTES} minutes: {listings} listings, no other call, session or write"
     );
 }

@@ -19,7 +19,7 @@ use crate::world::operator::Operator;
 use crate::world::trouble::NO_START;
 
 /// Pairs of faults that are tried at random, if `PAIRS` does not say otherwise.
-const PAIRS: u64 = 300;
+const PAIRS: u64 = 3000;
 
 /// After so many pairs a long run says that it goes on.
 const PROGRESS: u64 = 1000;
