@@ -193,6 +193,10 @@ fn the_budget_held(calls: &[Call]) -> anyhow::Result<()> {
     for seconds in [5, 10] {
         let most = busiest(&times, SignedDuration::from_secs(seconds));
         let allowed = CALLS_PER_SECOND * (usize::try_from(seconds)? + LATE);
+        println!(
+            "{} calls, at most {most} in {seconds} s (bound {allowed})",
+            times.len()
+        );
         ensure!(most <= allowed, "{most} calls in {seconds} s");
     }
     Ok(())
