@@ -171,7 +171,9 @@ fn every_effect_goes_wrong_in_every_way() {
             cases.fetch_add(of_this, Ordering::Relaxed);
         }
     });
-    println!("{} cases", cases.into_inner());
+    let cases = cases.into_inner();
+    println!("{cases} cases");
+    assert!(cases > 1400, "{cases} cases");
 }
 
 /// Of all environments: what is not disposable has to come up again, too, as long as nobody has used it.
@@ -221,6 +223,7 @@ fn whatever_neon_works_on_fails_for_an_hour_and_is_asked_for_with_patience() {
 
 #[tokio::test(start_paused = true)]
 async fn every_effect_is_held_up_until_another_operator_is_done() {
+    let mut cases = 0;
     for story in STORIES {
         let told = Told::of(story).await;
         let effects = told.with("undisturbed", |_| ()).await.sim.faults.effects();
@@ -228,7 +231,10 @@ async fn every_effect_is_held_up_until_another_operator_is_done() {
             told.with_two(index + 1, effect).await;
         }
         println!("{}: {} effects", story.name, effects.len());
+        cases += effects.len();
     }
+    println!("{cases} cases");
+    assert!(cases > 300, "{cases} cases");
 }
 
 #[tokio::test(start_paused = true)]
