@@ -136,6 +136,24 @@ async function snapshots(on, main) {
   assert.deepEqual(await on("snapshots", "list"), []);
 }
 
+// A compute for a branch that has none, how its schema differs, and a branch as it was at a time.
+async function computeAndPast({ neon, id, done }, main, uri) {
+  const bare = (await done(neon.createProjectBranch(id, { branch: { name: "bare", parent_id: main } }))).branch.id;
+  await done(neon.createProjectEndpoint(id, { endpoint: { branch_id: bare, type: "read_write" } }));
+  const query = { projectId: id, branch_id: bare, database_name: "neondb", role_name: "neondb_owner" };
+  const added = (await neon.getConnectionUri(query)).data.uri;
+  assert.equal(await sql(added, "SELECT n FROM t"), "1");
+  await sql(added, "CREATE TABLE added (n int)");
+  const compare = { projectId: id, branchId: bare, db_name: "neondb" };
+  assert.match((await neon.getProjectBranchSchemaComparison(compare)).data.diff, /\+CREATE TABLE public\.added/);
+
+  const good = await timeOf(uri);
+  await sql(uri, "DELETE FROM t");
+  const past = { source_branch_id: main, source_timestamp: good, preserve_under_name: "main_before" };
+  await done(neon.restoreProjectBranch(id, main, past));
+  assert.equal(await sql(uri, "SELECT n FROM t"), "1", "restored, on the same host with the same password");
+}
+
 async function library() {
   const { createApiClient } = createRequire(`${folder}/`)("@neondatabase/api-client");
   const neon = createApiClient({ apiKey: key, baseURL: host });
@@ -171,9 +189,15 @@ async function library() {
   const listed = (await neon.listProjectBranches({ projectId: id, search: "child", limit: 1 })).data;
   assert.equal(listed.branches[0].id, child);
   assert.equal(listed.annotations[child].value.made, "by-api-client");
+  await done(neon.updateProjectBranch(id, child, { branch: { name: "renamed" } }));
+  assert.equal((await neon.getProjectBranch(id, child)).data.branch.name, "renamed");
   const role = (await done(neon.createProjectBranchRole(id, child, { role: { name: "app" } }))).role;
   assert.equal((await neon.getProjectBranchRolePassword(id, child, "app")).data.password, role.password);
   await done(neon.createProjectBranchDatabase(id, child, { database: { name: "shop", owner_name: "app" } }));
+  const { roles } = (await neon.listProjectBranchRoles(id, child)).data;
+  assert.deepEqual(roles.map((one) => one.name), ["app", "neondb_owner"]);
+  const { databases } = (await neon.listProjectBranchDatabases(id, child)).data;
+  assert.deepEqual(databases.map((one) => one.name), ["neondb", "shop"]);
   const query = { projectId: id, branch_id: child, database_name: "shop", role_name: "app", pooled: true };
   const shop = (await neon.getConnectionUri(query)).data.uri;
   assert.equal(await sql(shop, "SELECT current_user"), "app");
@@ -187,6 +211,7 @@ async function library() {
   await done(neon.restartProjectEndpoint(id, endpoint));
   await done(neon.updateProjectEndpoint(id, endpoint, { endpoint: { autoscaling_limit_max_cu: 2 } }));
   await done(neon.restoreProjectBranch(id, child, { source_branch_id: main }));
+  await computeAndPast({ neon, id, done }, main, uri);
   await done(neon.setDefaultProjectBranch(id, child));
   await done(neon.setDefaultProjectBranch(id, main));
   await done(neon.deleteProjectBranch({ projectId: id, branchId: child }));
