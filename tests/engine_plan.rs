@@ -321,6 +321,69 @@ fn policies_decide_what_is_in_the_way() {
 }
 
 #[test]
+fn a_file_that_was_applied_under_another_name_does_not_run_again() {
+    let [a, b, c] = NAMES;
+    let aliases = |all: &[(&str, &str)]| Policies {
+        aliases: all
+            .iter()
+            .map(|(recorded, file)| ((*recorded).to_owned(), (*file).to_owned()))
+            .collect(),
+        ..Policies::default()
+    };
+    let gone = |names: &[&str]| LedgerState {
+        unrecorded: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..ledger(&[])
+    };
+    let once = aliases(&[("000_old.sql", a)]);
+    let twice = aliases(&[("000_old.sql", "000_older.sql"), ("000_older.sql", a)]);
+    for (policies, state, expected) in [
+        // its row was deleted, and it was renamed since
+        (
+            &once,
+            gone(&["000_old.sql"]),
+            vec!["001_initial.sql Unrecorded!"],
+        ),
+        (
+            &twice,
+            gone(&["000_old.sql"]),
+            vec!["001_initial.sql Unrecorded!"],
+        ),
+        (&once, gone(&["000_other.sql"]), vec![]),
+        (&once, ledger(&[("000_old.sql", checksum(a))]), vec![]),
+        (&twice, ledger(&[("000_old.sql", checksum(a))]), vec![]),
+        // what has the name of the file itself says more
+        (
+            &aliases(&[("zzz", a)]),
+            ledger(&[(a, checksum(a)), ("zzz", Some("0".repeat(64)))]),
+            vec![],
+        ),
+    ] {
+        let plan = plan_by(policies, &bundle(), &state, None);
+        assert_eq!(problems(&plan), expected, "{policies:?} {state:?}");
+        assert_eq!(plan.applied.is_empty(), state.rows.is_empty());
+        assert_eq!(pending(&plan).contains(&a), state.rows.is_empty());
+    }
+    let told = plan_by(&once, &bundle(), &gone(&["000_old.sql"]), None);
+    let told = told.problems[0].to_string();
+    assert!(
+        told.contains("`sepulki migrate mark 001_initial.sql`")
+            && told.contains("delete 000_old.sql from"),
+        "{told}"
+    );
+
+    // a row of this name could be that of the one as well as of the other
+    let swapped = aliases(&[(a, b), (c, c)]);
+    for state in [ledger(&[]), ledger(&[(a, checksum(a))]), gone(&[a])] {
+        let plan = plan_by(&swapped, &bundle(), &state, None);
+        assert!(
+            problems(&plan).contains(&"001_initial.sql AliasedFile!".to_owned()),
+            "{plan:?}"
+        );
+        assert!(!plan.is_runnable());
+    }
+}
+
+#[test]
 fn a_baseline_is_recorded_where_nothing_is_yet() {
     let policies = Policies {
         baseline: Some(NAMES[1].into()),

@@ -14,7 +14,7 @@ use std::time::Duration;
 use engine_support::{Told, World, bundle, documented, slow::start};
 use sepulki::engine::{
     Code, Diagnostic, LedgerName, ProblemKind,
-    run::{OnAmbiguous, Progress, RunError, apply},
+    run::{OnAmbiguous, Progress, RunError, apply, mark},
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
@@ -226,6 +226,43 @@ async fn a_file_that_was_begun_is_not_forgotten_under_another_name() {
     let report = world.run(&[TABLE, ("002_m.sql", &good)]).await.unwrap();
     assert_eq!(report.applied, ["002_m.sql"]);
     assert_eq!(world.one("SELECT count(*) FROM m").await, "1");
+}
+
+#[tokio::test]
+async fn a_file_that_was_begun_and_renamed_goes_on_where_it_was_interrupted() {
+    let world = World::new().await;
+    world.fails(&[TABLE, ("002_m.sql", HALF)]).await;
+    let renamed = |sql: &str, names: [&str; 2]| {
+        let mut request = world.request(&bundle(&[TABLE, (names[1], sql)]));
+        request.policies.aliases = [names.map(str::to_owned).into()].into();
+        request
+    };
+    // it fails there once more, and what was noted of it is known under its new name only
+    let names = ["002_m.sql", "002_n.sql"];
+    let error = apply(renamed(HALF, names), |_| {}).await.unwrap_err();
+    assert!(matches!(error, RunError::Failed(_)), "{error:?}");
+    let noted_as = "SELECT string_agg(DISTINCT version, ',') FROM sepulki_engine.journal";
+    assert_eq!(world.one(noted_as).await, "002_n.sql");
+
+    let good = HALF.replace("ON t (a)", "ON t (id)");
+    let names = ["002_n.sql", "002_o.sql"];
+    let report = apply(renamed(&good, names), |_| {}).await.unwrap();
+    assert_eq!(report.applied, ["002_o.sql"]);
+    assert_eq!(world.one("SELECT count(*) FROM m").await, "1");
+    assert_eq!(world.one(NOTES).await, "0");
+}
+
+#[tokio::test]
+async fn who_marks_a_renamed_file_as_done_need_not_know_its_old_name() {
+    let world = World::new().await;
+    world.fails(&[TABLE, ("002_m.sql", HALF)]).await;
+    let mut request = world.request(&bundle(&[TABLE, ("002_n.sql", HALF)]));
+    let alias = ("002_m.sql".to_owned(), "002_n.sql".to_owned());
+    request.policies.aliases = [alias].into();
+    let file = ["002_n.sql".to_owned()];
+    mark(request, &file, |_| {}).await.unwrap();
+    assert_eq!(world.versions().await, ["001_t.sql", "002_n.sql"]);
+    assert_eq!(world.one(NOTES).await, "0");
 }
 
 #[tokio::test]

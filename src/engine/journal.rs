@@ -134,6 +134,22 @@ impl Subject<'_> {
         )
     }
 
+    /// Takes what was noted of the file under the name that it had before for its own, except where something is noted
+    /// under its own already.
+    pub(crate) fn take_over(&self, name: &str) -> String {
+        let before = Subject {
+            version: name,
+            ..*self
+        };
+        format!(
+            "UPDATE {TABLE} AS j SET version = {} WHERE {} AND NOT EXISTS \
+               (SELECT FROM {TABLE} o WHERE o.ledger = j.ledger AND o.version = {0} AND o.segment = j.segment); {}",
+            literal(self.version),
+            before.condition(),
+            before.finished()
+        )
+    }
+
     /// Takes all notes of the file back.
     pub(crate) fn finished(&self) -> String {
         format!("DELETE FROM {TABLE} WHERE {}", self.condition())

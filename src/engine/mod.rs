@@ -18,10 +18,12 @@
 //! network or the server can separate them. A file that cannot be one transaction is cut into
 //! segments, and what is committed of it is in the journal (`journal.rs`); what the journal cannot
 //! know is looked up in the database (`resume.rs`), and what nobody can know is asked. Beside each row
-//! of the ledger the engine remembers what it has applied (`memory.rs`).
+//! of the ledger the engine remembers what it has applied (`memory.rs`). Which file all of that is about, where files were
+//! renamed, is told in one place (`history.rs`).
 
 mod bundle;
 mod checksum;
+mod history;
 mod journal;
 mod ledger;
 mod lint;
@@ -41,6 +43,7 @@ mod verify;
 
 pub use bundle::{Bundle, MAX_FILE_BYTES, MigrationFile, Part, SourceFile, digest};
 pub use checksum::is_checksum;
+pub(crate) use history::History;
 pub use ledger::{LedgerName, LedgerRow, LedgerState};
 pub use lint::{Lint, LintPolicy, Severity, lint, rule_names};
 pub use midway::Unfinished;

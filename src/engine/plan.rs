@@ -10,10 +10,13 @@
 //! | yes, pending | of a file that sorts behind it | pending, [`ProblemKind::OutOfOrder`] |
 //! | yes | gone, but this engine has applied the file | pending, [`ProblemKind::Unrecorded`] |
 //! | yes, pending | of a name that differs in case, `.sql` or Unicode form only | pending, [`ProblemKind::AlmostRecorded`] |
+//! | yes, of a name that an alias gives to another one | any | [`ProblemKind::AliasedFile`] |
 //! | – | yes | [`ProblemKind::Missing`] (a notice: old files are pruned) |
 //! | yes, begun by an earlier run and still what is committed of it | – | pending, [`ProblemKind::Interrupted`] (a notice) |
 //! | yes, begun and edited where it is committed | – | pending, [`ProblemKind::Unrunnable`] |
 //! | –, but begun by an earlier run | – | [`ProblemKind::Unfinished`] |
+//!
+//! Which row, which memory and which notes are about a file that was renamed is for [`History`] to say.
 //!
 //! Nothing runs while a problem [blocks](Problem::blocks); [`Policies`] can make notices of some
 //! of them, and the other way round.
@@ -24,6 +27,7 @@ use std::fmt;
 use super::{
     bundle::{self, Bundle, MigrationFile},
     checksum,
+    history::History,
     journal::{self, Note},
     ledger::{LedgerRow, LedgerState},
     memory, midway,
@@ -84,11 +88,19 @@ pub enum ProblemKind {
         after: String,
     },
     /// This engine has applied it, but its row is gone from the ledger.
-    Unrecorded,
+    Unrecorded {
+        /// The name that it had then.
+        name: String,
+    },
     /// The ledger has a version that differs only in case, `.sql` or Unicode normal form.
     AlmostRecorded {
         /// The version in the ledger.
         row: String,
+    },
+    /// By an alias, what is recorded under the name of this file is about another one.
+    AliasedFile {
+        /// The other file.
+        other: String,
     },
     /// A pending file shares its sequence number with another file.
     SameNumber {
@@ -147,8 +159,9 @@ impl ProblemKind {
             Self::Drifted { .. } => policies.warn_on_checksum_mismatch,
             Self::OutOfOrder { .. } => policies.allow_out_of_order,
             Self::AlmostRecorded { .. }
+            | Self::AliasedFile { .. }
             | Self::SameNumber { .. }
-            | Self::Unrecorded
+            | Self::Unrecorded { .. }
             | Self::Unrunnable(_)
             | Self::Unfinished { .. }
             | Self::UnknownTarget
@@ -163,8 +176,9 @@ impl ProblemKind {
             Self::Unrunnable(findings) => Some(findings),
             Self::Drifted { .. }
             | Self::OutOfOrder { .. }
-            | Self::Unrecorded
+            | Self::Unrecorded { .. }
             | Self::AlmostRecorded { .. }
+            | Self::AliasedFile { .. }
             | Self::SameNumber { .. }
             | Self::Interrupted { .. }
             | Self::Unfinished { .. }
@@ -181,8 +195,9 @@ impl ProblemKind {
         match self {
             Self::Drifted { .. } => "Drifted",
             Self::OutOfOrder { .. } => "OutOfOrder",
-            Self::Unrecorded => "Unrecorded",
+            Self::Unrecorded { .. } => "Unrecorded",
             Self::AlmostRecorded { .. } => "AlmostRecorded",
+            Self::AliasedFile { .. } => "AliasedFile",
             Self::SameNumber { .. } => "SameNumber",
             Self::Unrunnable(_) => "Unrunnable",
             Self::Interrupted { .. } => "Interrupted",
@@ -228,10 +243,11 @@ impl fmt::Display for Problem {
                     ),
                 }
             }
-            ProblemKind::Unrecorded => write!(
+            ProblemKind::Unrecorded { name } => write!(
                 f,
                 "{version} has been applied, but its row is gone from the ledger: put the row back (`sepulki migrate mark {version}`); \
-                 to run the file again, undo by hand what it did and delete it from {} too",
+                 to run the file again, undo by hand what it did and delete {} from {} too",
+                if name == version { "it" } else { name },
                 memory::TABLE
             ),
             ProblemKind::OutOfOrder { after } => write!(
@@ -241,6 +257,11 @@ impl fmt::Display for Problem {
             ProblemKind::AlmostRecorded { row } => write!(
                 f,
                 "the ledger records {row:?}, the file is {version:?}: whether that is the same migration cannot be known; give both the same name"
+            ),
+            ProblemKind::AliasedFile { other } => write!(
+                f,
+                "{version} is one of the files, but by an alias what is recorded under this name is about {other}: give this file \
+                 another name, or take the alias out"
             ),
             ProblemKind::SameNumber { other } => bundle::same_number(version, other).fmt(f),
             ProblemKind::Unrunnable(findings) => findings.fmt(f),
@@ -253,7 +274,7 @@ impl fmt::Display for Problem {
             ProblemKind::Unfinished { known } => write!(
                 f,
                 "an earlier run was interrupted in {version} ({known}), and it is not one of the files any more: under another name \
-                 it would run from its start; bring it back under this one, and the next run goes on in it, or \
+                 it would run from its start; bring it back under this one, or say by an alias which file it is now, and the next run goes on in it, or \
                  `sepulki migrate mark {version}` then records it as done; where what it did was undone by hand, delete it from {}",
                 journal::TABLE
             ),
@@ -302,11 +323,8 @@ pub fn plan_by(
     ledger: &LedgerState,
     target: Option<&str>,
 ) -> Plan {
-    let rows: BTreeMap<&str, &LedgerRow> = ledger
-        .rows
-        .iter()
-        .map(|row| (policies.file_of(&row.version), row))
-        .collect();
+    let history = History::read(policies, ledger);
+    let rows = history.rows();
     let mut plan = Plan::default();
     let mut problem = |version: &str, kind: ProblemKind| {
         plan.problems.push(Problem {
@@ -335,6 +353,11 @@ pub fn plan_by(
     for (at, file) in bundle.files().iter().enumerate() {
         let version = file.version();
         plan.files.push(version.to_owned());
+        let other = policies.file_of(version);
+        if other != version {
+            let other = other.to_owned();
+            problem(version, ProblemKind::AliasedFile { other });
+        }
         if let Some(row) = rows.get(version) {
             plan.applied.push(version.to_owned());
             if let Some(kind) = judge(file, row, policies) {
@@ -345,13 +368,14 @@ pub fn plan_by(
             let last = last.and_then(|last| bundle.files().get(last));
             let is_baseline = had.is_some_and(|had| at <= had);
             if !is_baseline {
-                if ledger.unrecorded.iter().any(|gone| gone == version) {
-                    problem(version, ProblemKind::Unrecorded);
+                if let Some(name) = history.gone(version) {
+                    let name = name.to_owned();
+                    problem(version, ProblemKind::Unrecorded { name });
                 }
                 for kind in obstacles(bundle, file, &alike, last) {
                     problem(version, kind);
                 }
-                if let Some(kind) = midway(file, ledger.notes(version)) {
+                if let Some(kind) = midway(file, history.notes(version)) {
                     problem(version, kind);
                 }
             }
@@ -366,13 +390,9 @@ pub fn plan_by(
     for missing in rows.keys().filter(|version| !known.contains(*version)) {
         problem(missing, ProblemKind::Missing);
     }
-    let is_recorded = |version: &str| ledger.rows.iter().any(|row| row.version == version);
-    for begun in &ledger.unfinished {
-        let version = begun.version.as_str();
-        if !known.contains(version) && !is_recorded(version) {
-            let known = begun.told();
-            problem(version, ProblemKind::Unfinished { known });
-        }
+    for begun in history.lost(|version| known.contains(version)) {
+        let known = begun.told();
+        problem(&begun.version, ProblemKind::Unfinished { known });
     }
     plan.problems.sort_by_key(|problem| !problem.blocks());
     plan

@@ -35,9 +35,24 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// The file that a recorded version means.
+    /// The file that a recorded version means; one that was renamed twice may have an alias of an alias.
     pub(crate) fn file_of<'a>(&'a self, recorded: &'a str) -> &'a str {
-        self.aliases.get(recorded).map_or(recorded, String::as_str)
+        let mut file = recorded;
+        // names that go round in a circle are those of no file
+        for _ in 0..self.aliases.len() {
+            match self.aliases.get(file) {
+                Some(next) => file = next,
+                None => break,
+            }
+        }
+        file
+    }
+
+    /// The names under which a file may be recorded, its own first.
+    pub(crate) fn names_of<'a>(&'a self, file: &'a str) -> impl Iterator<Item = &'a str> {
+        let others = self.aliases.keys().map(String::as_str);
+        let others = others.filter(move |name| *name != file && self.file_of(name) == file);
+        std::iter::once(file).chain(others)
     }
 
     /// Whether this content of an edited file is accepted.

@@ -31,7 +31,7 @@
 //! |   | it lacks files that were applied: the branch was restored | Blocked HeldAfterRestore |
 //! |   | `adopt.mode: Verify`: the history was found wrong, and nothing has changed since | Blocked HistoryDiffers |
 //! |   | … nothing was found out about it: the branch has a lease; else | Blocked ParentExpires; AnnounceScratch |
-//! | 18 | the plan has problems | Blocked ChecksumMismatch, OutOfOrder, Unrecorded, InvalidMigration; InvalidSpec where the baseline is not among the files |
+//! | 18 | the plan has problems | Blocked ChecksumMismatch, OutOfOrder, Unrecorded, InvalidMigration; InvalidSpec where the baseline is not among the files, or an alias is the name of one |
 //! |   | … only edited files, and the branch may be reset because of them ([`super::divergence`]) | AskForReset; Wait ResettingBranch |
 //! |   | … they may do harm, and no policy puts up with it | Blocked LintFailed |
 //! | 19 | files are pending | Apply |

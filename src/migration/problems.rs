@@ -31,9 +31,9 @@ fn reason(problem: &Problem) -> Reason {
     match &problem.kind {
         ProblemKind::Drifted { .. } => Reason::ChecksumMismatch,
         ProblemKind::OutOfOrder { .. } => Reason::OutOfOrder,
-        ProblemKind::Unrecorded => Reason::Unrecorded,
+        ProblemKind::Unrecorded { .. } => Reason::Unrecorded,
         ProblemKind::UnknownTarget => Reason::TargetNotFound,
-        ProblemKind::UnknownBaseline => Reason::InvalidSpec,
+        ProblemKind::UnknownBaseline | ProblemKind::AliasedFile { .. } => Reason::InvalidSpec,
         ProblemKind::AlmostRecorded { .. }
         | ProblemKind::SameNumber { .. }
         | ProblemKind::Unrunnable(_)

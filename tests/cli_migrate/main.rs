@@ -308,6 +308,19 @@ async fn a_file_that_was_begun_is_shown_as_such() {
         assert!(ran.out.contains("! 002_v.sql:3: an earlier"), "{ran:?}");
         documented(&ran.out, on);
     }
+    let file = |name: &str| checkout.migrations().join(name);
+    std::fs::rename(file("002_v.sql"), file("002_w.sql")).unwrap();
+    let renamed = ["migrate", "status", "--alias", "002_v.sql=002_w.sql"];
+    let status = checkout.run(&renamed);
+    assert_eq!(status.code, 3, "{status:?}");
+    assert!(status.out.contains("002_w.sql  interrupted"), "{status:?}");
+    std::fs::rename(file("002_w.sql"), file("002_v.sql")).unwrap();
+    let confused = checkout.run(&["migrate", "up", "--alias", "002_v.sql=001_a.sql"]);
+    assert_eq!(confused.code, 1, "{confused:?}");
+    documented(
+        &confused.err,
+        "is one of the files, but by an alias what is recorded under this name is about",
+    );
 
     checkout.write("002_v.sql", "CREATE TABLE w ();\nSELECT 1;\n");
     for command in ["status", "plan", "up"] {

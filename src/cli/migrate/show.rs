@@ -12,8 +12,7 @@ use super::{
     planned, request,
 };
 use crate::engine::{
-    Bundle, Edit, LedgerRow, LedgerState, MigrationFile, Plan, Problem, ProblemKind,
-    run::RunRequest,
+    Bundle, Edit, History, LedgerState, MigrationFile, Plan, Problem, ProblemKind, run::RunRequest,
 };
 
 /// What `status` prints.
@@ -139,24 +138,8 @@ pub(super) fn lines(problems: &[Told]) -> String {
 }
 
 fn files(request: &RunRequest, state: &LedgerState, plan: &Plan) -> Vec<FileStatus> {
-    let row = |version: &str| {
-        let named = |row: &&LedgerRow| {
-            row.version == version
-                || request
-                    .policies
-                    .aliases
-                    .get(&row.version)
-                    .map(String::as_str)
-                    == Some(version)
-        };
-        state.rows.iter().find(named)
-    };
-    let was_begun = |version: &String| {
-        state
-            .unfinished
-            .iter()
-            .any(|begun| begun.version == *version)
-    };
+    let history = History::read(&request.policies, state);
+    let row = |version: &str| history.rows().get(version);
     let file = |version: &String| {
         let row = row(version);
         let at = row.and_then(|row| row.applied_at);
@@ -164,7 +147,7 @@ fn files(request: &RunRequest, state: &LedgerState, plan: &Plan) -> Vec<FileStat
             version: version.clone(),
             state: match row {
                 Some(_) => "applied",
-                None if was_begun(version) => "interrupted",
+                None if history.is_begun(version) => "interrupted",
                 None if plan.pending.iter().any(|p| p.version == *version) => "pending",
                 None => "behind the target",
             },
@@ -209,8 +192,9 @@ pub(super) fn checksum(plan: &Plan, version: &str) -> &'static str {
             ProblemKind::Unverified => Some("unknown"),
             ProblemKind::OutOfOrder { .. }
             | ProblemKind::AlmostRecorded { .. }
+            | ProblemKind::AliasedFile { .. }
             | ProblemKind::SameNumber { .. }
-            | ProblemKind::Unrecorded
+            | ProblemKind::Unrecorded { .. }
             | ProblemKind::Unrunnable(_)
             | ProblemKind::Interrupted { .. }
             | ProblemKind::Unfinished { .. }

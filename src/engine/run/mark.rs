@@ -4,6 +4,7 @@ use super::{Progress, RunError, RunRequest, control::Control, lock, planned};
 use crate::engine::{
     journal::Subject,
     ledger::{LedgerState, literal},
+    plan::ProblemKind,
 };
 
 /// Records these files of the bundle as applied, with their checksums, in one transaction;
@@ -19,6 +20,12 @@ pub async fn mark(
     let mut control = Box::pin(lock(&request, &mut progress)).await?;
     let state = control.ledger().await?;
     let plan = planned(&request, &state);
+    if plan
+        .blocking()
+        .any(|problem| matches!(problem.kind, ProblemKind::AliasedFile { .. }))
+    {
+        return Err(RunError::Blocked(Box::new(plan)));
+    }
     control.ensure_memory().await?;
     if !state.exists {
         control.create_ledger().await?;
@@ -52,7 +59,13 @@ pub(super) async fn record(
             ledger: &request.ledger,
             version: file.version(),
         };
-        notes.push(subject.finished());
+        notes.extend(request.policies.names_of(file.version()).map(|name| {
+            let named = Subject {
+                version: name,
+                ..subject
+            };
+            named.finished()
+        }));
         recorded.push(subject.is_recorded());
         if let Some(meaning) = file.meaning().filter(|_| control.remembers()) {
             memories.push_str("; ");

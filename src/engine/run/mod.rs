@@ -27,6 +27,7 @@ mod file;
 mod inspect;
 mod mark;
 mod notices;
+mod renamed;
 mod reset;
 mod segments;
 mod session;
@@ -273,8 +274,14 @@ pub async fn apply(
         )))
         .await?;
     // read again: until the worker lock was ours, a dead run's last file could still commit
-    let state = stop.or(control.ledger()).await?;
+    let mut state = stop.or(control.ledger()).await?;
     let todo = runnable(&request, &state)?;
+    if stop
+        .or(renamed::take_over(&request, &state, &todo, &mut control))
+        .await?
+    {
+        state = stop.or(control.ledger()).await?;
+    }
     if !todo.pending.is_empty() {
         progress(Progress::Planned { plan: todo.clone() });
         stop.or(control.ensure_memory()).await?;
