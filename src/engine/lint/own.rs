@@ -7,12 +7,18 @@ use crate::engine::sql::Script;
 use crate::engine::sql::alone::Kind;
 use crate::engine::sql::classify::Class;
 use crate::engine::sql::lex::Token;
+use crate::engine::sql::secrets;
 use crate::engine::sql::segment::{Segment, Shape, Statement, Transaction};
 
 const UNNAMED_INDEX: &str = "unnamed-concurrent-index";
 const IDLE_SET_LOCAL: &str = "set-local-without-effect";
 const PLAIN_PASSWORD: &str = "password-in-file";
 const WHOLE_TABLE: &str = "whole-table-change-with-ddl";
+
+/// What to do about the password of a role, and about one that another server takes.
+const OWN: &str =
+    "list the role in the NeonDatabase's spec.roles, which publishes its login in a Secret";
+const FOREIGN: &str = "leave it out, and have somebody set it by hand who may know it: ALTER USER MAPPING, or ALTER SUBSCRIPTION … CONNECTION";
 
 pub(super) const NAMES: [&str; 4] = [UNNAMED_INDEX, IDLE_SET_LOCAL, PLAIN_PASSWORD, WHOLE_TABLE];
 
@@ -81,28 +87,15 @@ fn inside<'a>(script: &'a Script, transaction: &Transaction) -> Vec<&'a Statemen
 
 /// A password that everybody can read who can read the file.
 fn plain_passwords(script: &Script, tokens: &[Token]) -> Vec<Found> {
-    let text = &script.text;
-    let mut significant = tokens
-        .iter()
-        .filter(|token| token.is_significant())
-        .peekable();
-    let mut found = Vec::new();
-    while let Some(token) = significant.next() {
-        if !token.is_word(text, "password") {
-            continue;
-        }
-        let Some(secret) = significant.next_if(|next| next.is_constant()) else {
-            continue;
-        };
-        found.push(Found {
-            rule: PLAIN_PASSWORD,
-            harm: Harm::Fails,
-            range: token.range.start..secret.range.end,
-            message: "a password stands in the file, for everybody who can read it".to_owned(),
-            help: Some("list the role in the NeonDatabase's spec.roles, which publishes its login in a Secret".to_owned()),
-        });
-    }
-    found
+    let all = secrets::passwords(&script.text, tokens).into_iter();
+    all.map(|password| Found {
+        rule: PLAIN_PASSWORD,
+        harm: Harm::Fails,
+        range: password.range,
+        message: "a password stands in the file, for everybody who can read it".to_owned(),
+        help: Some(if password.is_foreign { FOREIGN } else { OWN }.to_owned()),
+    })
+    .collect()
 }
 
 /// A change of every row of a table, beside changes of tables: what they lock stays locked as long as that takes.
@@ -148,11 +141,36 @@ fn begins_with(script: &Script, tokens: &[Token], range: &Range<usize>, words: &
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Severity;
     use crate::engine::lint::tests::alone;
 
     fn rules(sql: &str) -> Vec<&'static str> {
         let all = alone(sql).into_iter().map(|lint| lint.rule);
         all.filter(|rule| NAMES.contains(rule)).collect()
+    }
+
+    #[test]
+    fn passwords_are_found_in_bodies_and_connections_and_not_shown() {
+        let missed: Vec<&str> = [
+            "DO $$ BEGIN EXECUTE 'ALTER ROLE a PASSWORD ''s3cret'''; END $$;",
+            "DO $d$\nBEGIN\n  CREATE ROLE a LOGIN PASSWORD 's3cret';\nEND $d$;",
+            "CREATE SUBSCRIPTION s CONNECTION 'host=h password=s3cret' PUBLICATION p;",
+            "CREATE USER MAPPING FOR a SERVER b OPTIONS (user 'c', password 's3cret');",
+            "SELECT dblink_exec('password=s3cret', 'SELECT 1');",
+            "COMMENT ON DATABASE d IS 'postgresql://a:s3cret@h/d';",
+        ]
+        .into_iter()
+        .filter(|sql| {
+            let all = alone(sql);
+            let told = all.iter().filter(|lint| lint.rule == PLAIN_PASSWORD);
+            let told: Vec<Severity> = told.map(|lint| lint.severity).collect();
+            let is_shown = all.iter().any(|lint| lint.render().contains("s3cret"));
+            is_shown || told != [Severity::Error]
+        })
+        .collect();
+        assert_eq!(missed, Vec::<&str>::new());
+        let nothing = "CREATE SERVER s FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'h');";
+        assert_eq!(rules(nothing), Vec::<&str>::new());
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub(crate) mod position;
 mod psql;
 mod read;
 mod reading;
+pub(crate) mod secrets;
 pub(crate) mod segment;
 mod split;
 mod syntax;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::lex::{Token, TokenKind};
+use super::secrets;
 use crate::engine::report::{Position, Snippet};
 
 /// Longest part of a line that is shown, in characters.
@@ -27,8 +28,8 @@ pub(crate) fn byte_of_character(text: &str, number: usize) -> Option<usize> {
 }
 
 /// The line on which `range` begins, with the part of it that is meant. String constants of a
-/// statement that speaks of passwords or connection strings are blanked. `tokens` are those of
-/// `text`.
+/// statement that speaks of passwords or of other servers are blanked, and passwords in whatever
+/// else is on the line. `tokens` are those of `text`.
 pub(crate) fn snippet(text: &str, tokens: &[Token], range: &Range<usize>) -> Snippet {
     let start = floor(text, range.start);
     let before = text.get(..start).unwrap_or_default();
@@ -118,14 +119,14 @@ fn hidden(text: &str, all: &[Token], line: &Range<usize>) -> Vec<Range<usize>> {
     tokens.map(|token| token.range.clone()).collect()
 }
 
-/// The constants that nobody may read: those of a statement that speaks of a password, a
-/// connection or a user mapping.
+/// What nobody may read: the constants of a statement that speaks of a password, a connection or
+/// another server, and passwords in URLs and connection strings wherever they are.
 fn secrets(text: &str, all: &[Token], line: &Range<usize>) -> Vec<Range<usize>> {
     let first = all.partition_point(|token| token.range.end <= line.start);
     let is_end = |token: &Token| token.kind == TokenKind::Semicolon;
     let before = all.get(..first).unwrap_or_default();
     let begin = before.iter().rposition(is_end).map_or(0, |at| at + 1);
-    let mut secrets = Vec::new();
+    let mut hidden = Vec::new();
     for statement in all.get(begin..).unwrap_or_default().split_inclusive(is_end) {
         if statement
             .first()
@@ -137,17 +138,38 @@ fn secrets(text: &str, all: &[Token], line: &Range<usize>) -> Vec<Range<usize>> 
             let constants = on(statement, line)
                 .iter()
                 .filter(|token| token.is_constant());
-            secrets.extend(constants.map(|token| token.range.clone()));
+            hidden.extend(constants.map(|token| token.range.clone()));
         }
     }
-    secrets
+    let words = secrets::in_words(text.get(line.clone()).unwrap_or_default());
+    hidden.extend(
+        words
+            .into_iter()
+            .map(|word| word.start + line.start..word.end + line.start),
+    );
+    joined(hidden)
+}
+
+/// In order, and none within another.
+fn joined(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    ranges.sort_by_key(|range| range.start);
+    ranges.dedup_by(|next, before| {
+        let is_touched = next.start <= before.end;
+        if is_touched {
+            before.end = before.end.max(next.end);
+        }
+        is_touched
+    });
+    ranges
 }
 
 fn speaks_of_secrets(text: &str, token: &Token) -> bool {
-    let words = ["password", "connection", "mapping", "dblink_connect"];
-    words.iter().any(|word| token.is_word(text, word))
-        || (token.kind == TokenKind::DollarText
-            && token.text(text).to_ascii_lowercase().contains("password"))
+    if token.is_constant() {
+        return secrets::speaks_of_secrets(token.text(text));
+    }
+    let words = ["password", "connection", "mapping", "wrapper"];
+    let is_dblink = token.kind == TokenKind::Word && secrets::is_dblink(token.text(text));
+    is_dblink || words.iter().any(|word| token.is_word(text, word))
 }
 
 #[cfg(test)]
@@ -203,6 +225,34 @@ mod tests {
         let several = "ALTER ROLE x PASSWORD\n 'two\nlines' ;";
         let at = several.find("lines").unwrap();
         assert!(!snippet(several, &(at..at + 1)).text.contains("lines"));
+    }
+
+    #[test]
+    fn passwords_of_connections_are_not_shown() {
+        let shown = [
+            "CREATE SUBSCRIPTION s CONNECTION 'host=h password=s3cret' PUBLICATION p;",
+            "CREATE USER MAPPING FOR a SERVER b OPTIONS (user 'c', password 's3cret');",
+            "CREATE SERVER b FOREIGN DATA WRAPPER w OPTIONS (url 'http://u:s3cret@h');",
+            "SELECT dblink('host=h password=s3cret', 'SELECT 1');",
+            "SELECT dblink_connect_u('host=h passfile=s3cret');",
+            "SELECT connect('host=h password=s3cret');",
+            "SELECT * FROM f('postgresql://u:s3cret@h/d');",
+            "SELECT $$ x postgresql://h/d?password=s3cret $$;",
+            "PREPARE p AS SELECT 'ALTER ROLE x PASSWORD ''s3cret''';",
+            "SELECT 1; -- once was postgresql://u:s3cret@h/d",
+            "SELECT 1; /* host=h password=s3cret */",
+            "\\connect postgresql://ü:s3cret@h/d",
+            "\\c \"host=h password=s3cret\"",
+        ]
+        .map(|text| snippet(text, &(0..2)).text);
+        for line in &shown {
+            assert!(!line.contains("s3cret"), "{shown:#?}");
+        }
+        // who they are for, and where, may be read
+        assert!(shown[9].contains("postgresql://u:******@h/d"), "{shown:#?}");
+        assert!(shown[11].contains("ü:******@h/d"), "{shown:#?}");
+        let plain = "UPDATE t SET url = 'https://h/a' WHERE a = '1';";
+        assert_eq!(snippet(plain, &(0..2)).text, plain);
     }
 
     #[test]
