@@ -2,7 +2,8 @@
 //! breaks, data that get lost. Pure.
 //!
 //! The rules about locks and compatibility are squawk's; those that depend on how a file is run are ours, in `own`, and
-//! those about rows that get lost, in `losses`. What the files that run together have made is nobody's yet: see `made`.
+//! those about rows that get lost, in `losses`; what only a superuser may do, which on Neon nobody is, is in `superuser`.
+//! What the files that run together have made is nobody's yet: see `made`.
 //! A comment `-- squawk-ignore RULE` in a file hides a finding there, and who reads the report is told how many are hidden:
 //! whoever writes a file does not decide alone about what it does to production.
 
@@ -10,6 +11,7 @@ mod losses;
 mod made;
 mod own;
 mod rules;
+mod superuser;
 
 use std::io;
 use std::ops::Range;
@@ -29,7 +31,7 @@ use made::Made;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Depends on how large a table is and who is using it.
+    /// Depends on how large a table is and who is using it, or on the server.
     Warning,
     /// Does something else than was meant, or loses what cannot be brought back.
     Error,
@@ -116,13 +118,15 @@ enum Harm {
     Breaks,
     /// Works, and will be regretted.
     Regretted,
+    /// Refused to all but superusers, so that nothing of the file is done where the role that runs it is none.
+    Refused,
 }
 
 impl Harm {
     fn severity(self) -> Severity {
         match self {
             Self::Fails | Self::Loses => Severity::Error,
-            Self::Holds | Self::Breaks | Self::Regretted => Severity::Warning,
+            Self::Holds | Self::Breaks | Self::Regretted | Self::Refused => Severity::Warning,
         }
     }
 }
@@ -160,7 +164,11 @@ pub fn lint(bundle: &Bundle, pending: Option<&[String]>) -> io::Result<Vec<Lint>
 #[must_use]
 pub fn rule_names() -> Vec<&'static str> {
     let squawks = rules::RULES.iter().map(|rule| rule.name);
-    squawks.chain(own::NAMES).chain(losses::NAMES).collect()
+    let ours = own::NAMES
+        .into_iter()
+        .chain(losses::NAMES)
+        .chain(superuser::NAMES);
+    squawks.chain(ours).collect()
 }
 
 fn lint_file(file: &MigrationFile, made: &mut Made) -> Vec<Lint> {
@@ -179,6 +187,7 @@ fn lint_file(file: &MigrationFile, made: &mut Made) -> Vec<Lint> {
     let hidden: Vec<_> = hidden.filter(|found| !shown.contains(found)).collect();
     all.extend(own::check(script, &tokens));
     all.extend(losses::check(&parsed.tree()));
+    all.extend(superuser::check(&parsed.tree()));
     let touched = made.follow(&parsed.tree());
     all.retain(|found| touched.may_harm(found));
     all.sort_by_key(|found| found.range.start);

@@ -59,7 +59,7 @@ enum Command {
         after_help = "Changes nothing. Exits with 3 if files are pending, with 1 where something is in their way.\n\nExample:\n  sepulki migrate plan --target 002_b.sql"
     )]
     Plan,
-    /// Tell what the files may do to others: long locks, lost data, broken applications
+    /// Tell what the files may do to others: long locks, lost data, broken applications, what only a superuser may do (on Neon nobody is one)
     #[command(
         after_help = "Needs no database, and so does not know what is applied: without FILES, locks are judged as if nothing were, and what gets lost or breaks as if each file ran alone. Exits with 1 from --fail-on-lint on. A comment `-- squawk-ignore RULE` above a statement hides a finding; what is hidden is told at the end.\n\nExamples:\n  sepulki migrate lint\n  sepulki migrate lint 003_add_telemetry_tables.sql --fail-on-lint Warning    # the files before it are applied\n  sepulki migrate lint --ignore-lint ban-drop-column=004_drop_old.sql\n  sepulki migrate lint --report github      # annotations in a workflow of GitHub\n  sepulki migrate lint --report sarif > lint.sarif"
     )]

@@ -63,7 +63,7 @@ impl Touched {
         effect.is_none_or(|effect| match found.harm {
             Harm::Holds => !effect.is_new,
             Harm::Loses | Harm::Breaks => !effect.is_ours,
-            Harm::Fails | Harm::Regretted => true,
+            Harm::Fails | Harm::Regretted | Harm::Refused => true,
         })
     }
 }
