@@ -13,7 +13,8 @@ use super::{
 };
 
 /// What is recorded of the files, by the names that they have now.
-pub(crate) struct History<'a> {
+#[derive(Debug)]
+pub struct History<'a> {
     rows: BTreeMap<&'a str, &'a LedgerRow>,
     gone: BTreeMap<&'a str, &'a str>,
     begun: BTreeMap<&'a str, &'a Unfinished>,
@@ -45,6 +46,11 @@ impl<'a> History<'a> {
     /// The files that have a row, whether they are in the bundle or not, with the row.
     pub(crate) fn rows(&self) -> &BTreeMap<&'a str, &'a LedgerRow> {
         &self.rows
+    }
+
+    /// The row of a file.
+    pub(crate) fn row(&self, file: &str) -> Option<&'a LedgerRow> {
+        self.rows.get(file).copied()
     }
 
     /// The name under which a file was applied whose row somebody has deleted since.

@@ -43,7 +43,7 @@ mod verify;
 
 pub use bundle::{Bundle, MAX_FILE_BYTES, MigrationFile, Part, SourceFile, digest};
 pub use checksum::is_checksum;
-pub(crate) use history::History;
+pub use history::History;
 pub use ledger::{LedgerName, LedgerRow, LedgerState};
 pub use lint::{Lint, LintPolicy, Severity, lint, rule_names};
 pub use midway::Unfinished;

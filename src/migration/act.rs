@@ -22,6 +22,7 @@ use super::source::Listing;
 use super::{Migrations, status, warnings};
 use crate::api::{Reason, SepulkiMigrationStatus};
 use crate::clock::monotonic;
+use crate::engine::History;
 use crate::engine::run::{Inspection, Progress, RunError, RunRequest, Timeouts, shown_as};
 use crate::reconcile::{Class, Error, Notice, Pass, SharedLock, Subject as _, Verdict};
 
@@ -185,10 +186,12 @@ async fn apply(
     pass.notices.extend(run.notice());
     let now = kind.world.clock.now();
     let by = Some(shown_as(&holder(desired)));
+    let policies = desired.policies();
     let error = match result {
         Ok(report) => {
             let target = desired.target.as_deref();
-            Found::read(place, files, target, &report.ledger, &report.plan).write(
+            let history = History::read(&policies, &report.ledger);
+            Found::read(place, files, target, &history, &report.plan).write(
                 &mut pass.status,
                 &report.applied,
                 by,
@@ -198,7 +201,8 @@ async fn apply(
         }
         Err(error) => error,
     };
-    Found::told(place, files, (state, plan), &run.applied, now).write(
+    let history = History::read(&policies, state);
+    Found::told(place, files, (&history, plan), &run.applied, now).write(
         &mut pass.status,
         &run.applied,
         by,

@@ -96,6 +96,12 @@ impl Source {
 }
 
 impl Desired {
+    /// What is put up with in the history; the defaults where the spec cannot be carried out.
+    pub(super) fn policies(&self) -> Policies {
+        let rest = self.rest.as_ref();
+        rest.map(|rest| rest.policies.clone()).unwrap_or_default()
+    }
+
     /// What the object asks.
     #[must_use]
     pub fn of(object: &SepulkiMigration) -> Self {

@@ -20,7 +20,7 @@ use super::desired::Desired;
 use super::observe::{Ledger, Observed};
 use super::place::{Database, Place};
 use crate::api::{Environment, OnDivergence, RETRY, ResetRequest};
-use crate::engine::{LedgerState, Plan, Problem, ProblemKind};
+use crate::engine::{History, Plan, Problem, ProblemKind};
 
 /// A request that still stands is dated anew after this long: one that is old is not believed.
 const DATED_ANEW: SignedDuration = SignedDuration::from_mins(5);
@@ -65,7 +65,9 @@ pub fn answer(desired: &Desired, observed: &Observed, now: Timestamp) -> Option<
         return None;
     }
     let (place, listing) = (observed.place(desired)?, observed.listing()?);
-    if let Some(why) = obstacle(database, &place, state, &edited) {
+    let policies = desired.policies();
+    let history = History::read(&policies, state);
+    if let Some(why) = obstacle(database, &place, &history, &edited) {
         return Some(Answer::Fail(why));
     }
     let before = observed.reset_request.as_ref();
@@ -142,7 +144,7 @@ fn edited(plan: &Plan) -> Option<Vec<String>> {
 fn obstacle(
     database: &Database,
     place: &Place,
-    state: &LedgerState,
+    history: &History<'_>,
     edited: &[String],
 ) -> Option<String> {
     if let Some(why) = database.not_resettable {
@@ -151,7 +153,7 @@ fn obstacle(
     let since = place.branch.incarnation.parse();
     let since = since.unwrap_or(place.branch.created);
     let inherited = edited.iter().find(|version| {
-        let row = state.rows.iter().find(|row| row.version == **version);
+        let row = history.row(version);
         row.is_none_or(|row| row.applied_at.is_none_or(|applied| applied <= since))
     });
     inherited.map(|version| {

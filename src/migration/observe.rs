@@ -383,8 +383,7 @@ fn key(desired: &Desired, digest: &str) -> String {
 
 /// What a ledger that was read means for the bundle; nothing without one.
 pub(super) fn judge(desired: &Desired, read: LedgerRead, bundle: Option<&Arc<Bundle>>) -> Ledger {
-    let rest = desired.rest.as_ref();
-    let policies = rest.map(|rest| rest.policies.clone()).unwrap_or_default();
+    let policies = desired.policies();
     match (read, bundle) {
         (Err(foreign), _) => Ledger::Foreign(foreign),
         (Ok(state), Some(bundle)) => {

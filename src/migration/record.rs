@@ -10,7 +10,7 @@ use crate::api::{
     PendingStatus, Reason, SepulkiMigrationStatus,
 };
 use crate::engine::run::Progress;
-use crate::engine::{LedgerState, Plan};
+use crate::engine::{History, Plan};
 use crate::reconcile::Notice;
 
 /// Versions that are listed one by one.
@@ -46,11 +46,11 @@ impl Found {
         place: Place,
         files: BundleStatus,
         target: Option<&str>,
-        state: &LedgerState,
+        history: &History<'_>,
         plan: &Plan,
     ) -> Self {
         let last = plan.applied.last();
-        let row = state.rows.iter().find(|row| Some(&row.version) == last);
+        let row = last.and_then(|last| history.row(last));
         Self {
             place,
             files,
@@ -67,11 +67,11 @@ impl Found {
     pub fn told(
         place: Place,
         files: BundleStatus,
-        (state, plan): (&LedgerState, &Plan),
+        (history, plan): (&History<'_>, &Plan),
         ran: &[String],
         now: Timestamp,
     ) -> Self {
-        let before = Self::read(place, files, None, state, plan);
+        let before = Self::read(place, files, None, history, plan);
         let is_applied =
             |version: &&String| before.applied.contains(version) || ran.contains(version);
         let applied = plan.files.iter().filter(is_applied).cloned().collect();
@@ -100,7 +100,7 @@ impl Found {
         &self,
         status: &SepulkiMigrationStatus,
         created: Option<Timestamp>,
-        state: &LedgerState,
+        history: &History<'_>,
     ) -> Vec<String> {
         let known = status.applied.as_ref();
         let last = known.and_then(|applied| applied.last_version.as_ref());
@@ -111,10 +111,8 @@ impl Found {
                 place(*version) > place(last)
             }),
             Some(_) => false,
-            None => state
-                .rows
-                .iter()
-                .find(|row| row.version == **version)
+            None => history
+                .row(version)
                 .is_some_and(|row| row.applied_at >= since),
         };
         self.applied.iter().filter(is_unwritten).cloned().collect()

@@ -27,6 +27,7 @@ use crate::api::{
     ConditionType, LastError, Reason, ResetRequest, SepulkiMigrationStatus, condition,
     find_condition, set_condition,
 };
+use crate::engine::History;
 use crate::reconcile::{Decision, Verdict, summarize};
 
 /// What a condition says.
@@ -118,8 +119,10 @@ fn facts(
     };
     if let (true, Some(place), Ledger::Read(state, plan)) = (is_fresh, place, &observed.ledger) {
         let target = desired.target.as_deref();
-        let found = Found::read(place, listing.bundle(), target, state, plan);
-        let ran = found.unwritten(status, desired.created, state);
+        let policies = desired.policies();
+        let history = History::read(&policies, state);
+        let found = Found::read(place, listing.bundle(), target, &history, plan);
+        let ran = found.unwritten(status, desired.created, &history);
         found.write(status, &ran, None);
     }
 }

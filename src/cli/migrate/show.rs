@@ -139,7 +139,7 @@ pub(super) fn lines(problems: &[Told]) -> String {
 
 fn files(request: &RunRequest, state: &LedgerState, plan: &Plan) -> Vec<FileStatus> {
     let history = History::read(&request.policies, state);
-    let row = |version: &str| history.rows().get(version);
+    let row = |version: &str| history.row(version);
     let file = |version: &String| {
         let row = row(version);
         let at = row.and_then(|row| row.applied_at);

@@ -166,6 +166,16 @@ fn what_a_reset_would_not_help_is_told_with_the_reason() {
 }
 
 #[test]
+fn a_file_that_was_renamed_and_edited_is_known_by_its_old_name() {
+    let mut observed = edited();
+    if let Ledger::Read(state, _) = &mut observed.ledger {
+        state.rows[1].version = "002_old.sql".to_owned();
+    }
+    let aliased = desired(&json!({"adopt": {"aliases": {"002_old.sql": EDITED}}}));
+    assert_eq!(next(&aliased, &observed), asks());
+}
+
+#[test]
 fn other_files_than_those_of_the_last_reset_are_reason_for_another() {
     let mut observed = edited();
     let before = ResetRequest {
