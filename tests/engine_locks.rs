@@ -8,16 +8,17 @@
 
 mod engine_support;
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use engine_support::{
     Told, World, bundle,
+    relay::{Relay, Startup},
     slow::{CONTROL, Run, SLEEPING, SLOW, start, start_slow},
     value,
 };
 use sepulki::{
     engine::{
-        LedgerName,
+        Code, LedgerName,
         run::{Progress, RunError, apply},
     },
     postgres::lock::Key,
@@ -86,6 +87,65 @@ async fn whoever_does_not_wait_is_told_who_holds_the_ledger() {
     let error = apply(second, |_| {}).await.unwrap_err();
     assert!(matches!(error, RunError::Busy(_)), "{error:?}");
     assert!(run.await.unwrap().is_err());
+}
+
+/// Two rows each, with time in between; and whether the next run can know what became of it.
+const SLOW_ROWS: [(&str, bool); 2] = [
+    (
+        "INSERT INTO log VALUES ('a'); SELECT pg_sleep(1); INSERT INTO log VALUES ('b');",
+        true,
+    ),
+    (
+        "DO $$ BEGIN INSERT INTO log VALUES ('a'); COMMIT; PERFORM pg_sleep(1); INSERT INTO log VALUES ('b'); END $$;",
+        false,
+    ),
+];
+
+#[tokio::test]
+async fn a_runner_that_does_not_see_its_control_session_end_is_not_overtaken() {
+    for (text, is_known) in SLOW_ROWS {
+        let world = World::new().await;
+        world.execute("CREATE TABLE public.log (what text)").await;
+        let relay = Relay::start(world.socket(), Startup::Forward).await;
+        let files = bundle(&[("001_a.sql", text)]);
+        let mut request = world.request(&files);
+        request.target = world.target_by(&relay);
+        let first = start(request, &Told::default());
+        world.until(SLEEPING, "1").await;
+        // from now on it hears of nothing, not even that it is cut off
+        relay.is_deaf.store(true, Ordering::Relaxed);
+        world
+            .execute(&format!("SELECT pg_terminate_backend(({CONTROL}))"))
+            .await;
+        let second_way = Relay::start(world.socket(), Startup::Forward).await;
+        let mut request = world.request(&files);
+        request.target = world.target_by(&second_way);
+        request.holder = "second".into();
+        let told = Told::default();
+        let second = start(request, &told);
+        let first_worker = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+             AND application_name = 'sepulki/test' AND state LIKE 'idle%'";
+        world.until(first_worker, "1").await;
+        let waits = |p: &Progress| matches!(p, Progress::WaitingForRun { holder } if holder.starts_with("sepulki/test"));
+        assert!(told.count(waits) > 0, "{:?}", told.all());
+        let begun = |p: &Progress| matches!(p, Progress::Started { .. });
+        assert_eq!(told.count(begun), 0, "{:?}", told.all());
+        // the first has committed nothing that the second would do again
+        let rows = "SELECT coalesce(string_agg(what, '' ORDER BY what), '') FROM public.log";
+        let done = if is_known { "" } else { "ab" };
+        assert_eq!(world.one(rows).await, done);
+        first.abort();
+        let ended = second.await.unwrap();
+        if is_known {
+            assert_eq!(ended.unwrap().applied, ["001_a.sql"]);
+        } else {
+            let Err(RunError::Failed(found)) = ended else {
+                panic!("{ended:?}");
+            };
+            assert_eq!(found.code, Code::Ambiguous);
+        }
+        assert_eq!(world.one(rows).await, "ab");
+    }
 }
 
 #[tokio::test]

@@ -147,6 +147,11 @@ async fn serve(
                 }
             },
             read = server.read(&mut to_server) => match read? {
+                0 if is_deaf.load(Ordering::Relaxed) => {
+                    // the client speaks to nobody, and does not learn of it
+                    while client.read(&mut from_client).await? > 0 {}
+                    return Ok(());
+                }
                 0 => return Ok(()),
                 n => {
                     client_spoke = false;
