@@ -5,7 +5,7 @@
 //! | no finalizer of ours; else | AddFinalizer |
 //! | Neon cannot be asked | Wait ProjectNotReady |
 //! | Neon is at work; that has ended | Wait OperationsRunning; ForgetOperations |
-//! | it is there: not made after all, without a compute | DeleteScratch |
+//! | it is there: not made after all; without a compute, which counts as tried in vain | DeleteScratch |
 //! | … still being made | Wait OperationsRunning |
 //! | … else | Verify |
 //! | it is not there: asked for a moment ago, and Neon has answered | Wait OperationsRunning |
@@ -45,7 +45,8 @@ use crate::world::{ANNOUNCED, LISTING_LAG, Operation, UNANSWERED};
 const STALE: SignedDuration = SignedDuration::from_mins(10);
 
 /// On how many copies, made one after the other, files are tried without a verdict. Where what is in the way passes by itself,
-/// that many take most of an hour. Copies that Neon could not make are not among them: it is asked for those with patience.
+/// that many take most of an hour. Those that have lost their compute are among them, but not those that Neon could not make: it
+/// is asked for them with patience.
 pub const COPIES: i32 = 5;
 
 /// How long files are tried at most, whatever `execution.deadline` allows a run: as long as that there may be a copy.
@@ -150,6 +151,20 @@ fn step(desired: &Desired, observed: &Observed, recorded: &ScratchBranch, now: T
             wait(Reason::OperationsRunning, message, BEING_MADE)
         }
     }
+}
+
+/// Whether one is there that Neon has made, and on which nothing can be tried all the same.
+#[must_use]
+pub fn lacks_compute(scratch: &Scratch) -> bool {
+    let branch = scratch.listed.first();
+    branch.is_some_and(|branch| !branch.is_unusable()) && scratch.endpoint.is_none()
+}
+
+/// Counts a copy among those on which the files were tried in vain.
+pub fn count_in_vain(recorded: &mut ScratchBranch, trouble: String) {
+    let is_first = !std::mem::replace(&mut recorded.tried, true);
+    recorded.copies = recorded.copies.saturating_add(i32::from(is_first));
+    recorded.trouble = Some(trouble);
 }
 
 /// The next step towards a copy where none is there.

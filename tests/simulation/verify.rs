@@ -257,10 +257,13 @@ async fn while_files_are_tried(happens: impl Fn(&Sim)) -> Operator {
         // an object that waits for its NeonDatabase does not come to rest
         drop(timeout(Duration::from_mins(1), trying).await);
     }
-    let ended = |pass: &String| pass.contains("the trial of the files was ended");
-    let story = operator.story(30);
-    assert!(operator.passes.iter().any(ended), "{story}");
     operator
+}
+
+/// Whether a trial was ended because nobody needed its outcome any more.
+fn was_ended(operator: &Operator) -> bool {
+    let ended = |pass: &String| pass.contains("the trial of the files was ended");
+    operator.passes.iter().any(ended)
 }
 
 #[tokio::test(start_paused = true)]
@@ -273,10 +276,34 @@ async fn a_trial_ends_when_its_object_is_suspended_changed_or_deleted() {
     });
     let deleted = while_files_are_tried(|sim| sim.delete_migration("production"));
     for mut operator in [suspended.await, trusting.await, deleted.await] {
+        assert!(was_ended(&operator), "{}", operator.story(30));
         operator.run_for(MINUTE).await;
         assert_eq!(scratches(&operator.sim), 0, "{}", operator.story(30));
     }
-    while_files_are_tried(|sim| sim.delete_database("production")).await;
+    let going = while_files_are_tried(|sim| sim.delete_database("production")).await;
+    assert!(was_ended(&going), "{}", going.story(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn copies_whose_computes_go_are_not_made_for_ever() {
+    let both = ["001_robots.sql", "002_names.sql"];
+    let mut operator = old(&both, &both).await;
+    for _ in 0..600 {
+        operator.run_for(SignedDuration::from_secs(1)).await;
+        operator.sim.at_neon(|project, _| {
+            for branch in &mut project.branches {
+                if branch.branch.name.starts_with("verify/") {
+                    branch.endpoint = None;
+                }
+            }
+        });
+    }
+    operator.run_for(MINUTE * 60).await;
+    let message = stalled(&production(&operator), Reason::MigrationFailed);
+    let told = "the files could not be tried on a copy of the branch: 5 copies were made";
+    assert!(message.starts_with(told), "{message}");
+    assert!(message.contains("has no compute"), "{message}");
+    assert_eq!((copies(&operator), scratches(&operator.sim)), (5, 0));
 }
 
 #[tokio::test(start_paused = true)]

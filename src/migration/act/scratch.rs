@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::super::observe::Observed;
 use super::super::place::Place;
-use super::super::scratch::{self, life};
+use super::super::scratch::{self, lacks_compute, life};
 use super::super::{Desired, Migrations, PURPOSE, action, adoption, failure, mark, observe, plan};
 use super::access::{Access, access, is_current, opens, password};
 use super::{Action, Pass, request, shared, show};
@@ -126,6 +126,11 @@ impl Context<'_> {
         let operations = account.api.delete_branch(project, id).await;
         let operations = operations.map_err(at_neon)?;
         if let Ok(scratch) = recorded(pass) {
+            let is_bare = self.observed.scratch.as_ref().is_some_and(lacks_compute);
+            if is_bare && !scratch.tried {
+                let trouble = "the last of them has no compute: somebody has deleted it";
+                scratch::count_in_vain(scratch, trouble.to_owned());
+            }
             scratch.id = None;
             scratch.deleted = true;
             record_operations(&mut scratch.operations, &operations, self.now);
@@ -277,9 +282,7 @@ fn failed(pass: &mut Pass<Migrations>, error: RunError, of: Circumstances) -> Re
             if let Ok(scratch) = recorded(pass) {
                 scratch.outdated |= is_outdated;
                 if tells {
-                    let is_first = !std::mem::replace(&mut scratch.tried, true);
-                    scratch.copies = scratch.copies.saturating_add(i32::from(is_first));
-                    scratch.trouble = Some(failure::in_short(&error));
+                    scratch::count_in_vain(scratch, failure::in_short(&error));
                 }
             }
             Err(error)
