@@ -276,7 +276,7 @@ async fn follow(
             Some(progress) = told.recv() => hear(&mut run, progress),
             _ = ticks.tick() => {
                 if shown.as_ref() != Some(&run) {
-                    let doing = run.doing().to_owned();
+                    let doing = run.doing();
                     show(kind, pass, desired, observed, &doing, |status| run.show(status)).await;
                     shown = Some(run.clone());
                 }

@@ -17,6 +17,7 @@ pub(super) fn told(metrics: &MigrationMetrics, progress: &Progress) {
         | Progress::Statement { .. }
         | Progress::Building { .. }
         | Progress::WaitingForLock { .. }
+        | Progress::GotLocks { .. }
         | Progress::Said { .. } => {}
     }
 }

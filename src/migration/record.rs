@@ -160,6 +160,8 @@ pub struct Run {
     pub applied: Vec<String>,
     current: Option<CurrentStatus>,
     doing: String,
+    /// The file that waits for locks at the moment, and for whose.
+    waits: Option<(String, String)>,
     /// What the server said, a line each, and whether it warned.
     said: Vec<String>,
     warned: bool,
@@ -180,12 +182,15 @@ impl Run {
 
     /// Takes in what the run tells.
     pub fn hear(&mut self, told: Progress, now: Timestamp) {
+        if !may_come_meanwhile(&told) {
+            self.waits = None;
+        }
         match told {
             Progress::WaitingForRun { holder } => {
                 self.doing = format!("waiting for another run on the same ledger: {holder}");
             }
             // planned before, and counted
-            Progress::Planned { .. } | Progress::LockTime { .. } => {}
+            Progress::Planned { .. } | Progress::LockTime { .. } | Progress::GotLocks { .. } => {}
             Progress::Started {
                 version,
                 number,
@@ -197,15 +202,13 @@ impl Run {
                     more => format!(", attempt {more}"),
                 };
                 self.doing = format!("applying {version} ({number} of {total}{again})");
-                if self.current.as_ref().is_none_or(|c| c.version != version) {
-                    let start_time = whole_seconds(now);
-                    self.current = Some(CurrentStatus::of(version, start_time));
-                }
-                if let Some(current) = &mut self.current {
-                    current.attempt = i32::try_from(attempt).unwrap_or(i32::MAX);
-                    current.waiting_for = None;
-                    current.progress = None;
-                }
+                let begun = self.current.take().filter(|c| c.version == version);
+                let start_time = begun.map_or_else(|| whole_seconds(now), |c| c.start_time);
+                // nothing of what an earlier part or attempt was at
+                self.current = Some(CurrentStatus {
+                    attempt: i32::try_from(attempt).unwrap_or(i32::MAX),
+                    ..CurrentStatus::of(version, start_time)
+                });
             }
             Progress::Statement {
                 version,
@@ -240,10 +243,7 @@ impl Run {
                 }
             }
             Progress::WaitingForLock { version, holder } => {
-                self.doing = format!("{version} waits for locks of {holder}");
-                if let Some(current) = &mut self.current {
-                    current.waiting_for = Some(holder.chars().take(WAITING_FOR).collect());
-                }
+                self.waits = Some((version, holder.chars().take(WAITING_FOR).collect()));
             }
             Progress::Retrying {
                 version,
@@ -265,8 +265,11 @@ impl Run {
 
     /// What is going on, in words.
     #[must_use]
-    pub fn doing(&self) -> &str {
-        &self.doing
+    pub fn doing(&self) -> String {
+        match &self.waits {
+            Some((version, holder)) => format!("{version} waits for locks of {holder}"),
+            None => self.doing.clone(),
+        }
     }
 
     /// The event that what the server said deserves; the rest of it is for whoever runs files by hand.
@@ -283,10 +286,31 @@ impl Run {
 
     /// Shows the run in a status.
     pub fn show(&self, status: &mut SepulkiMigrationStatus) {
-        status.current.clone_from(&self.current);
+        let waiting_for = self.waits.as_ref().map(|(_, holder)| holder);
+        status.current = self.current.clone().map(|current| CurrentStatus {
+            waiting_for: waiting_for.cloned(),
+            ..current
+        });
         status.pending = Some(pending(&self.pending));
         let applied = self.before + self.applied.len();
         status.progress_text = Some(format!("{applied}/{}", self.files));
+    }
+}
+
+/// Whether a file may go on waiting for locks although this is told.
+fn may_come_meanwhile(told: &Progress) -> bool {
+    match told {
+        Progress::WaitingForLock { .. }
+        | Progress::LockTime { .. }
+        | Progress::Building { .. }
+        | Progress::Said { .. } => true,
+        Progress::WaitingForRun { .. }
+        | Progress::Planned { .. }
+        | Progress::Started { .. }
+        | Progress::Statement { .. }
+        | Progress::GotLocks { .. }
+        | Progress::Retrying { .. }
+        | Progress::Applied { .. } => false,
     }
 }
 
@@ -365,6 +389,60 @@ mod tests {
             (2, None, None)
         );
         assert!(shown(Progress::Applied { version: version() }).is_none());
+    }
+
+    #[test]
+    fn a_run_no_longer_shows_what_is_over() {
+        let version = || "002_b.sql".to_owned();
+        let started = |attempt| Progress::Started {
+            version: version(),
+            number: 1,
+            total: 1,
+            attempt,
+        };
+        let waits = || Progress::WaitingForLock {
+            version: version(),
+            holder: "psql (pid 7, idle in transaction)".to_owned(),
+        };
+        let statement = || Progress::Statement {
+            version: version(),
+            line: 7,
+            text: "VACUUM t".to_owned(),
+        };
+        let retrying = || Progress::Retrying {
+            version: version(),
+            reason: "locks".to_owned(),
+            pause: Duration::from_secs(1),
+        };
+        let got = || Progress::GotLocks { version: version() };
+        let mut run = Run::of(&Plan::default(), 2);
+        let mut shown = |told: Vec<Progress>| {
+            for told in told {
+                run.hear(told, Timestamp::UNIX_EPOCH);
+            }
+            let mut status = SepulkiMigrationStatus::default();
+            run.show(&mut status);
+            (status.current.unwrap(), run.doing())
+        };
+        shown(vec![started(1), statement(), waits()]);
+        let (waiting, doing) = shown(Vec::new());
+        assert!(waiting.waiting_for.is_some());
+        assert_eq!(
+            doing,
+            "002_b.sql waits for locks of psql (pid 7, idle in transaction)"
+        );
+        let (goes_on, doing) = shown(vec![got()]);
+        assert_eq!(
+            (goes_on.waiting_for, goes_on.line, doing.as_str()),
+            (None, Some(7), "002_b.sql:7: VACUUM t")
+        );
+        let (pauses, doing) = shown(vec![waits(), retrying()]);
+        assert_eq!(pauses.waiting_for, None);
+        assert!(doing.contains("starts over"), "{doing}");
+        // the next part of the file is a transaction
+        let (next, doing) = shown(vec![started(1)]);
+        assert_eq!((next.line, next.statement), (None, None));
+        assert_eq!(doing, "applying 002_b.sql (1 of 1)");
     }
 
     #[test]

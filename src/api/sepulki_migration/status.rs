@@ -191,7 +191,8 @@ pub struct CurrentStatus {
     /// File name.
     #[schemars(length(max = 255))]
     pub version: String,
-    /// Where in the file the statement stands that runs; only of statements that run alone.
+    /// Where in the file the statement stands that runs; only of statements that run alone. Those that run in a transaction are
+    /// sent together, and the server does not tell at which of them it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<i32>,
     /// That statement, shortened and without constants.
@@ -206,7 +207,7 @@ pub struct CurrentStatus {
     /// How far an index is that is being built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<BuildProgress>,
-    /// The sessions whose locks it waits for.
+    /// The sessions whose locks it waits for at the moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub waiting_for: Option<String>,

@@ -193,7 +193,7 @@ fn line(progress: &Progress) -> Option<String> {
         }
         Progress::Applied { version } => format!("applied {version}"),
         // who is in the way is told
-        Progress::LockTime { .. } => return None,
+        Progress::GotLocks { .. } | Progress::LockTime { .. } => return None,
     })
 }
 

@@ -203,6 +203,11 @@ pub enum Progress {
         /// Who holds them.
         holder: String,
     },
+    /// The file no longer waits for locks.
+    GotLocks {
+        /// The file.
+        version: String,
+    },
     /// What locks cost while the file ran, since this was last told. Looked at every half second, so that what is shorter
     /// may be missed; told only where it is not nothing.
     LockTime {

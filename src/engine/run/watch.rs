@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
     Progress, RunError, RunRequest,
-    control::{self, Control, Phase},
+    control::{self, Control, Phase, Sight},
     crew::Crew,
     ended,
     notices::Ear,
@@ -120,6 +120,9 @@ struct Guard<'a> {
     interruption: Option<Interruption>,
     looks_since_interruption: u32,
     held_others_up: Duration,
+    /// At the last look.
+    waits_for: Option<String>,
+    /// At the last look at which it waited.
     waited_for: Option<String>,
     building: Option<Phase>,
 }
@@ -133,6 +136,7 @@ impl<'a> Guard<'a> {
             interruption: None,
             looks_since_interruption: 0,
             held_others_up: Duration::ZERO,
+            waits_for: None,
             waited_for: None,
             building: None,
         }
@@ -154,6 +158,32 @@ impl<'a> Guard<'a> {
         progress: &mut (impl FnMut(Progress) + Send),
     ) -> Result<(), Error> {
         let sight = control.watch(self.worker).await?;
+        let is_in_the_way = sight.is_in_the_way;
+        self.tell(sight, progress);
+        if self.interruption.is_some() {
+            self.looks_since_interruption += 1;
+            // a statement may catch a cancellation
+            return if self.looks_since_interruption < LOOKS_BEFORE_TERMINATION {
+                control.cancel(self.worker).await
+            } else {
+                control.terminate(self.worker).await
+            };
+        }
+        if is_in_the_way {
+            self.held_others_up += TICK;
+        }
+        if self
+            .max_blocked
+            .is_some_and(|most| self.held_others_up > most)
+        {
+            self.interruption = Some(Interruption::InTheWay);
+            return control.cancel(self.worker).await;
+        }
+        Ok(())
+    }
+
+    /// Tells what is new.
+    fn tell(&mut self, sight: Sight, progress: &mut impl FnMut(Progress)) {
         let (waited, held_up) = (sight.waits_for.is_some(), sight.is_in_the_way);
         if waited || held_up {
             progress(Progress::LockTime {
@@ -161,16 +191,18 @@ impl<'a> Guard<'a> {
                 held_up: TICK * u32::from(held_up),
             });
         }
-        if let Some(holder) = sight
-            .waits_for
-            .filter(|holder| self.waited_for.as_ref() != Some(holder))
-        {
-            progress(Progress::WaitingForLock {
-                version: self.version.to_owned(),
-                holder: holder.clone(),
+        if self.waits_for != sight.waits_for {
+            let version = self.version.to_owned();
+            progress(match &sight.waits_for {
+                Some(holder) => Progress::WaitingForLock {
+                    version,
+                    holder: holder.clone(),
+                },
+                None => Progress::GotLocks { version },
             });
-            self.waited_for = Some(holder);
+            self.waits_for.clone_from(&sight.waits_for);
         }
+        self.waited_for = sight.waits_for.or(self.waited_for.take());
         if let Some(phase) = sight
             .phase
             .filter(|phase| self.building.as_ref() != Some(phase))
@@ -182,26 +214,6 @@ impl<'a> Guard<'a> {
             });
             self.building = Some(phase);
         }
-        if self.interruption.is_some() {
-            self.looks_since_interruption += 1;
-            // a statement may catch a cancellation
-            return if self.looks_since_interruption < LOOKS_BEFORE_TERMINATION {
-                control.cancel(self.worker).await
-            } else {
-                control.terminate(self.worker).await
-            };
-        }
-        if sight.is_in_the_way {
-            self.held_others_up += TICK;
-        }
-        if self
-            .max_blocked
-            .is_some_and(|most| self.held_others_up > most)
-        {
-            self.interruption = Some(Interruption::InTheWay);
-            return control.cancel(self.worker).await;
-        }
-        Ok(())
     }
 }
 
@@ -271,4 +283,30 @@ pub(super) async fn copy(
         copy.send(part).await?;
     }
     copy.finish().await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_waited_for_is_told_once_and_so_is_the_end_of_it() {
+        let mut guard = Guard::new("001_a.sql", 1, None);
+        let mut told = Vec::new();
+        for holder in [None, Some("a"), Some("a"), None, None, Some("a"), Some("b")] {
+            let sight = Sight {
+                waits_for: holder.map(str::to_owned),
+                is_in_the_way: false,
+                phase: None,
+            };
+            guard.tell(sight, &mut |progress| {
+                if let Progress::WaitingForLock { holder, .. } = progress {
+                    told.push(holder);
+                } else if let Progress::GotLocks { .. } = progress {
+                    told.push("none".to_owned());
+                }
+            });
+        }
+        assert_eq!(told, ["a", "none", "a", "b"]);
+    }
 }
