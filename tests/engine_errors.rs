@@ -172,6 +172,66 @@ async fn errors_of_the_server_have_their_place_in_the_file() {
 }
 
 #[tokio::test]
+async fn a_server_without_room_is_told_with_its_place_and_nothing_is_tried_again() {
+    let world = World::new().await;
+    let (owner, name) = (&world.database.owner, &world.database.name);
+    let rows = "CREATE TABLE public.t AS SELECT g AS a FROM generate_series(1, 100000) g";
+    world.execute(&format!("SET ROLE {owner}; {rows}")).await;
+    for limit in ["temp_file_limit = '64kB'", "maintenance_work_mem = '1MB'"] {
+        let sql = format!("ALTER DATABASE \"{name}\" SET {limit}");
+        world.execute(&sql).await;
+    }
+    // sessions of others end
+    let crowded = "DO $$ BEGIN RAISE SQLSTATE '53300'; END $$;";
+    let error = world.run(&[("001_a.sql", crowded)]).await.unwrap_err();
+    assert!(matches!(error, RunError::Transient(_)), "{error:?}");
+    for (text, code, line, outcome) in [
+        (
+            "CREATE TABLE u ();\nCREATE INDEX i ON t (a);",
+            "53400",
+            2,
+            "rolled back",
+        ),
+        (
+            "DO $$ BEGIN\n  RAISE SQLSTATE '53100';\nEND $$;",
+            "53100",
+            2,
+            "rolled back",
+        ),
+        (
+            "DO $$ BEGIN\n  RAISE SQLSTATE '53200';\nEND $$;",
+            "53200",
+            2,
+            "rolled back",
+        ),
+        // what it has built so far takes room, too
+        (
+            "ANALYZE t;\nCREATE INDEX CONCURRENTLY i ON t (a);",
+            "53400",
+            2,
+            "line 2",
+        ),
+    ] {
+        let found = world.fails(&[("001_a.sql", text)]).await;
+        assert_eq!(
+            (sqlstate(&found), place(&found).0),
+            (code, line),
+            "{}",
+            found.render()
+        );
+        documented(
+            &found.message,
+            "the server has run short of memory, disk or another resource",
+        );
+        let told = found.outcome.unwrap();
+        assert!(told.contains(outcome), "{told}");
+        let left = "SELECT count(*) FROM pg_class WHERE relname IN ('i', 'u')";
+        assert_eq!(world.one(left).await, "0", "{text}");
+        assert!(world.versions().await.is_empty());
+    }
+}
+
+#[tokio::test]
 async fn what_the_server_alone_knows_to_refuse_a_transaction_says_so() {
     let world = World::new().await;
     world

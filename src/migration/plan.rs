@@ -55,7 +55,7 @@ use super::problems::{self, TOLD, and_more, told};
 use super::required::Unmet;
 use super::scratch;
 use super::source::Files;
-use crate::api::{OnDivergence, Reason};
+use crate::api::{OnDivergence, RETRY, Reason};
 use crate::engine::{LedgerState, Lint};
 use crate::reconcile::{Block, Decision, Fact, Wait, looks_again};
 use crate::world::patiently;
@@ -258,7 +258,8 @@ fn database(desired: &Desired, observed: &Observed) -> Stage {
         && observed.has_failed_for_good(desired)
     {
         let message = format!(
-            "{}\nIt is tried again when the files, the spec or the NeonDatabase change.",
+            "{}\nIt is tried again when the files, the spec or the NeonDatabase change, or when a new value of the annotation \
+             {RETRY} asks for it.",
             failure.message.trim_end()
         );
         return Some(block(Reason::MigrationFailed, message));

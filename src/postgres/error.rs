@@ -64,6 +64,15 @@ pub struct ServerError {
     pub context: Option<String>,
 }
 
+impl ServerError {
+    /// Whether the server lacks memory, disk or something else of which it has only so much: the same statement most likely
+    /// comes to the same end again. Sessions of others, of which there may be too many, end.
+    #[must_use]
+    pub fn is_out_of_room(&self) -> bool {
+        self.sqlstate.starts_with("53") && self.sqlstate != "53300"
+    }
+}
+
 impl Error {
     /// An error that does not come from the server.
     pub fn new(class: Class, message: impl Into<String>) -> Self {
@@ -90,6 +99,13 @@ impl Error {
         self.server
             .as_ref()
             .is_some_and(|server| speaks_of_full_role(&server.message))
+    }
+
+    /// Whether the server lacks room for what it was asked; see [`ServerError::is_out_of_room`].
+    #[must_use]
+    pub fn is_out_of_room(&self) -> bool {
+        let server = self.server.as_ref();
+        server.is_some_and(|server| server.is_out_of_room())
     }
 
     /// The SQLSTATE, if the server sent one.

@@ -190,7 +190,7 @@ impl Lonely<'_> {
                 }
                 self.done(crew).await
             }
-            Some(error) if error.class == Class::Transient => {
+            Some(error) if error.class == Class::Transient && !error.is_out_of_room() => {
                 file.judge(&message, self.script, watched)
             }
             Some(_) => self.failed(&trace, before, &message, watched, crew).await,

@@ -60,6 +60,15 @@ fn judge(
 ) -> (Code, String, Option<&'static str>) {
     let message = error.message.clone();
     match (step, error.sqlstate.as_str()) {
+        (_, _) if error.is_out_of_room() => (
+            Code::Refused,
+            format!("the server has run short of memory, disk or another resource: {message}"),
+            // the server may know which setting is meant
+            error
+                .hint
+                .is_none()
+                .then_some("make room or give the server more of it, then try again"),
+        ),
         (Some(Step::Record), "23502") => (
             Code::CommittedItself,
             "the file ended the transaction it ran in, so it was not recorded; what came before that is committed".to_owned(),

@@ -198,7 +198,7 @@ impl<'a> FileRun<'a> {
             self.check_answers(message, &watched);
             return Ok(Attempt::Committed);
         };
-        if error.class != Class::Transient {
+        if error.class != Class::Transient || error.is_out_of_room() {
             rollback(&mut crew.worker.session.connection).await?;
         }
         let ending = ending(message, &watched);
@@ -238,6 +238,9 @@ impl<'a> FileRun<'a> {
             (_, Class::Transient) if ends_itself(script, message, watched.completed, &error) => {
                 Err(self.failed(script, message, watched.completed, &error))
             }
+            (_, Class::Transient) if error.is_out_of_room() => {
+                Err(self.out_of_room(script, message, watched.completed, &error))
+            }
             (_, Class::Transient) => Err(RunError::Transient(format!(
                 "{} did not end, whether it is committed is in the ledger: {error}",
                 self.version
@@ -245,6 +248,25 @@ impl<'a> FileRun<'a> {
             // whoever has a session has a compute: the words are the file's
             (_, Class::Limit | Class::Denied | Class::Unsupported | Class::Invalid) => {
                 Err(self.failed(script, message, watched.completed, &error))
+            }
+        }
+    }
+
+    /// Trying again would use up the same memory or disk, perhaps for hours, and fail again. What the server lacks before the
+    /// file has begun is for others to give back.
+    fn out_of_room(
+        &self,
+        script: &Script,
+        message: &Message,
+        completed: usize,
+        error: &Error,
+    ) -> RunError {
+        match message.step(completed) {
+            Some(Step::Statement(_) | Step::Record | Step::Look | Step::Commit) => {
+                self.failed(script, message, completed, error)
+            }
+            Some(Step::Prepare | Step::Fence) | None => {
+                RunError::Transient(format!("{} could not go on: {error}", self.version))
             }
         }
     }

@@ -242,9 +242,7 @@ async fn statement_fails(
 /// A server that is short of memory, of disk or of entries in its table of locks will be so when the
 /// same history is tried again: the locks of all its files are held at once.
 fn out_of_room(version: &str, error: Error) -> RunError {
-    // too_many_connections passes
-    let is_short = |code: &str| code.starts_with("53") && code != "53300";
-    if error.sqlstate().is_some_and(is_short) {
+    if error.is_out_of_room() {
         return RunError::Unsupported(format!(
             "the server of the copy has no room to try all files in one transaction; at {version}: {error}"
         ));
