@@ -50,10 +50,12 @@ pub mod status;
 mod tests;
 mod warnings;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::api::{SepulkiMigration, SepulkiMigrationStatus};
-use crate::reconcile::{Decision, Error, Pass, Subject, Verdict};
+use crate::reconcile::{Class, Decision, Error, Pass, Subject, Verdict, named};
 use crate::world::{Failures, Mark, Operations, World};
 
 use cache::Cache;
@@ -93,6 +95,23 @@ impl Migrations {
             cache: Cache::default(),
             world,
         }
+    }
+
+    /// The object as it is by now, where nothing has changed that a status depends on: a run and a trial last long, and what
+    /// came of them is not to be lost because of a label. A status that somebody else has written stays: it is news.
+    fn otherwise_unchanged(&self, object: &SepulkiMigration) -> Option<Arc<SepulkiMigration>> {
+        let all = self.world.cluster.migrations();
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        let present = named(&all, object.metadata.namespace.as_ref(), name)?;
+        let basis = |of: &SepulkiMigration| {
+            let meta = &of.metadata;
+            // as it is kept, with times in whole seconds
+            let status = serde_json::to_value(&of.status).ok();
+            let deletion = meta.deletion_timestamp.clone();
+            (meta.uid.clone(), meta.generation, deletion, status)
+        };
+        let has_moved = present.metadata.resource_version != object.metadata.resource_version;
+        (has_moved && basis(present) == basis(object)).then(|| present.clone())
     }
 
     /// To be told of every change of a ConfigMap that an object refers to, before the object's next pass. Without it a
@@ -161,6 +180,13 @@ impl Subject for Migrations {
         object: &SepulkiMigration,
         status: &SepulkiMigrationStatus,
     ) -> Result<SepulkiMigration, Error> {
-        self.world.write_status(object, status).await
+        let error = match Box::pin(self.world.write_status(object, status)).await {
+            Err(error) if error.class == Class::Conflict => error,
+            written => return written,
+        };
+        match self.otherwise_unchanged(object) {
+            Some(present) => Box::pin(self.world.write_status(&*present, status)).await,
+            None => Err(error),
+        }
     }
 }

@@ -285,6 +285,20 @@ async fn a_trial_ends_when_its_object_is_suspended_changed_or_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_trial_is_not_made_again_because_its_object_got_a_label() {
+    let labelled = |sim: &Sim| {
+        sim.label_migration("production", "team", "robots");
+        sim.faults.go_on();
+    };
+    let mut operator = while_files_are_tried(labelled).await;
+    operator.settle().await;
+    let story = operator.story(30);
+    assert!(!was_ended(&operator), "{story}");
+    assert_eq!(verdict(&operator).consistent, 2, "{story}");
+    assert_eq!((trials(&operator), copies(&operator)), (1, 1), "{story}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn copies_whose_computes_go_are_not_made_for_ever() {
     let both = ["001_robots.sql", "002_names.sql"];
     let mut operator = old(&both, &both).await;

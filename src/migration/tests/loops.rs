@@ -1,12 +1,13 @@
 //! Whole passes in a small world: what is applied, what is told, and what it costs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 
 use super::world::Fake;
 use super::*;
-use crate::api::{Reason, SepulkiMigrationStatus};
+use crate::api::{Reason, SepulkiMigration, SepulkiMigrationStatus};
 use crate::clock::Clock as _;
 use crate::engine::run::{Progress, RunError};
 use crate::engine::{Code, Diagnostic, Position};
@@ -698,21 +699,62 @@ async fn suspending_keeps_what_was_true_and_applies_nothing() {
     assert_eq!(world.applied().len(), 4);
 }
 
-#[tokio::test]
-async fn an_edit_during_a_run_costs_a_look_and_nothing_else() {
+/// Somebody writes to the object while a run lasts.
+async fn edited_during_a_run(edit: impl Fn(&mut SepulkiMigration)) -> (Arc<Fake>, PassReport) {
     let world = Fake::new();
-    world.state().file_takes = Duration::from_millis(20);
+    world.state().file_takes = Duration::from_secs(5);
+    let failing = (3, refused("003_c.sql"));
+    world.state().faults.push_back(failing);
     let operator = world.operator();
-    let edit = async {
+    let editing = async {
         while world.applied().is_empty() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        world.state().object.metadata.resource_version = Some("50".into());
+        let object = &mut world.state().object;
+        object.metadata.resource_version = Some("50".into());
+        edit(object);
     };
-    let (report, ()) = tokio::join!(world.pass(&operator), edit);
+    let (report, ()) = tokio::join!(world.pass(&operator), editing);
+    (world.clone(), report)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_label_that_comes_during_a_run_costs_nothing() {
+    let (world, report) = edited_during_a_run(|object| {
+        let labels = object.metadata.labels.get_or_insert_default();
+        labels.insert("team".into(), "robots".into());
+    })
+    .await;
+    assert_eq!(blocked(&report).0, Reason::MigrationFailed);
+    let status = world.status();
+    assert_eq!(status.last_error.unwrap().line, Some(2));
+    assert_eq!(status.history.len(), 1);
+    // what runs is shown afterwards, too
+    let written = world.state().written.clone();
+    let shown = written.iter().filter_map(|s| s.current.as_ref());
+    let shown: Vec<_> = shown.map(|current| current.version.as_str()).collect();
+    assert_eq!(shown, ["001_a.sql", "002_b.sql"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spec_that_changes_during_a_run_is_looked_at_anew() {
+    let (world, report) = edited_during_a_run(|object| {
+        object.metadata.generation = Some(2);
+    })
+    .await;
     assert_eq!(fails(&report).0, Class::Conflict);
+    assert_eq!(world.applied(), ALL[..2]);
+    settles(&world.pass(&world.operator()).await);
     assert_eq!(world.applied(), ALL);
-    settles(&world.pass(&operator).await);
-    assert_eq!(world.applied(), ALL);
-    assert_eq!(world.status().history.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_somebody_else_has_written_is_not_overwritten() {
+    let (world, report) = edited_during_a_run(|object| {
+        let status = object.status.get_or_insert_default();
+        status.progress_text = Some("2/3".into());
+    })
+    .await;
+    assert_eq!(fails(&report).0, Class::Conflict);
+    assert_eq!(world.status().last_error, None);
 }

@@ -322,6 +322,17 @@ impl Sim {
         kubernetes.migrations.insert(key(NAMESPACE, name), object);
     }
 
+    /// Puts a label on a SepulkiMigration.
+    pub fn label_migration(&self, name: &str, label: &str, value: &str) {
+        let mut state = self.lock();
+        let kubernetes = &mut state.kubernetes;
+        let mut object = kubernetes.migrations.remove(&key(NAMESPACE, name)).unwrap();
+        let labels = object.metadata.labels.get_or_insert_default();
+        labels.insert(label.to_owned(), value.to_owned());
+        kubernetes.annotated(&mut object);
+        kubernetes.migrations.insert(key(NAMESPACE, name), object);
+    }
+
     pub fn delete_migration(&self, name: &str) {
         let now = self.now();
         self.lock()
