@@ -131,14 +131,8 @@ pub struct NeonDatabaseSpec {
     /// What to do when the branch was deleted outside of this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_external_deletion: Option<ExternalDeletion>,
-    /// What becomes of the branch when this object is deleted.
-    // The text of an optional enum would otherwise be that of its type.
+    /// What becomes of the branch when this object is deleted. The CRD has the text of the type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        description = "Retain (the branch stays, and so do the published Secrets) or Delete. Default: Retain for \
-        production and staging, Delete for development and preview; recorded when the branch is first resolved. A branch that \
-        was taken over is never deleted unless this says Delete and branch.existing names it by id."
-    )]
     pub deletion_policy: Option<DeletionPolicy>,
 }
 
@@ -424,7 +418,10 @@ pub enum ExternalDeletionAction {
     Recreate,
 }
 
-/// What becomes of a branch when its object is deleted.
+// Where it is optional, this is the text that the CRD has of the field.
+/// What becomes of the branch when this object is deleted: Retain (it stays, and so do the published Secrets) or Delete.
+/// Default: Retain for production and staging, Delete for development and preview; recorded when the branch is first
+/// resolved. A branch that was taken over is never deleted unless this says Delete and `branch.existing` names it by id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DeletionPolicy {
     /// The branch stays, and so do the published Secrets. No key is needed.
