@@ -24,7 +24,7 @@ const CLOCKS: i64 = 5;
 /// Where to look.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without URL, which has no password (PGPASSWORD has it), the database is that of DATABASE_URL. Passwords are never printed. A pooled host, or a role without the rights to migrate, is worth a ! and no fault, as applications have both; --migrate makes it one.\nExit codes: 0 fine, 1 something is wrong, 2 wrong use.\n\nExamples:\n  sepulki validate\n  sepulki validate --migrate && sepulki migrate up\n  sepulki validate -o json\n  sepulki validate 'postgresql://me@localhost/app'"
+    after_help = "The database is that of URL, which has no password (PGPASSWORD has it); without URL, that of DATABASE_URL. Passwords are never printed. A pooled host, or a role without the rights to migrate, is worth a ! and no fault, as applications have both; --migrate makes it one.\nExit codes: 0 fine, 1 something is wrong, 2 wrong use.\n\nExamples:\n  sepulki validate\n  sepulki validate --migrate && sepulki migrate up\n  sepulki validate -o json\n  sepulki validate 'postgresql://me@localhost/app'"
 )]
 pub(super) struct ValidateArgs {
     /// The database; its password may also come from PGPASSWORD
