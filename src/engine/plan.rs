@@ -368,10 +368,13 @@ pub fn plan_by(
             let last = last.and_then(|last| bundle.files().get(last));
             let is_baseline = had.is_some_and(|had| at <= had);
             if !is_baseline {
-                if let Some(name) = history.gone(version) {
+                let gone = history.gone(version);
+                if let Some(name) = gone {
                     let name = name.to_owned();
                     problem(version, ProblemKind::Unrecorded { name });
                 }
+                // what was applied once has its place: to number it anew would run it again
+                let last = last.filter(|_| gone.is_none());
                 for kind in obstacles(bundle, file, &alike, last) {
                     problem(version, kind);
                 }
