@@ -107,15 +107,15 @@ fn conditions(
     );
     let parts = observed.map(|observed| parts(status, desired, observed, verdict, now));
     for type_ in PARTS {
-        let (is, reason, message) = match &parts {
-            Some(parts) => part(parts, type_),
+        let ((is, reason, message), generation) = match &parts {
+            Some(parts) => (part(parts, type_), desired.generation),
             // nothing could be looked at: what was true stays, what was never looked at is not true
-            None => unchanged(previous, type_, verdict),
+            None => unchanged(previous, type_, verdict, desired.generation),
         };
         set_condition(
             &mut list,
             previous,
-            condition(type_, is, reason, message, desired.generation, now),
+            condition(type_, is, reason, message, generation, now),
         );
     }
     list
@@ -161,13 +161,20 @@ fn part(parts: &Parts, type_: ConditionType) -> Part {
     }
 }
 
-fn unchanged(previous: &[Condition], type_: ConditionType, verdict: &Verdict) -> Part {
+/// What stays true does so of the version of the spec that it was found true of: nobody knows yet whether it is of a later one.
+fn unchanged(
+    previous: &[Condition],
+    type_: ConditionType,
+    verdict: &Verdict,
+    generation: i64,
+) -> (Part, i64) {
     match find_condition(previous, type_) {
         Some(old) if old.status == "True" && blamed(verdict) != Some(type_) => {
             let reason = Reason::of_word(&old.reason).unwrap_or(Reason::Succeeded);
-            (true, reason, old.message.clone())
+            let part = (true, reason, old.message.clone());
+            (part, old.observed_generation.unwrap_or(generation))
         }
-        Some(_) | None => why_not(verdict),
+        Some(_) | None => (why_not(verdict), generation),
     }
 }
 

@@ -422,6 +422,32 @@ fn ready_keeps_its_value_under_suspend() {
 }
 
 #[test]
+fn what_was_true_of_an_earlier_version_of_the_spec_does_not_count_for_a_later_one() {
+    let before = desired(Environment::Staging);
+    let observed = settled(&before);
+    let was = project(
+        &observed.recorded,
+        &before,
+        Some(&observed),
+        &settled_verdict(),
+        now(),
+    );
+    let later = Desired {
+        generation: before.generation + 1,
+        ..before.clone()
+    };
+    // nothing can be looked at: whether a new extension is there nobody knows
+    let status = project(&was, &later, None, &failed(Class::Transient), now());
+    for part in PARTS.map(ConditionType::as_str) {
+        let part = find(&status, part);
+        let told = (part.status.as_str(), part.observed_generation);
+        assert_eq!(told, ("True", Some(before.generation)), "{}", part.type_);
+    }
+    let ready = find(&status, "Ready");
+    assert_eq!(ready.observed_generation, Some(later.generation));
+}
+
+#[test]
 fn projecting_again_later_changes_nothing() {
     for environment in [Environment::Production, Environment::Preview] {
         let desired = desired(environment);
