@@ -54,7 +54,7 @@
 //! | 25 | a Secret that would go with the object and is to stay; the other way round | KeepSecrets; OwnSecrets |
 //! |   | a Secret missing or not current, not held back for a migration and not somebody else's | PublishCredentials |
 //! |   | a Secret is out that the record does not know | RecordLogin |
-//! | 26 | a Secret is out that is no longer asked for | WithdrawSecrets |
+//! | 26 | a Secret is out that is no longer asked for, and none of its role is kept from coming out | WithdrawSecrets |
 //! |   | a login is due to be replaced | ReplaceLogin |
 //! |   | a Secret of a name that is asked for is somebody else's | Blocked SecretConflict |
 //! |   | the password that is given for a role: missing; too weak | Wait PasswordNotFound; Blocked PasswordRejected |

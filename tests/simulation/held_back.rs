@@ -74,3 +74,27 @@ async fn a_branch_that_was_reset_gets_working_credentials_before_its_migration_i
     operator.settle().await;
     check(&sim, &FILES);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_out_stays_until_the_one_that_is_to_replace_it_comes_out() {
+    let sim = Sim::new();
+    held_back(&sim);
+    sim.files(&FILES);
+    sim.migration("pr-7", json!({}));
+    let mut operator = Operator::new(&sim);
+    operator.settle().await;
+    let before = sim.secret("pr-7").unwrap();
+    sim.files(&[FILES[0], FILES[1], ("003_no.sql", "SELECT does_not_exist;")]);
+    operator.run_for(SignedDuration::from_mins(3)).await;
+    sim.edit_database("pr-7", |object| {
+        let secrets = json!([{"name": "renamed"}]);
+        object.spec.connection_secrets = serde_json::from_value(secrets).unwrap();
+    });
+    operator.run_for(SignedDuration::from_mins(3)).await;
+    assert_eq!(sim.secret("renamed"), None);
+    assert_eq!(sim.secret("pr-7"), Some(before));
+    sim.files(&FILES);
+    operator.run_for(SignedDuration::from_mins(12)).await;
+    assert!(sim.secret("renamed").is_some() && sim.secret("pr-7").is_none());
+    check(&sim, &FILES);
+}

@@ -301,3 +301,32 @@ async fn a_name_that_is_taken_keeps_no_other_secret_back() {
     );
     check(&sim, &[]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_stays_while_the_one_that_is_to_replace_it_cannot_come_out() {
+    let mut operator = settled(|sim| sim.database("it", "production", simple())).await;
+    let sim = operator.sim.clone();
+    let before = sim.secret("it").unwrap();
+    let taken = (NAMESPACE.to_owned(), "renamed".to_owned());
+    let foreign = [("somebody", "else's")];
+    sim.lock()
+        .kubernetes
+        .foreign_secret(NAMESPACE, "renamed", &foreign);
+    sim.edit_database("it", |object| {
+        let secrets = json!([{"name": "renamed"}]);
+        object.spec.connection_secrets = serde_json::from_value(secrets).unwrap();
+    });
+    operator.run_for(MINUTE * 3).await;
+    stalled(&database(&operator, "it"), Reason::SecretConflict);
+    assert_eq!(sim.secret("it").as_ref(), Some(&before));
+    assert!(opens(&sim, &before));
+    // once it can, the other one goes
+    sim.lock().kubernetes.secrets.remove(&taken).unwrap();
+    operator.run_for(MINUTE * 12).await;
+    assert_eq!(sim.secret("it"), None);
+    assert_eq!(
+        sim.secret("renamed").unwrap()["PGPASSWORD"],
+        before["PGPASSWORD"]
+    );
+    check(&sim, &[]);
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Action, LATER, Next, Stage, block, wait};
-use crate::api::{BranchStatus, Credentials, Reason};
+use crate::api::{BranchStatus, ConnectionSecretStatus, Credentials, Reason};
 use crate::database::deletion::deletes;
 use crate::database::desired::{Desired, Rest, WantedSecret};
 use crate::database::inherit::Heritage;
@@ -314,9 +314,17 @@ fn secrets(desired: &Desired, rest: &Rest, observed: &Observed) -> Stage {
         let mut secrets = rest.secrets.iter().map(|secret| &secret.name);
         secrets.any(|wanted| wanted == name) || left_out.iter().any(|wanted| wanted == name)
     };
+    // what is to take its place may not come out yet, and applications go on with what they have
+    let may_go = |out: &&ConnectionSecretStatus| {
+        let mut secrets = rest.secrets.iter();
+        !secrets.any(|secret| {
+            secret.role == out.role && !observed.current_secrets.contains(&secret.name)
+        })
+    };
     let out = observed.recorded.connection_secrets.iter();
     let gone: Vec<String> = out
         .filter(|secret| !wanted(&secret.name))
+        .filter(may_go)
         .map(|secret| secret.name.clone())
         .collect();
     (!gone.is_empty()).then_some(Decision::Act(Action::WithdrawSecrets(gone)))

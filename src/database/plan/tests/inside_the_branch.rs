@@ -450,16 +450,26 @@ fn rotating(every: &str) -> Desired {
     Desired::of(&object, "default")
 }
 
+fn found(ours: bool) -> Fact<Found> {
+    Fact::Known(Found {
+        uid: "u".into(),
+        ours,
+        owned: true,
+        form: None,
+        intact: false,
+        ..Found::default()
+    })
+}
+
 fn secret_rows(rows: Rows) -> Rows {
-    let found = |ours| {
-        Fact::Known(Found {
-            uid: "u".into(),
-            ours,
-            owned: true,
-            form: None,
-            intact: false,
-            ..Found::default()
-        })
+    // the Secret that is asked for is somebody else's, and one of this role is still out
+    let beside_a_taken_name = |o: &mut Observed, role: &str| {
+        let mut old = o.recorded.connection_secrets[0].clone();
+        (old.name, old.role) = ("old".into(), role.into());
+        o.recorded.connection_secrets.push(old);
+        o.current_secrets.clear();
+        o.secrets = [("it".to_owned(), found(false))].into();
+        o.taken = [("it".to_owned(), "it is taken".to_owned())].into();
     };
     rows.row(
         26,
@@ -637,15 +647,14 @@ fn secret_rows(rows: Rows) -> Rows {
     )
     .row(
         26,
-        "a Secret is out that is not asked for, and another one's name is taken",
-        |_, o| {
-            let mut old = o.recorded.connection_secrets[0].clone();
-            old.name = "old".into();
-            o.recorded.connection_secrets.push(old);
-            o.current_secrets.clear();
-            o.secrets = [("it".to_owned(), found(false))].into();
-            o.taken = [("it".to_owned(), "it is taken".to_owned())].into();
-        },
+        "a Secret is out that is not asked for, and the name of the one in its place is taken",
+        |_, o| beside_a_taken_name(o, "web"),
+        Blocked(Reason::SecretConflict),
+    )
+    .row(
+        26,
+        "a Secret of another role is out that is not asked for, and one's name is taken",
+        |_, o| beside_a_taken_name(o, "gone"),
         Act(Action::WithdrawSecrets(vec!["old".into()])),
     )
     .row(27, "all is as asked", |_, _| {}, Settled)
