@@ -58,6 +58,39 @@ pub enum Value {
     Addresses(BTreeSet<String>),
 }
 
+/// As many addresses as a spec may list.
+const MOST_ADDRESSES: usize = 100;
+
+/// The longest address or range, and the longest length of time, that a spec may have.
+const LONGEST_ADDRESS: usize = 90;
+const LONGEST_SPAN: usize = 10;
+
+impl Value {
+    /// Whether the schema of a spec has room for it.
+    fn fits_a_spec(&self) -> bool {
+        match self {
+            Self::Limit(UNLIMITED) => true,
+            Self::Span(seconds) | Self::Limit(seconds) => {
+                *seconds > 0 && in_words(*seconds).len() <= LONGEST_SPAN
+            }
+            Self::Addresses(all) => {
+                all.len() <= MOST_ADDRESSES && all.iter().all(|one| is_address(one))
+            }
+        }
+    }
+}
+
+/// Whether a text has the form of an address or of a range of them.
+fn is_address(text: &str) -> bool {
+    let is_one = |part: &str| {
+        let of_one = |c: char| c.is_ascii_hexdigit() || matches!(c, '.' | ':');
+        !part.is_empty() && part.chars().all(of_one)
+    };
+    let range = text.split_once(['/', '-']);
+    let is_right = range.map_or_else(|| is_one(text), |(one, other)| is_one(one) && is_one(other));
+    is_right && text.len() <= LONGEST_ADDRESS
+}
+
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -197,15 +230,17 @@ impl Settings {
         update
     }
 
-    /// As a spec would ask for them; none where there are none.
+    /// As a spec would ask for them; none where there are none. Neon may have values that no spec can ask for, such as no
+    /// history at all: the API server would refuse a status with one of them as a whole, so they are left out.
     #[must_use]
     pub fn as_spec(&self) -> Option<api::ProjectSettings> {
-        let text = |setting| self.0.get(&setting).map(ToString::to_string);
+        let all = self.only(|_, value| value.fits_a_spec());
+        let text = |setting| all.0.get(&setting).map(ToString::to_string);
         let quota = ProjectQuota {
             active_time: text(Setting::ActiveTime).map(TimeLimit),
             compute_time: text(Setting::ComputeTime).map(TimeLimit),
         };
-        let addresses = match self.0.get(&Setting::AllowedIps) {
+        let addresses = match all.0.get(&Setting::AllowedIps) {
             Some(Value::Addresses(all)) => Some(all.iter().cloned().map(IpRange).collect()),
             Some(Value::Span(_) | Value::Limit(_)) | None => None,
         };
@@ -214,7 +249,7 @@ impl Settings {
             allowed_ips: addresses,
             quota: (quota != ProjectQuota::default()).then_some(quota),
         };
-        (!self.0.is_empty()).then_some(spec)
+        (!all.0.is_empty()).then_some(spec)
     }
 }
 
@@ -346,5 +381,39 @@ mod tests {
         });
         assert_eq!(json!(asked(spec.clone()).as_spec()), spec);
         assert_eq!(Settings::default().as_spec(), None);
+    }
+
+    /// What the API server would refuse in a status is not shown, and everything else is.
+    #[test]
+    fn values_that_no_spec_can_ask_for_are_left_out() {
+        let addresses: Vec<String> = (0..101).map(|n| format!("203.0.113.{n}")).collect();
+        let odd = project(json!({
+            "history_retention_seconds": 0,
+            "settings": {
+                "quota": {"active_time_seconds": 3600, "compute_time_seconds": 1_000_000_001},
+                "allowed_ips": {"ips": addresses},
+            },
+        }));
+        let shown = Settings::of(&odd).as_spec();
+        assert_eq!(json!(shown), json!({"quota": {"activeTime": "1h"}}));
+        let odd = project(json!({
+            "settings": {
+                "quota": {"active_time_seconds": -1, "compute_time_seconds": 60},
+                "allowed_ips": {"ips": ["203.0.113.0/24", "an office"]},
+            },
+        }));
+        let shown = Settings::of(&odd).as_spec();
+        assert_eq!(json!(shown), json!({"quota": {"computeTime": "1m"}}));
+        for (text, expected) in [
+            ("203.0.113.7", true),
+            ("203.0.113.0/24", true),
+            ("203.0.113.1-203.0.113.9", true),
+            ("2001:db8::/32", true),
+            ("1/2/3", false),
+            ("-1", false),
+            ("", false),
+        ] {
+            assert_eq!(is_address(text), expected, "{text}");
+        }
     }
 }
