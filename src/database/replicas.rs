@@ -106,20 +106,29 @@ pub fn changes<'a>(
     wanted.iter().filter_map(next)
 }
 
-/// A replica of ours that nobody asks for.
+/// A replica of ours that nobody asks for. On a branch that was taken over somebody may have made one that is named like ours:
+/// there the record alone says that it is.
 #[must_use]
 pub fn left_over<'a>(
     wanted: &[Replica],
     listed: &'a [Endpoint],
     recorded: &[ReadReplicaStatus],
+    taken_over: bool,
 ) -> Option<&'a Endpoint> {
     let kept = |endpoint: &Endpoint| {
         let mut kept = wanted.iter().filter_map(|one| one.among(listed, recorded));
         kept.any(|one| one.id == endpoint.id)
     };
+    let is_recorded = |endpoint: &Endpoint| {
+        let mut recorded = recorded.iter().map(|known| known.endpoint.id.as_str());
+        recorded.any(|id| id == endpoint.id.as_str())
+    };
     listed.iter().find(|endpoint| {
-        let name = endpoint.name.as_deref();
-        name.is_some_and(|name| name.starts_with(OURS)) && !kept(endpoint)
+        let is_named = endpoint
+            .name
+            .as_deref()
+            .is_some_and(|name| name.starts_with(OURS));
+        is_named && !kept(endpoint) && (!taken_over || is_recorded(endpoint))
     })
 }
 

@@ -42,7 +42,7 @@ pub(super) fn inside(
         .or_else(|| unpublished(rest, observed))
         .or_else(|| refused_databases(desired))
         .or_else(|| refused_settings(desired))
-        .or_else(|| replicas_to_drop(rest, observed))
+        .or_else(|| replicas_to_drop(rest, observed, recorded))
         .or_else(|| refused_replicas(rest, observed))
 }
 
@@ -86,9 +86,14 @@ fn replicas_to_change(rest: &Rest, observed: &Observed) -> Stage {
 }
 
 /// After row 26: no Secret leads to it any more.
-fn replicas_to_drop(rest: &Rest, observed: &Observed) -> Stage {
+fn replicas_to_drop(rest: &Rest, observed: &Observed, branch: &BranchStatus) -> Stage {
     let recorded = &observed.recorded.read_replicas;
-    let left = replicas::left_over(&rest.replicas, &observed.replicas, recorded)?;
+    let left = replicas::left_over(
+        &rest.replicas,
+        &observed.replicas,
+        recorded,
+        branch.taken_over,
+    )?;
     if observed
         .branch
         .known()

@@ -133,6 +133,18 @@ fn one_that_is_no_longer_asked_for_goes_after_the_secrets_that_lead_to_it() {
 }
 
 #[test]
+fn one_of_a_branch_that_was_taken_over_goes_only_where_it_is_on_record() {
+    let (desired, mut observed) = complete();
+    observed.recorded.branch.as_mut().unwrap().taken_over = true;
+    let alike = listed(&desired, "ep-3", Some("sepulki-theirs"));
+    observed.replicas.push(alike);
+    assert_eq!(next(&desired, &observed), DONE);
+    let (fewer, _) = begin(&json!([{"name": "a-b"}]));
+    let deleted = r#"DeleteReplica(EndpointId("ep-2"))"#;
+    assert_eq!(next(&fewer, &observed), deleted);
+}
+
+#[test]
 fn only_what_is_asked_for_is_compared() {
     let (desired, mut observed) = complete();
     observed.replicas[1].autoscaling_limit_max_cu = 8.0;
