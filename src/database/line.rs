@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::desired::Desired;
 use super::observe::is_older;
 use super::plan::LATER;
-use crate::api::{NeonDatabase, NeonDatabaseStatus, Reason};
+use crate::api::{ConditionType, NeonDatabase, NeonDatabaseStatus, Reason, find_condition};
 use crate::neon::ProjectId;
 use crate::reconcile::Conditions;
 
@@ -164,11 +164,17 @@ fn is_in_line(object: &NeonDatabase, now: Timestamp) -> bool {
     })
 }
 
-/// Whether Neon is long at work for an object.
+/// Whether Neon is long at work for an object. Where no operation tells since when, the branch does.
 fn waits_long(status: &NeonDatabaseStatus, now: Timestamp) -> bool {
     let is_long = |since: &Time| now.duration_since(since.0) >= WAITED_FOR;
     let mut operations = status.operations.iter();
-    operations.any(|operation| is_long(&operation.request_time))
+    if operations.any(|operation| is_long(&operation.request_time)) {
+        return true;
+    }
+    let ready = find_condition(&status.conditions, ConditionType::Ready);
+    let is_waited_for = ready.is_some_and(|c| c.reason == Reason::OperationsRunning.as_str());
+    let made = status.branch.as_ref().map(|branch| &branch.created_time);
+    status.operations.is_empty() && is_waited_for && made.is_some_and(is_long)
 }
 
 #[cfg(test)]
@@ -285,6 +291,19 @@ mod tests {
         let mut waits = object("Progressing", &nothing);
         waits.spec.suspend = true;
         assert!(!is_in_line(&waits, at(0)));
+    }
+
+    #[test]
+    fn who_waits_long_for_a_branch_that_no_operation_tells_of_lets_the_others_pass() {
+        let branch = json!({"branch": {
+            "id": "br-it", "name": "it", "isDefault": false, "protected": false, "takenOver": false,
+            "incarnation": "i", "credentials": "Inherited", "createdTime": "2026-12-01T00:00:00Z",
+        }});
+        let waits = object("OperationsRunning", &branch);
+        assert!(is_in_line(&waits, at(59)));
+        assert!(!is_in_line(&waits, at(60)));
+        // one that Neon is not waited for goes on at once
+        assert!(is_in_line(&object("Progressing", &branch), at(60)));
     }
 
     #[test]

@@ -174,7 +174,8 @@ impl Operations {
                 let wait = ask_again(at.duration_since(since), id);
                 let passed = Duration::try_from(now.duration_since(at)).unwrap_or_default();
                 let left = wait.saturating_sub(passed);
-                if !left.is_zero() {
+                // a record of the future is that of a clock which was ahead, and says nothing of how long to wait
+                if !left.is_zero() && at <= now {
                     return Ok(is(Some(left), None));
                 }
             }

@@ -161,3 +161,38 @@ async fn one_that_locks_the_project_for_an_hour_costs_few_tries_and_everything_g
         assert!(is_settled(&sim, name), "{name}: {}", operator.story(20));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn branches_that_stay_unfinished_without_an_operation_do_not_hold_the_line_either() {
+    let mut operator = settled(production).await;
+    let sim = operator.sim.clone();
+    for number in 1..=4 {
+        hung(&mut operator, &format!("hung-{number}"), Hang::LetsOthers).await;
+    }
+    sim.at_neon(|project, _| project.leave_unfinished());
+    for number in 1..=4 {
+        preview(&sim, &format!("pr-{number}"));
+    }
+    operator.run_for(SignedDuration::from_mins(3)).await;
+    for number in 1..=4 {
+        let hung = sim.get_database(&format!("hung-{number}")).unwrap();
+        assert!(!hung.is_settled(), "{:?}", hung.conditions());
+        let name = format!("pr-{number}");
+        assert!(is_settled(&sim, &name), "{name}: {}", operator.story(20));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_was_recorded_by_a_clock_that_was_ahead_is_asked_about_all_the_same() {
+    let mut operator = settled(production).await;
+    let sim = operator.sim.clone();
+    hung(&mut operator, "pr-1", Hang::LetsOthers).await;
+    sim.edit_database("pr-1", |object| {
+        let status = object.status.as_mut().unwrap();
+        status.operations[0].request_time.0 += SignedDuration::from_hours(1);
+    });
+    operator.restart();
+    sim.at_neon(Project::goes_on);
+    operator.run_for(SignedDuration::from_mins(2)).await;
+    assert!(is_settled(&sim, "pr-1"), "{}", operator.story(10));
+}

@@ -103,6 +103,14 @@ impl Project {
         })
     }
 
+    /// The branches that were forked so far are never made, and no operation tells of it.
+    pub fn leave_unfinished(&mut self) {
+        for forked in self.branches.iter_mut().skip(1) {
+            forked.made = Timestamp::MAX;
+        }
+        self.forget_operations();
+    }
+
     /// Neon keeps operations for some months only.
     pub fn forget_operations(&mut self) {
         self.operations.clear();
