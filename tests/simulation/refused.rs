@@ -5,8 +5,9 @@ use sepulki::api::Reason;
 use sepulki::reconcile::Conditions;
 use serde_json::{Value, json};
 
-use crate::database::{condition, database, says, stalled};
+use crate::database::{condition, database, reconciling, says, stalled};
 use crate::invariants::check;
+use crate::scene::{child_of, settled, simple, with};
 use crate::world::Sim;
 use crate::world::operator::Operator;
 
@@ -68,4 +69,21 @@ async fn a_database_whose_own_name_neon_refuses_is_told_with_its_field() {
         &message,
         &["spec.databases[1].name", "postgres", "is reserved"],
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_neon_does_not_give_away_and_lists_nowhere_is_told_and_asked_for_seldom() {
+    let mut operator = settled(|sim| sim.database("production", "production", simple())).await;
+    let sim = operator.sim.clone();
+    sim.at_neon(|project, _| project.keeps_name = Some("preview/team/pr-7"));
+    sim.database("pr-7", "preview", with(simple(), child_of("production")));
+    operator.run_for(MINUTE * 60).await;
+    let pr = database(&operator, "pr-7");
+    let message = reconciling(&pr, Reason::BranchNameConflict);
+    says(&message, &["preview/team/pr-7", "spec.branch.name"]);
+    let asked = sim.lock().neon.calls.refused.len();
+    assert!(asked <= 100, "{asked}");
+    sim.at_neon(|project, _| project.keeps_name = None);
+    operator.run_for(MINUTE * 3).await;
+    check(&sim, &[]);
 }

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::upkeep::{is_of_lease, is_of_protection};
 use super::{Context, Pass, forget_branch};
-use crate::api::{BranchOrigin, BranchStatus, Credentials, NeonDatabaseStatus};
+use crate::api::{BranchOrigin, BranchStatus, Credentials, NeonDatabaseStatus, Reason};
 use crate::database::compute;
 use crate::database::deletion::{or_abandon, other_owner};
 use crate::database::desired::{Database, moment};
@@ -16,7 +16,7 @@ use crate::neon::{
     self, Branch, BranchId, ChangedEndpoint, CreateBranch, CreateEndpoint, Endpoint, ErrorKind,
     Limit, Moment,
 };
-use crate::reconcile::Error;
+use crate::reconcile::{Class, Error};
 use crate::world::{UNANSWERED, at_neon, record_operations};
 
 impl Context<'_> {
@@ -43,6 +43,9 @@ impl Context<'_> {
                 }
                 if let Some(awaited) = error.limit.and_then(Limit::of_all) {
                     return self.no_room(awaited, error);
+                }
+                if error.kind == ErrorKind::Conflict {
+                    return Err(name_is_taken(&body.name, error));
                 }
                 let from = parent_moment(body.at.as_ref());
                 return self.refused(pass, &format!("the branch {}{from}", body.name), error);
@@ -461,6 +464,20 @@ fn record_own_password(status: &mut NeonDatabaseStatus, role: &str) {
         && !branch.own_passwords.iter().any(|known| known == role)
     {
         branch.own_passwords.push(role.to_owned());
+    }
+}
+
+/// A name that Neon says is taken. Whose it is the next listing tells; where that tells of nobody, as of a branch that Neon has not
+/// done with, it is asked for ever less often.
+fn name_is_taken(name: &str, error: neon::Error) -> Error {
+    Error {
+        class: Class::Transient,
+        reason: Reason::BranchNameConflict,
+        message: format!(
+            "{error}: the name {name} is taken, be it by a branch that Neon does not list; it is made once the name is free, or make \
+             the object anew with another spec.branch.name"
+        ),
+        ..at_neon(error)
     }
 }
 

@@ -21,7 +21,8 @@ impl Project {
         annotations: BTreeMap<String, String>,
         now: Timestamp,
     ) -> Result<BranchId> {
-        if self.branches.iter().any(|b| b.branch.name == name) {
+        let is_listed = self.branches.iter().any(|b| b.branch.name == name);
+        if is_listed || self.keeps_name == Some(name) {
             let message = "branch with the provided name already exists";
             return Err(error(ErrorKind::Conflict, Some(409), message));
         }

@@ -66,6 +66,8 @@ pub struct Project {
     pub plan: Plan,
     /// As many branches may exist; none for any number.
     pub most_branches: Option<usize>,
+    /// A name that a branch has which it does not list.
+    pub keeps_name: Option<&'static str>,
     /// The words with which it refuses to delete any branch.
     pub keeps: Option<&'static str>,
     /// As many branches may have a compute, because all of them run; none for any number.
