@@ -613,3 +613,22 @@ async fn what_an_earlier_object_of_the_name_has_left_is_not_that_of_another_envi
     assert!(sim.get_database("it").unwrap().is_settled());
     assert_eq!((sim.branch_names(), sim.secret("it")), left);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_neon_does_not_end_is_told_with_the_way_out() {
+    let mut operator = settled(preview).await;
+    let sim = Arc::clone(&operator.sim);
+    sim.at_neon(|project, _| project.plan.keeps_leases = true);
+    sim.edit_database("pr-7", |object| {
+        object.spec.deletion_policy = Some(DeletionPolicy::Retain);
+    });
+    sim.delete_database("pr-7");
+    operator.run_for(MINUTE * 3).await;
+    let pr = sim.get_database("pr-7").unwrap();
+    let message = stalled(&pr, Reason::NeonRejected);
+    let id = pr.status.unwrap().branch.unwrap().id;
+    says(&message, &["cannot be removed", ABANDON, &id]);
+    sim.annotate_database("pr-7", ABANDON, &id);
+    operator.run_for(MINUTE * 3).await;
+    assert!(sim.get_database("pr-7").is_none());
+}

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Context, Pass};
 use crate::api::Reason;
+use crate::database::deletion::or_abandon;
 use crate::database::desired::Rest;
 use crate::database::refusals::{LEFT_OUT, Refused};
 use crate::neon::{self, ErrorKind, Limit, UpdateBranch};
@@ -125,8 +126,17 @@ impl Context<'_> {
                 Ok(None)
             }
             Err(error) if is_refusal(&error) => Ok(Some(error)),
-            Err(error) => Err(at_neon(error)),
+            Err(error) => Err(self.or_let_go(at_neon(error))),
         }
+    }
+
+    /// What keeps an object from going until a person does something, with the way out where nobody can.
+    fn or_let_go(&self, error: Error) -> Error {
+        if !self.desired.deleting || !error.class.is_terminal() {
+            return error;
+        }
+        let message = or_abandon(self.desired, self.observed, &error.message);
+        Error { message, ..error }
     }
 
     /// The moment when a lease that is renewed now runs out.

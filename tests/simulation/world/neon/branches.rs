@@ -181,6 +181,9 @@ impl Project {
         let others = others.filter(|b| b.branch.protected).count();
         let full = self.most_protected.is_some_and(|most| others >= most);
         let no_leases = self.plan.no_leases;
+        if self.plan.keeps_leases && update.expires_at == Some(None) {
+            return Err(refused("the expiration of this branch cannot be removed"));
+        }
         let branch = &mut self.find(id)?.branch;
         if full && update.protected == Some(true) && !branch.protected {
             let message = "protected branches limit exceeded";

@@ -20,6 +20,8 @@ pub struct Plan {
     pub fixed_suspend: bool,
     /// Whether no branch may expire.
     pub no_leases: bool,
+    /// Whether a lease that a branch has is not ended.
+    pub keeps_leases: bool,
     /// As many read replicas may a branch have; none for any number.
     pub max_replicas: Option<usize>,
     /// The suspend time that is stored whatever is asked.
