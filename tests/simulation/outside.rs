@@ -275,3 +275,22 @@ async fn what_a_restored_snapshot_has_replaced_is_neither_followed_nor_touched()
     assert_eq!(after, secrets);
     assert_eq!(sim.lock().neon.calls.mutations, before);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_changes_inside_of_an_archived_branch_is_done_all_the_same() {
+    for state in [BranchState::Archived, BranchState::Other("sleeping".into())] {
+        let mut operator = settled(production_and_preview).await;
+        let sim = Arc::clone(&operator.sim);
+        sim.at_neon(|project, _| project.branches[1].given_up = Some(state.clone()));
+        // until it is listed so
+        operator.run_for(MINUTE * 2).await;
+        sim.edit_database("pr-7", |object| {
+            let roles = json!([{"name": "web", "access": "ReadWrite"}, {"name": "report", "access": "ReadOnly"}]);
+            object.spec.roles = serde_json::from_value(roles).unwrap();
+        });
+        operator.run_for(MINUTE * 3).await;
+        let pr = database(&operator, "pr-7");
+        assert!(pr.is_settled(), "{state:?}: {:?}", pr.conditions());
+        check(&sim, &FILES);
+    }
+}

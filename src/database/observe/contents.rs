@@ -13,7 +13,7 @@ use crate::database::credentials::{Form, Found, password_in};
 use crate::database::desired::{Desired, Rest};
 use crate::database::given::Given;
 use crate::database::start;
-use crate::neon::{BranchId, BranchState, ErrorKind, NeonApi, ProjectId, ProjectSnapshot};
+use crate::neon::{BranchId, ErrorKind, NeonApi, ProjectId, ProjectSnapshot};
 use crate::postgres::{self, Target};
 use crate::reconcile::{Error, Fact};
 use crate::world::{at_cluster, at_neon, at_postgres};
@@ -35,8 +35,8 @@ pub(super) async fn contents(
         return Ok(());
     };
     let idle = observed.operations.is_empty() && !desired.suspend;
-    let usable =
-        matches!(branch.current_state, BranchState::Ready) && observed.endpoint.known().is_some();
+    // one that is archived is brought back by whoever connects, and a state that we do not know is Neon's to judge
+    let usable = !branch.is_unusable() && observed.endpoint.known().is_some();
     if !idle || !usable || rest.databases.is_empty() || observed.contents_are_as_asked(rest) {
         return Ok(());
     }

@@ -270,7 +270,7 @@ impl Project {
 impl SimBranch {
     /// Whether the endpoint of this host answers.
     pub fn is_up(&self, host: &str, now: Timestamp) -> bool {
-        let there = self.made <= now && self.given_up.is_none();
+        let there = !self.told(now).is_unusable();
         let up = |e: &SimEndpoint| e.made <= now && starts(&e.endpoint);
         there && self.endpoint_at(host).is_some_and(up)
     }
