@@ -225,7 +225,7 @@ fn not_listed(name: &str) -> Decision<Action> {
 
 /// The Secrets that would go with the object.
 fn keep_secrets(observed: &Observed) -> Option<Decision<Action>> {
-    let owned = names(observed, |found| found.ours && found.owned);
+    let owned = names(observed, |_, found| found.ours && found.owned);
     (!owned.is_empty()).then_some(Decision::Act(Action::KeepSecrets(owned)))
 }
 
@@ -298,23 +298,24 @@ const LISTED: Duration = Duration::from_secs(10);
 
 /// Row 9: the Secrets of ours.
 pub(super) fn withdraw(observed: &Observed) -> Option<Decision<Action>> {
-    let ours = names(observed, |found| found.ours);
+    let ours = names(observed, |_, found| found.ours);
     (!ours.is_empty()).then_some(Decision::Act(Action::WithdrawSecrets(ours)))
 }
 
 /// Row 4: of a branch that nobody has looked for. What an earlier object of this name has left with its branch stays.
 fn withdraw_own(observed: &Observed) -> Option<Decision<Action>> {
     let recorded = &observed.recorded.connection_secrets;
-    let is_recorded = |name: &String| recorded.iter().any(|secret| secret.name == *name);
-    let mut own = names(observed, |found| found.ours);
-    let owned = names(observed, |found| found.owned);
-    own.retain(|name| is_recorded(name) || owned.contains(name));
+    let is_recorded = |name: &str| recorded.iter().any(|secret| secret.name == name);
+    let own = names(observed, |name, found| {
+        found.ours && (found.owned || is_recorded(name))
+    });
     (!own.is_empty()).then_some(Decision::Act(Action::WithdrawSecrets(own)))
 }
 
-fn names(observed: &Observed, which: impl Fn(&Found) -> bool) -> Vec<String> {
+fn names(observed: &Observed, which: impl Fn(&str, &Found) -> bool) -> Vec<String> {
     let secrets = observed.secrets.iter();
-    let found = secrets.filter(|(_, found)| found.known().is_some_and(&which));
+    let found =
+        secrets.filter(|(name, found)| found.known().is_some_and(|found| which(name, found)));
     found.map(|(name, _)| name.clone()).collect()
 }
 

@@ -2,6 +2,8 @@
 //!
 //! What the schema cannot check (bytes instead of characters, both or none of two sources) is a verdict, not an error.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
 use super::execution;
@@ -97,9 +99,9 @@ impl Source {
 
 impl Desired {
     /// What is put up with in the history; the defaults where the spec cannot be carried out.
-    pub(super) fn policies(&self) -> Policies {
+    pub(super) fn policies(&self) -> Cow<'_, Policies> {
         let rest = self.rest.as_ref();
-        rest.map(|rest| rest.policies.clone()).unwrap_or_default()
+        rest.map_or_else(|_| Cow::default(), |rest| Cow::Borrowed(&rest.policies))
     }
 
     /// What the object asks.

@@ -11,7 +11,7 @@ use crate::database::Databases;
 use crate::database::desired::Desired;
 use crate::database::mark::Mark;
 use crate::neon::{Branch, BranchId, BranchState, ProjectSnapshot};
-use crate::reconcile::{Conditions, Fact};
+use crate::reconcile::{self, Conditions, Fact};
 use crate::world::Source;
 
 /// Every other object of the same project that is not on its way out.
@@ -241,13 +241,10 @@ fn existing_branch(
 /// A branch that bears the mark of an object which is not there any more is free for nobody but that: no mark can be taken away.
 fn with_way_out(kind: &Databases, existing: Existing, own: &Mark) -> Existing {
     let all = kind.world.cluster.databases();
-    let is_of = |mark: &Mark, object: &NeonDatabase| {
-        let meta = &object.metadata;
-        meta.namespace.as_ref() == Some(&mark.namespace) && meta.name.as_ref() == Some(&mark.name)
-    };
     let mark = Mark::of(&existing.branch.annotations).filter(|mark| mark != own);
     let mark = mark.filter(|mark| mark.installation == own.installation && mark.purpose.is_none());
-    let gone = mark.filter(|mark| !all.iter().any(|object| is_of(mark, object)));
+    let gone =
+        mark.filter(|mark| reconcile::named(&all, Some(&mark.namespace), &mark.name).is_none());
     let holder = match gone {
         Some(mark) => Some(format!(
             "{mark}, an object that is not there: one of that name takes the branch up again, and no other can"
