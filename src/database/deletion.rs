@@ -6,8 +6,8 @@
 //! |   | the annotation that abandons a branch was taken away, after it had been set too early | NoteAbandon |
 //! | 2 | an annotation abandons the branch, set since the object is being deleted: Secrets that would go; else | KeepSecrets; ReleaseFinalizer |
 //! | 3 | Retain, or a branch that was taken over and not named by id: a lease that would run out; Secrets that would go | EndLease; KeepSecrets |
-//! |   | … a lease that would run out, and no usable key: the namespace is going, or there is no such project; else | LeaveBehind; as in row 5 |
-//! |   | … a lease that would run out, and the branch may be too new to be listed; else | Wait OperationsRunning; ReleaseFinalizer |
+//! |   | … a lease that would run out, and no usable key: the namespace is going; else | LeaveBehind; as in row 5 |
+//! |   | … a lease that would run out, and the branch is unknown; may be too new to be listed; else | Wait NeonUnavailable; Wait OperationsRunning; ReleaseFinalizer |
 //! | 4 | Delete, no branch was ever asked for and none bears our mark: Secrets that we have published or own; none | WithdrawSecrets; ReleaseFinalizer |
 //! |   | … the key is gone for good or refused, the namespace is going | LeaveBehind |
 //! | 5 | … the NeonProject or the key is missing; the key refused; the project unknown | Wait; Blocked |
@@ -80,13 +80,7 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Decisio
                 return not_listed(name);
             }
             Fact::Absent => None,
-            Fact::Unknown => {
-                return wait(
-                    Reason::NeonUnavailable,
-                    "the branch could not be looked up",
-                    LATER,
-                );
-            }
+            Fact::Unknown => return not_looked_up(),
         },
         None if observed.marked.is_none() && may_still_come(observed, now) => {
             let message = format!("Neon was asked for the branch {name} and may still make it");
@@ -193,7 +187,7 @@ pub fn runs_out(observed: &Observed) -> bool {
 /// Row 3. A branch that is to stay must not run out of a lease that nobody renews any more. Only then Neon is needed, and waited
 /// for: what would be let go without it would be deleted within days, against the policy.
 fn keep(desired: &Desired, observed: &Observed, now: Timestamp) -> Decision<Action> {
-    let runs_out = runs_out(observed);
+    let runs_out = runs_out(observed) && !is_anothers(desired, observed);
     let leased = observed
         .branch
         .known()
@@ -208,13 +202,27 @@ fn keep(desired: &Desired, observed: &Observed, now: Timestamp) -> Decision<Acti
     let Some(recorded) = observed.recorded.branch.as_ref().filter(|_| runs_out) else {
         return release;
     };
-    let is_lost = observed.namespace_going || matches!(observed.key, Key::NoProject(_));
     match (out_of_reach(desired, observed), &observed.branch) {
-        (Some(_), _) if is_lost => Decision::Act(Action::LeaveBehind(recorded.name.clone())),
+        (Some(_), _) if observed.namespace_going => {
+            Decision::Act(Action::LeaveBehind(recorded.name.clone()))
+        }
         (Some(out_of_reach), _) => out_of_reach,
+        (None, Fact::Unknown) => not_looked_up(),
         (None, Fact::Absent) if may_be_unlisted(recorded, now) => not_listed(&recorded.name),
-        (None, _) => release,
+        (None, Fact::Absent | Fact::Known(_)) => release,
     }
+}
+
+/// Whether the recorded branch is another object's by now.
+fn is_anothers(desired: &Desired, observed: &Observed) -> bool {
+    let branch = observed.branch.known();
+    observed.older_rival.is_some()
+        || branch.is_some_and(|branch| other_owner(desired, branch).is_some())
+}
+
+fn not_looked_up() -> Decision<Action> {
+    let message = "the branch could not be looked up";
+    wait(Reason::NeonUnavailable, message, LATER)
 }
 
 /// A branch that is new: believed to be gone too early, it would stay behind with nobody to know of it, or run out.

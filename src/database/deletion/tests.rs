@@ -332,12 +332,39 @@ fn letting_go() -> Vec<Case> {
         ),
         case(
             3,
-            "Retain with a lease that would run out in a project that is gone",
+            "Retain with a lease that would run out, and the branch is another object's by now",
+            |d, o| {
+                leased(d);
+                seen(o).annotations = anothers(d).annotations();
+            },
+            release(),
+        ),
+        case(
+            3,
+            "Retain with a lease that would run out, and an older object has the branch",
+            |d, o| {
+                leased(d);
+                o.older_rival = Some("x".into());
+            },
+            release(),
+        ),
+        case(
+            3,
+            "Retain with a lease that would run out of a branch that could not be looked up",
+            |d, o| {
+                leased(d);
+                o.branch = Fact::Unknown;
+            },
+            Wait(Reason::NeonUnavailable),
+        ),
+        case(
+            5,
+            "Retain with a lease that would run out, and the project is unknown",
             |d, o| {
                 leased(d);
                 o.key = Key::NoProject("404".into());
             },
-            behind(),
+            Blocked(Reason::ProjectNotFound),
         ),
         case(
             3,
