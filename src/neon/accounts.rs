@@ -58,9 +58,9 @@ impl Account {
         known.cloned()
     }
 
-    /// Learns whose the key is, so that all keys of its owner share one budget. Whoever calls can do without: a failure is told
-    /// to nobody, and not asked about again for a while, however many objects use the key.
-    pub async fn introduce(&self, now: Timestamp) {
+    /// Learns whose the key is, so that all keys of its owner share one budget; none where nobody says. Whoever calls can do
+    /// without: a failure is told to nobody, and not asked about again for a while, however many objects use the key.
+    pub async fn introduce(&self, now: Timestamp) -> Option<Identity> {
         let ask = || async {
             if self
                 .asked_in_vain()
@@ -73,7 +73,8 @@ impl Account {
                 *self.asked_in_vain() = Some(now);
             })
         };
-        self.identity.get_or_try_init(ask).await.ok();
+        let known = self.identity.get_or_try_init(ask).await;
+        known.cloned().ok().flatten()
     }
 
     fn asked_in_vain(&self) -> MutexGuard<'_, Option<Timestamp>> {

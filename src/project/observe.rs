@@ -110,7 +110,7 @@ pub(super) async fn observe(
     observed.failures = kind.failures.of(&desired.uid, desired.generation, now);
     observed.operations = looks.look(api, &desired.project, running, now).await?;
     observed.project = Fact::Known(details(kind, &account, desired, now).await?);
-    observed.key_kind = key_kind(&account).await?;
+    observed.key_kind = key_kind(&account, now).await;
     Ok(observed)
 }
 
@@ -135,14 +135,14 @@ async fn details(
     Ok(project)
 }
 
-/// A key that may not ask who it is can be a good key all the same.
-async fn key_kind(account: &Account) -> Result<Option<KeyKind>, Error> {
-    let identity = account.identity().await.map_err(at_neon)?;
-    Ok(identity.map(|identity| match identity.auth_method {
+/// A key that may not ask who it is, or is not told, can be a good key all the same.
+async fn key_kind(account: &Account, now: Timestamp) -> Option<KeyKind> {
+    let identity = account.introduce(now).await?;
+    Some(match identity.auth_method {
         AuthMethod::UserKey => KeyKind::Personal,
         AuthMethod::OrganizationKey => KeyKind::Organization,
         AuthMethod::Other(_) => KeyKind::Other,
-    }))
+    })
 }
 
 /// What older objects ask of the same project. One whose own settings cannot be read asks for nothing.

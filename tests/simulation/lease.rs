@@ -151,7 +151,7 @@ async fn a_branch_does_not_run_out_while_nobody_can_look_inside() {
     let mut operator = settled(|sim| preview(sim, None)).await;
     let sim = Arc::clone(&operator.sim);
     let before = branch(&sim).unwrap().branch.id;
-    sim.lock().neon.unlisted = Some("roles");
+    sim.lock().neon.out_of_order = Some("roles");
     sim.edit_database("pr-7", |object| {
         let roles = json!([{"name": "web", "access": "ReadWrite"}, {"name": "report", "access": "ReadOnly"}]);
         object.spec.roles = serde_json::from_value(roles).unwrap();
@@ -160,7 +160,7 @@ async fn a_branch_does_not_run_out_while_nobody_can_look_inside() {
     operator.run_for(HOUR * 2).await;
     assert!(!pr(&sim).is_settled());
     assert_eq!(branch(&sim).unwrap().branch.id, before);
-    sim.lock().neon.unlisted = None;
+    sim.lock().neon.out_of_order = None;
     operator.settle().await;
     assert!(pr(&sim).is_settled());
 }

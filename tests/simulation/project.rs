@@ -1,7 +1,7 @@
 //! NeonProjects: who may use them, what they set, and what becomes of those who use them.
 
 use jiff::SignedDuration;
-use sepulki::api::{NeonDatabase, NeonProject, Reason};
+use sepulki::api::{KeyKind, NeonDatabase, NeonProject, Reason};
 use sepulki::reconcile::Conditions;
 use serde_json::{Value, json};
 
@@ -302,6 +302,21 @@ async fn no_more_branches_than_a_rule_allows_and_the_first_come_first() {
         operator.settle().await;
         assert_eq!(operator.sim.branch_names().len(), 4);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_project_serves_its_objects_though_nobody_tells_whose_its_key_is() {
+    let sim = Sim::new();
+    sim.lock().neon.out_of_order = Some("identity");
+    sea_with_a_preview(&sim);
+    let mut operator = Operator::new(&sim);
+    operator.settle().await;
+    check(&sim, &FILES);
+    assert_eq!(project(&operator, "sea").status.unwrap().key_kind, None);
+    sim.lock().neon.out_of_order = None;
+    operator.run_for(MINUTE * 15).await;
+    let told = project(&operator, "sea").status.unwrap().key_kind;
+    assert_eq!(told, Some(KeyKind::Personal));
 }
 
 #[tokio::test(start_paused = true)]

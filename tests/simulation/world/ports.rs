@@ -336,13 +336,7 @@ impl NeonPort {
             } else {
                 calls.looks += 1;
             }
-            if state.neon.unlisted == Some(route) {
-                return Err(neon::error(
-                    sepulki::neon::ErrorKind::Server,
-                    Some(503),
-                    "out of order",
-                ));
-            }
+            state.neon.is_in_order(route)?;
             work(state.neon.project(&self.key, project)?, now)
         };
         let attempt = |_| self.sim.faults.look(call);
@@ -368,7 +362,11 @@ const ENDPOINTS: &str = "endpoints";
 #[async_trait]
 impl NeonApi for NeonPort {
     async fn identity(&self) -> sepulki::neon::Result<Identity> {
-        let call = || self.sim.lock().neon.identity(&self.key);
+        let call = || {
+            let neon = &mut self.sim.lock().neon;
+            neon.is_in_order("identity")?;
+            neon.identity(&self.key)
+        };
         let identity = self.sim.faults.look(call).await;
         if let (Some(pacing), Ok(identity)) = (&self.pacing, &identity) {
             pacing.belongs_to(&identity.account_id);

@@ -35,8 +35,8 @@ pub struct Neon {
     pub projects: BTreeMap<ProjectId, Project>,
     /// Whether as many computes run as the plan allows, so that no other is woken.
     pub no_compute_to_spare: bool,
-    /// What cannot be listed, though all else can.
-    pub unlisted: Option<&'static str>,
+    /// The route that fails, though no other one does.
+    pub out_of_order: Option<&'static str>,
     pub calls: Calls,
 }
 
@@ -126,6 +126,14 @@ impl Neon {
                 .ok_or_else(|| not_found("project")),
             Some(_) => Err(not_found("project")),
         }
+    }
+
+    /// Whether a route answers.
+    pub fn is_in_order(&self, route: &str) -> Result<()> {
+        if self.out_of_order == Some(route) {
+            return Err(error(ErrorKind::Server, Some(503), "out of order"));
+        }
+        Ok(())
     }
 
     /// Whose this key is: all are of one account.
