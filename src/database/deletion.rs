@@ -226,7 +226,7 @@ fn not_looked_up() -> Decision<Action> {
 }
 
 /// A branch that is new: believed to be gone too early, it would stay behind with nobody to know of it, or run out.
-fn not_listed(name: &str) -> Decision<Action> {
+pub(super) fn not_listed(name: &str) -> Decision<Action> {
     let message = format!("the new branch {name} is not listed yet");
     wait(Reason::OperationsRunning, message, LISTED)
 }

@@ -6,7 +6,7 @@ use super::action::Action;
 use super::deletion;
 use super::desired::Desired;
 use super::observe::Observed;
-use super::plan::{LATER, block, wait};
+use super::plan::{LATER, block, may_be_unlisted, wait};
 use crate::api::{EXTEND, Reason};
 use crate::neon::Branch;
 use crate::reconcile::{Decision, Fact};
@@ -43,6 +43,10 @@ pub fn decide(desired: &Desired, observed: &Observed, now: Timestamp) -> Option<
     let branch = match (&observed.recorded.branch, &observed.branch) {
         (None, _) => made_for(desired, observed),
         (Some(_), Fact::Known(branch)) => Some(branch),
+        // forgotten, it would have nobody who knows of it when the listing shows it
+        (Some(recorded), Fact::Absent) if may_be_unlisted(recorded, now) => {
+            return Some(deletion::not_listed(&recorded.name));
+        }
         (Some(_), Fact::Absent) => return Some(Decision::Act(Action::ForgetBranch)),
         (Some(_), Fact::Unknown) => {
             let message = "the branch could not be looked up";

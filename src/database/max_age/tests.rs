@@ -7,6 +7,7 @@ use super::*;
 use crate::api::{DeletionPolicy, Environment};
 use crate::database::credentials::Found;
 use crate::database::fixtures::{a_branch, at, desired, now, recorded, settled};
+use crate::world::LISTING_LAG;
 
 const AGE: SignedDuration = SignedDuration::from_hours(1);
 
@@ -126,6 +127,22 @@ fn first_the_branch_goes_then_its_secrets_then_it_says_how_to_have_it_again() {
 
     desired.suspend = true;
     assert_eq!(decide(&desired, &observed, now()), None);
+}
+
+#[test]
+fn a_branch_that_is_too_new_to_be_listed_is_not_forgotten() {
+    let (mut desired, mut observed) = preview();
+    let made = now();
+    desired.created = made.checked_sub(AGE).ok();
+    recorded(&mut observed).created_time = Time(made);
+    observed.branch = Fact::Absent;
+    let next = decide(&desired, &observed, made);
+    assert!(
+        matches!(&next, Some(Decision::Wait(wait)) if wait.reason == Reason::OperationsRunning),
+        "{next:?}"
+    );
+    let forget = Some(Decision::Act(Action::ForgetBranch));
+    assert_eq!(decide(&desired, &observed, made + LISTING_LAG), forget);
 }
 
 #[test]
