@@ -13,7 +13,7 @@ use super::settings::Settings;
 use super::{Pass, Projects};
 use crate::api::{KeyKind, NeonDatabase, NeonProjectStatus};
 use crate::neon::{Account, AuthMethod, Project};
-use crate::reconcile::{Error, Fact};
+use crate::reconcile::{Conditions, Error, Fact};
 use crate::world::{Failure, Operation, Reached, Way, at_neon};
 
 /// What is known.
@@ -164,10 +164,17 @@ fn claims(kind: &Projects, desired: &Desired) -> Vec<Claim> {
     others.into_iter().filter_map(claim).collect()
 }
 
+/// Who refers to this object, but for those that were looked at and never got so far that Neon could have been asked for
+/// anything: nothing is resolved for an object that no access rule admits, and it shall keep nobody's project from going.
 fn users(kind: &Projects, desired: &Desired) -> Vec<String> {
+    let has_nothing = |database: &NeonDatabase| {
+        let status = database.status.as_ref();
+        database.is_observed() && status.is_some_and(|status| status.effective.is_none())
+    };
     let refers = |database: &&Arc<NeonDatabase>| {
         let reference = database.spec.project_ref.as_ref();
         reference.is_some_and(|reference| reference.name.as_str() == desired.name)
+            && !has_nothing(database)
     };
     let named = |database: &Arc<NeonDatabase>| {
         let part = |text: &Option<String>| text.clone().unwrap_or_default();

@@ -343,6 +343,30 @@ async fn a_neonproject_stays_until_nobody_needs_its_key() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_was_never_admitted_keeps_no_neonproject_from_going() {
+    let mut operator = begin(|sim| {
+        label(sim);
+        sim.files(&FILES);
+        sim.project("sea", json!({"baseBranch": "main", "access": rules(2)}));
+        sim.namespace("strangers", &[]);
+        sim.database_in("strangers", "preview", "preview", of_the_sea(json!({})));
+    });
+    operator.run_for(MINUTE).await;
+    let stranger = |operator: &Operator| operator.sim.get_database_in("strangers", "preview");
+    stalled(&stranger(&operator).unwrap(), Reason::AccessDenied);
+    let now = operator.sim.now();
+    operator.sim.lock().kubernetes.delete_project("sea", now);
+    operator.run_for(MINUTE).await;
+    assert_eq!(operator.sim.get_project("sea"), None);
+    let now = operator.sim.now();
+    let key = ("strangers".to_owned(), "preview".to_owned());
+    operator.sim.lock().kubernetes.delete_database(&key, now);
+    operator.settle().await;
+    assert_eq!(stranger(&operator), None);
+    assert_eq!(operator.sim.branch_names(), ["main"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_namespace_of_previews_goes_with_its_branches() {
     let mut operator = settled(sea_with_a_preview).await;
     let now = operator.sim.now();
