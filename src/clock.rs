@@ -60,6 +60,17 @@ impl Clock for ManualClock {
     }
 }
 
+/// How far ahead of somebody's `now` others may have noted something: they began later, and were done first.
+const AHEAD: SignedDuration = SignedDuration::from_mins(1);
+
+/// How long ago `then` was, for those who believe what was seen lately. None where it lies in the future: the clock was set
+/// back, and nobody can tell.
+#[must_use]
+pub fn age(then: Timestamp, now: Timestamp) -> Option<SignedDuration> {
+    let age = now.duration_since(then);
+    (age >= -AHEAD).then_some(age)
+}
+
 /// A length of time as specs write it: `90s`, `5m`, `72h`, `14d`. None for any other form, and for what is too long
 /// for arithmetic.
 #[must_use]
@@ -113,6 +124,15 @@ mod tests {
         assert_eq!(clock.now().as_second(), 90);
         clock.set(Timestamp::UNIX_EPOCH);
         assert_eq!(clock.now().as_second(), 0);
+    }
+
+    #[test]
+    fn nobody_can_tell_the_age_of_what_was_noted_before_the_clock_was_set_back() {
+        let then = Timestamp::UNIX_EPOCH;
+        let age_after = |seconds| age(then, then + SignedDuration::from_secs(seconds));
+        assert_eq!(age_after(90), Some(SignedDuration::from_secs(90)));
+        assert_eq!(age_after(-5), Some(SignedDuration::from_secs(-5)));
+        assert_eq!(age_after(-3_600), None);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::desired::Desired;
 use super::observe::is_older;
 use super::plan::LATER;
 use crate::api::{ConditionType, NeonDatabase, NeonDatabaseStatus, Reason, find_condition};
+use crate::clock::age;
 use crate::neon::ProjectId;
 use crate::reconcile::Conditions;
 
@@ -115,7 +116,7 @@ impl Lines {
     ) -> Line {
         let ahead = |other: &&Arc<NeonDatabase>| is_in_line(other, now) && is_older(other, desired);
         let mut full = self.lock();
-        full.retain(|_, (at, _)| now.duration_since(*at) < BELIEVED);
+        full.retain(|_, (at, _)| age(*at, now).is_some_and(|age| age < BELIEVED));
         Line {
             ahead: others.iter().filter(ahead).count(),
             full: full.get(project).map(|(_, why)| why.clone()),

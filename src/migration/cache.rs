@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::place::Place;
 use super::source::Listing;
+use crate::clock::age;
 use crate::engine::{Bundle, Diagnostics, LedgerState};
 
 /// How long a ConfigMap is taken to be as it was read, unless its watch says otherwise.
@@ -69,7 +70,8 @@ impl Cache {
     pub(super) fn listing(&self, uid: &str, maps: &[String], now: Timestamp) -> Option<Listing> {
         let entries = self.lock();
         let read = entries.listings.get(uid)?;
-        let fresh = now.duration_since(read.at) < READ_AGAIN && read.config_maps == maps;
+        let age = age(read.at, now);
+        let fresh = age.is_some_and(|age| age < READ_AGAIN) && read.config_maps == maps;
         fresh.then(|| read.listing.clone())
     }
 
@@ -135,7 +137,7 @@ impl Cache {
         now: Timestamp,
     ) -> Option<LedgerRead> {
         let (at, ledger, read) = self.lock().ledgers.remove(uid)?;
-        let usable = at == *place && now.duration_since(read) < LEDGER_AGE;
+        let usable = at == *place && age(read, now).is_some_and(|age| age < LEDGER_AGE);
         usable.then_some(ledger)
     }
 
@@ -155,7 +157,7 @@ impl Cache {
     pub(super) fn blocked(&self, uid: &str, because: &str, now: Timestamp) -> Option<LedgerRead> {
         let entries = self.lock();
         let (known, ledger, read) = entries.blocked.get(uid)?;
-        let stands = known == because && now.duration_since(*read) < BLOCKED;
+        let stands = known == because && age(*read, now).is_some_and(|age| age < BLOCKED);
         stands.then(|| ledger.clone())
     }
 

@@ -20,6 +20,7 @@ use super::{
     Operation, OperationId, Project, ProjectId, ProjectSnapshot, Result, Role, SetupError,
     Snapshots, UpdateBranch, UpdateEndpoint, UpdateProject, UpdatedProject,
 };
+use crate::clock::age;
 
 /// What one API key gives access to.
 pub struct Account {
@@ -64,7 +65,7 @@ impl Account {
         let ask = || async {
             if self
                 .asked_in_vain()
-                .is_some_and(|at| now.duration_since(at) < IN_VAIN)
+                .is_some_and(|at| age(at, now).is_some_and(|age| age < IN_VAIN))
             {
                 return Err(());
             }

@@ -15,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Branch, BranchId, Endpoint, EndpointType, Error, ErrorKind, NeonApi, ProjectId, Result,
 };
+use crate::clock::age;
 
 /// How long a refused key or an unknown project is believed, so that many objects with one wrong key do not hammer.
 const REFUSAL_BELIEVED: SignedDuration = SignedDuration::from_secs(60);
@@ -166,6 +167,10 @@ impl Listings {
 struct Entry {
     /// Counts invalidations; a fetch keeps its result only if none came in between.
     changes: u64,
+    /// Counts fetches, in the order in which they began.
+    flights: u64,
+    /// The fetch that `last_seen` is of.
+    shown: u64,
     latest: Option<Arc<ProjectSnapshot>>,
     /// The same, whatever was changed since.
     last_seen: Option<Arc<ProjectSnapshot>>,
@@ -182,7 +187,7 @@ struct Flight {
 impl Entry {
     fn known(&self, max_age: Duration, now: Timestamp) -> Option<Fetched> {
         if let Some((at, error)) = &self.refused
-            && now.duration_since(*at) < REFUSAL_BELIEVED
+            && age(*at, now).is_some_and(|age| age < REFUSAL_BELIEVED)
         {
             return Some(Err(error.clone()));
         }
@@ -200,12 +205,13 @@ impl Entry {
     }
 
     fn take_off(&mut self, listings: &Arc<Listings>, project: &ProjectId, now: Timestamp) -> Fetch {
-        let changes = self.changes;
+        self.flights += 1;
+        let (flight, changes) = (self.flights, self.changes);
         let (listings, project) = (Arc::clone(listings), project.clone());
         let fetch = async move {
             let fetched = listings.fetch(&project, now).await;
             if let Some(entry) = listings.lock().get_mut(&project) {
-                entry.land(changes, now, &fetched);
+                entry.land(flight, changes, now, &fetched);
             }
             fetched
         }
@@ -215,19 +221,15 @@ impl Entry {
         fetch
     }
 
-    fn land(&mut self, changes: u64, began: Timestamp, fetched: &Fetched) {
+    fn land(&mut self, flight: u64, changes: u64, began: Timestamp, fetched: &Fetched) {
         match fetched {
+            // Nobody is shown an older world than the one already shown.
+            Ok(_) if flight < self.shown => {}
             Ok(snapshot) => {
-                // Nobody is shown an older world than the one already shown.
-                let is_newer = |than: &Option<Arc<ProjectSnapshot>>| {
-                    than.as_ref()
-                        .is_none_or(|known| known.taken_at <= snapshot.taken_at)
-                };
-                if changes == self.changes && is_newer(&self.latest) {
+                self.shown = flight;
+                self.last_seen = Some(Arc::clone(snapshot));
+                if changes == self.changes {
                     self.latest = Some(Arc::clone(snapshot));
-                }
-                if is_newer(&self.last_seen) {
-                    self.last_seen = Some(Arc::clone(snapshot));
                 }
             }
             Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::NotFound) => {
@@ -242,7 +244,7 @@ impl Entry {
 /// An age below zero is that of a caller whose pass began before the fetch did.
 fn is_fresh(taken_at: Timestamp, max_age: Duration, now: Timestamp) -> bool {
     let max_age = SignedDuration::try_from(max_age).unwrap_or(SignedDuration::MAX);
-    now.duration_since(taken_at) <= max_age
+    age(taken_at, now).is_some_and(|age| age <= max_age)
 }
 
 #[cfg(test)]

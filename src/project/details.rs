@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::clock::age;
 use crate::neon::{Account, Project};
 
 /// How long an answer is good for.
@@ -37,7 +38,7 @@ impl Details {
         let look = looks.get(uid).filter(|look| {
             look.generation == generation
                 && Arc::ptr_eq(&look.account, account)
-                && now.duration_since(look.at) < GOOD_FOR
+                && age(look.at, now).is_some_and(|age| age < GOOD_FOR)
         })?;
         Some(look.project.clone())
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Reason;
+use crate::clock::age;
 use crate::reconcile::{Class, Decision, Error, Wait};
 
 /// What failed this long ago has no longer anything to do with what fails now.
@@ -127,7 +128,7 @@ impl Known {
         now: Timestamp,
     ) {
         self.failed.retain(|_, records| {
-            records.retain(|record| now.duration_since(record.at) < GOOD_FOR);
+            records.retain(|record| record.is_recent(now));
             !records.is_empty()
         });
         let records = self.failed.entry(uid.to_owned()).or_default();
@@ -157,7 +158,11 @@ impl Known {
 
 impl Record {
     fn is_good(&self, generation: i64, now: Timestamp) -> bool {
-        self.generation == generation && now.duration_since(self.at) < GOOD_FOR
+        self.generation == generation && self.is_recent(now)
+    }
+
+    fn is_recent(&self, now: Timestamp) -> bool {
+        age(self.at, now).is_some_and(|age| age < GOOD_FOR)
     }
 }
 

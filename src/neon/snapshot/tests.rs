@@ -46,6 +46,9 @@ async fn a_listing_serves_until_it_is_older_than_asked_for() {
         (0, 61, 2),
         (0, 62, 3),
         (60, 30, 3),
+        // the clock was set back by an hour
+        (60, -3_570, 4),
+        (60, -3_560, 4),
     ];
     for (max_age, now, lists) in rows {
         let max_age = Duration::from_secs(max_age);
