@@ -167,6 +167,10 @@ words!(
         SecretRestored,
         /// A login that somebody had dropped or changed by SQL works again.
         LoginRestored,
+        /// A role is published with another login, because it was time.
+        LoginReplaced,
+        /// A login that was replaced does not open anything any more.
+        LoginEnded,
         /// Migrations have to be applied first.
         WaitingForMigration,
         /// Credentials are not out yet.

@@ -11,8 +11,8 @@ use super::inherit::Heritage;
 use super::observe::{Observed, incarnation};
 use super::{deletion, max_age, plan, replicas, start};
 use crate::api::{
-    ConditionType, DeletionPolicy, NeonDatabaseStatus, Reason, condition, find_condition, holds,
-    set_condition,
+    ConditionType, DeletionPolicy, EXTEND, NeonDatabaseStatus, Reason, condition, find_condition,
+    holds, set_condition,
 };
 use crate::neon::Endpoint;
 use crate::postgres::extensions;
@@ -302,7 +302,12 @@ fn parts(
 /// Until when the branch is there, where that is not what the spec makes one expect.
 fn how_long(desired: &Desired, observed: &Observed) -> String {
     if let Some(end) = max_age::end(desired, observed) {
-        return format!(", which is deleted at {end}, when its maxAge is over");
+        let why = if max_age::own_end(desired, observed) == Some(end) {
+            "when its maxAge is over".to_owned()
+        } else {
+            format!("the time that it was extended to by {EXTEND}")
+        };
+        return format!(", which is deleted at {end}, {why}");
     }
     let asked = desired.deletion_policy == Some(DeletionPolicy::Delete);
     if asked && !deletion::deletes(desired, &observed.recorded) {

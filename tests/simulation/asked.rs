@@ -69,6 +69,8 @@ async fn an_extension_ahead_of_time_keeps_branch_and_secret_as_they_are() {
     sim.annotate_database("pr-7", EXTEND, &until.to_string());
     operator.run_for(HOUR * 9).await;
     assert_eq!((sim.branch_names(), sim.secret("pr-7")), (branches, secret));
+    let (_, _, message) = condition(&sim.get_database("pr-7").unwrap(), "BranchReady");
+    says(&message, &["deleted at", "extended to", EXTEND]);
     check(&sim, &[]);
 }
 

@@ -7,6 +7,7 @@ use sepulki::api::{NeonDatabase, RoleStatus};
 use sepulki::postgres::Error;
 use serde_json::{Value, json};
 
+use crate::database::events;
 use crate::invariants::{branch_of, check};
 use crate::scene::{settled, simple, with};
 use crate::world::Sim;
@@ -60,6 +61,11 @@ async fn a_login_is_replaced_when_it_is_due_and_the_old_one_works_for_the_overla
     );
     assert_ne!(first["PGPASSWORD"], second["PGPASSWORD"]);
     assert_eq!(role(&operator).previous_login.as_deref(), Some("web_g1"));
+    let told = events(&operator.sim, "LoginReplaced");
+    assert!(
+        told.len() == 1 && told[0].contains("web_g2; web_g1 goes on working until "),
+        "{told:?}"
+    );
     assert_eq!(
         (opens(&operator, &first), opens(&operator, &second)),
         (Ok(()), Ok(()))
@@ -75,6 +81,8 @@ async fn a_login_is_replaced_when_it_is_due_and_the_old_one_works_for_the_overla
     assert!(opens(&operator, &first).is_err());
     assert_eq!(opens(&operator, &second), Ok(()));
     assert_eq!(role(&operator).previous_login, None);
+    let told = events(&operator.sim, "LoginEnded");
+    assert!(told.len() == 1 && told[0].contains("web_g1"), "{told:?}");
     check(&operator.sim, &[]);
     let after = operator.sim.lock().sessions;
     operator.run_for(MINUTE * 60).await;

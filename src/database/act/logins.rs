@@ -5,11 +5,11 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Context, Pass};
-use crate::api::{NeonDatabaseStatus, RoleStatus};
-use crate::database::desired::Role;
+use crate::api::{NeonDatabaseStatus, Reason, RoleStatus};
+use crate::database::desired::{Desired, Role};
 use crate::database::rotation::tell_secrets;
 use crate::postgres::Target;
-use crate::reconcile::Error;
+use crate::reconcile::{Error, Notice};
 use crate::world::at_postgres;
 
 /// Names another login for the role. Nothing is made yet: it is in the record before it is anywhere else.
@@ -72,14 +72,31 @@ pub(super) fn use_login(status: &mut NeonDatabaseStatus, role: &str, login: &str
     }
 }
 
-/// Records that the role's login is out.
-pub(super) fn record_publication(status: &mut NeonDatabaseStatus, role: &str, now: Timestamp) {
-    if let Some(recorded) = find(status, role)
+/// Records that the role's login is out, and tells it where that is in the place of another one.
+pub(super) fn record_publication(pass: &mut Pass, desired: &Desired, role: &str, now: Timestamp) {
+    if let Some(recorded) = find(&mut pass.status, role)
         && recorded.rotation_time.is_none()
     {
         recorded.rotation_time = Some(Time(now));
+        if let (Some(login), Some(previous)) = (&recorded.login, &recorded.previous_login) {
+            let overlap = desired.role(role).map(|role| role.rotation.overlap);
+            let end = overlap.and_then(|overlap| now.checked_add(overlap).ok());
+            let until = end.map_or_else(String::new, |end| format!(" until {end:.0}"));
+            let message = format!(
+                "the role {role} is published with the login {login}; {previous} goes on working{until}"
+            );
+            tell(pass, Reason::LoginReplaced, message);
+        }
     }
-    tell_secrets(status);
+    tell_secrets(&mut pass.status);
+}
+
+fn tell(pass: &mut Pass, reason: Reason, message: String) {
+    pass.notices.push(Notice {
+        warning: false,
+        reason,
+        message,
+    });
 }
 
 /// Ends a login that the role used before.
@@ -101,6 +118,8 @@ pub(super) async fn drop_previous(
         recorded.previous_login = None;
     }
     tell_secrets(&mut pass.status);
+    let message = format!("the login {login} of the role {role} has had its time and is closed");
+    tell(pass, Reason::LoginEnded, message);
     Ok(())
 }
 

@@ -302,7 +302,7 @@ fn record(context: &Context<'_>, pass: &mut Pass, role: &str, forms: Vec<Form>) 
             ..ConnectionSecretStatus::default()
         });
     }
-    logins::record_publication(&mut pass.status, role, context.now);
+    logins::record_publication(pass, context.desired, role, context.now);
 }
 
 fn forms(
