@@ -716,6 +716,28 @@ fn a_lease_that_neon_refuses_is_told_beside_a_ready_branch() {
 }
 
 #[test]
+fn until_when_a_branch_lives_and_why_is_told_beside_a_ready_branch() {
+    let desired = desired(Environment::Preview);
+    let mut observed = settled(&desired);
+    let told = |observed: &Observed| of_ready_branch(observed, &desired).1;
+    let end = max_age::own_end(&desired, &observed).unwrap();
+    let deleted_at = |end: Timestamp| format!(", which is deleted at {end}, ");
+    let of_age = told(&observed);
+    assert!(
+        of_age.contains(&(deleted_at(end) + "when its maxAge is over")),
+        "{of_age}"
+    );
+    let later = end + jiff::SignedDuration::from_hours(1);
+    observed.recorded.handled.extension_time = Some(Time(later));
+    let extended = told(&observed);
+    assert!(
+        extended.contains(&(deleted_at(later) + "the time that it was extended to")),
+        "{extended}"
+    );
+    assert!(extended.contains(EXTEND), "{extended}");
+}
+
+#[test]
 fn a_parent_that_the_branch_was_not_to_have_is_told_beside_a_ready_branch() {
     let desired = desired(Environment::Staging);
     let mut observed = settled(&desired);
