@@ -1,6 +1,6 @@
 //! What answers say, where more hangs on it than how they read.
 
-use super::super::given_up::{asked_by, asked_of_neon, making};
+use super::super::given_up::{asked_by, asked_of_neon, is_of_replica, making};
 use super::super::*;
 use crate::api::Environment;
 use crate::database::fixtures::{
@@ -48,6 +48,29 @@ fn who_asked_for_what_failed_is_known_by_what_was_asked() {
     ] {
         let by = asked_by(what.as_deref(), &desired, &observed);
         assert_eq!(by, expected, "{what:?}");
+    }
+}
+
+#[test]
+fn which_replica_it_was_that_failed_is_known_by_what_was_asked() {
+    let desired = desired(Environment::Staging);
+    let observed = settled(&desired);
+    let asked = |action: Action| asked_of_neon(&action, &desired, &observed);
+    let near = || "near".to_owned();
+    for (what, words) in [
+        (Action::CreateReplica(near()), "make the read replica near"),
+        (
+            Action::ResizeReplica(near()),
+            "change the read replica near",
+        ),
+    ] {
+        let what = asked(what);
+        assert_eq!(what.as_deref(), Some(words));
+        let is_of = |name: &str| is_of_replica(what.as_deref(), name);
+        assert!(is_of("near") && !is_of("far"), "{words}");
+    }
+    for other in [None, asked(Action::ResizeCompute)] {
+        assert!(!is_of_replica(other.as_deref(), "near"), "{other:?}");
     }
 }
 
