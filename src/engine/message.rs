@@ -12,13 +12,13 @@ use super::{
     checksum,
     journal::Subject,
     ledger::literal,
-    sql::{Script, classify::Class, position::byte_of_character, segment::Transaction},
+    sql::{Script, classify::Class, lasting, position::byte_of_character, segment::Transaction},
 };
 use crate::postgres::lock::Key;
 
-/// Undoes what an earlier file did to the session. DISCARD ALL would also drop the session's
-/// advisory locks. In front of a file it is a transaction of its own, because a changed
-/// transaction default still holds for the transaction in which it is reset.
+/// Undoes what an earlier file did to the session. DISCARD ALL does not go into a transaction. In
+/// front of a file it is a transaction of its own, because a changed transaction default still
+/// holds for the transaction in which it is reset.
 pub(crate) const CLEAN: [&str; 9] = [
     "RESET SESSION AUTHORIZATION",
     "RESET ROLE",
@@ -30,6 +30,10 @@ pub(crate) const CLEAN: [&str; 9] = [
     "DISCARD SEQUENCES",
     "DISCARD TEMP",
 ];
+
+/// Gives back the session's advisory locks, those of an earlier file among them; ours are taken again at once, and nobody
+/// else takes them in between, since the control session holds its own. See [`crate::postgres::lock`].
+pub(crate) const UNLOCK: &str = "SELECT pg_catalog.pg_advisory_unlock_all()";
 
 /// The file may have changed role; what is recorded is written by the role that owns the ledger. A file that listens
 /// would get its own notifications at the commit, in the middle of the conversation.
@@ -44,6 +48,8 @@ const OWN_ROLE: [&str; 3] = [
 pub(crate) enum Step {
     /// Preparing the session and the transaction.
     Prepare,
+    /// Statement of the file, by index, that made a setting of the session, made again in a new one.
+    Again(usize),
     /// Taking the worker lock anew: fails where another runner has it, or the control session is gone.
     Fence,
     /// Statement of the file, by index.
@@ -61,6 +67,8 @@ pub(crate) enum Step {
 pub(crate) struct Message {
     pieces: Vec<Piece>,
     steps: Vec<Step>,
+    /// The step that commits what is recorded.
+    commit: Option<usize>,
 }
 
 /// A part of a message that the server answers before the next one is sent.
@@ -112,8 +120,8 @@ pub(crate) enum Entry<'a> {
 /// In which state the session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
-    /// Whatever an earlier file left in it is to be undone; settings that earlier segments of
-    /// this file made are made again.
+    /// Whatever an earlier file left in it is to be undone; settings that segments of this file made
+    /// in a session that is gone are made again.
     Afresh,
     /// As the segment before left it.
     GoOn,
@@ -185,7 +193,7 @@ impl Message {
         start: Start,
         record: &Record<'_>,
     ) -> Self {
-        let mut composer = Composer::begin(script, start, transaction.bytes.start);
+        let mut composer = Composer::begin(script, start, transaction.bytes.start, record.worker);
         let Range { start, end } = transaction.bytes;
         if transaction.row.is_none() {
             composer.ours(&["BEGIN"], Step::Prepare);
@@ -197,16 +205,26 @@ impl Message {
         for (step, statement) in record.statements() {
             composer.ours(&[&statement], step);
         }
+        let commit = composer.steps.len();
         match transaction.row {
             Some(row) => composer.file(row..end),
             None => composer.ours(&["COMMIT"], Step::Commit),
         }
-        composer.end()
+        Self {
+            commit: Some(commit),
+            ..composer.end()
+        }
     }
 
     /// Gets the session ready for a statement that runs alone and begins at `byte`.
-    pub(crate) fn prepare(script: &Script, start: Start, byte: usize, ours: &[&str]) -> Self {
-        let mut composer = Composer::begin(script, start, byte);
+    pub(crate) fn prepare(
+        script: &Script,
+        start: Start,
+        byte: usize,
+        worker: Key,
+        ours: &[&str],
+    ) -> Self {
+        let mut composer = Composer::begin(script, start, byte, worker);
         composer.ours(ours, Step::Fence);
         composer.end()
     }
@@ -228,6 +246,7 @@ impl Message {
         Self {
             pieces: vec![Piece::Sql(text)],
             steps: vec![Step::Prepare],
+            commit: None,
         }
     }
 
@@ -250,6 +269,12 @@ impl Message {
     pub(crate) fn is_recorded(&self, completed: usize) -> bool {
         let left = self.steps.get(completed..).unwrap_or_default();
         !left.contains(&Step::Record)
+    }
+
+    /// Whether what it records was committed by the time of `completed` answers, so that what failed
+    /// stands behind the file's own COMMIT.
+    pub(crate) fn is_committed(&self, completed: usize) -> bool {
+        self.commit.is_some_and(|commit| completed > commit)
     }
 
     /// The byte of the file that the server's character position means, in the piece that failed
@@ -291,24 +316,35 @@ impl<'a> Composer<'a> {
         }
     }
 
-    /// Starts with a session as it is to be in front of `byte` of the file.
-    fn begin(script: &'a Script, start: Start, byte: usize) -> Self {
+    /// Starts with a session as it is to be in front of `byte` of the file. What is made again is a
+    /// transaction of its own too: one of the file may have modes, which come before the first query.
+    fn begin(script: &'a Script, start: Start, byte: usize, worker: Key) -> Self {
         let mut composer = Self::new(script);
         if start == Start::GoOn {
             return composer;
         }
         composer.ours(&["BEGIN"], Step::Prepare);
         composer.ours(&CLEAN, Step::Prepare);
+        composer.ours(&[UNLOCK], Step::Prepare);
+        let locks = format!(
+            "SELECT 1 / ({} AND {})::int",
+            worker.try_for_session(),
+            Key::database().try_shared_for_session()
+        );
+        composer.ours(&[&locks], Step::Fence);
         composer.ours(&["COMMIT"], Step::Prepare);
-        let made = script.statements.iter().filter(|s| s.range.end <= byte);
-        for statement in made.filter(|s| s.class == Class::Session) {
-            let text = script.text.get(statement.range.clone()).unwrap_or_default();
-            // local ones ended with their transaction
-            if !is_local(text) {
-                let text = text.trim_end_matches(';');
-                composer.ours(&[text], Step::Prepare);
-            }
+        let again = lasting::replayed(script, byte);
+        if again.is_empty() {
+            return composer;
         }
+        composer.ours(&["BEGIN"], Step::Prepare);
+        for index in again {
+            let range = script.statements.get(index).map(|s| s.range.clone());
+            let text = script.text.get(range.unwrap_or_default());
+            let text = text.unwrap_or_default().trim_end_matches(';');
+            composer.ours(&[text], Step::Again(index));
+        }
+        composer.ours(&["COMMIT"], Step::Prepare);
         composer
     }
 
@@ -377,14 +413,9 @@ impl<'a> Composer<'a> {
         Message {
             pieces: self.pieces,
             steps: self.steps,
+            commit: None,
         }
     }
-}
-
-/// `SET LOCAL …`
-fn is_local(statement: &str) -> bool {
-    let second = statement.split_whitespace().nth(1);
-    second.is_some_and(|word| word.eq_ignore_ascii_case("local"))
 }
 
 #[cfg(test)]
@@ -436,6 +467,9 @@ mod tests {
 
     fn outline(message: &Message) -> Vec<Step> {
         let mut steps = message.steps.clone();
+        // the locks are taken again in front of all
+        let locks = steps.iter().position(|step| *step == Step::Fence);
+        steps.remove(locks.unwrap());
         steps.retain(|step| *step != Step::Prepare);
         steps.dedup();
         steps
@@ -483,6 +517,8 @@ mod tests {
         );
         let sql = sql(&message);
         assert_eq!(sql.matches("BEGIN").count(), 2);
+        let commit = (0..message.answers()).find(|n| message.is_committed(*n));
+        assert_eq!(message.step(commit.unwrap() - 1), Some(Step::Statement(4)));
         let row = sql.find("INSERT INTO").unwrap();
         assert!(row > sql.find("-- last").unwrap());
         assert!(row < sql.rfind("COMMIT").unwrap());

@@ -6,6 +6,7 @@
 //! | parts that are done | begins with these parts | goes on behind them |
 //! | | is these parts and nothing else | only its row is written |
 //! | | says something else there | [`Code::ChangedMidway`]: nothing runs |
+//! | | begins with these parts, which made what ends with a session ([`super::sql::lasting`]) | [`Code::Ambiguous`]: nothing runs |
 //! | a statement that was begun | has it | looked at, see [`super::resume`] |
 //! | | has another one, and nobody can know what the first one did | [`Code::Ambiguous`]: nothing runs |
 //! | anything | is not among the files | nothing runs: under another name it would run from its start |
@@ -16,6 +17,7 @@ use super::{
     report::{Code, Diagnostic},
     sql::{
         Script, fingerprint,
+        lasting::{self, Lasting},
         position::position,
         segment::{Segment, Shape, Statement, Transaction},
     },
@@ -108,6 +110,11 @@ pub(crate) fn way<'a>(
     {
         return Err(edited(version, script, segment));
     }
+    // in the session of another run, what comes next would be done to other tables than was meant
+    let lost = lost(script, &segments, done);
+    if let (false, Some((segment, _))) = (lost.is_empty(), segments.get(done)) {
+        return Err(alone(version, script, segment, &lost));
+    }
     Ok(Way {
         segments,
         done,
@@ -145,6 +152,35 @@ impl Way<'_> {
         };
         (position(&script.text, byte).line, then)
     }
+}
+
+/// What the first `done` segments have made that ends with their session, where something is left to be run behind them.
+pub(crate) fn lost(script: &Script, segments: &[(Segment, String)], done: usize) -> Vec<Lasting> {
+    let (before, rest) = segments.split_at_checked(done).unwrap_or((segments, &[]));
+    let statements = |part: &[(Segment, String)]| -> Vec<usize> {
+        let all = part
+            .iter()
+            .flat_map(|(segment, _)| script.of_segment(segment));
+        all.collect()
+    };
+    let works = |index: &usize| script.statements.get(*index).is_some_and(Statement::works);
+    if statements(rest).iter().any(works) {
+        lasting::left(script, statements(before).into_iter())
+    } else {
+        Vec::new()
+    }
+}
+
+/// What was lost, and where it was made, for messages.
+pub(crate) fn listed(script: &Script, lost: &[Lasting]) -> String {
+    let told = lost.iter().map(|lasting| {
+        let made = script.statements.get(lasting.statement);
+        let byte = made.map_or(0, |statement| statement.range.start);
+        let line = position(&script.text, byte).line;
+        format!("{} (line {line})", lasting.what())
+    });
+    let told: Vec<String> = told.collect();
+    told.join(", ")
 }
 
 /// Where a file ends of which all parts are done, the row still has to be written.
@@ -212,6 +248,19 @@ fn edited(version: &str, script: &Script, segment: &Segment) -> Box<Diagnostic> 
         "restore the statement, then decide: see execution.onAmbiguous (--on-ambiguous)",
     ))
 }
+
+fn alone(version: &str, script: &Script, segment: &Segment, lost: &[Lasting]) -> Box<Diagnostic> {
+    let message = format!(
+        "an earlier run was interrupted here, and what the file had made in its session is gone: {}",
+        listed(script, lost)
+    );
+    let finding = finding(version, script, Some(segment), Code::Ambiguous, &message);
+    Box::new(finding.with_hint(GO_ON))
+}
+
+/// How to go on where what a session had is lost.
+pub(crate) const GO_ON: &str = "what stands in front of this place is committed: put the rest into a file of its own, which makes again what it \
+     needs; or do the rest by hand and record the file (sepulki migrate mark); execution.onAmbiguous (--on-ambiguous) does not answer this";
 
 fn finding(
     version: &str,

@@ -17,7 +17,8 @@
 //! nothing of it is. Both are one transaction of the server, so no crash of the runner, the
 //! network or the server can separate them. A file that cannot be one transaction is cut into
 //! segments, and what is committed of it is in the journal (`journal.rs`); what the journal cannot
-//! know is looked up in the database (`resume.rs`), and what nobody can know is asked. Beside each row
+//! know is looked up in the database (`resume.rs`), and what nobody can know is asked. What segments made that only their
+//! session has stays while the run lasts; where the session is lost, nothing goes on without it (`sql/lasting.rs`). Beside each row
 //! of the ledger the engine remembers what it has applied (`memory.rs`). Which file all of that is about, where files were
 //! renamed, is told in one place (`history.rs`).
 

@@ -1,11 +1,13 @@
 //! Rules that depend on how the engine runs a file. Pure.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::{Found, Harm};
 use crate::engine::sql::Script;
 use crate::engine::sql::alone::Kind;
 use crate::engine::sql::classify::Class;
+use crate::engine::sql::lasting::{self, Lasting};
 use crate::engine::sql::lex::Token;
 use crate::engine::sql::secrets;
 use crate::engine::sql::segment::{Segment, Shape, Statement, Transaction};
@@ -14,13 +16,22 @@ const UNNAMED_INDEX: &str = "unnamed-concurrent-index";
 const IDLE_SET_LOCAL: &str = "set-local-without-effect";
 const PLAIN_PASSWORD: &str = "password-in-file";
 const WHOLE_TABLE: &str = "whole-table-change-with-ddl";
+const SESSION_LOST: &str = "session-lost-if-interrupted";
+const EMPTY: &str = "empty-file";
 
 /// What to do about the password of a role, and about one that another server takes.
 const OWN: &str =
     "list the role in the NeonDatabase's spec.roles, which publishes its login in a Secret";
 const FOREIGN: &str = "leave it out, and have somebody set it by hand who may know it: ALTER USER MAPPING, or ALTER SUBSCRIPTION … CONNECTION";
 
-pub(super) const NAMES: [&str; 4] = [UNNAMED_INDEX, IDLE_SET_LOCAL, PLAIN_PASSWORD, WHOLE_TABLE];
+pub(super) const NAMES: [&str; 6] = [
+    UNNAMED_INDEX,
+    IDLE_SET_LOCAL,
+    PLAIN_PASSWORD,
+    WHOLE_TABLE,
+    SESSION_LOST,
+    EMPTY,
+];
 
 /// Everything that our own rules find.
 pub(super) fn check(script: &Script, tokens: &[Token]) -> Vec<Found> {
@@ -28,7 +39,64 @@ pub(super) fn check(script: &Script, tokens: &[Token]) -> Vec<Found> {
     found.extend(idle_set_locals(script, tokens));
     found.extend(plain_passwords(script, tokens));
     found.extend(whole_tables(script, tokens));
+    found.extend(lost_sessions(script));
+    found.extend(is_empty(script));
     found
+}
+
+/// What a part of a file makes that only its session has, where other parts follow: an interruption between them leaves
+/// nobody who could go on.
+fn lost_sessions(script: &Script) -> Vec<Found> {
+    let Shape::Segments(segments) = &script.shape else {
+        return Vec::new();
+    };
+    let mut left: Vec<Lasting> = Vec::new();
+    let mut risked: BTreeMap<usize, String> = BTreeMap::new();
+    for segment in segments {
+        let inside = script.of_segment(segment);
+        let mut statements = script
+            .statements
+            .get(inside.clone())
+            .unwrap_or_default()
+            .iter();
+        if statements.any(Statement::works) {
+            let at_risk = left
+                .iter()
+                .map(|lasting| (lasting.statement, lasting.what()));
+            risked.extend(at_risk);
+        }
+        inside.for_each(|index| lasting::follow(&mut left, script, index));
+    }
+    let told = risked.into_iter().filter_map(|(index, what)| {
+        let statement = script.statements.get(index)?;
+        Some(Found {
+            rule: SESSION_LOST,
+            harm: Harm::Regretted,
+            range: statement.range.clone(),
+            message: format!(
+                "{what} lasts as long as the session, and the file is committed in parts: where a run is interrupted between them, no \
+                 other one can go on"
+            ),
+            help: Some(
+                "put what needs it into one transaction with it, or use what is not the session's alone, such as a table that is dropped at the end"
+                    .to_owned(),
+            ),
+        })
+    });
+    told.collect()
+}
+
+/// A file that does nothing is recorded as applied, and what is written into it later never runs.
+fn is_empty(script: &Script) -> Option<Found> {
+    let does = |s: &Statement| s.class != Class::Empty;
+    let is_empty = !script.statements.iter().any(does);
+    is_empty.then(|| Found {
+        rule: EMPTY,
+        harm: Harm::Regretted,
+        range: 0..script.text.chars().next().map_or(0, char::len_utf8),
+        message: "the file has no statement: it is recorded as applied, and what is written into it later never runs".to_owned(),
+        help: Some("write it first, or leave it out".to_owned()),
+    })
 }
 
 /// An index that is built without a name: an interrupted build leaves it invalid under a name that nobody has chosen.
@@ -199,6 +267,29 @@ mod tests {
                 vec![],
             ),
             ("DELETE FROM t;", vec![]),
+            (
+                "CREATE TEMP TABLE t AS SELECT 1;\nCREATE INDEX CONCURRENTLY i ON u (a);",
+                vec![SESSION_LOST],
+            ),
+            (
+                "BEGIN; PREPARE q AS SELECT 1; COMMIT; BEGIN; EXECUTE q; COMMIT;",
+                vec![SESSION_LOST],
+            ),
+            (
+                "CREATE TEMP TABLE t AS SELECT 1; DROP TABLE t;\nCREATE INDEX CONCURRENTLY i ON u (a);",
+                vec![],
+            ),
+            (
+                "CREATE INDEX CONCURRENTLY i ON u (a);\nCREATE TEMP TABLE t AS SELECT 1;",
+                vec![],
+            ),
+            (
+                "SET search_path = a;\nCREATE INDEX CONCURRENTLY i ON u (a);",
+                vec![],
+            ),
+            ("CREATE TEMP TABLE t AS SELECT 1; DELETE FROM t;", vec![]),
+            ("-- to be written\n;", vec![EMPTY]),
+            ("", vec![EMPTY]),
         ] {
             assert_eq!(rules(sql), expected, "{sql}");
         }

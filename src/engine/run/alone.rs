@@ -42,6 +42,15 @@ const WITHOUT_LOCK_TIMEOUT: [&str; 2] = [
 ];
 const LOCK_TIMEOUT_AGAIN: &str = "SELECT pg_catalog.set_config('lock_timeout', pg_catalog.current_setting('sepulki.lock_timeout'), false)";
 
+/// Limits statements to so many milliseconds; the file's own limit is put back later.
+fn limited(limit: u128) -> String {
+    format!(
+        "SELECT pg_catalog.set_config('sepulki.statement_timeout', pg_catalog.current_setting('statement_timeout'), false); \
+         SET statement_timeout = {limit}"
+    )
+}
+const STATEMENT_TIMEOUT_AGAIN: &str = "SELECT pg_catalog.set_config('statement_timeout', pg_catalog.current_setting('sepulki.statement_timeout'), false)";
+
 /// Local numbers of transactions count up by one each. Answers `backend/number`.
 const TRANSACTION: &str = "SELECT l.virtualtransaction FROM pg_catalog.pg_locks l \
      WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'virtualxid'";
@@ -62,7 +71,7 @@ impl Lonely<'_> {
     pub(super) async fn run<P: FnMut(Progress) + Send>(
         &self,
         mut intent: Option<Trace>,
-        mut start: Start,
+        start: Start,
         crew: &mut Crew<'_, P>,
     ) -> Result<(), RunError> {
         let mut tries = Tries::new(self.file.request, self.file.version);
@@ -71,9 +80,12 @@ impl Lonely<'_> {
             self.tell_statement(crew);
             match self.attempt(intent.take(), start, crew).await? {
                 Attempt::Committed => return Ok(()),
-                Attempt::GaveWay(reason) => tries.again(reason, crew).await?,
+                Attempt::GaveWay(reason) => {
+                    // the next attempt finds the session as this one did
+                    self.restore(crew).await?;
+                    tries.again(reason, crew).await?;
+                }
             }
-            start = Start::Afresh;
             // what the last attempt noted, if it could not take it back
             let notes = crew.control.notes(&self.file.subject()).await?;
             let own = notes.into_iter().find(|note| note.segment == self.segment);
@@ -255,11 +267,11 @@ impl Lonely<'_> {
         let limit = LAST_EFFORT.as_millis() / 2;
         match resume::clean_up(trace, &sight) {
             Verdict::CleanUp(drops) => {
-                let limit = format!("SET statement_timeout = {limit}");
-                session::rows(connection, limit).await?;
+                session::rows(connection, limited(limit)).await?;
                 for drop in drops {
                     session::rows(connection, drop).await?;
                 }
+                session::rows(connection, STATEMENT_TIMEOUT_AGAIN.to_owned()).await?;
                 Ok(())
             }
             Verdict::Run => Ok(()),
@@ -288,11 +300,17 @@ impl Lonely<'_> {
         let version = crate::engine::ledger::literal(self.file.version);
         let note = subject.done(&version, self.segment, self.fingerprint);
         crew.control.write(note).await?;
+        self.restore(crew).await?;
+        Ok(Attempt::Committed)
+    }
+
+    /// Puts the file's own lock timeout back.
+    async fn restore<P>(&self, crew: &mut Crew<'_, P>) -> Result<(), RunError> {
         if self.kind().is_concurrent() {
             let connection = &mut crew.worker.session.connection;
             session::rows(connection, LOCK_TIMEOUT_AGAIN.to_owned()).await?;
         }
-        Ok(Attempt::Committed)
+        Ok(())
     }
 
     async fn undone<P>(&self, crew: &mut Crew<'_, P>) -> Result<(), RunError> {
@@ -344,7 +362,8 @@ impl FileRun<'_> {
         let ours: Vec<&str> = std::iter::once(fence.as_str())
             .chain(settings.iter().copied())
             .collect();
-        let message = Message::prepare(script, start, byte, &ours);
+        let worker = crew.control.keys.worker;
+        let message = Message::prepare(script, start, byte, worker, &ours);
         let watched = watch(self.request, self.version, &message, None, crew).await?;
         match self.judge(&message, script, watched)? {
             Attempt::Committed => Ok(()),

@@ -9,7 +9,10 @@ use super::{
     watch::watch,
 };
 use crate::{
-    engine::{ledger::literal, message::Message},
+    engine::{
+        ledger::literal,
+        message::{Message, UNLOCK},
+    },
     postgres::Error,
 };
 
@@ -64,8 +67,9 @@ async fn try_analyze<P: FnMut(Progress) + Send>(
     if tables.is_empty() {
         return Ok(());
     }
+    // no file follows, so nothing needs the locks of this session any more
     let text = format!(
-        "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; ANALYZE {}",
+        "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; {UNLOCK}; ANALYZE {}",
         tables.join(", ")
     );
     let max_blocked = Some(request.timeouts.max_blocked);

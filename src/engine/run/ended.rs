@@ -46,6 +46,7 @@ pub(super) fn ending(message: &Message, watched: &Watched) -> Option<Ending> {
         (Step::Record, UNMET) => Some(Ending::Control),
         (
             Step::Prepare
+            | Step::Again(_)
             | Step::Fence
             | Step::Statement(_)
             | Step::Record

@@ -29,6 +29,7 @@ pub(super) fn locate(
     let step = message.step(completed);
     let place = match step {
         Some(Step::Statement(index)) => place(script, message, completed, index, error),
+        Some(Step::Again(index)) => script.statements.get(index).map(|s| s.range.clone()),
         // a syntax error comes before any answer, with a position
         Some(Step::Prepare | Step::Fence | Step::Record | Step::Look | Step::Commit) | None => None,
     };
@@ -68,6 +69,14 @@ fn judge(
                 .hint
                 .is_none()
                 .then_some("make room or give the server more of it, then try again"),
+        ),
+        (Some(Step::Again(_)), _) => (
+            Code::Refused,
+            format!("the session in which the file made this setting is gone, and in a new one it cannot be made again: {message}"),
+            Some(
+                "put what stands behind the part that is committed into a file of its own, which does without this setting; or do it by \
+                 hand and record the file: sepulki migrate mark",
+            ),
         ),
         (Some(Step::Record), "23502") => (
             Code::CommittedItself,

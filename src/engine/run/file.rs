@@ -10,18 +10,19 @@ use super::{
     ended::{Ending, SQLSTATE, ending},
     failure,
     notices::Ear,
-    session::{self, Session},
+    session::{self, Session, get},
     watch::{Interruption, Watched, watch},
 };
 use crate::{
     engine::{
         bundle::MigrationFile,
         journal::{Ended, Note, Subject},
-        message::{Entry, Message, Record, Start, Step, UNMET},
+        ledger::{identifier, literal},
+        message::{Entry, Message, Record, Start, Step, UNLOCK, UNMET},
         midway,
         report::Code,
         sql::{
-            Script, calls,
+            Script, calls, lasting,
             segment::{Shape, Transaction},
         },
     },
@@ -30,6 +31,10 @@ use crate::{
 
 /// What became of a file that failed in its only transaction.
 const ROLLED_BACK: &str = "the file was rolled back: nothing of it is left";
+
+/// What became of a file that failed behind its own COMMIT, where only settings of the session can stand.
+const COMMITTED: &str = "the file is committed and recorded as applied, and the next run goes on behind it; only this setting, which would have \
+     ended with the session, and what stands behind it were not made";
 
 /// The session that runs files.
 pub(super) struct Worker {
@@ -61,6 +66,20 @@ impl Worker {
             session,
             ear: Ear::new(),
         })
+    }
+
+    /// Goes on in a new session, which has the settings that databases and roles have by now. Nobody else takes the lock in
+    /// between, since the control session holds its own.
+    pub(super) async fn renew(
+        &mut self,
+        request: &RunRequest,
+        control: &mut Control,
+        progress: &mut (impl FnMut(Progress) + Send),
+    ) -> Result<(), RunError> {
+        session::rows(&mut self.session.connection, UNLOCK.to_owned()).await?;
+        let new = Box::pin(Self::open(request, control, progress)).await?;
+        std::mem::replace(self, new).close().await;
+        Ok(())
     }
 
     pub(super) async fn close(self) {
@@ -144,7 +163,7 @@ impl<'a> FileRun<'a> {
         &self,
         script: &Script,
         transaction: &Transaction,
-        mut start: Start,
+        start: Start,
         entry: Entry<'_>,
         crew: &mut Crew<'_, P>,
     ) -> Result<(), RunError> {
@@ -163,8 +182,35 @@ impl<'a> FileRun<'a> {
                 Attempt::Committed => return Ok(()),
                 Attempt::GaveWay(reason) => tries.again(reason, crew).await?,
             }
-            start = Start::Afresh;
+            // the session is what it was before, so that what earlier segments made in it is there
+            if start == Start::GoOn {
+                self.deallocate(script, transaction, crew).await?;
+            }
         }
+    }
+
+    /// Takes back what a segment has prepared, which its rollback did not.
+    async fn deallocate<P>(
+        &self,
+        script: &Script,
+        transaction: &Transaction,
+        crew: &mut Crew<'_, P>,
+    ) -> Result<(), RunError> {
+        let names = lasting::prepared(script, script.within(transaction));
+        if names.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = names.iter().map(|name| literal(name)).collect();
+        let list = names.join(", ");
+        let prepared =
+            format!("SELECT name FROM pg_catalog.pg_prepared_statements WHERE name IN ({list})");
+        let connection = &mut crew.worker.session.connection;
+        for row in session::rows(connection, prepared).await? {
+            let name: String = get(&row, 0)?;
+            let sql = format!("DEALLOCATE {}", identifier(&name));
+            session::rows(connection, sql).await?;
+        }
+        Ok(())
     }
 
     pub(super) fn tell_start<P: FnMut(Progress) + Send>(
@@ -220,8 +266,15 @@ impl<'a> FileRun<'a> {
         let Some(error) = watched.error else {
             return Ok(Attempt::Committed);
         };
+        let is_committed = message.is_committed(watched.completed);
         match (watched.interruption, error.class) {
             (Some(Interruption::Stop(reason)), _) => Err(reason),
+            (Some(Interruption::InTheWay), Class::Conflict | Class::Invalid) if is_committed => {
+                Ok(Attempt::Committed)
+            }
+            (_, Class::Conflict) if is_committed => {
+                Err(self.failed(script, message, watched.completed, &error))
+            }
             (Some(Interruption::InTheWay), Class::Conflict | Class::Invalid) => {
                 Ok(Attempt::GaveWay(format!(
                     "others had waited for its locks for {:?}",
@@ -265,7 +318,7 @@ impl<'a> FileRun<'a> {
             Some(Step::Statement(_) | Step::Record | Step::Look | Step::Commit) => {
                 self.failed(script, message, completed, error)
             }
-            Some(Step::Prepare | Step::Fence) | None => {
+            Some(Step::Prepare | Step::Again(_) | Step::Fence) | None => {
                 RunError::Transient(format!("{} could not go on: {error}", self.version))
             }
         }
@@ -278,9 +331,15 @@ impl<'a> FileRun<'a> {
         let answered = completed.checked_sub(1);
         let statement = match answered.and_then(|last| message.step(last)) {
             Some(Step::Statement(index)) => Some(index),
-            Some(Step::Prepare | Step::Fence | Step::Record | Step::Look | Step::Commit) | None => {
-                None
-            }
+            Some(
+                Step::Prepare
+                | Step::Again(_)
+                | Step::Fence
+                | Step::Record
+                | Step::Look
+                | Step::Commit,
+            )
+            | None => None,
         };
         let finding = script.finding_at(self.version, statement, Code::Refused, text);
         let hint =
@@ -321,7 +380,10 @@ impl<'a> FileRun<'a> {
                 self.version
             ));
         }
-        let diagnostic = failure::locate(self.version, script, message, completed, server);
+        let mut diagnostic = failure::locate(self.version, script, message, completed, server);
+        if message.is_committed(completed) {
+            diagnostic.outcome = Some(COMMITTED.to_owned());
+        }
         RunError::Failed(Box::new(diagnostic))
     }
 }

@@ -14,7 +14,10 @@
 //! * Losing A ends B. Losing B ends the run; whether its last file was committed is what the
 //!   ledger says to the next run. A file in the course of which one of them is ended twice is
 //!   taken to do it itself (`ended.rs`).
-//! * Locks of others are waited for only shortly, then the file starts over after a pause.
+//! * Locks of others are waited for only shortly, then the file starts over after a pause, or the segment in the same
+//!   session.
+//! * Each file finds the session clean: settings, temporary objects and locks of the one before are gone. Where that one
+//!   has changed settings of the database or of a role, the session is a new one.
 
 mod alone;
 mod analyze;
@@ -46,6 +49,7 @@ use super::{
     ledger::{LedgerName, LedgerState},
     plan::{Pending, Plan, plan_by},
     policy::Policies,
+    sql::defaults::changes_defaults,
 };
 use crate::postgres::Target;
 
@@ -327,6 +331,12 @@ pub async fn apply(
         progress(Progress::Applied {
             version: pending.version.clone(),
         });
+        let script = request.bundle.file(&pending.version);
+        let script = script.and_then(|file| file.script().ok());
+        if index + 1 < total && script.is_some_and(changes_defaults) {
+            let renewed = worker.renew(&request, &mut control, &mut progress);
+            stop.or(Box::pin(renewed)).await?;
+        }
         applied.push(pending.version);
     }
     if request.execution.analyze && !applied.is_empty() {

@@ -9,7 +9,7 @@ use super::{
 use crate::engine::{
     journal::Note,
     message::{Entry, Start},
-    midway::{Way, first},
+    midway::{Way, first, listed, lost},
     report::Position,
     resume,
     sql::{Script, position::position, segment::Segment},
@@ -58,7 +58,7 @@ impl FileRun<'_> {
                     Box::pin(lonely.run(intent, start, crew)).await
                 }
             };
-            result.map_err(|error| with_outcome(error, || outcome(script, segment, index)))?;
+            result.map_err(|error| with_outcome(error, || outcome(script, way, segment, index)))?;
             start = Start::GoOn;
         }
         Ok(())
@@ -89,7 +89,7 @@ impl FileRun<'_> {
 }
 
 /// What became of a file that failed in this segment.
-fn outcome(script: &Script, segment: &Segment, index: usize) -> String {
+fn outcome(script: &Script, way: &Way<'_>, segment: &Segment, index: usize) -> String {
     if index == 0 {
         return "nothing of the file is left".to_owned();
     }
@@ -105,5 +105,15 @@ fn outcome(script: &Script, segment: &Segment, index: usize) -> String {
     } else {
         format!("column {column} of line {line}")
     };
-    format!("what stands in front of {place} is committed and stays; the next run goes on there")
+    let lost = lost(script, &way.segments, index);
+    if lost.is_empty() {
+        return format!(
+            "what stands in front of {place} is committed and stays; the next run goes on there"
+        );
+    }
+    format!(
+        "what stands in front of {place} is committed and stays; but the next run does not go on there, since with the session of this \
+         one it has lost what the rest may need: {}",
+        listed(script, &lost)
+    )
 }

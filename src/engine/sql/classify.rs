@@ -22,6 +22,8 @@ pub(crate) enum Class {
     Begin {
         /// Nothing can be recorded in such a transaction.
         read_only: bool,
+        /// An isolation level or another mode, which the server takes only before the first query.
+        has_modes: bool,
     },
     /// `COMMIT`, `END`.
     Commit,
@@ -37,6 +39,8 @@ pub(crate) enum Class {
     SetTransaction,
     /// `SET`, `RESET`, `SHOW`: changes the session at most.
     Session,
+    /// `SELECT set_config(…, false)` as `pg_dump` writes it: the same, but a query.
+    SetConfig,
     /// Gives this setting a value with which the server would read files otherwise than we do.
     ReadsOtherwise(&'static str),
     /// Refused inside a transaction.
@@ -86,7 +90,7 @@ pub(crate) fn classify(text: &str, tokens: &[Token]) -> Class {
                 Class::SetTransaction
             }
             ["SET" | "RESET" | "SHOW", ..] => Class::Session,
-            ["SELECT", rest @ ..] if sets_session(rest) => Class::Session,
+            ["SELECT", rest @ ..] if sets_session(rest) => Class::SetConfig,
             ["DISCARD", "ALL"] => Class::DiscardAll,
             ["COPY", ..] if occurs(&words, &["FROM", "STDIN"]) => Class::CopyIn,
             ["COPY", ..] if occurs(&words, &["TO", "STDOUT"]) => Class::CopyOut,
@@ -97,8 +101,11 @@ pub(crate) fn classify(text: &str, tokens: &[Token]) -> Class {
 
 fn control(words: &[&str]) -> Option<Class> {
     Some(match words {
-        ["BEGIN", ..] | ["START", "TRANSACTION", ..] => Class::Begin {
+        ["BEGIN", "WORK" | "TRANSACTION", modes @ ..]
+        | ["START", "TRANSACTION", modes @ ..]
+        | ["BEGIN", modes @ ..] => Class::Begin {
             read_only: occurs(words, &["READ", "ONLY"]),
+            has_modes: !modes.is_empty(),
         },
         ["COMMIT" | "END", ..] if occurs(words, &["AND", "CHAIN"]) => Class::CommitAndChain,
         ["COMMIT" | "END", ..] => Class::Commit,
@@ -150,18 +157,23 @@ mod tests {
 
     #[test]
     fn transaction_control() {
-        let begin = Class::Begin { read_only: false };
+        let begin = |read_only, has_modes| Class::Begin {
+            read_only,
+            has_modes,
+        };
         for (text, expected) in [
             (";", Class::Empty),
             ("-- c\n ;", Class::Empty),
-            ("BEGIN;", begin.clone()),
-            ("begin work", begin.clone()),
+            ("BEGIN;", begin(false, false)),
+            ("begin work", begin(false, false)),
+            ("START TRANSACTION", begin(false, false)),
             (
                 "START TRANSACTION ISOLATION LEVEL SERIALIZABLE;",
-                begin.clone(),
+                begin(false, true),
             ),
-            ("BEGIN READ ONLY;", Class::Begin { read_only: true }),
-            ("BEGIN READ WRITE;", begin),
+            ("BEGIN TRANSACTION DEFERRABLE;", begin(false, true)),
+            ("BEGIN READ ONLY;", begin(true, true)),
+            ("BEGIN READ WRITE;", begin(false, true)),
             ("COMMIT;", Class::Commit),
             ("COMMIT WORK AND NO CHAIN;", Class::Commit),
             ("END TRANSACTION;", Class::Commit),
@@ -188,7 +200,7 @@ mod tests {
             ("CALL \"Re\"\"fill\"();", Class::Call("Re\"fill".into())),
             (
                 "SELECT pg_catalog.set_config('search_path', '', false);",
-                Class::Session,
+                Class::SetConfig,
             ),
             (
                 "SELECT set_config('a.b', x, false) FROM t;",

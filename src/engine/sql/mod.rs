@@ -13,11 +13,14 @@
 pub(crate) mod alone;
 pub(crate) mod backward;
 pub(crate) mod classify;
+pub(crate) mod defaults;
 mod depth;
 #[cfg(test)]
 mod fuzz;
 mod labels;
+pub(crate) mod lasting;
 pub(crate) mod lex;
+pub(crate) mod nested;
 pub(crate) mod parse;
 pub(crate) mod position;
 mod psql;
@@ -38,7 +41,7 @@ use std::{
 use classify::Class;
 use lex::TokenKind;
 use parse::ParsedStatement;
-use segment::{Finding, Segment, Shape, Statement};
+use segment::{Finding, Segment, Shape, Statement, Transaction};
 
 use super::{
     bundle::Part,
@@ -87,6 +90,21 @@ impl Script {
         match statement.and_then(|index| self.statements.get(index)) {
             Some(statement) => self.finding(file, &statement.range, code, message),
             None => Diagnostic::of_file(file, code, message),
+        }
+    }
+
+    /// The statements of a transaction, by index.
+    pub(crate) fn within(&self, transaction: &Transaction) -> Range<usize> {
+        let Range { start, end } = transaction.bytes;
+        let first = |byte| self.statements.partition_point(|s| s.range.start < byte);
+        first(start)..first(end)
+    }
+
+    /// The statements of a segment, by index.
+    pub(crate) fn of_segment(&self, segment: &Segment) -> Range<usize> {
+        match segment {
+            Segment::Transaction(transaction) => self.within(transaction),
+            Segment::Alone(index, _) => *index..*index + 1,
         }
     }
 

@@ -8,8 +8,8 @@
 //!
 //! Statements before the file's only BEGIN join its transaction, because the whole file is one
 //! message; after its COMMIT only session settings may follow. Where more is asked for (several
-//! blocks, statements that run alone, a label used by the file that adds it) the file is cut into
-//! segments. Each transaction is noted together with its effect; statements that run alone are
+//! blocks, statements that run alone, a label used by the file that adds it, an isolation level
+//! behind queries) the file is cut into segments. Each transaction is noted together with its effect; statements that run alone are
 //! noted before and after.
 
 use std::ops::Range;
@@ -112,8 +112,12 @@ fn whole(statements: &[Statement], blocks: &[Block], length: usize) -> Option<Tr
             let after = statements.get(block.commit + 1..).unwrap_or_default();
             // data cannot be sent before the message with BEGIN is complete
             let copies = before.iter().any(|s| s.class == Class::CopyIn);
-            let is_idle = |s: &Statement| matches!(s.class, Class::Empty | Class::Session);
-            (!copies && after.iter().all(is_idle)).then(|| block.transaction(statements, 0..length))
+            // what has begun with a query takes no modes any more
+            let is_query = |s: &Statement| !matches!(s.class, Class::Empty | Class::Session);
+            let too_late = block.has_modes(statements) && before.iter().any(is_query);
+            let joins = !copies && !too_late;
+            (joins && !after.iter().any(Statement::works))
+                .then(|| block.transaction(statements, 0..length))
         }
         _ => None,
     }
@@ -200,6 +204,11 @@ impl Cutter<'_> {
 }
 
 impl Statement {
+    /// Whether it does more than to change settings of the session.
+    pub(crate) fn works(&self) -> bool {
+        !matches!(self.class, Class::Empty | Class::Session | Class::SetConfig)
+    }
+
     /// How it runs alone, if it does.
     pub(crate) fn alone(&self) -> Option<Alone> {
         match &self.class {
@@ -217,6 +226,7 @@ impl Statement {
             | Class::PrepareTransaction
             | Class::SetTransaction
             | Class::Session
+            | Class::SetConfig
             | Class::DiscardAll
             | Class::ReadsOtherwise(_)
             | Class::CopyIn
@@ -275,17 +285,22 @@ fn never_runs(statement: &Statement) -> Option<Finding> {
             "ROLLBACK would undo the file, yet it would count as applied",
             "remove it; a file that fails is rolled back anyway",
         ),
-        Class::Begin { read_only: true } => (
+        Class::Begin {
+            read_only: true, ..
+        } => (
             Code::TransactionControl,
             "a READ ONLY transaction cannot record the file",
             "remove READ ONLY",
         ),
         Class::Empty
-        | Class::Begin { read_only: false }
+        | Class::Begin {
+            read_only: false, ..
+        }
         | Class::Commit
         | Class::Savepoint
         | Class::SetTransaction
         | Class::Session
+        | Class::SetConfig
         | Class::Autocommit(_)
         | Class::CopyIn
         | Class::ControlsTransaction(_)
@@ -308,6 +323,19 @@ struct Block {
 }
 
 impl Block {
+    /// Whether it asks for modes of its transaction, such as an isolation level.
+    fn has_modes(self, statements: &[Statement]) -> bool {
+        let begin = statements.get(self.begin).map(|s| &s.class);
+        let inside = statements.get(self.begin + 1..self.commit);
+        matches!(
+            begin,
+            Some(Class::Begin {
+                has_modes: true,
+                ..
+            })
+        ) || behind_set_transaction(inside.unwrap_or_default()).is_some()
+    }
+
     fn transaction(self, statements: &[Statement], bytes: Range<usize>) -> Transaction {
         let inside = statements
             .get(self.begin + 1..self.commit)

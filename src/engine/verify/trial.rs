@@ -71,7 +71,11 @@ pub(crate) fn attempt(script: &Script, index: usize) -> Attempt {
         | Class::CopyOut
         | Class::ControlsTransaction(_) => Attempt::Not,
         Class::Autocommit(_) => plain_form(&script.text, index, script),
-        Class::Session | Class::CopyIn | Class::Call(_) | Class::Transactional => Attempt::AsItIs,
+        Class::Session
+        | Class::SetConfig
+        | Class::CopyIn
+        | Class::Call(_)
+        | Class::Transactional => Attempt::AsItIs,
     }
 }
 
