@@ -363,3 +363,46 @@ fn many() -> Arc<Bundle> {
         .collect();
     bundle(&files)
 }
+
+#[tokio::test]
+async fn an_index_that_was_dropped_unheard_is_not_dropped_again_under_its_name() {
+    for text in [
+        "DROP INDEX CONCURRENTLY i;",
+        "DROP INDEX CONCURRENTLY IF EXISTS i;",
+    ] {
+        let world = World::new().await;
+        let relay = Relay::start(world.socket(), Startup::Forward).await;
+        let table = (
+            "001_t.sql",
+            "CREATE TABLE t (a int); CREATE INDEX i ON t (a);",
+        );
+        let mut request = world.request(&bundle(&[table, ("002_d.sql", text)]));
+        request.target = world.target_by(&relay);
+        request.until = Some("001_t.sql".into());
+        apply(request.clone(), |_| {}).await.unwrap();
+        let mut reader = world.superuser().await;
+        sqlx::raw_sql("BEGIN; SELECT * FROM t")
+            .execute(&mut reader)
+            .await
+            .unwrap();
+        request.until = None;
+        let run = start(request.clone(), &Told::default());
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+             AND query LIKE 'DROP INDEX%' AND wait_event_type = 'Lock'";
+        world.until(waits, "1").await;
+        // the server drops it, but nobody hears of it
+        relay.is_deaf.store(true, Ordering::Relaxed);
+        sqlx::raw_sql("COMMIT").execute(&mut reader).await.unwrap();
+        world
+            .until("SELECT to_regclass('public.i') IS NULL", "true")
+            .await;
+        run.abort();
+        assert!(run.await.unwrap_err().is_cancelled());
+        relay.is_deaf.store(false, Ordering::Relaxed);
+        // by then somebody has made another one
+        world.execute("CREATE INDEX i ON t (a)").await;
+        assert_eq!(apply(request, |_| {}).await.unwrap().applied, ["002_d.sql"]);
+        let is_there = "SELECT to_regclass('public.i') IS NOT NULL";
+        assert_eq!(world.one(is_there).await, "true", "{text}");
+    }
+}

@@ -181,6 +181,29 @@ async fn a_role_that_was_dropped_meanwhile_is_no_dead_end() {
         &found.message,
         "the session in which the file made this setting is gone, and in a new one it cannot be made again",
     );
+    let head = format!("SET ROLE {role};\nVACUUM busy;\n");
+    let files = [files[0], files[1], ("003_r.sql", head.as_str())];
+    assert_eq!(world.run(&files).await.unwrap().applied, ["003_r.sql"]);
+}
+
+#[tokio::test]
+async fn a_block_that_made_something_in_its_session_is_not_skipped() {
+    let world = World::new().await;
+    let block = "DO $$ BEGIN CREATE TEMP TABLE t AS SELECT 2 AS id; COMMIT; PERFORM pg_sleep(20); END $$;\nDELETE FROM t;";
+    let files = [TABLES, ("002_t.sql", block)];
+    cut(&world, &files).await;
+    let mut request = world.request(&bundle(&files));
+    request.execution.on_ambiguous = OnAmbiguous::Skip;
+    let error = apply(request, |_| {}).await.unwrap_err();
+    let RunError::Failed(found) = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(found.code, Code::Ambiguous);
+    assert!(
+        found.message.ends_with("gone: the temporary t (line 1)"),
+        "{found}"
+    );
+    assert_eq!(world.one("SELECT count(*) FROM t").await, "1");
 }
 
 #[tokio::test]

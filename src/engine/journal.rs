@@ -38,17 +38,34 @@ pub(crate) enum Trace {
     /// Indexes of a table (quoted for SQL), by oid.
     Index {
         table: String,
+        /// Its oid, which notes of an earlier version lack.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        oid: Option<i64>,
         name: Option<String>,
         known: Vec<i64>,
     },
     /// Remains of rebuilt indexes, by oid.
     Remains { known: Vec<i64> },
     /// Whether the object was there.
-    Object { existed: bool },
+    Object {
+        existed: bool,
+        /// Which one it was, since by the next run another one may have its name. Notes of an earlier version lack it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        which: Option<Which>,
+    },
     /// The statement may be run again.
     Repeatable,
     /// Nobody can tell what the statement did.
     Unknowable,
+}
+
+/// What a statement was about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Which {
+    /// Of an index, a database or a tablespace; or of a table and of its partition.
+    pub(crate) oids: Vec<i64>,
+    /// Qualified and quoted for SQL, one for each.
+    pub(crate) names: Vec<String>,
 }
 
 /// That a session of a run was ended while a file ran, see [`super::run`].
@@ -241,11 +258,18 @@ mod tests {
         for trace in [
             Trace::Index {
                 table: "\"t\"".into(),
+                oid: Some(7),
                 name: Some("I'\\x".into()),
                 known: vec![1, 4_294_967_295],
             },
             Trace::Remains { known: Vec::new() },
-            Trace::Object { existed: true },
+            Trace::Object {
+                existed: true,
+                which: Some(Which {
+                    oids: vec![1, 2],
+                    names: vec!["a".into(), "b".into()],
+                }),
+            },
             Trace::Repeatable,
             Trace::Unknowable,
         ] {
@@ -257,5 +281,27 @@ mod tests {
             assert!(sql.contains("E'it''s.sql'"), "{sql}");
         }
         assert!(note("3", "f".into(), Some("{\"newer\": {}}")).is_err());
+        // as earlier versions wrote them
+        for (text, expected) in [
+            (
+                r#"{"object":{"existed":true}}"#,
+                Trace::Object {
+                    existed: true,
+                    which: None,
+                },
+            ),
+            (
+                r#"{"index":{"table":"t","name":"i","known":[1]}}"#,
+                Trace::Index {
+                    table: "t".into(),
+                    oid: None,
+                    name: Some("i".into()),
+                    known: vec![1],
+                },
+            ),
+        ] {
+            let read = note("3", "f".into(), Some(text)).unwrap();
+            assert_eq!(read.intent, Some(expected));
+        }
     }
 }

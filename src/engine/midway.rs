@@ -113,7 +113,8 @@ pub(crate) fn way<'a>(
     // in the session of another run, what comes next would be done to other tables than was meant
     let lost = lost(script, &segments, done);
     if let (false, Some((segment, _))) = (lost.is_empty(), segments.get(done)) {
-        return Err(alone(version, script, segment, &lost));
+        let next = first(script, segment);
+        return Err(without(version, script, next, &lost));
     }
     Ok(Way {
         segments,
@@ -169,6 +170,14 @@ pub(crate) fn lost(script: &Script, segments: &[(Segment, String)], done: usize)
     } else {
         Vec::new()
     }
+}
+
+/// What speaks against taking `statement`, which was interrupted, for done: what it would have made in its session is lost.
+pub(crate) fn skipped(version: &str, script: &Script, statement: usize) -> Option<Box<Diagnostic>> {
+    let mut behind = script.statements.iter().skip(statement + 1);
+    let next = behind.find(|s| s.works())?;
+    let lost = lasting::left(script, std::iter::once(statement));
+    (!lost.is_empty()).then(|| without(version, script, Some(next), &lost))
 }
 
 /// What was lost, and where it was made, for messages.
@@ -249,17 +258,24 @@ fn edited(version: &str, script: &Script, segment: &Segment) -> Box<Diagnostic> 
     ))
 }
 
-fn alone(version: &str, script: &Script, segment: &Segment, lost: &[Lasting]) -> Box<Diagnostic> {
+fn without(
+    version: &str,
+    script: &Script,
+    next: Option<&Statement>,
+    lost: &[Lasting],
+) -> Box<Diagnostic> {
     let message = format!(
         "an earlier run was interrupted here, and what the file had made in its session is gone: {}",
         listed(script, lost)
     );
-    let finding = finding(version, script, Some(segment), Code::Ambiguous, &message);
+    let end = script.text.trim_end().len();
+    let range = next.map_or(end..end, |statement| statement.range.clone());
+    let finding = script.finding(version, &range, Code::Ambiguous, &message);
     Box::new(finding.with_hint(GO_ON))
 }
 
 /// How to go on where what a session had is lost.
-pub(crate) const GO_ON: &str = "what stands in front of this place is committed: put the rest into a file of its own, which makes again what it \
+const GO_ON: &str = "what stands in front of this place is committed: put the rest into a file of its own, which makes again what it \
      needs; or do the rest by hand and record the file (sepulki migrate mark); execution.onAmbiguous (--on-ambiguous) does not answer this";
 
 fn finding(

@@ -9,17 +9,21 @@
 //! | | yes, without a name | a new valid index | asked |
 //! | REINDEX CONCURRENTLY | yes | new `…_ccnew`, `…_ccold` | dropped, run again |
 //! | DROP INDEX CONCURRENTLY | yes | the index is gone | done |
+//! | | yes, `IF EXISTS`, and there was none | – | done |
 //! | DETACH … CONCURRENTLY | yes | pending | finalized |
 //! | | yes | detached | done |
 //! | CREATE, DROP DATABASE, TABLESPACE | yes | there, gone | done |
+//! | any of these | yes | still there, but another one has its name by now | done to the one that was meant, or asked |
 //! | VACUUM and other repeatable ones | yes | – | run again |
 //! | a block that commits | yes | – | asked |
 //! | any | – | another session builds the index | waited for |
+//!
+//! What an interrupted statement was about is known by its oid: by the next run the name may be another one's.
 
 use super::{
-    journal::Trace,
+    journal::{Trace, Which},
     ledger::{identifier, literal},
-    sql::alone::{Kind, Name, Object},
+    sql::alone::{Does, Kind, Name, Object},
 };
 
 /// What is to be done about a statement.
@@ -46,12 +50,20 @@ pub(crate) enum Verdict {
 pub(crate) enum Sight {
     /// Indexes that the statement may be about.
     Indexes(Vec<Index>),
-    /// An object: there or not.
-    Object(bool),
-    /// A partition: attached, and whether its detachment is pending.
-    Partition { attached: bool, pending: bool },
+    /// What the statement is about by its name, and what it was about before.
+    Things(Vec<Thing>),
     /// Nothing that would tell.
     Nothing,
+}
+
+/// An index, a database or a tablespace; or a partition that is attached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Thing {
+    pub(crate) which: Which,
+    /// Whether the statement's name means it now.
+    pub(crate) is_named: bool,
+    /// Whether its detachment is pending.
+    pub(crate) is_pending: bool,
 }
 
 /// An index.
@@ -106,11 +118,12 @@ fn indexes_sql(own: &str, condition: &str) -> String {
     )
 }
 
-/// Answers what [`Sight`] is made of: indexes, or two truth values. None where nothing would tell.
-pub(crate) fn probe_sql(kind: &Kind) -> Option<String> {
+/// Answers what [`Sight`] is made of: indexes, or [`Thing`]s (oid, name, and the same of a partition; whether it is named,
+/// whether it is pending). None where nothing would tell. `intent` is what an interrupted attempt noted.
+pub(crate) fn probe_sql(kind: &Kind, intent: Option<&Trace>) -> Option<String> {
     Some(match kind {
         Kind::BuildIndex { table, index } => {
-            let table = table.regclass();
+            let table = table_of(intent).unwrap_or_else(|| table.regclass());
             let index = index.as_deref().map_or("NULL".to_owned(), literal);
             indexes_sql(
                 &format!("i.indrelid IS NOT DISTINCT FROM {table}"),
@@ -121,25 +134,78 @@ pub(crate) fn probe_sql(kind: &Kind) -> Option<String> {
             )
         }
         Kind::RebuildIndex => remains_sql(),
-        Kind::DropIndex(name) => format!("SELECT {} IS NOT NULL, false", name.regclass()),
-        Kind::Detach { table, partition } => format!(
-            "SELECT pg_catalog.count(*) > 0, coalesce(pg_catalog.bool_or(h.inhdetachpending), false) \
-             FROM pg_catalog.pg_inherits h WHERE h.inhparent = {} AND h.inhrelid = {}",
-            table.regclass(),
-            partition.regclass()
-        ),
+        Kind::DropIndex { index, .. } => {
+            let named = format!("c.oid = {}", index.regclass());
+            let known = known(intent, &["c.oid"]);
+            format!(
+                "SELECT c.oid::bigint, pg_catalog.format('%I.%I', n.nspname, c.relname), NULL::bigint, NULL::text, \
+                   coalesce({named}, false), false FROM pg_catalog.pg_class c \
+                   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE {named} OR {known}"
+            )
+        }
+        Kind::Detach { table, partition } => {
+            let (table, partition) = (table.regclass(), partition.regclass());
+            let named = format!("(h.inhparent = {table} AND h.inhrelid = {partition})");
+            let known = known(intent, &["h.inhparent", "h.inhrelid"]);
+            format!(
+                "SELECT h.inhparent::bigint, pg_catalog.format('%I.%I', pn.nspname, p.relname), \
+                   h.inhrelid::bigint, pg_catalog.format('%I.%I', cn.nspname, c.relname), \
+                   coalesce({named}, false), h.inhdetachpending FROM pg_catalog.pg_inherits h \
+                   JOIN pg_catalog.pg_class p ON p.oid = h.inhparent JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace \
+                   JOIN pg_catalog.pg_class c ON c.oid = h.inhrelid JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace \
+                   WHERE {named} OR {known}"
+            )
+        }
         Kind::Object { of, name, .. } => {
             let (catalog, column) = match of {
                 Object::Database => ("pg_database", "datname"),
                 Object::Tablespace => ("pg_tablespace", "spcname"),
             };
-            let name = literal(name);
+            let named = format!("o.{column} = {}", literal(name));
+            let known = known(intent, &["o.oid"]);
             format!(
-                "SELECT EXISTS (SELECT FROM pg_catalog.{catalog} WHERE {column} = {name}), false"
+                "SELECT o.oid::bigint, pg_catalog.format('%I', o.{column}), NULL::bigint, NULL::text, {named}, false \
+                   FROM pg_catalog.{catalog} o WHERE {named} OR {known}"
             )
         }
         Kind::Repeatable | Kind::Unknowable => return None,
     })
+}
+
+/// Holds for what an interrupted attempt was about.
+fn known(intent: Option<&Trace>, columns: &[&str]) -> String {
+    let oids = match intent {
+        Some(Trace::Object {
+            which: Some(which), ..
+        }) if which.oids.len() == columns.len() => &which.oids[..],
+        Some(_) | None => return "false".to_owned(),
+    };
+    let pairs = columns.iter().zip(oids);
+    let pairs: Vec<String> = pairs
+        .map(|(column, oid)| format!("{column} = {oid}"))
+        .collect();
+    format!("({})", pairs.join(" AND "))
+}
+
+/// The table on which an interrupted attempt was building an index.
+fn table_of(intent: Option<&Trace>) -> Option<String> {
+    match intent {
+        Some(Trace::Index { oid: Some(oid), .. }) => Some(format!("{oid}::pg_catalog.oid")),
+        Some(_) | None => None,
+    }
+}
+
+/// Answers which table the name of an index to be built means now, and whether the one that it meant is still there. None for
+/// other statements.
+pub(crate) fn table_sql(kind: &Kind, intent: Option<&Trace>) -> Option<String> {
+    let Kind::BuildIndex { table, .. } = kind else {
+        return None;
+    };
+    let before = table_of(intent).unwrap_or_else(|| "NULL".to_owned());
+    Some(format!(
+        "SELECT {}::pg_catalog.oid::bigint, EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = {before})",
+        table.regclass()
+    ))
 }
 
 /// Invalid indexes that an interrupted REINDEX CONCURRENTLY leaves. Those of TOAST tables, which
@@ -156,7 +222,8 @@ fn remains_sql() -> String {
 pub(crate) fn left_behind_sql(trace: &Trace) -> Option<String> {
     match trace {
         Trace::Index { table, .. } => {
-            let condition = format!("i.indrelid = {}", regclass(table));
+            let table = table_of(Some(trace)).unwrap_or_else(|| regclass(table));
+            let condition = format!("i.indrelid = {table}");
             Some(indexes_sql("true", &condition))
         }
         Trace::Remains { .. } => Some(remains_sql()),
@@ -164,25 +231,38 @@ pub(crate) fn left_behind_sql(trace: &Trace) -> Option<String> {
     }
 }
 
-/// What is to be noted before a statement runs, of what is there now.
-pub(crate) fn trace(kind: &Kind, sight: &Sight) -> Trace {
+/// What is to be noted before a statement runs, of what is there now. What an interrupted attempt was about stays noted.
+/// `table` is the one on which an index is to be built.
+pub(crate) fn trace(
+    kind: &Kind,
+    intent: Option<&Trace>,
+    sight: &Sight,
+    table: Option<i64>,
+) -> Trace {
     let indexes: &[Index] = match sight {
         Sight::Indexes(indexes) => indexes,
-        Sight::Object(_) | Sight::Partition { .. } | Sight::Nothing => &[],
+        Sight::Things(_) | Sight::Nothing => &[],
     };
-    match (kind, sight) {
-        (Kind::BuildIndex { table, index }, _) => Trace::Index {
-            table: table.quoted(),
+    match (kind, intent, sight) {
+        (Kind::BuildIndex { table: name, index }, _, _) => Trace::Index {
+            table: name.quoted(),
+            oid: table,
             name: index.clone(),
             known: indexes.iter().map(|index| index.oid).collect(),
         },
-        (Kind::RebuildIndex, _) => Trace::Remains {
+        (Kind::RebuildIndex, _, _) => Trace::Remains {
             known: indexes.iter().map(|index| index.oid).collect(),
         },
-        (_, Sight::Object(existed)) => Trace::Object { existed: *existed },
-        (_, Sight::Partition { attached, .. }) => Trace::Object { existed: *attached },
-        (Kind::Repeatable, _) => Trace::Repeatable,
-        (_, _) => Trace::Unknowable,
+        (_, Some(noted @ Trace::Object { which: Some(_), .. }), _) => noted.clone(),
+        (_, _, Sight::Things(things)) => {
+            let thing = things.iter().find(|thing| thing.is_named);
+            Trace::Object {
+                existed: thing.is_some(),
+                which: thing.map(|thing| thing.which.clone()),
+            }
+        }
+        (Kind::Repeatable, _, _) => Trace::Repeatable,
+        (_, _, _) => Trace::Unknowable,
     }
 }
 
@@ -193,35 +273,91 @@ pub(crate) fn decide(kind: &Kind, intent: Option<&Trace>, sight: &Sight) -> Verd
             build(index.as_deref(), intent, seen)
         }
         (Kind::RebuildIndex, Some(trace), Sight::Indexes(_)) => clean_up(trace, sight),
-        (_, Some(Trace::Object { existed }), _) if came_about(kind, *existed, sight) => {
-            Verdict::Done
-        }
-        (Kind::Detach { table, partition }, Some(_), Sight::Partition { pending: true, .. }) => {
-            Verdict::Finish(format!(
-                "ALTER TABLE {} DETACH PARTITION {} FINALIZE",
-                table.quoted(),
-                partition.quoted()
-            ))
+        (_, Some(Trace::Object { existed, which }), Sight::Things(seen)) => {
+            again(kind, *existed, which.as_ref(), seen)
         }
         (Kind::Unknowable, Some(_), _) => Verdict::Ask,
         (_, _, _) => Verdict::Run,
     }
 }
 
-/// Whether the statement did what it was to do, where the object existed before or not.
-fn came_about(kind: &Kind, existed: bool, sight: &Sight) -> bool {
-    let exists = match sight {
-        Sight::Object(exists) => *exists,
-        Sight::Partition { attached, .. } => *attached,
-        Sight::Indexes(_) | Sight::Nothing => return false,
-    };
-    match kind {
-        Kind::DropIndex(_) | Kind::Detach { .. } | Kind::Object { creates: false, .. } => {
-            existed && !exists
+/// What is to be done again about an object, which existed before or not.
+fn again(kind: &Kind, existed: bool, which: Option<&Which>, seen: &[Thing]) -> Verdict {
+    let named = seen.iter().find(|thing| thing.is_named);
+    let does = match kind {
+        Kind::DropIndex {
+            if_exists: true, ..
+        } => Does::DropIfExists,
+        Kind::DropIndex {
+            if_exists: false, ..
         }
-        Kind::Object { creates: true, .. } => !existed && exists,
-        Kind::BuildIndex { .. } | Kind::RebuildIndex | Kind::Repeatable | Kind::Unknowable => false,
+        | Kind::Detach { .. } => Does::Drop,
+        Kind::Object { does, .. } => *does,
+        Kind::BuildIndex { .. } | Kind::RebuildIndex | Kind::Repeatable | Kind::Unknowable => {
+            return Verdict::Run;
+        }
+    };
+    match (does, existed) {
+        (Does::Create, false) if named.is_some() => return Verdict::Done,
+        (Does::Create, _) | (Does::Drop, false) => return Verdict::Run,
+        // there was nothing to be dropped; what has the name by now was not meant
+        (Does::DropIfExists, false) => return Verdict::Done,
+        (Does::Drop | Does::DropIfExists, true) => {}
     }
+    let Some(which) = which else {
+        // an earlier version has not noted which one it was
+        return match (named, kind) {
+            (None, _) => Verdict::Done,
+            (Some(_), Kind::DropIndex { .. }) => Verdict::Ask,
+            (Some(thing), _) if thing.is_pending => finish(kind, thing),
+            (Some(_), _) => Verdict::Run,
+        };
+    };
+    match seen.iter().find(|thing| thing.which.oids == which.oids) {
+        None => Verdict::Done,
+        Some(thing) if thing.is_pending || !thing.is_named => finish(kind, thing),
+        Some(_) => Verdict::Run,
+    }
+}
+
+/// What brings an attempt to its end that was about this one, whatever its name in the file means by now.
+fn finish(kind: &Kind, thing: &Thing) -> Verdict {
+    match (kind, thing.which.names.as_slice()) {
+        (Kind::DropIndex { .. }, [index]) => {
+            Verdict::Finish(format!("DROP INDEX CONCURRENTLY {index}"))
+        }
+        (Kind::Detach { .. }, [table, partition]) => {
+            let how = if thing.is_pending {
+                "FINALIZE"
+            } else {
+                "CONCURRENTLY"
+            };
+            Verdict::Finish(format!(
+                "ALTER TABLE {table} DETACH PARTITION {partition} {how}"
+            ))
+        }
+        // a database that was to be dropped has got another name: somebody wants to keep it
+        (_, _) => Verdict::Ask,
+    }
+}
+
+/// Whether an index is to be built on another table than an interrupted attempt was about, which is still there: its name
+/// means the table with the oid `now`.
+pub(crate) fn moved(intent: Option<&Trace>, now: Option<i64>, is_there: bool) -> Option<Verdict> {
+    let Some(Trace::Index {
+        table,
+        oid: Some(before),
+        ..
+    }) = intent
+    else {
+        return None;
+    };
+    (is_there && now != Some(*before)).then(|| Verdict::Refuse {
+        message: format!(
+            "an earlier attempt built this index on another table than {table} means now"
+        ),
+        hint: "name the table with its schema in a file of its own, or give the tables back their names".to_owned(),
+    })
 }
 
 fn build(index: Option<&str>, intent: Option<&Trace>, seen: &[Index]) -> Verdict {
@@ -326,159 +462,4 @@ pub(crate) fn objection(kind: &Kind, sight: &Sight) -> Option<(String, String)> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn index(oid: i64, name: &str, valid: bool) -> Index {
-        Index {
-            oid,
-            own: true,
-            schema: "public".into(),
-            name: name.into(),
-            valid,
-            partitioned: false,
-            builder: None,
-        }
-    }
-
-    fn build(name: Option<&str>) -> Kind {
-        Kind::BuildIndex {
-            table: Name(vec!["t".into()]),
-            index: name.map(str::to_owned),
-        }
-    }
-
-    fn begun(name: Option<&str>) -> Trace {
-        trace(
-            &build(name),
-            &Sight::Indexes(vec![index(5, "t_pkey", true)]),
-        )
-    }
-
-    #[test]
-    fn an_index_is_built_dropped_or_left_alone() {
-        let i = Some("i");
-        let valid = || vec![index(5, "t_pkey", true), index(6, "i", true)];
-        let half = || vec![index(5, "t_pkey", true), index(6, "i", false)];
-        let cleared = Verdict::CleanUp(vec![
-            "DROP INDEX CONCURRENTLY IF EXISTS \"public\".\"i\"".into(),
-        ]);
-        let decide = |kind, intent: Option<&Trace>, seen| {
-            super::decide(&kind, intent, &Sight::Indexes(seen))
-        };
-        assert_eq!(decide(build(i), None, Vec::new()), Verdict::Run);
-        // the server says that it exists, or that it was not needed
-        assert_eq!(decide(build(i), None, valid()), Verdict::Run);
-        assert!(matches!(
-            decide(build(i), None, half()),
-            Verdict::Refuse { .. }
-        ));
-        assert_eq!(decide(build(i), Some(&begun(i)), half()), cleared);
-        assert_eq!(decide(build(i), Some(&begun(i)), valid()), Verdict::Done);
-        assert_eq!(decide(build(i), Some(&begun(i)), Vec::new()), Verdict::Run);
-        // it was there before, so it is not ours
-        let before = trace(&build(i), &Sight::Indexes(half()));
-        assert!(matches!(
-            decide(build(i), Some(&before), half()),
-            Verdict::Refuse { .. }
-        ));
-        // without a name: an invalid one is ours, a valid one may be anybody's
-        let unnamed = begun(None);
-        assert_eq!(decide(build(None), Some(&unnamed), half()), cleared);
-        assert_eq!(decide(build(None), Some(&unnamed), valid()), Verdict::Ask);
-        // on another table, of the same schema
-        let mut elsewhere = index(6, "i", false);
-        elsewhere.own = false;
-        assert!(matches!(
-            decide(build(i), Some(&begun(i)), vec![elsewhere]),
-            Verdict::Refuse { .. }
-        ));
-    }
-
-    #[test]
-    fn what_another_session_builds_or_a_partitioned_table_lacks_is_not_dropped() {
-        let i = Some("i");
-        let mut half = index(6, "i", false);
-        half.builder = Some(77);
-        for intent in [None, Some(begun(i))] {
-            let sight = Sight::Indexes(vec![half.clone()]);
-            let verdict = decide(&build(i), intent.as_ref(), &sight);
-            assert!(
-                matches!(&verdict, Verdict::Busy(text) if text.contains("77")),
-                "{verdict:?}"
-            );
-        }
-        let mut parent = index(6, "i", false);
-        parent.partitioned = true;
-        let sight = Sight::Indexes(vec![parent]);
-        assert_eq!(decide(&build(i), None, &sight), Verdict::Run);
-        assert_eq!(decide(&build(i), Some(&begun(i)), &sight), Verdict::Done);
-    }
-
-    #[test]
-    fn the_others() {
-        let detach = || Kind::Detach {
-            table: Name(vec!["s".into(), "p".into()]),
-            partition: Name(vec!["p1".into()]),
-        };
-        let part = |attached, pending| Sight::Partition { attached, pending };
-        let was = |existed| Some(Trace::Object { existed });
-        let make = |creates| Kind::Object {
-            of: Object::Database,
-            name: "d".into(),
-            creates,
-        };
-        let finish = "ALTER TABLE \"s\".\"p\" DETACH PARTITION \"p1\" FINALIZE";
-        let gone = || Kind::DropIndex(Name(vec!["i".into()]));
-        for (kind, intent, sight, expected) in [
-            (detach(), None, part(true, false), Verdict::Run),
-            (detach(), None, part(true, true), Verdict::Run),
-            (
-                detach(),
-                was(true),
-                part(true, true),
-                Verdict::Finish(finish.into()),
-            ),
-            (detach(), was(true), part(true, false), Verdict::Run),
-            (detach(), was(true), part(false, false), Verdict::Done),
-            (detach(), was(false), part(false, false), Verdict::Run),
-            (gone(), was(true), Sight::Object(false), Verdict::Done),
-            (gone(), was(true), Sight::Object(true), Verdict::Run),
-            (gone(), None, Sight::Object(false), Verdict::Run),
-            (make(true), was(false), Sight::Object(true), Verdict::Done),
-            (make(true), was(true), Sight::Object(true), Verdict::Run),
-            (make(false), was(true), Sight::Object(false), Verdict::Done),
-            (
-                Kind::Repeatable,
-                Some(Trace::Repeatable),
-                Sight::Nothing,
-                Verdict::Run,
-            ),
-            (Kind::Unknowable, None, Sight::Nothing, Verdict::Run),
-            (
-                Kind::Unknowable,
-                Some(Trace::Unknowable),
-                Sight::Nothing,
-                Verdict::Ask,
-            ),
-        ] {
-            assert_eq!(
-                decide(&kind, intent.as_ref(), &sight),
-                expected,
-                "{kind:?} {intent:?} {sight:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn an_index_that_cannot_be_used_is_noticed() {
-        let i = Some("i");
-        let objects = |seen| objection(&build(i), &Sight::Indexes(seen)).is_some();
-        assert!(objects(vec![]));
-        assert!(objects(vec![index(6, "i", false)]));
-        assert!(!objects(vec![index(6, "i", true)]));
-        let mut elsewhere = index(6, "i", true);
-        elsewhere.own = false;
-        assert!(objects(vec![elsewhere]));
-    }
-}
+mod tests;

@@ -37,7 +37,8 @@ pub struct ExecutionSpec {
     pub analyze: bool,
     /// What to do with a statement that was interrupted where nobody can know whether it was carried out, such as a
     /// block that commits. Stop: the migration is Stalled until this says something else. Rerun: it is run again.
-    /// Skip: it counts as done. Default: Stop.
+    /// Skip: it counts as done. Neither is an answer where a session was lost with what only it had, such as a temporary
+    /// table, and the rest of the file may need that: then the message says how to go on. Default: Stop.
     #[serde(default)]
     pub on_ambiguous: OnAmbiguous,
 }

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::PgRow;
 use tokio::time::timeout;
 
 use super::{
@@ -17,8 +16,9 @@ use crate::{
     engine::{
         journal::Trace,
         message::{Message, Start},
+        midway::skipped,
         report::{Code, Diagnostic},
-        resume::{self, Index, Sight, Verdict},
+        resume::{self, Verdict},
         sql::{
             Script,
             alone::{Alone, Kind},
@@ -93,7 +93,7 @@ impl Lonely<'_> {
         }
     }
 
-    fn kind(&self) -> &Kind {
+    pub(super) fn kind(&self) -> &Kind {
         &self.alone.kind
     }
 
@@ -127,16 +127,21 @@ impl Lonely<'_> {
         let file = self.file;
         file.prepare(self.script, start, byte, settings, crew)
             .await?;
-        let mut sight = self.look(crew).await?;
+        let mut sight = self.look(intent.as_ref(), crew).await?;
         let mut verdict = resume::decide(self.kind(), intent.as_ref(), &sight);
         if let Verdict::CleanUp(_) = verdict {
             file.clean_up(verdict, crew).await?;
-            sight = self.look(crew).await?;
+            sight = self.look(intent.as_ref(), crew).await?;
             verdict = resume::decide(self.kind(), intent.as_ref(), &sight);
         }
+        let (table, is_there) = self.table(intent.as_ref(), crew).await?;
+        if verdict == Verdict::Run {
+            verdict = resume::moved(intent.as_ref(), table, is_there).unwrap_or(verdict);
+        }
+        let trace = resume::trace(self.kind(), intent.as_ref(), &sight, table);
         match verdict {
-            Verdict::Run => self.execute(&sight, self.message(), crew).await,
-            Verdict::Finish(sql) => self.execute(&sight, Message::own(&sql), crew).await,
+            Verdict::Run => self.execute(&trace, self.message(), crew).await,
+            Verdict::Finish(sql) => self.execute(&trace, Message::own(&sql), crew).await,
             Verdict::Done => self.done(crew).await,
             Verdict::Busy(who) => Ok(Attempt::GaveWay(who)),
             Verdict::CleanUp(_) => Ok(Attempt::GaveWay(
@@ -144,8 +149,11 @@ impl Lonely<'_> {
             )),
             Verdict::Refuse { message, hint } => Err(self.refused(&message, hint)),
             Verdict::Ask => match self.file.request.execution.on_ambiguous {
-                OnAmbiguous::Rerun => self.execute(&sight, self.message(), crew).await,
-                OnAmbiguous::Skip => self.done(crew).await,
+                OnAmbiguous::Rerun => self.execute(&trace, self.message(), crew).await,
+                OnAmbiguous::Skip => match skipped(file.version, self.script, self.statement) {
+                    Some(lost) => Err(RunError::Failed(lost)),
+                    None => self.done(crew).await,
+                },
                 OnAmbiguous::Stop => Err(self.ambiguous()),
             },
         }
@@ -155,39 +163,15 @@ impl Lonely<'_> {
         Message::alone(self.script, self.statement)
     }
 
-    async fn look<P>(&self, crew: &mut Crew<'_, P>) -> Result<Sight, RunError> {
-        let Some(sql) = resume::probe_sql(self.kind()) else {
-            return Ok(Sight::Nothing);
-        };
-        let rows = session::rows(&mut crew.worker.session.connection, sql).await?;
-        let truths = || -> Result<(bool, bool), Error> {
-            let row = rows.first().ok_or_else(no_answer)?;
-            Ok((get(row, 0)?, get(row, 1)?))
-        };
-        Ok(match self.kind() {
-            Kind::BuildIndex { .. } | Kind::RebuildIndex => indexes(rows)?,
-            Kind::Detach { .. } => {
-                let (attached, pending) = truths()?;
-                Sight::Partition { attached, pending }
-            }
-            Kind::DropIndex(_) | Kind::Object { .. } | Kind::Repeatable | Kind::Unknowable => {
-                Sight::Object(truths()?.0)
-            }
-        })
-    }
-
     async fn execute<P: FnMut(Progress) + Send>(
         &self,
-        sight: &Sight,
+        trace: &Trace,
         message: Message,
         crew: &mut Crew<'_, P>,
     ) -> Result<Attempt, RunError> {
         let file = self.file;
-        let trace = resume::trace(self.kind(), sight);
         let before = self.transaction_number(crew).await?;
-        let intent = file
-            .subject()
-            .intent(self.segment, self.fingerprint, &trace);
+        let intent = file.subject().intent(self.segment, self.fingerprint, trace);
         crew.control.write(intent).await?;
         let max_blocked = file.request.timeouts.max_blocked;
         let gives_way = !self.kind().is_concurrent() && *self.kind() != Kind::Unknowable;
@@ -195,7 +179,7 @@ impl Lonely<'_> {
         let watched = watch(file.request, file.version, &message, max_blocked, crew).await?;
         match &watched.error {
             None => {
-                let sight = self.look(crew).await?;
+                let sight = self.look(None, crew).await?;
                 if let Some((message, hint)) = resume::objection(self.kind(), &sight) {
                     self.undone(crew).await?;
                     return Err(self.refused(&message, hint));
@@ -205,7 +189,7 @@ impl Lonely<'_> {
             Some(error) if error.class == Class::Transient && !error.is_out_of_room() => {
                 file.judge(&message, self.script, watched)
             }
-            Some(_) => self.failed(&trace, before, &message, watched, crew).await,
+            Some(_) => self.failed(trace, before, &message, watched, crew).await,
         }
     }
 
@@ -263,7 +247,7 @@ impl Lonely<'_> {
             return Ok(());
         };
         let connection = &mut crew.worker.session.connection;
-        let sight = indexes(session::rows(connection, sql).await?)?;
+        let sight = super::look::indexes(session::rows(connection, sql).await?)?;
         let limit = LAST_EFFORT.as_millis() / 2;
         match resume::clean_up(trace, &sight) {
             Verdict::CleanUp(drops) => {
@@ -401,23 +385,6 @@ impl FileRun<'_> {
     }
 }
 
-/// Reads what `indexes_sql` answers.
-pub(super) fn indexes(rows: Vec<PgRow>) -> Result<Sight, Error> {
-    let index = |row: PgRow| {
-        Ok(Index {
-            oid: get(&row, 0)?,
-            own: get(&row, 1)?,
-            schema: get(&row, 2)?,
-            name: get(&row, 3)?,
-            valid: get(&row, 4)?,
-            partitioned: get(&row, 5)?,
-            builder: get(&row, 6)?,
-        })
-    };
-    let indexes: Result<Vec<Index>, Error> = rows.into_iter().map(index).collect();
-    indexes.map(Sight::Indexes)
-}
-
-fn no_answer() -> Error {
+pub(super) fn no_answer() -> Error {
     Error::new(Class::Transient, "the server gave no answer")
 }

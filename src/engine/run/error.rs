@@ -14,7 +14,7 @@ pub enum RunError {
     Busy(String),
     /// The plan has problems that must be solved first; nothing was run.
     Blocked(Box<Plan>),
-    /// A file failed. It left nothing behind; it must be corrected.
+    /// A file failed, and must be corrected. What it left behind is in [`Diagnostic::outcome`].
     Failed(Box<Diagnostic>),
     /// The connection broke, the server is starting, or locks of others did not come free.
     /// Nothing half-done is left; a new run goes on where this one ended.

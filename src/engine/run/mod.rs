@@ -28,6 +28,7 @@ mod error;
 mod failure;
 mod file;
 mod inspect;
+mod look;
 mod mark;
 mod notices;
 mod renamed;
@@ -112,7 +113,8 @@ impl Default for Execution {
 }
 
 /// What to do with a statement that was interrupted, where nobody can know whether it was carried
-/// out: a block that commits, for example.
+/// out: a block that commits, for example. None of them is an answer where what earlier parts of a
+/// file made in their session is lost: the file always stops then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnAmbiguous {
     /// Ask: the run fails.
@@ -258,7 +260,7 @@ pub struct RunReport {
 /// [`Progress::Applied`] is committed, however the run ends.
 ///
 /// # Errors
-/// See [`RunError`]. Nothing of the file that was running is left behind.
+/// See [`RunError`]. Nothing of the file that was running is left behind, except as it is told.
 pub async fn apply(
     request: RunRequest,
     mut progress: impl FnMut(Progress) + Send,

@@ -83,7 +83,7 @@ impl FileRun<'_> {
         self.prepare(script, *start, byte, &[], crew).await?;
         *start = Start::GoOn;
         let connection = &mut crew.worker.session.connection;
-        let sight = super::alone::indexes(session::rows(connection, sql).await?)?;
+        let sight = super::look::indexes(session::rows(connection, sql).await?)?;
         self.clean_up(resume::clean_up(trace, &sight), crew).await
     }
 }

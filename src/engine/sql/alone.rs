@@ -26,19 +26,27 @@ pub(crate) enum Kind {
     /// `REINDEX CONCURRENTLY`: leaves invalid indexes called `…_ccnew` or `…_ccold`.
     RebuildIndex,
     /// `DROP INDEX CONCURRENTLY`: the index is still there, possibly invalid.
-    DropIndex(Name),
+    DropIndex { index: Name, if_exists: bool },
     /// `DETACH PARTITION CONCURRENTLY`: leaves a detachment that is pending.
     Detach { table: Name, partition: Name },
     /// Makes or removes something that either is there or is not.
     Object {
         of: Object,
         name: String,
-        creates: bool,
+        does: Does,
     },
     /// The same again does no harm.
     Repeatable,
     /// Nobody can know.
     Unknowable,
+}
+
+/// What is done to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Does {
+    Create,
+    Drop,
+    DropIfExists,
 }
 
 /// What is looked up by name.
@@ -49,7 +57,7 @@ pub(crate) enum Object {
 }
 
 /// A possibly qualified name, its parts as the catalog holds them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Name(pub(crate) Vec<String>);
 
 impl Kind {
@@ -59,7 +67,7 @@ impl Kind {
         match self {
             Self::BuildIndex { .. }
             | Self::RebuildIndex
-            | Self::DropIndex(_)
+            | Self::DropIndex { .. }
             | Self::Detach { .. } => true,
             Self::Object { .. } | Self::Repeatable | Self::Unknowable => false,
         }
@@ -72,16 +80,24 @@ pub(crate) fn recognise(words: &[&str]) -> Option<Alone> {
     match words {
         ["VACUUM", ..] => alone("VACUUM", Kind::Repeatable),
         ["REPACK", ..] => alone("REPACK", Kind::Repeatable),
-        ["CREATE", "DATABASE", name, ..] => object("CREATE DATABASE", Object::Database, name, true),
-        ["DROP", "DATABASE", rest @ ..] => {
-            object("DROP DATABASE", Object::Database, target(rest)?, false)
+        ["CREATE", "DATABASE", name, ..] => {
+            object("CREATE DATABASE", Object::Database, name, Does::Create)
         }
+        ["DROP", "DATABASE", rest @ ..] => object(
+            "DROP DATABASE",
+            Object::Database,
+            target(rest)?,
+            drops(rest),
+        ),
         ["CREATE", "TABLESPACE", name, ..] => {
-            object("CREATE TABLESPACE", Object::Tablespace, name, true)
+            object("CREATE TABLESPACE", Object::Tablespace, name, Does::Create)
         }
-        ["DROP", "TABLESPACE", rest @ ..] => {
-            object("DROP TABLESPACE", Object::Tablespace, target(rest)?, false)
-        }
+        ["DROP", "TABLESPACE", rest @ ..] => object(
+            "DROP TABLESPACE",
+            Object::Tablespace,
+            target(rest)?,
+            drops(rest),
+        ),
         ["ALTER", "SYSTEM", ..] => alone("ALTER SYSTEM", Kind::Repeatable),
         ["ALTER", "DATABASE", ..] if occurs(words, &["SET", "TABLESPACE"]) => {
             alone("ALTER DATABASE … SET TABLESPACE", Kind::Repeatable)
@@ -92,7 +108,10 @@ pub(crate) fn recognise(words: &[&str]) -> Option<Alone> {
         }
         ["DROP", "INDEX", "CONCURRENTLY", rest @ ..] => {
             let index = name(without_if_exists(rest));
-            let kind = index.map_or(Kind::Unknowable, |(index, _)| Kind::DropIndex(index));
+            let kind = index.map_or(Kind::Unknowable, |(index, _)| Kind::DropIndex {
+                index,
+                if_exists: has_if_exists(rest),
+            });
             alone("DROP INDEX CONCURRENTLY", kind)
         }
         ["REINDEX", rest @ ..] => reindex(rest),
@@ -137,14 +156,26 @@ fn subscription(words: &[&str]) -> Option<Alone> {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "reads as its neighbours")]
-fn object(what: &'static str, of: Object, name: &str, creates: bool) -> Option<Alone> {
+fn object(what: &'static str, of: Object, name: &str, does: Does) -> Option<Alone> {
     let name = catalog_name(name);
-    let kind = Kind::Object { of, name, creates };
+    let kind = Kind::Object { of, name, does };
     Some(Alone { what, kind })
 }
 
 fn target<'a>(words: &[&'a str]) -> Option<&'a str> {
     without_if_exists(words).first().copied()
+}
+
+fn has_if_exists(words: &[&str]) -> bool {
+    words.starts_with(&["IF", "EXISTS"])
+}
+
+fn drops(words: &[&str]) -> Does {
+    if has_if_exists(words) {
+        Does::DropIfExists
+    } else {
+        Does::Drop
+    }
 }
 
 fn without_if_exists<'a, 'b>(words: &'b [&'a str]) -> &'b [&'a str] {
@@ -282,7 +313,10 @@ mod tests {
             ),
             (
                 "DROP INDEX CONCURRENTLY IF EXISTS s.i CASCADE;",
-                Kind::DropIndex(named(&["s", "i"])),
+                Kind::DropIndex {
+                    index: named(&["s", "i"]),
+                    if_exists: true,
+                },
             ),
             (
                 "ALTER TABLE IF EXISTS ONLY a.p DETACH PARTITION a.p1 CONCURRENTLY;",
@@ -297,7 +331,7 @@ mod tests {
                 Kind::Object {
                     of: Object::Database,
                     name: "D".into(),
-                    creates: false,
+                    does: Does::DropIfExists,
                 },
             ),
             ("VACUUM t;", Kind::Repeatable),

@@ -16,6 +16,7 @@ use super::{
     classify::{Class, catalog_name},
     nested::{Part, parts, value},
     occurs,
+    segment::Statement,
 };
 
 /// What is left.
@@ -87,8 +88,13 @@ pub(crate) fn prepared(script: &Script, statements: impl Iterator<Item = usize>)
 }
 
 /// The settings in front of `byte` that make a new session like the one that is gone, by index. Those of one transaction
-/// ended with it; and of several roles the last one counts, since the others may be gone.
+/// ended with it; and of several roles the last one counts, since the others may be gone. None where nothing is left to be
+/// run in that session.
 pub(crate) fn replayed(script: &Script, byte: usize) -> Vec<usize> {
+    let is_left = |s: &Statement| s.range.start >= byte && s.works();
+    if !script.statements.iter().any(is_left) {
+        return Vec::new();
+    }
     let made = script.statements.iter().enumerate();
     let made = made.take_while(|(_, statement)| statement.range.end <= byte);
     let made = made.filter(|(_, s)| matches!(s.class, Class::Session | Class::SetConfig));
@@ -343,10 +349,11 @@ mod tests {
 
     #[test]
     fn of_several_roles_only_the_last_one_is_taken_again() {
-        let text = "SET ROLE a; SET search_path = x; SET LOCAL b.c = 1; SELECT 1; RESET ROLE; SELECT set_config('d.e', 'f', false);";
+        let text = "SET ROLE a; SET search_path = x; SET LOCAL b.c = 1; SELECT 1; RESET ROLE; SELECT set_config('d.e', 'f', false); SELECT 2;";
         let script = script(text);
-        let again = replayed(&script, text.len());
+        let again = replayed(&script, text.find("SELECT 2").unwrap());
         assert_eq!(again, [1, 4, 5]);
         assert_eq!(replayed(&script, text.find("SELECT 1").unwrap()), [0, 1]);
+        assert!(replayed(&script, text.len()).is_empty());
     }
 }
