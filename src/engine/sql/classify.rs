@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::{
-    alone::{Alone, recognise},
+    alone::{Alone, Name, recognise},
     lex::{Token, TokenKind},
     occurs,
     reading::reads_otherwise,
@@ -54,7 +54,7 @@ pub(crate) enum Class {
     /// A body that commits or rolls back, at this place of the file.
     ControlsTransaction(Range<usize>),
     /// `CALL` of this procedure.
-    Call(String),
+    Call(Name),
     /// Everything else.
     Transactional,
 }
@@ -124,15 +124,11 @@ fn sets_session(words: &[&str]) -> bool {
     matches!(call, ["SET_CONFIG", "(", "'", ",", "'", ",", "FALSE", ")"])
 }
 
-/// The last part of a possibly qualified procedure name, as the catalog would hold it.
-fn called(words: &[&str]) -> String {
-    let name = words
-        .iter()
-        .take_while(|word| **word != "(")
-        .last()
-        .copied()
-        .unwrap_or_default();
-    catalog_name(name)
+/// A possibly qualified procedure name.
+fn called(words: &[&str]) -> Name {
+    let name = words.iter().take_while(|word| **word != "(");
+    let parts = name.filter(|word| **word != ".");
+    Name(parts.map(|part| catalog_name(part)).collect())
 }
 
 /// A name as the catalog holds it: folded to lower case unless quoted.
@@ -195,9 +191,12 @@ mod tests {
             ("RESET ALL;", Class::Session),
             (
                 "CALL app.Refill(1, 'commit');",
-                Class::Call("refill".into()),
+                Class::Call(Name(vec!["app".into(), "refill".into()])),
             ),
-            ("CALL \"Re\"\"fill\"();", Class::Call("Re\"fill".into())),
+            (
+                "CALL \"Re\"\"fill\"();",
+                Class::Call(Name(vec!["Re\"fill".into()])),
+            ),
             (
                 "SELECT pg_catalog.set_config('search_path', '', false);",
                 Class::SetConfig,

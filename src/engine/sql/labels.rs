@@ -1,12 +1,17 @@
 //! Labels that a file adds to an enumeration and uses itself. Pure.
 //!
 //! PostgreSQL refuses to use a label before the transaction that added it is committed (55P04).
-//! What looks like a use is taken for one: then the file is cut in front of it.
+//! A constant that says the label and nothing else is taken for a use, whatever its type, and so is
+//! one in a body or in an array: then the file is cut in front of it.
 
 use super::{
-    lex::{Token, TokenKind},
+    lex::{Token, TokenKind, tokens},
+    nested::value,
     segment::Statement,
 };
+
+/// How deep constants within constants are looked into.
+const DEPTH: usize = 4;
 
 /// Marks the statements that need a commit in front of them.
 pub(super) fn mark_uses(text: &str, tokens: &[Token], statements: &mut [Statement]) {
@@ -19,10 +24,8 @@ pub(super) fn mark_uses(text: &str, tokens: &[Token], statements: &mut [Statemen
             fresh.push(label);
             continue;
         }
-        let uses = |token: &&Token| {
-            token.is_constant() && fresh.iter().any(|label| token.text(text).contains(label))
-        };
-        statement.needs_commit = words.iter().any(uses);
+        let uses = |token: &&Token| says(token, text, &fresh, DEPTH);
+        statement.needs_commit = !fresh.is_empty() && words.iter().any(uses);
         if statement.needs_commit {
             fresh.clear();
         }
@@ -37,8 +40,27 @@ fn added(text: &str, words: &[&Token]) -> Option<String> {
         return None;
     }
     let label = words.iter().skip(add).find(|t| t.kind == TokenKind::Text)?;
-    let label = label.text(text).trim_start_matches(|c| c != '\'');
-    Some(label.trim_matches('\'').to_owned())
+    value(label.text(text))
+}
+
+/// Whether a constant says one of these labels.
+fn says(token: &Token, text: &str, labels: &[String], depth: usize) -> bool {
+    let said = Some(token).filter(|token| token.is_constant());
+    let Some(said) = said.and_then(|token| value(token.text(text))) else {
+        return false;
+    };
+    let is_label = |said: &str| labels.iter().any(|label| label == said);
+    // an array, or a row
+    let elements = said.starts_with(['{', '(']).then(|| said.split(','));
+    let mut elements = elements.into_iter().flatten();
+    let marks = ['{', '}', '(', ')', '"', ' '];
+    is_label(&said)
+        || elements.any(|element| is_label(element.trim_matches(marks)))
+        || (depth > 0
+            && said.contains('\'')
+            && tokens(&said)
+                .iter()
+                .any(|token| says(token, &said, labels, depth - 1)))
 }
 
 /// The tokens of a statement; `rest` goes on behind them.
@@ -48,4 +70,39 @@ fn tokens_of<'a>(rest: &mut &'a [Token], statement: &Statement) -> &'a [Token] {
     let inside = rest.get(start..end).unwrap_or_default();
     *rest = rest.get(end..).unwrap_or_default();
     inside
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::{Bundle, SourceFile};
+
+    #[test]
+    fn only_what_says_the_label_and_nothing_else_uses_it() {
+        for (statement, expected) in [
+            ("INSERT INTO t VALUES ('new')", true),
+            ("INSERT INTO t VALUES (E'new')", true),
+            ("SELECT '{old,new}'::mood[]", true),
+            ("DO $$ BEGIN INSERT INTO t VALUES ('new'); END $$", true),
+            (
+                "DO $$ BEGIN EXECUTE 'INSERT INTO t VALUES (''new'')'; END $$",
+                true,
+            ),
+            ("INSERT INTO t VALUES ('renewed')", false),
+            ("COMMENT ON TYPE mood IS 'has a new label'", false),
+            (
+                "DO $$ BEGIN RAISE NOTICE 'new ones'; PERFORM new(); END $$",
+                false,
+            ),
+            ("SELECT new FROM t", false),
+        ] {
+            let text = format!("ALTER TYPE mood ADD VALUE 'new';\n{statement};");
+            let file = SourceFile {
+                name: "1_a.sql".into(),
+                bytes: text.into(),
+            };
+            let bundle = Bundle::compile(vec![file]).unwrap();
+            let script = bundle.files()[0].script().unwrap();
+            assert_eq!(script.statements[1].needs_commit, expected, "{statement}");
+        }
+    }
 }

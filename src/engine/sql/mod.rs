@@ -33,11 +33,9 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Range,
-};
+use std::{collections::BTreeMap, ops::Range};
 
+use alone::Name;
 use classify::Class;
 use lex::TokenKind;
 use parse::ParsedStatement;
@@ -141,8 +139,22 @@ impl Script {
     }
 }
 
-/// Procedures whose bodies end transactions, by name, as the files define them one after another.
-pub(crate) type CommittingProcedures = BTreeSet<String>;
+/// Procedures that the files define one after another, and whether their bodies end transactions.
+pub(crate) type CommittingProcedures = BTreeMap<Name, bool>;
+
+/// Whether the procedure that is called ends transactions. Where only one of both names has a schema, they may mean the same.
+fn commits(procedures: &CommittingProcedures, called: &Name) -> bool {
+    if let Some(commits) = procedures.get(called) {
+        return *commits;
+    }
+    let may_be = |defined: &Name| {
+        let has_no_schema = defined.0.len() == 1 || called.0.len() == 1;
+        has_no_schema && defined.0.last() == called.0.last()
+    };
+    procedures
+        .iter()
+        .any(|(defined, commits)| *commits && may_be(defined))
+}
 
 /// Compiles one file; call on [`parse::on_parser_thread`].
 pub(crate) fn compile(
@@ -257,18 +269,14 @@ fn with_bodies(
         }
         if let Some(facts) = parsed.next_if(|p| p.range == statement.range) {
             if let Some((name, commits)) = facts.procedure {
-                if commits {
-                    procedures.insert(name);
-                } else {
-                    procedures.remove(&name);
-                }
+                procedures.insert(name, commits);
             }
             if let Some(place) = facts.commits_at {
                 statement.class = Class::ControlsTransaction(place);
             }
         }
         if let Class::Call(name) = &statement.class
-            && procedures.contains(name)
+            && commits(procedures, name)
         {
             statement.class = Class::ControlsTransaction(statement.range.clone());
         }

@@ -13,7 +13,7 @@ use squawk_syntax::{
     plpgsql::Plpgsql,
 };
 
-use super::classify::catalog_name;
+use super::{alone::Name, classify::catalog_name, lex};
 
 const STACK: usize = 64 << 20;
 
@@ -34,7 +34,7 @@ pub(crate) struct ParsedStatement {
     /// The first COMMIT or ROLLBACK in the body of a DO.
     pub(crate) commits_at: Option<Range<usize>>,
     /// For CREATE PROCEDURE: its name and whether its body ends transactions.
-    pub(crate) procedure: Option<(String, bool)>,
+    pub(crate) procedure: Option<(Name, bool)>,
 }
 
 /// Runs `work` on a thread whose stack holds any text that passed [`super::depth`].
@@ -116,10 +116,14 @@ fn transaction_end(body: &Plpgsql) -> Option<Range<usize>> {
     Some(range.start().into()..range.end().into())
 }
 
-fn procedure_name(procedure: &ast::CreateProcedure) -> String {
+fn procedure_name(procedure: &ast::CreateProcedure) -> Name {
     let written = procedure
         .name()
         .map(|name| name.syntax().text().to_string());
     let written = written.unwrap_or_default();
-    catalog_name(written.rsplit('.').next().unwrap_or_default().trim())
+    let tokens = lex::tokens(&written);
+    let parts = tokens.iter().filter(|token| token.is_significant());
+    let parts = parts.map(|token| token.text(&written));
+    let parts = parts.filter(|part| *part != ".");
+    Name(parts.map(catalog_name).collect())
 }
