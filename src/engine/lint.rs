@@ -1,12 +1,14 @@
 //! What is allowed but seldom meant: locks that hold others up, changes under which an older version of the application
 //! breaks, data that get lost. Pure.
 //!
-//! The rules about locks and compatibility are squawk's; those that depend on how a file is run are ours, in `own`, and
-//! those about rows that get lost, in `losses`; what only a superuser may do, which on Neon nobody is, is in `superuser`.
+//! The rules about locks and compatibility are squawk's, but for a few in `locks`; those that depend on how a file is run are
+//! ours, in `own`, and those about rows that get lost, in `losses` and, where a DO does it, in `bodies`; what only a superuser may do, which on Neon nobody is, is in `superuser`.
 //! What the files that run together have made is nobody's yet: see `made`.
 //! A comment `-- squawk-ignore RULE` in a file hides a finding there, and who reads the report is told how many are hidden:
 //! whoever writes a file does not decide alone about what it does to production.
 
+mod bodies;
+mod locks;
 mod losses;
 mod made;
 mod own;
@@ -166,6 +168,7 @@ pub fn rule_names() -> Vec<&'static str> {
     let squawks = rules::RULES.iter().map(|rule| rule.name);
     let ours = own::NAMES
         .into_iter()
+        .chain(locks::NAMES)
         .chain(losses::NAMES)
         .chain(superuser::NAMES);
     squawks.chain(ours).collect()
@@ -186,7 +189,9 @@ fn lint_file(file: &MigrationFile, made: &mut Made) -> Vec<Lint> {
     let hidden = all.iter().map(|f| (f.rule, f.range.clone()));
     let hidden: Vec<_> = hidden.filter(|found| !shown.contains(found)).collect();
     all.extend(own::check(script, &tokens));
+    all.extend(locks::check(&parsed.tree()));
     all.extend(losses::check(&parsed.tree()));
+    all.extend(bodies::check(script));
     all.extend(superuser::check(&parsed.tree()));
     let touched = made.follow(&parsed.tree());
     all.retain(|found| touched.may_harm(found));

@@ -5,22 +5,73 @@
     reason = "the parser has a case for every statement of PostgreSQL"
 )]
 
+use squawk_syntax::SyntaxNode;
 use squawk_syntax::ast::{self, AstNode, Stmt};
 
 use super::{Found, Harm};
 
-const TRUNCATE: &str = "truncate-table";
-const DELETE: &str = "delete-without-where";
-const UPDATE: &str = "update-without-where";
-const OWNED: &str = "drop-owned";
+pub(super) const TRUNCATE: &str = "truncate-table";
+pub(super) const DELETE: &str = "delete-without-where";
+pub(super) const UPDATE: &str = "update-without-where";
+pub(super) const OWNED: &str = "drop-owned";
 const CASCADE: &str = "drop-type-cascade";
 
 pub(super) const NAMES: [&str; 5] = [TRUNCATE, DELETE, UPDATE, OWNED, CASCADE];
 
-/// Everything that our own rules find. Only whole statements: rows that a `WITH` takes out of one table are usually on
-/// their way into another, and what a function or a DO block does cannot be told.
+/// Everything that our own rules find; for the bodies of DO see `bodies`.
 pub(super) fn check(file: &ast::SourceFile) -> Vec<Found> {
-    file.stmts().filter_map(|stmt| loss(&stmt)).collect()
+    let whole = file.stmts().filter_map(|stmt| loss(&stmt));
+    let parts = file.syntax().descendants();
+    let parts = parts.filter_map(|node| with(&ast::WithTable::cast(node)?));
+    whole.chain(parts).collect()
+}
+
+/// A `WITH` that changes every row of a table. Rows that it takes out of one table on their way into another are not lost.
+fn with(table: &ast::WithTable) -> Option<Found> {
+    let (rule, message, node) = match table.query()? {
+        ast::WithQuery::Delete(delete) => {
+            let all = delete.where_clause_or_current_of().is_none();
+            let moves = delete.returning_clause().is_some() && inserts(table);
+            let node = delete.syntax().clone();
+            (all && !moves).then_some((DELETE, "every row of a table is deleted", node))
+        }
+        ast::WithQuery::Update(update) => {
+            let all = update.where_clause_or_current_of().is_none();
+            let message = "every row of a table gets a new value in place of what it had";
+            all.then(|| (UPDATE, message, update.syntax().clone()))
+        }
+        _ => None,
+    }?;
+    Some(found(rule, message, &node))
+}
+
+/// Whether the statement around a `WITH` is an INSERT.
+fn inserts(table: &ast::WithTable) -> bool {
+    let around = table.syntax().ancestors().find_map(ast::WithClause::cast);
+    let statement = around.and_then(|clause| clause.syntax().parent());
+    statement.is_some_and(|statement| ast::Insert::can_cast(statement.kind()))
+}
+
+/// Whether a MERGE deletes all that its source lacks.
+fn deletes_the_rest(merge: &ast::Merge) -> bool {
+    merge.merge_when_clauses().any(|clause| match clause {
+        ast::MergeWhenClause::MergeWhenNotMatchedSource(rest) => {
+            let deletes = matches!(rest.merge_action(), Some(ast::MergeAction::MergeDelete(_)));
+            deletes && rest.merge_condition().is_none()
+        }
+        _ => false,
+    })
+}
+
+fn found(rule: &'static str, message: &str, node: &SyntaxNode) -> Found {
+    let range = node.text_range();
+    Found {
+        rule,
+        harm: Harm::Loses,
+        range: range.start().into()..range.end().into(),
+        message: message.to_owned(),
+        help: None,
+    }
 }
 
 fn loss(stmt: &Stmt) -> Option<Found> {
@@ -37,6 +88,9 @@ fn loss(stmt: &Stmt) -> Option<Found> {
             UPDATE,
             "every row of a table gets a new value in place of what it had",
         ))
+    } else if let Stmt::Merge(merge) = stmt {
+        let message = "every row that the source does not have is deleted";
+        deletes_the_rest(merge).then_some((DELETE, message))
     } else if let Stmt::DropOwned(_) = stmt {
         Some((OWNED, "tables that belong to a role are dropped"))
     } else {
@@ -49,14 +103,7 @@ fn loss(stmt: &Stmt) -> Option<Found> {
         let message = "columns of this type are dropped with it";
         is_cascade(behavior.as_ref()).then_some((CASCADE, message))
     }?;
-    let range = stmt.syntax().text_range();
-    Some(Found {
-        rule,
-        harm: Harm::Loses,
-        range: range.start().into()..range.end().into(),
-        message: message.to_owned(),
-        help: None,
-    })
+    Some(found(rule, message, stmt.syntax()))
 }
 
 fn is_cascade(behavior: Option<&ast::DropBehavior>) -> bool {
@@ -99,6 +146,23 @@ mod tests {
             ("UPDATE t SET a = 1 WHERE a IS NULL;", vec![]),
             (
                 "WITH gone AS (DELETE FROM t RETURNING *) INSERT INTO u SELECT * FROM gone;",
+                vec![],
+            ),
+            (
+                "WITH gone AS (DELETE FROM t RETURNING 1) SELECT count(*) FROM gone;",
+                vec![DELETE],
+            ),
+            ("WITH gone AS (DELETE FROM t WHERE a = 1) SELECT 1;", vec![]),
+            (
+                "WITH new AS (UPDATE t SET a = 1 RETURNING *) INSERT INTO u SELECT * FROM new;",
+                vec![UPDATE],
+            ),
+            (
+                "MERGE INTO t USING u ON t.id = u.id WHEN NOT MATCHED BY SOURCE THEN DELETE;",
+                vec![DELETE],
+            ),
+            (
+                "MERGE INTO t USING u ON t.id = u.id WHEN NOT MATCHED BY SOURCE AND t.a = 1 THEN DELETE WHEN MATCHED THEN DELETE;",
                 vec![],
             ),
             ("DROP OWNED BY somebody;", vec![OWNED]),

@@ -122,6 +122,16 @@ impl Made {
                 let is_ours = whole.is_ours || columns.all(|column| column.is_ours);
                 Effect { is_ours, ..whole }
             }
+            Stmt::Lock(lock) => {
+                let relations = lock.relation_list()?.relation_names();
+                self.tables(relations.map(|name| relation(Some(name))))
+            }
+            Stmt::Vacuum(vacuum) => {
+                let tables = vacuum.table_and_columns_list()?.table_and_columnss();
+                self.tables(tables.map(|table| written(table.table_relation_name())))
+            }
+            Stmt::Cluster(cluster) => self.table(&named(cluster.table_name_ref()?.path_ref())?),
+            Stmt::Refresh(refresh) => self.table(&named(refresh.view_ref()?.path_ref())?),
             Stmt::DropSchema(drop) => {
                 let mut schemas = drop.schema_refs();
                 let is_ours = schemas.all(|s| self.is_ours(self.schemas.get(&s.text())));
@@ -198,6 +208,13 @@ impl Made {
             Stmt::CreateTableAs(create) => {
                 let sure = create.if_not_exists().is_none();
                 self.make(create.table_name(), sure, create.persistence().as_ref());
+            }
+            Stmt::CreateMaterializedView(create) => {
+                let sure = create.if_not_exists().is_none();
+                if let Some(view) = create.view().and_then(|view| made_by(view.path())) {
+                    let origin = self.origin(sure, false);
+                    self.tables.entry(view).or_insert(origin);
+                }
             }
             Stmt::SelectInto(select) => {
                 if let Some(into) = select.into_clause() {
@@ -325,7 +342,11 @@ fn range(node: &impl AstNode) -> Range<usize> {
 }
 
 fn made_as(name: &ast::TableName) -> Option<Table> {
-    let path = name.path()?;
+    made_by(name.path())
+}
+
+fn made_by(path: Option<ast::Path>) -> Option<Table> {
+    let path = path?;
     let schema = path.qualifier().and_then(|schema| schema.segment());
     Some((schema.map(|schema| schema.text()), path.segment()?.text()))
 }

@@ -131,13 +131,21 @@ fn copies(copy: &ast::Copy) -> Option<(&'static str, &'static str)> {
     match copy.copy_direction()? {
         ast::CopyDirection::CopyFrom(from) => match from.copy_source() {
             Some(ast::CopySource::CopyStdin(_) | ast::CopySource::CopyStdout(_)) => None,
-            Some(ast::CopySource::CopyProgram(_)) => Some(("COPY … FROM PROGRAM", COPY_FROM)),
-            None => Some(("COPY from a file of the server", COPY_FROM)),
+            Some(ast::CopySource::CopyProgram(from)) if from.program_token().is_some() => {
+                Some(("COPY … FROM PROGRAM", COPY_FROM))
+            }
+            Some(ast::CopySource::CopyProgram(_)) | None => {
+                Some(("COPY from a file of the server", COPY_FROM))
+            }
         },
         ast::CopyDirection::CopyTo(to) => match to.copy_target() {
             Some(ast::CopyTarget::CopyStdout(_)) => None,
-            Some(ast::CopyTarget::CopyProgram(_)) => Some(("COPY … TO PROGRAM", COPY_TO)),
-            None => Some(("COPY to a file of the server", COPY_TO)),
+            Some(ast::CopyTarget::CopyProgram(to)) if to.program_token().is_some() => {
+                Some(("COPY … TO PROGRAM", COPY_TO))
+            }
+            Some(ast::CopyTarget::CopyProgram(_)) | None => {
+                Some(("COPY to a file of the server", COPY_TO))
+            }
         },
     }
 }
@@ -258,6 +266,20 @@ mod tests {
             ),
         ] {
             assert_eq!(marked(sql), [part], "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_the_server_is_no_program() {
+        for (sql, expected) in [
+            ("COPY t TO '/tmp/t';", "COPY to a file of the server"),
+            ("COPY t TO PROGRAM 'cat';", "COPY … TO PROGRAM"),
+            ("COPY t FROM '/tmp/t';", "COPY from a file of the server"),
+            ("COPY t FROM PROGRAM 'cat';", "COPY … FROM PROGRAM"),
+        ] {
+            let all = alone(sql);
+            let lint = all.iter().find(|lint| lint.rule == SUPERUSER).unwrap();
+            assert!(lint.diagnostic.message.starts_with(expected), "{sql}");
         }
     }
 

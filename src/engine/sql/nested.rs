@@ -3,10 +3,30 @@
 //! Only what is written is seen: neither what a function does that is called, nor what a statement says that is put together
 //! from parts.
 
+use std::ops::Range;
+
 use super::lex::{TokenKind, tokens};
 
 /// How deep constants within constants are looked into.
 const DEPTH: usize = 4;
+
+/// Words behind which a body goes on with another statement, if they do not stand in one.
+const BEFORE_STATEMENTS: [&str; 4] = ["BEGIN", "THEN", "ELSE", "LOOP"];
+
+/// Words with which begins what stands in front of these.
+const STEERS: [&str; 11] = [
+    "IF",
+    "ELSIF",
+    "ELSEIF",
+    "ELSE",
+    "CASE",
+    "WHEN",
+    "EXCEPTION",
+    "FOR",
+    "FOREACH",
+    "WHILE",
+    "DECLARE",
+];
 
 /// A statement as words: key words and plain names in upper case, everything else as it is written.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,6 +34,8 @@ pub(crate) struct Part {
     pub(crate) words: Vec<String>,
     /// Whether it stands in a body, not in the file itself.
     pub(crate) is_nested: bool,
+    /// Bytes of the statement around it: its own, or those of the constant in which it is.
+    pub(crate) range: Range<usize>,
 }
 
 impl Part {
@@ -25,48 +47,99 @@ impl Part {
 
 /// The statement that is `text`, and behind it those within, in the order in which they are written.
 pub(crate) fn parts(text: &str) -> Vec<Part> {
-    let mut all = Vec::new();
-    take(text, 0, &mut all);
-    all
+    let mut reader = Reader {
+        depth: 0,
+        place: Place::At(0),
+        all: Vec::new(),
+    };
+    reader.read(text);
+    reader.all
 }
 
-fn take(text: &str, depth: usize, all: &mut Vec<Part>) {
-    let mut words: Vec<String> = Vec::new();
-    for token in tokens(text).iter().filter(|token| token.is_significant()) {
-        let written = token.text(text);
-        let word = if token.kind == TokenKind::Word {
-            written.to_ascii_uppercase()
-        } else {
-            written.to_owned()
-        };
-        let begins = matches!(word.as_str(), "BEGIN" | "THEN" | "ELSE" | "LOOP");
-        if token.kind == TokenKind::Semicolon || (depth > 0 && begins) {
-            finish(std::mem::take(&mut words), depth, all);
-        } else {
-            words.push(word);
+/// Where the text that is read stands in the statement around it.
+#[derive(Debug, Clone)]
+enum Place {
+    /// It begins at this byte.
+    At(usize),
+    /// Somewhere in a constant, in which it is written otherwise.
+    Within(Range<usize>),
+}
+
+impl Place {
+    fn of(&self, range: &Range<usize>) -> Range<usize> {
+        match self {
+            Self::At(start) => start + range.start..start + range.end,
+            Self::Within(constant) => constant.clone(),
         }
     }
-    finish(words, depth, all);
 }
 
-fn finish(words: Vec<String>, depth: usize, all: &mut Vec<Part>) {
-    let runs_text = match words.first().map(String::as_str) {
-        Some("DO") => true,
-        Some("EXECUTE") => depth > 0,
-        Some(_) => false,
-        None => return,
-    };
-    let inside: Vec<String> = if runs_text && depth < DEPTH {
-        words.iter().filter_map(|word| value(word)).collect()
-    } else {
-        Vec::new()
-    };
-    all.push(Part {
-        words,
-        is_nested: depth > 0,
-    });
-    for text in inside {
-        take(&text, depth + 1, all);
+struct Reader {
+    depth: usize,
+    place: Place,
+    all: Vec<Part>,
+}
+
+/// A word, and its bytes of the text that is read.
+type Word = (String, Range<usize>);
+
+impl Reader {
+    fn read(&mut self, text: &str) {
+        let mut words: Vec<Word> = Vec::new();
+        for token in tokens(text).iter().filter(|token| token.is_significant()) {
+            let written = token.text(text);
+            let word = if token.kind == TokenKind::Word {
+                written.to_ascii_uppercase()
+            } else {
+                written.to_owned()
+            };
+            let first = words.first().map(|(first, _)| first.as_str());
+            let steers = first.is_none_or(|first| STEERS.contains(&first) || first == "<");
+            let goes_on = self.depth > 0 && steers && BEFORE_STATEMENTS.contains(&word.as_str());
+            if token.kind == TokenKind::Semicolon || goes_on {
+                self.finish(std::mem::take(&mut words));
+            } else {
+                words.push((word, token.range.clone()));
+            }
+        }
+        self.finish(words);
+    }
+
+    fn finish(&mut self, words: Vec<Word>) {
+        let (Some((first, start)), Some((_, end))) = (words.first(), words.last()) else {
+            return;
+        };
+        let runs_text = first == "DO" || (first == "EXECUTE" && self.depth > 0);
+        let range = self.place.of(&(start.start..end.end));
+        let inside: Vec<(String, Place)> = if runs_text && self.depth < DEPTH {
+            let constants = words.iter();
+            constants.filter_map(|word| self.inside(word)).collect()
+        } else {
+            Vec::new()
+        };
+        self.all.push(Part {
+            words: words.into_iter().map(|(word, _)| word).collect(),
+            is_nested: self.depth > 0,
+            range,
+        });
+        for (text, place) in inside {
+            let outer = std::mem::replace(&mut self.place, place);
+            self.depth += 1;
+            self.read(&text);
+            self.depth -= 1;
+            self.place = outer;
+        }
+    }
+
+    /// What a constant says, and where that stands.
+    fn inside(&self, (word, range): &Word) -> Option<(String, Place)> {
+        let text = value(word)?;
+        let place = match (&self.place, word.find(&text)) {
+            // as it is written, without anything that stands for something else
+            (Place::At(start), Some(at)) => Place::At(start + range.start + at),
+            (place, _) => Place::Within(place.of(range)),
+        };
+        Some((text, place))
     }
 }
 
@@ -110,6 +183,12 @@ mod tests {
             ]
         );
         assert!(all.iter().skip(1).all(|part| part.is_nested));
+        let shown = |at: usize| text.get(all[at].range.clone()).unwrap();
+        assert_eq!(shown(3), "DROP TABLE T");
+        // in a constant that is written otherwise, all of it is meant
+        assert_eq!(shown(5), "'DROP TABLE ''it''; x'");
+        let whole = "DO $$ BEGIN UPDATE t SET a = CASE WHEN b THEN 1 ELSE 2 END WHERE c; END $$";
+        assert_eq!(parts(whole).len(), 3);
         assert_eq!(parts("SELECT 'DROP TABLE t;'").len(), 1);
         assert_eq!(parts(";"), []);
     }
