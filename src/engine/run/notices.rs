@@ -16,14 +16,15 @@ use tracing::{
     instrument::{WithDispatch, WithSubscriber},
     level_filters::LevelFilter,
     span,
-    subscriber::Interest,
+    subscriber::{Interest, NoSubscriber},
 };
 
 const TARGET: &str = "sqlx::postgres::notice";
 
-/// What is kept of one file: lines, and bytes over all.
+/// What is kept of one file: lines, and bytes over all; and how much of one line.
 const LINES: usize = 100;
 const BYTES: usize = 8 << 10;
+const LONGEST: usize = 1 << 10;
 
 /// Something that the server said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,9 @@ pub struct Notice {
 pub(super) struct Ear {
     heard: Arc<Mutex<Heard>>,
     listener: Dispatch,
+    /// Keeps `tracing` from believing that there is one listener only: it would ask whoever listens where an event occurs for
+    /// the first time, and where nobody does there, as in the control session, would never tell of that event again.
+    _another: Dispatch,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +60,7 @@ impl Ear {
     pub(super) fn new() -> Self {
         let heard = Arc::<Mutex<Heard>>::default();
         let rest = dispatcher::get_default(Clone::clone);
+        let another = Dispatch::new(NoSubscriber::new());
         let listener = Listener {
             heard: heard.clone(),
             rest,
@@ -63,6 +68,7 @@ impl Ear {
         Self {
             heard,
             listener: Dispatch::new(listener),
+            _another: another,
         }
     }
 
@@ -87,9 +93,15 @@ impl Ear {
 }
 
 impl Heard {
-    fn hear(&mut self, notice: Notice) {
+    fn hear(&mut self, mut notice: Notice) {
         if self.is_full {
             return;
+        }
+        // one that is long leaves room for those behind it
+        if notice.text.len() > LONGEST {
+            let cut = notice.text.floor_char_boundary(LONGEST);
+            notice.text.truncate(cut);
+            notice.text.push('…');
         }
         self.lines += 1;
         self.bytes += notice.text.len();
@@ -214,8 +226,26 @@ mod tests {
         let last = heard.fresh.last().unwrap();
         assert_eq!(last.text, "the server said more, which is left out");
         let mut heard = Heard::default();
-        (0..4).for_each(|_| said(&mut heard, &"x".repeat(BYTES / 2)));
-        assert_eq!(heard.fresh.len(), 3);
+        (0..20).for_each(|_| said(&mut heard, &"ü".repeat(BYTES)));
+        assert_eq!(heard.fresh.len(), 8);
+        let kept: usize = heard.fresh.iter().map(|notice| notice.text.len()).sum();
+        assert!(kept < BYTES + 100, "{kept}");
+        // and one that is too long leaves room for others
+        let mut heard = Heard::default();
+        said(&mut heard, &"x".repeat(2 * BYTES));
+        said(&mut heard, "behind it");
+        assert_eq!(heard.fresh.len(), 2);
+        assert_eq!(heard.fresh[1].text, "behind it");
+        assert!(heard.fresh[0].text.ends_with("x…"));
+    }
+
+    #[tokio::test]
+    async fn what_was_first_said_where_nobody_listened_is_heard_later() {
+        let ear = Ear::new();
+        let speak = || tracing::warn!(target: TARGET, message = "again");
+        speak();
+        ear.during(async { speak() }).await;
+        assert_eq!(ear.take().len(), 1);
     }
 
     #[tokio::test]
