@@ -202,7 +202,7 @@ fn lint_file(file: &MigrationFile, made: &mut Made) -> Vec<Lint> {
         suppressed: hidden.contains(&(found.rule, found.range.clone())),
         diagnostic: Diagnostic {
             position: Some(position::position(text, found.range.start)),
-            snippet: Some(position::snippet(text, &tokens, &found.range)),
+            snippet: Some(position::careful_snippet(text, &tokens, &found.range)),
             hint: found.help,
             ..Diagnostic::of_file(file.version(), Code::Lint, found.message)
         },

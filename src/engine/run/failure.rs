@@ -5,11 +5,13 @@ use std::ops::Range;
 use crate::{
     engine::{
         message::{Message, Step},
-        report::{Code, Diagnostic},
+        report::{Code, Diagnostic, Snippet},
         sql::{
             Script,
+            cited::without_secrets as without_citations,
             lex::{Token, tokens},
-            position::{position, snippet},
+            misread,
+            position::{position, snippet, snippet_of_misread},
         },
     },
     postgres::ServerError,
@@ -39,18 +41,57 @@ pub(super) fn locate(
             .and_then(|p| message.byte_of_file(completed, p))
             .map(|b| word_at(&script.text, b))
     });
-    let (code, text, hint) = judge(step, place.is_some(), error);
+    let at = place.as_ref();
+    let error = &without_secrets(script, at, error);
+    let (code, text, hint) = judge(step, at.is_some(), error);
     Diagnostic {
-        position: place
-            .as_ref()
-            .map(|range| position(&script.text, range.start)),
-        snippet: place
-            .as_ref()
-            .map(|range| snippet(&script.text, &tokens(&script.text), range)),
+        position: at.map(|range| position(&script.text, range.start)),
+        snippet: at.map(|range| line(script, range, error)),
         sqlstate: Some(error.sqlstate.clone()),
         detail: error.detail.clone(),
         hint: hint.map(str::to_owned).or_else(|| error.hint.clone()),
         ..Diagnostic::of_file(version, code, text)
+    }
+}
+
+/// What the server does not take for SQL, although the parser did, is shown as what the parser does not take.
+const NO_SQL: &str = "42601";
+
+/// The line of the file that is meant.
+fn line(script: &Script, range: &Range<usize>, error: &ServerError) -> Snippet {
+    let tokens = tokens(&script.text);
+    if error.sqlstate == NO_SQL {
+        return snippet_of_misread(&script.text, &tokens, range).0;
+    }
+    snippet(&script.text, &tokens, range)
+}
+
+/// The error without what it cites of a statement that may hold a secret.
+fn without_secrets(
+    script: &Script,
+    place: Option<&Range<usize>>,
+    error: &ServerError,
+) -> ServerError {
+    let Some(range) = place else {
+        return error.clone();
+    };
+    let text = &script.text;
+    let mut statements = script.statements.iter();
+    let statement = statements.find(|statement| statement.range.contains(&range.start));
+    let statement = statement.and_then(|statement| text.get(statement.range.clone()));
+    let mut cited = None;
+    if error.sqlstate == NO_SQL && snippet_of_misread(text, &tokens(text), range).1 {
+        cited = text.get(range.clone());
+    }
+    let without = |said: &str| {
+        let said = misread::without(said, cited);
+        statement.map_or(said.clone(), |sql| without_citations(&said, sql))
+    };
+    ServerError {
+        message: without(&error.message),
+        detail: error.detail.as_deref().map(without),
+        hint: error.hint.as_deref().map(without),
+        ..error.clone()
     }
 }
 

@@ -12,6 +12,7 @@
 
 pub(crate) mod alone;
 pub(crate) mod backward;
+pub(crate) mod cited;
 pub(crate) mod classify;
 pub(crate) mod defaults;
 mod depth;
@@ -20,6 +21,7 @@ mod fuzz;
 mod labels;
 pub(crate) mod lasting;
 pub(crate) mod lex;
+pub(crate) mod misread;
 pub(crate) mod nested;
 pub(crate) mod parse;
 pub(crate) mod position;
@@ -174,6 +176,15 @@ pub(crate) fn compile(
         snippet: Some(position::snippet(original, &tokens, range)),
         ..Diagnostic::of_file(file, code, message)
     };
+    let misread = |code, range: &Range<usize>, message: &str| {
+        let (snippet, is_hidden) = position::snippet_of_misread(original, &tokens, range);
+        let cited = original.get(range.clone()).filter(|_| is_hidden);
+        Diagnostic {
+            position: Some(position::position(original, range.start)),
+            snippet: Some(snippet),
+            ..Diagnostic::of_file(file, code, misread::without(message, cited))
+        }
+    };
     let found = |findings: Vec<Finding>| -> Vec<Diagnostic> {
         let told = findings.into_iter();
         told.map(|f| at(f.code, &f.range, f.message).with_hint(f.hint))
@@ -181,12 +192,15 @@ pub(crate) fn compile(
     };
     // what follows a command of psql need not be SQL, so nothing else is said
     if !findings.is_empty() {
-        return Err(found(findings));
+        let told = findings.into_iter();
+        return Err(told
+            .map(|f| misread(f.code, &f.range, &f.message).with_hint(f.hint))
+            .collect());
     }
     if let Some(unfinished) = tokens.iter().find(|t| !t.terminated) {
         let message = format!("unterminated {}", name_of(unfinished.kind));
         let start = unfinished.range.start;
-        return Err(vec![at(Code::Syntax, &(start..start + 1), message)]);
+        return Err(vec![misread(Code::Syntax, &(start..start + 1), &message)]);
     }
     if let Some(back) = backward::part(&text, &tokens, &statements) {
         return Err(found(vec![back]));
@@ -207,13 +221,13 @@ pub(crate) fn compile(
     if !parsed.errors.is_empty() {
         return Err(syntax::errors(&text, &tokens, &statements, &parsed)
             .into_iter()
-            .map(|(range, message)| at(Code::Syntax, &range, message))
+            .map(|(range, message)| misread(Code::Syntax, &range, &message))
             .collect());
     }
     if let Some(range) = disagreement(&statements, &parsed.statements) {
-        let message = "the end of this statement is uncertain: two readings of the file find different boundaries".to_owned();
+        let message = "the end of this statement is uncertain: two readings of the file find different boundaries";
         return Err(vec![
-            at(Code::UncertainBoundary, &range, message)
+            misread(Code::UncertainBoundary, &range, message)
                 .with_hint("write it as separate statements, each with its own semicolon"),
         ]);
     }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::lex::{Token, TokenKind};
-use super::secrets;
+use super::{misread, secrets};
 use crate::engine::report::{Position, Snippet};
 
 /// Longest part of a line that is shown, in characters.
@@ -31,22 +31,62 @@ pub(crate) fn byte_of_character(text: &str, number: usize) -> Option<usize> {
 /// statement that speaks of passwords or of other servers are blanked, and passwords in whatever
 /// else is on the line. `tokens` are those of `text`.
 pub(crate) fn snippet(text: &str, tokens: &[Token], range: &Range<usize>) -> Snippet {
-    let start = floor(text, range.start);
+    shown(text, tokens, range, Vec::new())
+}
+
+/// The same of a text that the parser takes, while it takes more than there is: of roles options that nobody knows, so that
+/// a password behind one is a word.
+pub(crate) fn careful_snippet(text: &str, tokens: &[Token], range: &Range<usize>) -> Snippet {
+    let line = line_at(text, range.start);
+    shown(
+        text,
+        tokens,
+        range,
+        misread::behind_words(text, tokens, &line),
+    )
+}
+
+/// The same of a text that is no SQL, see [`misread`]; and whether what is meant is hidden itself, so that no message may
+/// cite it.
+pub(crate) fn snippet_of_misread(
+    text: &str,
+    tokens: &[Token],
+    range: &Range<usize>,
+) -> (Snippet, bool) {
+    let line = line_at(text, range.start);
+    let hidden = misread::hidden(text, tokens, &line);
+    let all = joined([&hidden[..], &secrets(text, tokens, &line)[..]].concat());
+    let is_hidden = all
+        .iter()
+        .any(|part| part.start < range.end && range.start < part.end);
+    (shown(text, tokens, range, hidden), is_hidden)
+}
+
+/// The line on which a byte is, without its end.
+fn line_at(text: &str, byte: usize) -> Range<usize> {
+    let start = floor(text, byte);
     let before = text.get(..start).unwrap_or_default();
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     let rest = text.get(line_start..).unwrap_or_default();
-    let line_end = line_start + rest.find('\n').unwrap_or(rest.len());
-    let shown = text.get(line_start..line_end).unwrap_or_default();
-    let whole = line_start..line_end;
-    let line = without(shown, &whole, &secrets(text, tokens, &whole), "*");
-    let redacted = without(shown, &whole, &hidden(text, tokens, &whole), "…");
+    line_start..line_start + rest.find('\n').unwrap_or(rest.len())
+}
+
+/// A snippet that hides these parts too.
+fn shown(text: &str, tokens: &[Token], range: &Range<usize>, also: Vec<Range<usize>>) -> Snippet {
+    let start = floor(text, range.start);
+    let whole = line_at(text, start);
+    let shown = text.get(whole.clone()).unwrap_or_default();
+    let secret = joined([&secrets(text, tokens, &whole)[..], &also[..]].concat());
+    let line = without(shown, &whole, &secret, "*");
+    let private = joined([hidden(text, tokens, &whole), also].concat());
+    let redacted = without(shown, &whole, &private, "…");
     let caret = text
-        .get(line_start..start)
+        .get(whole.start..start)
         .unwrap_or_default()
         .chars()
         .count();
     let marked = text
-        .get(start..floor(text, range.end.min(line_end)))
+        .get(start..floor(text, range.end.min(whole.end)))
         .unwrap_or_default()
         .trim_end();
     clip(&line, &redacted, caret, marked.chars().count().max(1))
@@ -134,7 +174,7 @@ fn secrets(text: &str, all: &[Token], line: &Range<usize>) -> Vec<Range<usize>> 
         {
             break;
         }
-        if statement.iter().any(|token| speaks_of_secrets(text, token)) {
+        if statement.iter().any(|token| secrets::tells(text, token)) {
             let constants = on(statement, line)
                 .iter()
                 .filter(|token| token.is_constant());
@@ -161,15 +201,6 @@ fn joined(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
         is_touched
     });
     ranges
-}
-
-fn speaks_of_secrets(text: &str, token: &Token) -> bool {
-    if token.is_constant() {
-        return secrets::speaks_of_secrets(token.text(text));
-    }
-    let words = ["password", "connection", "mapping", "wrapper"];
-    let is_dblink = token.kind == TokenKind::Word && secrets::is_dblink(token.text(text));
-    is_dblink || words.iter().any(|word| token.is_word(text, word))
 }
 
 #[cfg(test)]

@@ -104,12 +104,36 @@ fn inside(text: &str, token: &Token, is_foreign: bool, depth: usize) -> Vec<Pass
 }
 
 /// Whether a constant has something to do with passwords, or holds one.
-pub(crate) fn speaks_of_secrets(constant: &str) -> bool {
+fn speaks_of_secrets(constant: &str) -> bool {
     mentions_password(constant) || (constant.contains("://") && !in_urls(constant).is_empty())
 }
 
+/// Whether a statement with this token may hold a secret.
+pub(super) fn tells(text: &str, token: &Token) -> bool {
+    if token.is_constant() {
+        return speaks_of_secrets(token.text(text));
+    }
+    token.kind == TokenKind::Word && is_telling(token.text(text))
+}
+
+/// Whether a statement with this word, written without quotes, may hold a secret in its constants.
+pub(super) fn is_telling(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    let words = [
+        "connection",
+        "conninfo",
+        "identified",
+        "mapping",
+        "pwd",
+        "server",
+        "subscription",
+        "wrapper",
+    ];
+    words.contains(&word.as_str()) || word.contains("passw") || is_dblink(&word)
+}
+
 /// Whether a word is the name of one of the functions that take connection strings.
-pub(crate) fn is_dblink(word: &str) -> bool {
+fn is_dblink(word: &str) -> bool {
     let head = word.get(.."dblink".len());
     head.is_some_and(|head| head.eq_ignore_ascii_case("dblink"))
 }
@@ -120,7 +144,7 @@ fn speaks_of_servers(word: &str) -> bool {
 }
 
 /// The passwords in URLs and connection strings of a text that need not be SQL.
-pub(crate) fn in_words(text: &str) -> Vec<Range<usize>> {
+pub(super) fn in_words(text: &str) -> Vec<Range<usize>> {
     let keywords = text.match_indices(KEYWORD).filter_map(|(at, keyword)| {
         let start = at + keyword.len();
         let rest = text.get(start..)?;
@@ -139,7 +163,8 @@ pub(crate) fn in_words(text: &str) -> Vec<Range<usize>> {
     all
 }
 
-fn mentions_password(text: &str) -> bool {
+/// Whether a text speaks of passwords.
+pub(super) fn mentions_password(text: &str) -> bool {
     let word = b"password";
     let mut windows = text.as_bytes().windows(word.len());
     windows.any(|window| window.eq_ignore_ascii_case(word))
@@ -193,8 +218,13 @@ fn connects(value: &str, is_foreign: bool) -> bool {
     })
 }
 
+/// Whether a constant says how to connect to a server.
+pub(super) fn is_string(value: &str) -> bool {
+    !value.contains('\n') && (value.contains('=') || value.contains("://"))
+}
+
 /// What a constant says, as far as it matters here.
-fn value(constant: &str) -> String {
+pub(super) fn value(constant: &str) -> String {
     if let Some(rest) = constant.strip_prefix('$') {
         let tag = rest.find('$').map_or(0, |at| at + 2);
         let inside = constant.get(tag..constant.len().saturating_sub(tag));

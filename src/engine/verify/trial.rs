@@ -7,6 +7,7 @@ use crate::{
         report::without_values,
         sql::{
             Script,
+            cited::without_secrets,
             classify::Class,
             lex::{Token, TokenKind, tokens},
             position::position,
@@ -117,7 +118,10 @@ impl Tried {
             Some(error) if error.sqlstate == "55P04" => Evidence::Silent,
             Some(error) => Evidence::Failed {
                 line: position(&script.text, statement.range.start).line,
-                message: without_values(&error.message, Some(&error.sqlstate)),
+                message: without_values(
+                    &without_secrets(&error.message, text),
+                    Some(&error.sqlstate),
+                ),
             },
         };
         self.evidence.push(evidence);
