@@ -24,9 +24,9 @@ use squawk_syntax::{Parse, SourceFile};
 
 use super::bundle::{Bundle, MigrationFile};
 use super::report::{Code, Diagnostic};
-use super::sql::lex::{self, TokenKind};
+use super::sql::lex::{self, Token, TokenKind};
 use super::sql::segment::Shape;
-use super::sql::{Script, parse, position};
+use super::sql::{Script, dialect, parse, position};
 use made::Made;
 
 /// How bad it is.
@@ -180,10 +180,10 @@ fn lint_file(file: &MigrationFile, made: &mut Made) -> Vec<Lint> {
     };
     let text = &script.text;
     let tokens = lex::tokens(text);
-    let shown = squawk(&SourceFile::parse(text), text, script);
+    let shown = squawk(&parsed_as(text, &tokens), text, script);
     let shown: Vec<_> = shown.iter().map(|f| (f.rule, f.range.clone())).collect();
     let bare = without_comments(text);
-    let parsed = SourceFile::parse(&bare);
+    let parsed = parsed_as(&bare, &lex::tokens(&bare));
     let mut all = squawk(&parsed, &bare, script);
     // a comment hides what squawk finds, and nothing of ours
     let hidden = all.iter().map(|f| (f.rule, f.range.clone()));
@@ -208,6 +208,11 @@ fn lint_file(file: &MigrationFile, made: &mut Made) -> Vec<Lint> {
         },
     });
     told.collect()
+}
+
+/// The text as the parser takes it.
+fn parsed_as(text: &str, tokens: &[Token]) -> Parse<SourceFile> {
+    SourceFile::parse(&dialect::for_parser(text, tokens))
 }
 
 /// What squawk finds, with the ignores that stand in the text.

@@ -16,6 +16,7 @@ pub(crate) mod cited;
 pub(crate) mod classify;
 pub(crate) mod defaults;
 mod depth;
+pub(crate) mod dialect;
 #[cfg(test)]
 mod fuzz;
 mod labels;
@@ -211,7 +212,7 @@ pub(crate) fn compile(
             at(Code::TooDeep, &range, message).with_hint("split the expression"),
         ]);
     }
-    let Some(parsed) = parse::parse(&reading::for_parser(&text, &tokens)) else {
+    let Some(parsed) = parse::parse(&dialect::for_parser(&text, &tokens)) else {
         let message = "the parser has failed on this file, which is its fault, but nothing that was not read is run";
         return Err(vec![
             Diagnostic::of_file(file, Code::UncertainBoundary, message)

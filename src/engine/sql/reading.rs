@@ -3,8 +3,6 @@
 //! A file is read as UTF-8 with standard strings and sent whole, so the server has read it before its first statement runs: a
 //! change of these settings would come too late for the file itself, and be in force when the next one is read.
 
-use std::borrow::Cow;
-
 use super::lex::{Token, TokenKind};
 
 /// The setting that a statement gives a value with which files would be read otherwise.
@@ -45,42 +43,6 @@ pub(crate) fn reads_otherwise(text: &str, tokens: &[Token]) -> Option<&'static s
         _ => return None,
     };
     (!as_we_do.contains(value)).then_some(name)
-}
-
-/// The file in a form that the parser takes, which knows no SET NAMES: as the setting `names`. Places stay the same.
-pub(super) fn for_parser<'a>(text: &'a str, tokens: &[Token]) -> Cow<'a, str> {
-    let mut changed: Option<String> = None;
-    let mut words: Vec<&Token> = Vec::new();
-    for token in tokens.iter().filter(|token| token.is_significant()) {
-        let is_names = token.is_word(text, "NAMES") && is_behind_set(text, &words);
-        let end = token.range.end;
-        if is_names
-            && text
-                .get(end..)
-                .is_some_and(|rest| rest.starts_with([' ', '\t', '\n']))
-        {
-            let sql = changed.get_or_insert_with(|| text.to_owned());
-            sql.replace_range(end..=end, "=");
-        }
-        if token.kind == TokenKind::Semicolon {
-            words.clear();
-        } else {
-            words.push(token);
-        }
-    }
-    changed.map_or(Cow::Borrowed(text), Cow::Owned)
-}
-
-/// Whether these words of a statement are SET, SET SESSION or SET LOCAL.
-fn is_behind_set(text: &str, words: &[&Token]) -> bool {
-    match words {
-        [set] => set.is_word(text, "SET"),
-        [set, scope] => {
-            let is_scope = scope.is_word(text, "SESSION") || scope.is_word(text, "LOCAL");
-            set.is_word(text, "SET") && is_scope
-        }
-        _ => false,
-    }
 }
 
 /// A word or constant in lower case, without its quotes.
