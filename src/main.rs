@@ -1,6 +1,6 @@
 //! The `sepulki` command line.
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use sepulki::cli::Cli;
 
@@ -10,7 +10,8 @@ fn main() -> ExitCode {
         .install_default()
         .is_err()
     {
-        eprintln!("sepulki: another provider of cryptography was installed first");
+        let line = b"sepulki: another provider of cryptography was installed first\n";
+        let _ = std::io::stderr().write_all(line);
         return ExitCode::FAILURE;
     }
     Cli::run()

@@ -1,11 +1,11 @@
 //! `sepulki crds`: prints the CustomResourceDefinitions, or writes one file each.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
 
+use super::output;
 use crate::api::crd_files;
 
 /// What to do with the CustomResourceDefinitions.
@@ -28,7 +28,7 @@ pub(super) fn run(args: &CrdsArgs) -> Result<()> {
                 std::fs::write(&path, yaml)
                     .with_context(|| format!("cannot write {}", path.display()))?;
             }
-            None => write!(std::io::stdout(), "---\n{yaml}\n").context("cannot print")?,
+            None => output::print_text(&format!("---\n{yaml}\n"))?,
         }
     }
     Ok(())

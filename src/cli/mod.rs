@@ -1,4 +1,5 @@
-//! The command line.
+//! The command line. A closed pipe ends no command, so what is printed goes through [`output`].
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod advice;
 mod completion;
@@ -7,6 +8,7 @@ mod crds;
 mod migrate;
 mod operator;
 mod output;
+mod terminal;
 mod validate;
 
 use std::process::ExitCode;
@@ -64,6 +66,14 @@ enum Ended {
     Pending,
 }
 
+/// Tells people what went wrong, and what they can do about it.
+fn complain(error: &anyhow::Error) {
+    output::say(&format!("sepulki: {error:#}"));
+    if let Some(advice) = advice::about(error) {
+        output::say(&format!("help: {advice}"));
+    }
+}
+
 impl Cli {
     /// Runs the command of this process: 0 fine, 1 failed, 2 wrong use, 3 pending work.
     #[must_use]
@@ -80,10 +90,7 @@ impl Cli {
             Ok(Ended::Failed) => ExitCode::FAILURE,
             Ok(Ended::Pending) => ExitCode::from(3),
             Err(error) => {
-                eprintln!("sepulki: {error:#}");
-                if let Some(advice) = advice::about(&error) {
-                    eprintln!("help: {advice}");
-                }
+                complain(&error);
                 if error.is::<Usage>() {
                     ExitCode::from(2)
                 } else {

@@ -1,13 +1,14 @@
 //! What commands print: a table for people, JSON or YAML for programs; and a word where a server lets them wait.
 
 use std::future::Future;
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::Serialize;
 
+use super::terminal::{self, COLOURS};
 use crate::postgres::Target;
 
 /// After that long without an answer somebody may want to know who is waited for.
@@ -19,7 +20,7 @@ pub(super) async fn told_to_wait<T>(target: &Target, work: impl Future<Output = 
     if let Ok(done) = tokio::time::timeout(SILENCE, &mut work).await {
         return done;
     }
-    eprintln!("waiting for {}:{}", target.host, target.port);
+    say(&format!("waiting for {}:{}", target.host, target.port));
     work.await
 }
 
@@ -40,23 +41,42 @@ pub(super) fn print<T: Serialize>(
     report: &T,
     table: impl FnOnce(&T) -> String,
 ) -> Result<()> {
-    let text = match format {
-        Format::Table => table(report),
-        Format::Json => serde_json::to_string_pretty(report).context("cannot print JSON")? + "\n",
-        Format::Yaml => serde_saphyr::to_string(report).context("cannot print YAML")?,
-    };
-    print_text(&text)
+    match format {
+        Format::Table => print_text(&terminal::plain(&table(report))),
+        Format::Json => print_json(report),
+        Format::Yaml => {
+            let text = serde_saphyr::to_string(report).context("cannot print YAML")?;
+            print_text(&terminal::plain(&text))
+        }
+    }
 }
 
-/// Prints a text as it is.
+/// Prints a report as JSON.
+pub(super) fn print_json<T: Serialize>(report: &T) -> Result<()> {
+    let text = serde_json::to_string_pretty(report).context("cannot print JSON")? + "\n";
+    print_text(&terminal::json(&text))
+}
+
+/// Prints a text as it is. Where nobody reads any more (`| head`), there is nobody to tell either.
 pub(super) fn print_text(text: &str) -> Result<()> {
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .context("cannot print")
+    let mut out = std::io::stdout();
+    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match printed {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.context("cannot print"),
+    }
+}
+
+/// Tells people something, on standard error, whether anybody reads it or not: what is under way goes on.
+pub(super) fn say(text: &str) {
+    let line = terminal::plain(text) + "\n";
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// Lines up columns; the first row is the head.
 pub(super) fn columns(rows: &[Vec<String>]) -> String {
+    let shown = |row: &Vec<String>| row.iter().map(|cell| terminal::on_a_line(cell)).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(shown).collect();
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
@@ -75,13 +95,14 @@ pub(super) fn columns(rows: &[Vec<String>]) -> String {
 
 /// A mark in front of a line, coloured on a terminal.
 pub(super) fn mark(is_good: Option<bool>) -> String {
+    let [green, red, yellow, end] = COLOURS;
     let (sign, colour) = match is_good {
-        Some(true) => ("✓", "32"),
-        Some(false) => ("✗", "31"),
-        None => ("!", "33"),
+        Some(true) => ("✓", green),
+        Some(false) => ("✗", red),
+        None => ("!", yellow),
     };
     if std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
-        format!("\u{1b}[{colour}m{sign}\u{1b}[0m")
+        format!("{colour}{sign}{end}")
     } else {
         sign.to_owned()
     }

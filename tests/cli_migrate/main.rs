@@ -11,6 +11,7 @@ mod adoption;
 mod advice;
 #[path = "../engine_support/mod.rs"]
 mod engine_support;
+mod printing;
 
 use std::{
     io::{BufRead, BufReader},

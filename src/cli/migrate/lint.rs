@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    super::{Ended, Usage, output},
+    super::{Ended, Usage, output, terminal::plain},
     args::Options,
     named, read_files,
 };
@@ -110,8 +110,8 @@ pub(super) fn lint(options: &Options, args: &LintArgs) -> Result<Ended> {
     let folder = options.dir.display().to_string();
     match args.report {
         None => output::print(options.output, &linted, table)?,
-        Some(Report::Github) => output::print_text(&github(&folder, &linted))?,
-        Some(Report::Sarif) => output::print_text(&sarif(&folder, &linted)?)?,
+        Some(Report::Github) => output::print_text(&plain(&github(&folder, &linted)))?,
+        Some(Report::Sarif) => output::print_json(&sarif(&folder, &linted))?,
     }
     let mut severities = linted.findings.iter().map(|finding| finding.severity);
     let fails = severities.any(|severity| policy.fail_on.is_some_and(|from| severity >= from));
@@ -251,7 +251,7 @@ fn github(folder: &str, linted: &Linted) -> String {
     text
 }
 
-fn sarif(folder: &str, linted: &Linted) -> Result<String> {
+fn sarif(folder: &str, linted: &Linted) -> Value {
     let result = |finding: &Finding, suppressed: bool| {
         let place = json!({
             "physicalLocation": {
@@ -277,12 +277,11 @@ fn sarif(folder: &str, linted: &Linted) -> Result<String> {
     let hidden = linted.suppressed.iter().map(|f| result(f, true));
     let results: Vec<Value> = shown.chain(hidden).collect();
     let driver = json!({"name": "sepulki", "version": env!("CARGO_PKG_VERSION")});
-    let report = json!({
+    json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
         "runs": [{"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}],
-    });
-    Ok(serde_json::to_string_pretty(&report).context("cannot print SARIF")? + "\n")
+    })
 }
 
 /// A path as SARIF wants it: a relative reference, its special characters encoded.

@@ -1,6 +1,7 @@
 //! `sepulki migrate`: the operator's own engine against the database of `DATABASE_URL`.
 
 mod args;
+mod failed;
 mod lint;
 mod new;
 mod record;
@@ -48,7 +49,7 @@ enum Command {
     Status,
     /// Apply what is pending, or exactly one file
     #[command(
-        after_help = "Where files lose data or do something else than is written, that is told first, on standard error; it stops nothing.\n\nExamples:\n  sepulki migrate up\n  sepulki migrate up --target 002_add_performance_indexes.sql\n  sepulki migrate up 003_add_telemetry_tables.sql"
+        after_help = "Where files lose data or do something else than is written, that is told first, on standard error; it stops nothing. With -o json or yaml a run that fails prints its report as well, with the error in it.\n\nExamples:\n  sepulki migrate up\n  sepulki migrate up --target 002_add_performance_indexes.sql\n  sepulki migrate up 003_add_telemetry_tables.sql"
     )]
     Up {
         /// Apply this file and no other; refused while an earlier one is pending
@@ -110,7 +111,15 @@ enum Command {
 
 pub(super) fn run(args: &MigrateArgs) -> Result<Ended> {
     let options = &args.options;
-    match &args.command {
+    let ended = carry_out(&args.command, options);
+    if let Err(error) = &ended {
+        failed::print(options.output, error)?;
+    }
+    ended
+}
+
+fn carry_out(command: &Command, options: &Options) -> Result<Ended> {
+    match command {
         Command::Status => on_runtime(show::status(options)),
         Command::Plan => on_runtime(show::plan(options)),
         Command::Up { file } => {

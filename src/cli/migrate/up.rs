@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -11,9 +11,10 @@ use super::{
     super::{
         Ended, Usage,
         operator::told_to_stop,
-        output::{self},
+        output::{self, Format},
     },
     args::Options,
+    failed::{self, Failure},
     request, show,
 };
 use crate::engine::{
@@ -28,6 +29,9 @@ struct Report {
     applied: Vec<String>,
     pending: usize,
     problems: Vec<show::Told>,
+    /// Why the run ended early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Failure>,
 }
 
 pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
@@ -39,17 +43,19 @@ pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
     let cancel = request.cancel.clone();
     tokio::spawn(async move {
         stop.await;
-        eprintln!("stopping: cancelling what is under way");
+        output::say("stopping: cancelling what is under way");
         cancel.cancel();
     });
     let (bundle, target) = (request.bundle.clone(), request.target.clone());
     let refusal = request.cancel.clone();
     let mut refused = None;
     let mut begun = None;
+    let mut seen = Seen::default();
     let answered = CancellationToken::new();
     let work = async {
         let result = Box::pin(apply(request, |progress| {
             answered.cancel();
+            seen.note(&progress);
             if let Progress::Planned { plan } = &progress {
                 // nothing has run yet, and nothing does any more
                 refused = only.and_then(|only| before(plan, only));
@@ -77,22 +83,70 @@ pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
     };
     let hint = output::told_to_wait(&target, answered.cancelled());
     let result = tokio::join!(work, hint).0;
-    if let Some(refusal) = refused {
-        bail!("{refusal}");
-    }
+    let result = match refused {
+        Some(refusal) => Err(anyhow!(refusal)),
+        None => result.map_err(anyhow::Error::from),
+    };
     match result {
         Ok(report) => {
             let report = Report {
                 applied: report.applied,
                 pending: report.plan.pending.len(),
                 problems: show::told(&report.plan),
+                error: None,
             };
             output::print(options.output, &report, table)?;
             Ok(Ended::Fine)
         }
-        Err(RunError::Failed(finding)) => bail!("{}", finding.render().trim_end()),
-        Err(RunError::Blocked(plan)) => Err(blocked(&plan)),
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            if options.output != Format::Table {
+                output::print(options.output, &seen.report(&error), table)?;
+            }
+            failed::tell(error);
+            Ok(Ended::Failed)
+        }
+    }
+}
+
+/// What a run has told until it ended early.
+#[derive(Debug, Default)]
+struct Seen {
+    pending: usize,
+    applied: Vec<String>,
+    problems: Vec<show::Told>,
+}
+
+impl Seen {
+    fn note(&mut self, progress: &Progress) {
+        match progress {
+            Progress::Planned { plan } => {
+                self.pending = plan.pending.len();
+                self.problems = show::told(plan);
+            }
+            Progress::Applied { version } => self.applied.push(version.clone()),
+            Progress::WaitingForRun { .. }
+            | Progress::Started { .. }
+            | Progress::Statement { .. }
+            | Progress::Building { .. }
+            | Progress::WaitingForLock { .. }
+            | Progress::GotLocks { .. }
+            | Progress::LockTime { .. }
+            | Progress::Said { .. }
+            | Progress::Retrying { .. } => {}
+        }
+    }
+
+    fn report(mut self, error: &anyhow::Error) -> Report {
+        if let Some(RunError::Blocked(plan)) = error.downcast_ref() {
+            self.pending = plan.pending.len();
+            self.problems = show::told(plan);
+        }
+        Report {
+            pending: self.pending.saturating_sub(self.applied.len()),
+            applied: self.applied,
+            problems: self.problems,
+            error: Some(Failure::of(error)),
+        }
     }
 }
 
@@ -115,7 +169,9 @@ fn warn(bundle: &Bundle, plan: &Plan) {
     let found = match lint(bundle, Some(&pending)) {
         Ok(found) => found,
         Err(error) => {
-            eprintln!("warning: the files cannot be looked through: {error}");
+            output::say(&format!(
+                "warning: the files cannot be looked through: {error}"
+            ));
             return;
         }
     };
@@ -127,21 +183,16 @@ fn warn(bundle: &Bundle, plan: &Plan) {
         .collect();
     if !found.is_empty() {
         let found = found.concat();
-        eprintln!(
+        output::say(&format!(
             "{found}warning: the operator would not run this before spec.policies allows it; it runs now"
-        );
+        ));
     }
-}
-
-fn blocked(plan: &Plan) -> anyhow::Error {
-    let problems = show::lines(&show::told(plan));
-    anyhow::anyhow!("nothing was applied:\n{}", problems.trim_end())
 }
 
 /// Tells what happens, where that deserves a line.
 pub(super) fn tell(progress: &Progress) {
     if let Some(line) = line(progress) {
-        eprintln!("{line}");
+        output::say(&line);
     }
 }
 
@@ -178,7 +229,9 @@ fn line(progress: &Progress) -> Option<String> {
             } else {
                 "notice"
             };
-            format!("  {version}: {kind}: {}", notice.text)
+            // no line of it may pass for one of ours
+            let text = notice.text.replace('\n', "\n    ");
+            format!("  {version}: {kind}: {text}")
         }
         Progress::WaitingForLock { version, holder } => {
             format!("  {version} waits for {holder}")

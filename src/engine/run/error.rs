@@ -36,6 +36,26 @@ pub enum RunError {
     Cancelled,
 }
 
+impl RunError {
+    /// The name in reports for programs.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Busy(_) => "Busy",
+            Self::Blocked(_) => "Blocked",
+            Self::Failed(_) => "Failed",
+            Self::Transient(_) => "Transient",
+            Self::Limit(_) => "Limit",
+            Self::DeadlineExceeded(_) => "DeadlineExceeded",
+            Self::LedgerConflict(_) => "LedgerConflict",
+            Self::Denied(_) => "Denied",
+            Self::Unsupported(_) => "Unsupported",
+            Self::NotACopy(_) => "NotACopy",
+            Self::Cancelled => "Cancelled",
+        }
+    }
+}
+
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
