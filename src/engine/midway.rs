@@ -124,8 +124,8 @@ pub(crate) fn way<'a>(
 }
 
 impl Way<'_> {
-    /// The line on which the file goes on, and what the next run does there.
-    pub(crate) fn outlook(&self, script: &Script) -> (usize, &'static str) {
+    /// What the next run does.
+    pub(crate) fn outlook(&self, script: &Script) -> Outlook {
         let (segment, print) = match self.segments.get(self.done) {
             Some((segment, print)) => (Some(segment), Some(print)),
             None => (None, None),
@@ -151,7 +151,11 @@ impl Way<'_> {
             None if first.is_none() => "all of it is committed; the next run only writes its row",
             None => "what stands in front of this line is committed; the next run goes on here",
         };
-        (position(&script.text, byte).line, then)
+        Outlook {
+            line: position(&script.text, byte).line,
+            then,
+            asks: begun == Some(&Trace::Unknowable),
+        }
     }
 }
 
@@ -190,6 +194,18 @@ pub(crate) fn listed(script: &Script, lost: &[Lasting]) -> String {
     });
     let told: Vec<String> = told.collect();
     told.join(", ")
+}
+
+/// What the next run does with a file that was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outlook {
+    /// The line on which it goes on, from 1.
+    pub line: usize,
+    /// What it does there.
+    pub then: &'static str,
+    /// Whether somebody has to decide first, unless `execution.onAmbiguous` does: nobody can know what the statement there
+    /// has done.
+    pub asks: bool,
 }
 
 /// Where a file ends of which all parts are done, the row still has to be written.

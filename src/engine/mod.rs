@@ -47,7 +47,7 @@ pub use checksum::is_checksum;
 pub use history::History;
 pub use ledger::{LedgerName, LedgerRow, LedgerState};
 pub use lint::{Lint, LintPolicy, Severity, lint, rule_names};
-pub use midway::Unfinished;
+pub use midway::{Outlook, Unfinished};
 pub use plan::{Edit, Pending, Plan, Problem, ProblemKind, plan, plan_by};
 pub use policy::{Order, Policies};
 pub use protection::Protection;

@@ -30,7 +30,8 @@ use super::{
     history::History,
     journal::{self, Note},
     ledger::{LedgerRow, LedgerState},
-    memory, midway,
+    memory,
+    midway::{self, Outlook},
     policy::Policies,
     report::Diagnostics,
 };
@@ -110,12 +111,7 @@ pub enum ProblemKind {
     /// The file cannot be run.
     Unrunnable(Diagnostics),
     /// An earlier run was interrupted in the file, and the next one goes on there.
-    Interrupted {
-        /// Where, from 1.
-        line: usize,
-        /// What the next run does there.
-        then: &'static str,
-    },
+    Interrupted(Outlook),
     /// An earlier run was interrupted in it, and it is not one of the files any more.
     Unfinished {
         /// What is known to be done.
@@ -154,7 +150,7 @@ impl ProblemKind {
     /// Whether it is only told, not in the way.
     fn is_notice(&self, policies: &Policies) -> bool {
         match self {
-            Self::Unverified | Self::Interrupted { .. } => true,
+            Self::Unverified | Self::Interrupted(_) => true,
             Self::Missing => !policies.fail_on_missing_file,
             Self::Drifted { .. } => policies.warn_on_checksum_mismatch,
             Self::OutOfOrder { .. } => policies.allow_out_of_order,
@@ -180,7 +176,7 @@ impl ProblemKind {
             | Self::AlmostRecorded { .. }
             | Self::AliasedFile { .. }
             | Self::SameNumber { .. }
-            | Self::Interrupted { .. }
+            | Self::Interrupted(_)
             | Self::Unfinished { .. }
             | Self::UnknownTarget
             | Self::UnknownBaseline
@@ -200,7 +196,7 @@ impl ProblemKind {
             Self::AliasedFile { .. } => "AliasedFile",
             Self::SameNumber { .. } => "SameNumber",
             Self::Unrunnable(_) => "Unrunnable",
-            Self::Interrupted { .. } => "Interrupted",
+            Self::Interrupted(_) => "Interrupted",
             Self::Unfinished { .. } => "Unfinished",
             Self::UnknownTarget => "UnknownTarget",
             Self::UnknownBaseline => "UnknownBaseline",
@@ -265,7 +261,7 @@ impl fmt::Display for Problem {
             ),
             ProblemKind::SameNumber { other } => bundle::same_number(version, other).fmt(f),
             ProblemKind::Unrunnable(findings) => findings.fmt(f),
-            ProblemKind::Interrupted { line, then } => {
+            ProblemKind::Interrupted(Outlook { line, then, .. }) => {
                 write!(
                     f,
                     "{version}:{line}: an earlier run was interrupted: {then}"
@@ -457,10 +453,7 @@ fn obstacles(
 fn midway(file: &MigrationFile, notes: &[Note]) -> Option<ProblemKind> {
     let script = file.script().ok().filter(|_| !notes.is_empty())?;
     Some(match midway::way(file.version(), script, notes) {
-        Ok(way) => {
-            let (line, then) = way.outlook(script);
-            ProblemKind::Interrupted { line, then }
-        }
+        Ok(way) => ProblemKind::Interrupted(way.outlook(script)),
         Err(finding) => ProblemKind::Unrunnable(vec![*finding].into()),
     })
 }

@@ -37,7 +37,7 @@ fn reason(problem: &Problem) -> Reason {
         ProblemKind::AlmostRecorded { .. }
         | ProblemKind::SameNumber { .. }
         | ProblemKind::Unrunnable(_)
-        | ProblemKind::Interrupted { .. }
+        | ProblemKind::Interrupted(_)
         | ProblemKind::Unfinished { .. }
         | ProblemKind::Unverified
         | ProblemKind::Missing => Reason::InvalidMigration,

@@ -9,6 +9,7 @@
 
 mod adoption;
 mod advice;
+mod begun;
 #[path = "../engine_support/mod.rs"]
 mod engine_support;
 mod printing;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::engine::{
     Diagnostic,
-    run::RunError,
+    run::{OnAmbiguous, RunError},
 };
 
 /// A failure as programs read it.
@@ -74,11 +74,11 @@ impl Failure {
 }
 
 /// Tells people in full what went wrong.
-pub(super) fn tell(error: anyhow::Error) {
+pub(super) fn tell(error: anyhow::Error, decided: OnAmbiguous) {
     let told = match error.downcast::<RunError>() {
         Ok(RunError::Failed(finding)) => anyhow!("{}", finding.render().trim_end()),
         Ok(RunError::Blocked(plan)) => {
-            let problems = show::lines(&show::told(&plan));
+            let problems = show::lines(&show::told(&plan, decided));
             anyhow!("nothing was applied:\n{}", problems.trim_end())
         }
         Ok(other) => other.into(),

@@ -44,7 +44,7 @@ pub(super) struct MigrateArgs {
 enum Command {
     /// List the files and what the ledger says of them
     #[command(
-        after_help = "Exits with 3 while files are pending, with 1 where something is in their way.\n\nExample:\n  sepulki migrate status -o json"
+        after_help = "Exits with 3 while files are pending, with 1 where something is in their way: wherever `up` would fail without having run anything.\n\nExample:\n  sepulki migrate status -o json"
     )]
     Status,
     /// Apply what is pending, or exactly one file

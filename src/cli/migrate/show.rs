@@ -12,7 +12,8 @@ use super::{
     planned, request,
 };
 use crate::engine::{
-    Bundle, Edit, History, LedgerState, MigrationFile, Plan, Problem, ProblemKind, run::RunRequest,
+    Bundle, Edit, History, LedgerState, MigrationFile, Outlook, Plan, Problem, ProblemKind,
+    run::{OnAmbiguous, RunRequest},
 };
 
 /// What `status` prints.
@@ -76,10 +77,10 @@ pub(super) async fn status(options: &Options) -> Result<Ended> {
         database: request.target.database.clone(),
         ledger: request.ledger.to_string(),
         files: files(&request, &state, &plan),
-        problems: told(&plan),
+        problems: told(&plan, request.execution.on_ambiguous),
     };
     output::print(options.output, &status, table_of_status)?;
-    Ok(ended(&plan))
+    Ok(ended(&plan, request.execution.on_ambiguous))
 }
 
 pub(super) async fn plan(options: &Options) -> Result<Ended> {
@@ -92,10 +93,10 @@ pub(super) async fn plan(options: &Options) -> Result<Ended> {
     let planned = Planned {
         database: request.target.database.clone(),
         pending: pending.collect(),
-        problems: told(&plan),
+        problems: told(&plan, request.execution.on_ambiguous),
     };
     output::print(options.output, &planned, table_of_plan)?;
-    Ok(ended(&plan))
+    Ok(ended(&plan, request.execution.on_ambiguous))
 }
 
 async fn look(options: &Options) -> Result<(RunRequest, LedgerState, Plan)> {
@@ -104,8 +105,9 @@ async fn look(options: &Options) -> Result<(RunRequest, LedgerState, Plan)> {
     Ok((request, state, plan))
 }
 
-fn ended(plan: &Plan) -> Ended {
-    if !plan.is_runnable() {
+fn ended(plan: &Plan, decided: OnAmbiguous) -> Ended {
+    let mut problems = plan.problems.iter();
+    if problems.any(|problem| is_in_the_way(problem, decided)) {
         Ended::Failed
     } else if plan.pending.is_empty() {
         Ended::Fine
@@ -114,12 +116,21 @@ fn ended(plan: &Plan) -> Ended {
     }
 }
 
+/// Whether `up` would fail because of it.
+fn is_in_the_way(problem: &Problem, decided: OnAmbiguous) -> bool {
+    let asks = matches!(
+        problem.kind,
+        ProblemKind::Interrupted(Outlook { asks: true, .. })
+    );
+    problem.blocks() || (asks && decided == OnAmbiguous::Stop)
+}
+
 /// The problems of a plan, for printing.
-pub(super) fn told(plan: &Plan) -> Vec<Told> {
+pub(super) fn told(plan: &Plan, decided: OnAmbiguous) -> Vec<Told> {
     let told = |problem: &Problem| Told {
         version: problem.version.clone(),
         kind: problem.kind.as_str(),
-        blocks: problem.blocks(),
+        blocks: is_in_the_way(problem, decided),
         message: match problem.kind.findings() {
             Some(findings) => findings.render().trim_end().to_owned(),
             None => problem.to_string(),
@@ -196,7 +207,7 @@ pub(super) fn checksum(plan: &Plan, version: &str) -> &'static str {
             | ProblemKind::SameNumber { .. }
             | ProblemKind::Unrecorded { .. }
             | ProblemKind::Unrunnable(_)
-            | ProblemKind::Interrupted { .. }
+            | ProblemKind::Interrupted(_)
             | ProblemKind::Unfinished { .. }
             | ProblemKind::UnknownTarget
             | ProblemKind::UnknownBaseline

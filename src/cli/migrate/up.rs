@@ -19,7 +19,7 @@ use super::{
 };
 use crate::engine::{
     Bundle, LintPolicy, Plan, lint,
-    run::{Progress, RunError, apply},
+    run::{OnAmbiguous, Progress, RunError, apply},
 };
 
 /// What `up` prints.
@@ -47,10 +47,11 @@ pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
         cancel.cancel();
     });
     let (bundle, target) = (request.bundle.clone(), request.target.clone());
+    let decided = request.execution.on_ambiguous;
     let refusal = request.cancel.clone();
     let mut refused = None;
     let mut begun = None;
-    let mut seen = Seen::default();
+    let mut seen = Seen::new(decided);
     let answered = CancellationToken::new();
     let work = async {
         let result = Box::pin(apply(request, |progress| {
@@ -92,7 +93,7 @@ pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
             let report = Report {
                 applied: report.applied,
                 pending: report.plan.pending.len(),
-                problems: show::told(&report.plan),
+                problems: show::told(&report.plan, decided),
                 error: None,
             };
             output::print(options.output, &report, table)?;
@@ -102,26 +103,36 @@ pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
             if options.output != Format::Table {
                 output::print(options.output, &seen.report(&error), table)?;
             }
-            failed::tell(error);
+            failed::tell(error, decided);
             Ok(Ended::Failed)
         }
     }
 }
 
 /// What a run has told until it ended early.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seen {
+    decided: OnAmbiguous,
     pending: usize,
     applied: Vec<String>,
     problems: Vec<show::Told>,
 }
 
 impl Seen {
+    fn new(decided: OnAmbiguous) -> Self {
+        Self {
+            decided,
+            pending: 0,
+            applied: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
     fn note(&mut self, progress: &Progress) {
         match progress {
             Progress::Planned { plan } => {
                 self.pending = plan.pending.len();
-                self.problems = show::told(plan);
+                self.problems = show::told(plan, self.decided);
             }
             Progress::Applied { version } => self.applied.push(version.clone()),
             Progress::WaitingForRun { .. }
@@ -139,7 +150,7 @@ impl Seen {
     fn report(mut self, error: &anyhow::Error) -> Report {
         if let Some(RunError::Blocked(plan)) = error.downcast_ref() {
             self.pending = plan.pending.len();
-            self.problems = show::told(plan);
+            self.problems = show::told(plan, self.decided);
         }
         Report {
             pending: self.pending.saturating_sub(self.applied.len()),
