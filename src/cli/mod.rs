@@ -8,6 +8,7 @@ mod crds;
 mod migrate;
 mod operator;
 mod output;
+mod passfile;
 mod terminal;
 mod validate;
 

@@ -1,11 +1,13 @@
 //! `sepulki validate`: whether a database can be used and migrated, one line per question.
+//!
+//! Questions are sent as simple queries: a pooler may know no prepared statements.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, Decode, PgConnection, Postgres, Row, Type, postgres::PgRow};
 
 use super::{
     Ended, advice, connection,
@@ -13,21 +15,24 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock},
+    engine::run,
     postgres::{Options, Target, Tls, connect},
 };
 
 /// Oldest server that is supported, as `server_version_num`.
 const OLDEST: i32 = 150_000;
+/// How long to wait for a server that is asleep or starting.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Seconds that the clocks may differ.
 const CLOCKS: i64 = 5;
 
 /// Where to look.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The database is that of URL, which has no password (PGPASSWORD has it); without URL, that of DATABASE_URL. Passwords are never printed. A pooled host, or a role without the rights to migrate, is worth a ! and no fault, as applications have both; --migrate makes it one.\nExit codes: 0 fine, 1 something is wrong, 2 wrong use.\n\nExamples:\n  sepulki validate\n  sepulki validate --migrate && sepulki migrate up\n  sepulki validate -o json\n  sepulki validate 'postgresql://me@localhost/app'"
+    after_help = "The database is that of URL, which has no password (PGPASSWORD or ~/.pgpass has it); without URL, that of DATABASE_URL. What the URL lacks, libpq's variables add: PGHOST, PGPORT, PGUSER, PGDATABASE, PGPASSWORD, PGPASSFILE, PGSSLMODE, PGSSLROOTCERT. Passwords are never printed. A pooled host, or a role without the rights to migrate, is worth a ! and no fault, as applications have both; --migrate makes it one.\nExit codes: 0 fine, 1 something is wrong, 2 wrong use.\n\nExamples:\n  sepulki validate\n  sepulki validate --migrate && sepulki migrate up\n  sepulki validate -o json\n  sepulki validate 'postgresql://me@localhost/app'"
 )]
 pub(super) struct ValidateArgs {
-    /// The database; its password may also come from PGPASSWORD
+    /// The database; its password comes from PGPASSWORD or ~/.pgpass
     url: Option<String>,
     /// Fail where migrations could not run, too
     #[arg(long)]
@@ -79,14 +84,15 @@ pub(super) fn run(args: &ValidateArgs) -> Result<Ended> {
 
 /// All questions; what only keeps migrations from running is a fault where it `migrates`.
 async fn validate(target: &Target, migrates: bool) -> Vec<Check> {
-    let mut checks = vec![format(target), endpoint(target, migrates)];
+    let mut checks = vec![format(target)];
     let options = Options {
-        patience: Duration::from_secs(20),
+        patience: PATIENCE,
         ..Options::default()
     };
     let opened = connect(target, "sepulki validate", &options);
     match told_to_wait(target, opened).await {
         Ok(mut session) => {
+            checks.push(endpoint(target, migrates).await);
             checks.push(tls(target));
             checks.push(Check::of("login", true, format!("as {}", target.user)));
             match inside(&mut session, migrates).await {
@@ -96,6 +102,7 @@ async fn validate(target: &Target, migrates: bool) -> Vec<Check> {
             let _ = session.close().await;
         }
         Err(error) => {
+            checks.push(endpoint_by_name(target, migrates));
             // whoever is refused by the server has seen its certificate
             checks.push(if error.server.is_some() {
                 tls(target)
@@ -128,16 +135,29 @@ fn format(target: &Target) -> Check {
     Check::of("url", true, format!("database {database} at {host}:{port}"))
 }
 
-fn endpoint(target: &Target, migrates: bool) -> Check {
-    let label = target.host.split('.').next().unwrap_or_default();
-    if label.ends_with("-pooler") {
-        Check::of(
+fn endpoint_by_name(target: &Target, migrates: bool) -> Check {
+    if run::is_pooler(&target.host) {
+        let message = "pooled: right for applications; migrations need the host without -pooler";
+        Check::of("endpoint", no_fault_unless(migrates), message)
+    } else {
+        Check::of("endpoint", None, "not known: there was no session")
+    }
+}
+
+/// Whether a session is one of the server. A pooler need not say so in its name: it either refuses settings that a session
+/// begins with, or keeps them to itself.
+async fn endpoint(target: &Target, migrates: bool) -> Check {
+    if run::is_pooler(&target.host) {
+        return endpoint_by_name(target, migrates);
+    }
+    match run::is_direct(target, PATIENCE).await {
+        Ok(true) => Check::of("endpoint", true, "direct"),
+        Ok(false) => Check::of(
             "endpoint",
             no_fault_unless(migrates),
-            "pooled: right for applications; migrations need the host without -pooler",
-        )
-    } else {
-        Check::of("endpoint", true, "direct")
+            "pooled: right for applications; migrations need a connection that leads past the pooler",
+        ),
+        Err(error) => Check::of("endpoint", None, format!("not known: {error}")),
     }
 }
 
@@ -149,34 +169,35 @@ fn tls(target: &Target) -> Check {
     }
 }
 
+const FACTS: &str = "SELECT current_setting('server_version') AS version, \
+       current_setting('server_version_num')::int4 AS number, \
+       pg_catalog.pg_is_in_recovery() AS standby, \
+       current_setting('transaction_read_only') = 'on' AS read_only, \
+       has_database_privilege(current_database(), 'CONNECT') AS connects, \
+       has_database_privilege(current_database(), 'CREATE') AS creates, \
+       coalesce(has_schema_privilege(to_regnamespace('public'), 'CREATE'), false) AS in_public, \
+       coalesce(has_table_privilege(to_regclass('public.schema_migrations'), 'INSERT'), true) AS writes, \
+       (SELECT coalesce(string_agg(extname || ' ' || extversion, ', ' ORDER BY extname), '') \
+         FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql') AS extensions, \
+       extract(epoch FROM clock_timestamp())::bigint AS seconds";
+
+fn get<'r, T: Decode<'r, Postgres> + Type<Postgres>>(
+    row: &'r PgRow,
+    column: &str,
+) -> Result<T, sqlx::Error> {
+    row.try_get(column)
+}
+
 /// What only the server can tell.
 async fn inside(session: &mut PgConnection, migrates: bool) -> Result<Vec<Check>, sqlx::Error> {
-    let (version, number): (String, i32) = sqlx::query_as(
-        "SELECT current_setting('server_version'), current_setting('server_version_num')::int4",
-    )
-    .fetch_one(&mut *session)
-    .await?;
-    let (standby, read_only): (bool, bool) = sqlx::query_as(
-        "SELECT pg_catalog.pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'",
-    )
-    .fetch_one(&mut *session)
-    .await?;
-    let (connects, creates, schema, writes): (bool, bool, bool, bool) = sqlx::query_as(
-        "SELECT has_database_privilege(current_database(), 'CONNECT'), \
-           has_database_privilege(current_database(), 'CREATE'), \
-           coalesce(has_schema_privilege(to_regnamespace('public'), 'CREATE'), false), \
-           coalesce(has_table_privilege(to_regclass('public.schema_migrations'), 'INSERT'), true)",
-    )
-    .fetch_one(&mut *session)
-    .await?;
-    let extensions: Vec<String> = sqlx::query_scalar(
-        "SELECT extname || ' ' || extversion FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY extname",
-    )
-    .fetch_all(&mut *session)
-    .await?;
-    let seconds: i64 = sqlx::query_scalar("SELECT extract(epoch FROM clock_timestamp())::bigint")
-        .fetch_one(&mut *session)
-        .await?;
+    let row = sqlx::raw_sql(FACTS).fetch_one(&mut *session).await?;
+    let number: i32 = get(&row, "number")?;
+    let version: String = get(&row, "version")?;
+    let (standby, read_only): (bool, bool) = (get(&row, "standby")?, get(&row, "read_only")?);
+    let (connects, creates): (bool, bool) = (get(&row, "connects")?, get(&row, "creates")?);
+    let (schema, writes): (bool, bool) = (get(&row, "in_public")?, get(&row, "writes")?);
+    let extensions: String = get(&row, "extensions")?;
+    let seconds: i64 = get(&row, "seconds")?;
     let apart = (SystemClock.now().as_second() - seconds).abs();
     let writable = !standby && !read_only;
     Ok(vec![
@@ -216,7 +237,7 @@ async fn inside(session: &mut PgConnection, migrates: bool) -> Result<Vec<Check>
             if extensions.is_empty() {
                 "none installed".to_owned()
             } else {
-                extensions.join(", ")
+                extensions
             },
         ),
         Check::of(

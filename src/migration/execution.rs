@@ -119,11 +119,8 @@ pub(super) fn execution(spec: Option<&ExecutionSpec>) -> Execution {
     }
 }
 
-/// Longest timeout that PostgreSQL takes, in milliseconds.
-const LONGEST: u64 = 2_147_483_647;
-
 fn duration(field: &str, text: &str) -> Result<Duration, Block> {
-    let parsed = wait_span(text).filter(|d| d.as_millis() <= u128::from(LONGEST));
+    let parsed = wait_span(text).filter(|length| *length <= Timeouts::LONGEST);
     parsed.ok_or_else(|| {
         invalid(format!(
             "spec.execution.{field}: {text} is not a length of time of at most 24 days, such as 90s, 5m or 72h"

@@ -12,6 +12,7 @@ mod advice;
 mod begun;
 #[path = "../engine_support/mod.rs"]
 mod engine_support;
+mod pooled;
 mod printing;
 
 use std::{
@@ -446,6 +447,10 @@ async fn wrong_use_is_told_apart_from_failure() {
         &["migrate", "status", "--ledger", "sepulki_engine.journal"],
         &["migrate", "status", "--ledger", "app.public.done"],
         &["migrate", "status", "--lock-timeout", "1.5ms"],
+        &["migrate", "status", "--lock-timeout", "100d"],
+        &["migrate", "status", "--lock-timeout", "0s"],
+        &["migrate", "up", "--statement-timeout", "25d"],
+        &["migrate", "up", "--max-blocked", "2147483648ms"],
         &["migrate", "fly"],
         &["migrate", "up", "001_a.sql", "--target", "001_a.sql"],
         &["validate", "mysql://x"],

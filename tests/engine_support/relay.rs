@@ -74,6 +74,8 @@ pub(crate) enum Startup {
     DropOptions,
     /// Refuses them, as pgbouncer does.
     Refuse,
+    /// Refuses them where there are some, and knows no prepared statements.
+    Pooler,
 }
 
 impl Relay {
@@ -116,7 +118,8 @@ async fn serve(
     let length = client.read_u32().await?;
     let mut body = vec![0; usize::try_from(length).unwrap() - 4];
     client.read_exact(&mut body).await?;
-    if startup == Startup::Refuse {
+    let has_options = body.windows(8).any(|part| part == b"options\0");
+    if startup == Startup::Refuse || (startup == Startup::Pooler && has_options) {
         return refuse(&mut client).await;
     }
     if startup == Startup::DropOptions {
@@ -139,6 +142,10 @@ async fn serve(
                         turn = turns.fetch_add(1, Ordering::Relaxed) + 1;
                     }
                     client_spoke = true;
+                    // Parse
+                    if startup == Startup::Pooler && from_client[0] == b'P' {
+                        return Ok(());
+                    }
                     if accident.before(turn).await {
                         return Ok(());
                     }

@@ -220,19 +220,30 @@ impl Options {
 
     pub(super) fn timeouts(&self) -> Result<Timeouts> {
         let time = |flag: &str, text: &str| -> Result<Duration> {
-            span(text).ok_or_else(|| {
-                let message =
-                    format!("--{flag} {text}: not a length of time such as 500ms, 90s, 5m or 72h");
+            let length = span(text).filter(|length| *length <= Timeouts::LONGEST);
+            length.ok_or_else(|| {
+                let message = format!(
+                    "--{flag} {text}: not a length of time of at most 24 days, such as 500ms, 90s, 5m or 72h"
+                );
                 Usage(message).into()
             })
         };
+        // to PostgreSQL a timeout of 0 is none
+        let timeout = |flag: &str, text: &str| -> Result<Duration> {
+            let length = time(flag, text)?;
+            if length.is_zero() {
+                let message = format!("--{flag} {text}: at least 1ms");
+                return Err(Usage(message).into());
+            }
+            Ok(length)
+        };
         let statement = self.statement_timeout.as_str();
         Ok(Timeouts {
-            lock: time("lock-timeout", &self.lock_timeout)?,
+            lock: timeout("lock-timeout", &self.lock_timeout)?,
             max_blocked: time("max-blocked", &self.max_blocked)?,
             statement: match statement {
                 "never" => None,
-                text => Some(time("statement-timeout", text)?),
+                text => Some(timeout("statement-timeout", text)?),
             },
             deadline: time("deadline", &self.deadline)?,
             retries: self.retries,

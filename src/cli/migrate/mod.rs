@@ -31,7 +31,7 @@ const HOLDER: &str = "migrate";
 /// What to do with the files of a folder.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The database is that of DATABASE_URL, by its direct host; files are those of --dir that end in .sql and do not begin with a dot. Data of COPY … FROM STDIN end at a line \\. or, as for psql, with the file.\nExit codes: 0 fine, 1 failed, 2 wrong use, 3 files are pending (status, plan).\n\nExamples:\n  sepulki migrate status\n  sepulki migrate up\n  sepulki migrate up 003_add_telemetry_tables.sql --dir migrations\n  sepulki migrate plan -o json --out-of-order Allow\n  sepulki migrate lint\n  sepulki migrate new add robots"
+    after_help = "The database is that of DATABASE_URL, by its direct host; what the URL lacks, libpq's variables add (PGHOST, PGPORT, PGUSER, PGDATABASE, PGPASSWORD, PGPASSFILE, PGSSLMODE, PGSSLROOTCERT). Files are those of --dir that end in .sql and do not begin with a dot. Data of COPY … FROM STDIN end at a line \\. or, as for psql, with the file.\nExit codes: 0 fine, 1 failed, 2 wrong use, 3 files are pending (status, plan).\n\nExamples:\n  sepulki migrate status\n  sepulki migrate up\n  sepulki migrate up 003_add_telemetry_tables.sql --dir migrations\n  sepulki migrate plan -o json --out-of-order Allow\n  sepulki migrate lint\n  sepulki migrate new add robots"
 )]
 pub(super) struct MigrateArgs {
     #[command(subcommand)]
@@ -95,7 +95,7 @@ enum Command {
         after_help = "For a ledger that another tool or people have written. Every file is tried on the copy, in a transaction that is rolled back; of the database only the catalog and the ledger are read. Verdicts: consistent (all of it is there), claimed but missing, unknown (it cannot be told, for example because only rows change), pending, and there without a row (it was run by hand). Exits with 1 where something claimed is missing, or something is there without a row.\n\nExample:\n  createdb scratch && pg_dump --schema-only \"$DATABASE_URL\" | psql -d scratch\n  sepulki migrate verify --scratch postgresql://localhost/scratch --alias 001_initial=001_initial.sql"
     )]
     Verify {
-        /// The copy, without a password (PGPASSWORD has it); without this the one of SCRATCH_DATABASE_URL
+        /// The copy, without a password (PGPASSWORD or ~/.pgpass has it); without this the one of SCRATCH_DATABASE_URL
         #[arg(long, value_name = "URL")]
         scratch: Option<String>,
     },

@@ -59,7 +59,7 @@ pub use inspect::{Inspection, inspect};
 pub use mark::mark;
 pub use notices::Notice;
 pub use reset::{ResetRequest, reset};
-pub use session::shown_as;
+pub use session::{POOLED, READ_ONLY, STANDBY, is_direct, is_pooler, shown_as};
 pub use verify::{Verification, verify};
 
 use control::Control;
@@ -144,6 +144,11 @@ pub struct Timeouts {
     pub deadline: Duration,
     /// How often one file starts over because of locks.
     pub retries: u32,
+}
+
+impl Timeouts {
+    /// The longest time that PostgreSQL takes for one, about 24 days.
+    pub const LONGEST: Duration = Duration::from_millis(2_147_483_647);
 }
 
 impl Default for Timeouts {

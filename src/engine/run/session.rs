@@ -12,6 +12,12 @@ use tokio::time::timeout;
 use super::{RunError, RunRequest, Timeouts};
 use crate::postgres::{Class, Error, Options, Target, connect};
 
+/// How the text begins where the connection is a pooler's.
+pub const POOLED: &str = "migrations need a direct connection, not a pooled one";
+/// The text where the server is a standby.
+pub const STANDBY: &str = "this is a read-only standby: migrations need the read-write endpoint";
+/// The text where the server takes changes, but not from this role or in this database.
+pub const READ_ONLY: &str = "transactions of this role or database are read-only by default";
 /// Longest wait for a statement of the bookkeeping, none of which can take long.
 const SHORT: Duration = Duration::from_secs(15);
 
@@ -27,6 +33,11 @@ pub(super) struct Session {
     /// When its server was started.
     pub(super) server: String,
 }
+
+/// The setting by which a session is known again.
+const NONCE: &str = "sepulki.session";
+/// What poolers answer to settings that they do not take.
+const PROTOCOL_VIOLATION: &str = "08P01";
 
 type Settings = Vec<(String, String)>;
 
@@ -93,12 +104,12 @@ pub(super) async fn open(
         return Err(pooler("the host is that of a pooler"));
     }
     let nonce = format!("{:016x}", rand::rng().random::<u64>());
-    settings.push(("sepulki.session".to_owned(), nonce.clone()));
+    settings.push((NONCE.to_owned(), nonce.clone()));
     let options = Options { settings, patience };
     let mut connection = connect(target, &shown_as(holder), &options)
         .await
         .map_err(|error| match error.sqlstate() {
-            Some("08P01") => pooler(&error.to_string()),
+            Some(PROTOCOL_VIOLATION) => pooler(&error.to_string()),
             _ if is_about_role(&error, &options.settings) => of_role(error),
             _ => RunError::from(error),
         })?;
@@ -115,14 +126,10 @@ pub(super) async fn open(
         return Err(pooler("settings of the session do not arrive"));
     }
     if get::<bool>(row, 1)? {
-        return Err(RunError::Unsupported(
-            "this is a read-only standby: migrations need the read-write endpoint".to_owned(),
-        ));
+        return Err(RunError::Unsupported(STANDBY.to_owned()));
     }
     if get::<bool>(row, 2)? {
-        return Err(RunError::Unsupported(
-            "transactions of this role or database are read-only by default".to_owned(),
-        ));
+        return Err(RunError::Unsupported(READ_ONLY.to_owned()));
     }
     Ok(Session {
         version: get::<i32>(row, 3)?.unsigned_abs(),
@@ -150,8 +157,32 @@ fn of_role(error: Error) -> RunError {
     error
 }
 
-/// Neon's pooled hosts carry `-pooler` in the first label.
-fn is_pooler(host: &str) -> bool {
+/// Whether a session of this target is one of the server, and not a pooler's, whatever the host is called: a pooler refuses
+/// settings that a session begins with, or keeps them to itself.
+///
+/// # Errors
+/// Whatever else keeps a session from being opened.
+pub async fn is_direct(target: &Target, patience: Duration) -> Result<bool, Error> {
+    let nonce = format!("{:016x}", rand::rng().random::<u64>());
+    let options = Options {
+        settings: vec![(NONCE.to_owned(), nonce.clone())],
+        patience,
+    };
+    let mut connection = match connect(target, &shown_as("validate"), &options).await {
+        Ok(connection) => connection,
+        Err(error) if error.sqlstate() == Some(PROTOCOL_VIOLATION) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let sql = format!("SELECT coalesce(current_setting('{NONCE}', true), '')");
+    let rows = rows(&mut connection, sql).await?;
+    let seen = rows.first().map(|row| get::<String>(row, 0)).transpose()?;
+    close(connection).await;
+    Ok(seen == Some(nonce))
+}
+
+/// Whether a host is one of Neon's pooled ones, which carry `-pooler` in the first label.
+#[must_use]
+pub fn is_pooler(host: &str) -> bool {
     host.split('.')
         .next()
         .is_some_and(|label| label.ends_with("-pooler"))
@@ -159,7 +190,7 @@ fn is_pooler(host: &str) -> bool {
 
 fn pooler(why: &str) -> RunError {
     RunError::Unsupported(format!(
-        "migrations need a direct connection, not a pooled one, where the locks of a session get lost: {why}"
+        "{POOLED}, where the locks of a session get lost: {why}"
     ))
 }
 
