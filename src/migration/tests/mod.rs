@@ -2,6 +2,7 @@
 
 mod adoption;
 mod divergence;
+mod document;
 mod held;
 mod loops;
 mod properties;
