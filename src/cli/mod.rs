@@ -1,4 +1,4 @@
-//! The command line. A closed pipe ends no command, so what is printed goes through [`output`].
+//! The command line. A closed pipe ends no command, so what is printed goes through `output`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod advice;

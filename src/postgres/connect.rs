@@ -133,13 +133,23 @@ fn prepare(
     application_name: &str,
     options: &Options,
 ) -> Result<PgConnectOptions, Error> {
-    let prepared = PgConnectOptions::new_without_pgpass()
+    let prepared = PgConnectOptions::new_without_pgpass();
+    // sqlx begins with what the environment says, and has no way to take it back
+    if prepared.get_options().is_some_and(|set| !set.is_empty()) {
+        return Err(Error::new(
+            Class::Invalid,
+            "PGOPTIONS is set, but sessions have settings of their own: unset it",
+        ));
+    }
+    let prepared = prepared
         .host(&target.host)
         .port(target.port)
         .username(&target.user)
         .password(target.password.expose_secret())
         .database(&target.database)
         .application_name(clip(application_name))
+        // pgbouncer refuses it, and since PostgreSQL 12 numbers are exact without it
+        .extra_float_digits(None)
         .disable_statement_logging();
     // a pooler refuses this startup parameter, even an empty one
     let prepared = if options.settings.is_empty() {

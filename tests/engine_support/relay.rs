@@ -74,7 +74,7 @@ pub(crate) enum Startup {
     DropOptions,
     /// Refuses them, as pgbouncer does.
     Refuse,
-    /// Refuses them where there are some, and knows no prepared statements.
+    /// Refuses settings where there are some, as pgbouncer does, and knows no prepared statements.
     Pooler,
 }
 
@@ -118,8 +118,9 @@ async fn serve(
     let length = client.read_u32().await?;
     let mut body = vec![0; usize::try_from(length).unwrap() - 4];
     client.read_exact(&mut body).await?;
-    let has_options = body.windows(8).any(|part| part == b"options\0");
-    if startup == Startup::Refuse || (startup == Startup::Pooler && has_options) {
+    let asks = |name: &[u8]| body.split(|byte| *byte == 0).any(|text| text == name);
+    let has_settings = asks(b"options") || asks(b"extra_float_digits");
+    if startup == Startup::Refuse || (startup == Startup::Pooler && has_settings) {
         return refuse(&mut client).await;
     }
     if startup == Startup::DropOptions {

@@ -69,8 +69,8 @@ fn changes(text: &str, statement: &[Token]) -> Vec<Change> {
 /// `SET NAMES x` as the setting `names`.
 fn names(text: &str, words: &[&Token]) -> Option<Change> {
     let (set, rest) = words.split_first()?;
-    let is_scope = |token: &&&Token| token.is_word(text, "SESSION") || token.is_word(text, "LOCAL");
-    let skipped = usize::from(rest.first().filter(is_scope).is_some());
+    let is_scope = |token: &&Token| token.is_word(text, "SESSION") || token.is_word(text, "LOCAL");
+    let skipped = usize::from(rest.first().is_some_and(is_scope));
     let names = rest.get(skipped)?;
     if !set.is_word(text, "SET") || !names.is_word(text, "NAMES") {
         return None;
