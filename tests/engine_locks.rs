@@ -92,11 +92,11 @@ async fn whoever_does_not_wait_is_told_who_holds_the_ledger() {
 /// Two rows each, with time in between; and whether the next run can know what became of it.
 const SLOW_ROWS: [(&str, bool); 2] = [
     (
-        "INSERT INTO log VALUES ('a'); SELECT pg_sleep(1); INSERT INTO log VALUES ('b');",
+        "INSERT INTO log VALUES ('a'); SELECT pg_sleep(3); INSERT INTO log VALUES ('b');",
         true,
     ),
     (
-        "DO $$ BEGIN INSERT INTO log VALUES ('a'); COMMIT; PERFORM pg_sleep(1); INSERT INTO log VALUES ('b'); END $$;",
+        "DO $$ BEGIN INSERT INTO log VALUES ('a'); COMMIT; PERFORM pg_sleep(3); INSERT INTO log VALUES ('b'); END $$;",
         false,
     ),
 ];

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use engine_support::{Told, World, bundle, documented, slow::start};
 use sepulki::engine::{
-    Code, Diagnostic, ProblemKind,
+    Code, Diagnostic,
     run::{OnAmbiguous, Progress, RunError, RunReport, apply},
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -66,10 +66,8 @@ async fn refused(world: &World, files: &[(&str, &str)]) -> Diagnostic {
     let RunError::Blocked(plan) = &error else {
         panic!("{error:?}");
     };
-    match &plan.blocking().next().unwrap().kind {
-        ProblemKind::Unrunnable(findings) => findings.first().unwrap().clone(),
-        other => panic!("{other:?}"),
-    }
+    let problem = plan.blocking().next().unwrap();
+    problem.kind.findings().unwrap().first().unwrap().clone()
 }
 
 #[tokio::test]
@@ -139,6 +137,40 @@ async fn what_is_lost_with_a_session_is_not_done_without() {
         .await;
     assert_eq!(report.unwrap().applied, ["002_t.sql", "003_t.sql"]);
     assert_eq!(world.one("SELECT count(*) FROM t").await, "1");
+}
+
+#[tokio::test]
+async fn what_a_function_made_in_the_session_is_lost_too() {
+    let world = World::new().await;
+    let makes = (
+        "001_f.sql",
+        "CREATE TABLE t AS SELECT 1 AS id; CREATE TABLE busy ();\n\
+         CREATE FUNCTION f() RETURNS void LANGUAGE sql AS 'CREATE TEMP TABLE t AS SELECT 2 AS id';",
+    );
+    for (part, lost) in [
+        ("SELECT f();\nVACUUM busy;", true),
+        (
+            "SELECT f();\nDO $$ BEGIN EXECUTE format('DROP TABLE %s', 't'); COMMIT; END $$;",
+            false,
+        ),
+        (
+            "CREATE TEMP TABLE t (a int) ON COMMIT DROP;\nVACUUM busy;",
+            false,
+        ),
+    ] {
+        let world = if lost { &world } else { &World::new().await };
+        let file = format!("{part}\nSELECT 1/0;");
+        world.fails(&[makes, ("002_t.sql", &file)]).await;
+        let file = format!("{part}\nUPDATE t SET id = 3;");
+        let files = [makes, ("002_t.sql", file.as_str())];
+        if lost {
+            let found = refused(world, &files).await;
+            assert!(found.message.ends_with("gone: the temporary t"), "{found}");
+        } else {
+            assert_eq!(world.run(&files).await.unwrap().applied, ["002_t.sql"]);
+        }
+    }
+    assert_eq!(world.one("SELECT id FROM t").await, "1");
 }
 
 #[tokio::test]

@@ -108,6 +108,7 @@ mod tests {
             notes: vec![Note {
                 segment: 0,
                 fingerprint: fingerprint("VACUUM t;"),
+                kept: None,
                 intent: None,
             }],
         }

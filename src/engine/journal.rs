@@ -26,6 +26,8 @@ pub(crate) struct Note {
     pub(crate) segment: usize,
     /// Fingerprint of its text, see [`super::sql::fingerprint`].
     pub(crate) fingerprint: String,
+    /// Of one that is done: what its session had then that ends with it, see [`super::sql::lasting`].
+    pub(crate) kept: Option<String>,
     /// None: it is done. Otherwise it was begun, and this was there before.
     pub(crate) intent: Option<Trace>,
 }
@@ -98,10 +100,19 @@ impl Subject<'_> {
         )
     }
 
-    /// Notes that a segment is done. `version` is an expression: null where the transaction is
-    /// not the one that it should be, which the table refuses (23502).
-    pub(crate) fn done(&self, version: &str, segment: usize, fingerprint: &str) -> String {
-        self.note(version, segment, fingerprint, "NULL")
+    /// Notes that a segment is done. `version` and `kept` are expressions: the first one is null
+    /// where the transaction is not the one that it should be, which the table refuses (23502). What
+    /// the session keeps stands behind the fingerprint: a version that does not know of it finds that
+    /// the file is another one, and does not go on.
+    pub(crate) fn done(
+        &self,
+        version: &str,
+        segment: usize,
+        fingerprint: &str,
+        kept: &str,
+    ) -> String {
+        let fingerprint = format!("{} || coalesce(' ' || {kept}, '')", literal(fingerprint));
+        self.note(version, segment, &fingerprint, "NULL")
     }
 
     /// Notes that a segment is begun.
@@ -109,13 +120,13 @@ impl Subject<'_> {
         // plain data without maps: it has a JSON form
         let trace = serde_json::to_string(trace).unwrap_or_default();
         let version = literal(self.version);
-        self.note(&version, segment, fingerprint, &literal(&trace))
+        self.note(&version, segment, &literal(fingerprint), &literal(&trace))
     }
 
     /// Notes that a session was ended while the file ran.
     pub(crate) fn ended(&self, sha256: &str, statement: Option<usize>) -> String {
         let statement = statement.map_or("NULL".to_owned(), |index| literal(&index.to_string()));
-        self.note(&literal(self.version), ENDED, sha256, &statement)
+        self.note(&literal(self.version), ENDED, &literal(sha256), &statement)
     }
 
     /// Forgets that.
@@ -139,7 +150,7 @@ impl Subject<'_> {
              ON CONFLICT (ledger, version, segment) DO UPDATE SET fingerprint = excluded.fingerprint, \
                intent = excluded.intent, attempts = j.attempts + 1, noted_at = pg_catalog.now()",
             literal(&self.ledger.quoted()),
-            literal(fingerprint),
+            fingerprint,
         )
     }
 
@@ -188,9 +199,14 @@ pub(crate) fn note(
     intent: Option<&str>,
 ) -> Result<Note, String> {
     let unreadable = |what: &str| format!("{TABLE} holds {what} that this version cannot read");
+    let (fingerprint, kept) = match fingerprint.split_once(' ') {
+        Some((fingerprint, kept)) => (fingerprint.to_owned(), Some(kept.to_owned())),
+        None => (fingerprint, None),
+    };
     Ok(Note {
         segment: segment.parse().map_err(|_| unreadable("a segment"))?,
         fingerprint,
+        kept,
         intent: intent
             .map(|text| serde_json::from_str(text).map_err(|_| unreadable("an intent")))
             .transpose()?,
@@ -281,6 +297,11 @@ mod tests {
             assert!(sql.contains("E'it''s.sql'"), "{sql}");
         }
         assert!(note("3", "f".into(), Some("{\"newer\": {}}")).is_err());
+        let done = note("3", "f the temporary a b".into(), None).unwrap();
+        assert_eq!(
+            (done.fingerprint.as_str(), done.kept.as_deref()),
+            ("f", Some("the temporary a b"))
+        );
         // as earlier versions wrote them
         for (text, expected) in [
             (

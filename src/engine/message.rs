@@ -114,7 +114,12 @@ pub(crate) enum Entry<'a> {
         journalled: bool,
     },
     /// That a segment is done.
-    Segment { index: usize, fingerprint: &'a str },
+    Segment {
+        index: usize,
+        fingerprint: &'a str,
+        /// Temporary tables that end with its transaction.
+        passing: &'a [String],
+    },
 }
 
 /// In which state the session is.
@@ -177,8 +182,13 @@ impl Record<'_> {
                 all.push((Step::Look, format!("SELECT 1 / ({look})::int")));
                 all
             }
-            Entry::Segment { index, fingerprint } => {
-                let done = self.subject.done(&version, index, fingerprint);
+            Entry::Segment {
+                index,
+                fingerprint,
+                passing,
+            } => {
+                let kept = lasting::kept_sql(passing);
+                let done = self.subject.done(&version, index, fingerprint, &kept);
                 vec![(Step::Record, done)]
             }
         }

@@ -111,7 +111,9 @@ pub(crate) fn way<'a>(
         return Err(edited(version, script, segment));
     }
     // in the session of another run, what comes next would be done to other tables than was meant
-    let lost = lost(script, &segments, done);
+    let newest = notes.iter().rfind(|note| note.intent.is_none());
+    let kept = newest.and_then(|note| note.kept.as_deref());
+    let lost = lost(script, &segments, done, kept);
     if let (false, Some((segment, _))) = (lost.is_empty(), segments.get(done)) {
         let next = first(script, segment);
         return Err(without(version, script, next, &lost));
@@ -159,8 +161,14 @@ impl Way<'_> {
     }
 }
 
-/// What the first `done` segments have made that ends with their session, where something is left to be run behind them.
-pub(crate) fn lost(script: &Script, segments: &[(Segment, String)], done: usize) -> Vec<Lasting> {
+/// What the first `done` segments have made that ends with their session, where something is left to be run behind them; for
+/// messages. `kept` is what was noted of the session itself.
+pub(crate) fn lost(
+    script: &Script,
+    segments: &[(Segment, String)],
+    done: usize,
+    kept: Option<&str>,
+) -> Vec<String> {
     let (before, rest) = segments.split_at_checked(done).unwrap_or((segments, &[]));
     let statements = |part: &[(Segment, String)]| -> Vec<usize> {
         let all = part
@@ -168,12 +176,18 @@ pub(crate) fn lost(script: &Script, segments: &[(Segment, String)], done: usize)
             .flat_map(|(segment, _)| script.of_segment(segment));
         all.collect()
     };
-    let works = |index: &usize| script.statements.get(*index).is_some_and(Statement::works);
-    if statements(rest).iter().any(works) {
-        lasting::left(script, statements(before).into_iter())
-    } else {
-        Vec::new()
+    let works = |index: &usize| {
+        let statement = script.statements.get(*index);
+        statement.is_some_and(Statement::works)
+    };
+    if !statements(rest).iter().any(works) {
+        return Vec::new();
     }
+    let left = lasting::left(script, statements(before).into_iter());
+    let is_known = |what: &str| left.iter().any(|lasting| lasting.what() == what);
+    let kept = kept.map(|kept| kept.split(", ")).into_iter().flatten();
+    let others = kept.filter(|what| !is_known(what)).map(str::to_owned);
+    listed(script, &left).into_iter().chain(others).collect()
 }
 
 /// What speaks against taking `statement`, which was interrupted, for done: what it would have made in its session is lost.
@@ -181,19 +195,18 @@ pub(crate) fn skipped(version: &str, script: &Script, statement: usize) -> Optio
     let mut behind = script.statements.iter().skip(statement + 1);
     let next = behind.find(|s| s.works())?;
     let lost = lasting::left(script, std::iter::once(statement));
-    (!lost.is_empty()).then(|| without(version, script, Some(next), &lost))
+    (!lost.is_empty()).then(|| without(version, script, Some(next), &listed(script, &lost)))
 }
 
-/// What was lost, and where it was made, for messages.
-pub(crate) fn listed(script: &Script, lost: &[Lasting]) -> String {
-    let told = lost.iter().map(|lasting| {
+/// What was made, and where.
+fn listed(script: &Script, made: &[Lasting]) -> Vec<String> {
+    let told = made.iter().map(|lasting| {
         let made = script.statements.get(lasting.statement);
         let byte = made.map_or(0, |statement| statement.range.start);
         let line = position(&script.text, byte).line;
         format!("{} (line {line})", lasting.what())
     });
-    let told: Vec<String> = told.collect();
-    told.join(", ")
+    told.collect()
 }
 
 /// What the next run does with a file that was begun.
@@ -278,11 +291,11 @@ fn without(
     version: &str,
     script: &Script,
     next: Option<&Statement>,
-    lost: &[Lasting],
+    lost: &[String],
 ) -> Box<Diagnostic> {
     let message = format!(
         "an earlier run was interrupted here, and what the file had made in its session is gone: {}",
-        listed(script, lost)
+        lost.join(", ")
     );
     let end = script.text.trim_end().len();
     let range = next.map_or(end..end, |statement| statement.range.clone());

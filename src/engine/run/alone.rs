@@ -15,6 +15,7 @@ use super::{
 use crate::{
     engine::{
         journal::Trace,
+        ledger::literal,
         message::{Message, Start},
         midway::skipped,
         report::{Code, Diagnostic},
@@ -22,7 +23,7 @@ use crate::{
         sql::{
             Script,
             alone::{Alone, Kind},
-            outline,
+            lasting, outline,
             position::position,
         },
     },
@@ -281,8 +282,12 @@ impl Lonely<'_> {
 
     async fn done<P>(&self, crew: &mut Crew<'_, P>) -> Result<Attempt, RunError> {
         let subject = self.file.subject();
-        let version = crate::engine::ledger::literal(self.file.version);
-        let note = subject.done(&version, self.segment, self.fingerprint);
+        let version = literal(self.file.version);
+        let kept = format!("SELECT {}", lasting::kept_sql(&[]));
+        let kept = session::rows(&mut crew.worker.session.connection, kept).await?;
+        let kept: Option<String> = get(kept.first().ok_or_else(no_answer)?, 0)?;
+        let kept = kept.map_or("NULL".to_owned(), |kept| literal(&kept));
+        let note = subject.done(&version, self.segment, self.fingerprint, &kept);
         crew.control.write(note).await?;
         self.restore(crew).await?;
         Ok(Attempt::Committed)

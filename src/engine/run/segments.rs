@@ -9,10 +9,10 @@ use super::{
 use crate::engine::{
     journal::Note,
     message::{Entry, Start},
-    midway::{Way, first, listed, lost},
+    midway::{Way, first, lost},
     report::Position,
     resume,
-    sql::{Script, position::position, segment::Segment},
+    sql::{Script, lasting, position::position, segment::Segment},
 };
 
 impl FileRun<'_> {
@@ -32,12 +32,14 @@ impl FileRun<'_> {
             let intent = intent.and_then(|note| note.intent.clone());
             let result = match segment {
                 Segment::Transaction(transaction) => {
+                    let passing = lasting::passing(script, script.within(transaction));
                     let entry = if index + 1 == way.segments.len() {
                         row
                     } else {
                         Entry::Segment {
                             index,
                             fingerprint: print,
+                            passing: &passing,
                         }
                     };
                     self.tidy(note, &mut start, script, segment, crew).await?;
@@ -105,7 +107,7 @@ fn outcome(script: &Script, way: &Way<'_>, segment: &Segment, index: usize) -> S
     } else {
         format!("column {column} of line {line}")
     };
-    let lost = lost(script, &way.segments, index);
+    let lost = lost(script, &way.segments, index, None);
     if lost.is_empty() {
         return format!(
             "what stands in front of {place} is committed and stays; the next run goes on there"
@@ -114,6 +116,6 @@ fn outcome(script: &Script, way: &Way<'_>, segment: &Segment, index: usize) -> S
     format!(
         "what stands in front of {place} is committed and stays; but the next run does not go on there, since with the session of this \
          one it has lost what the rest may need: {}",
-        listed(script, &lost)
+        lost.join(", ")
     )
 }

@@ -9,9 +9,11 @@
 //! | `set_config(…, false)` beside others, `SET` in a body | – |
 //!
 //! A `SET` of the file itself is not among them, since it can be made again (see [`replayed`]); neither is `LISTEN`, which the
-//! runner takes back at the end of each transaction. What functions do that are called is not seen.
+//! runner takes back at the end of each transaction. What functions do that are called is not seen here: what the server knows
+//! of a session is asked for as well, see [`kept_sql`].
 
 use super::{
+    super::ledger::literal,
     Script,
     classify::{Class, catalog_name},
     nested::{Part, parts, value},
@@ -79,6 +81,35 @@ pub(crate) fn follow(left: &mut Vec<Lasting>, script: &Script, index: usize) {
     }
 }
 
+/// An expression: what the session has of temporary objects, prepared statements and cursors, listed as above; null for
+/// nothing. Tables named `passing` end with their transaction.
+pub(crate) fn kept_sql(passing: &[String]) -> String {
+    let passing: Vec<String> = passing.iter().map(|name| literal(name)).collect();
+    let but = if passing.is_empty() {
+        String::new()
+    } else {
+        format!(" AND c.relname NOT IN ({})", passing.join(", "))
+    };
+    format!(
+        "(SELECT pg_catalog.string_agg(k.what, ', ') FROM ( \
+           SELECT 'the temporary ' || c.relname AS what FROM pg_catalog.pg_class c \
+             WHERE c.relnamespace = pg_catalog.pg_my_temp_schema() AND c.relkind IN ('r', 'p', 'v'){but} \
+           UNION ALL SELECT 'the prepared statement ' || p.name FROM pg_catalog.pg_prepared_statements p WHERE p.from_sql \
+           UNION ALL SELECT 'the cursor ' || c.name FROM pg_catalog.pg_cursors c WHERE c.is_holdable LIMIT 20) k)"
+    )
+}
+
+/// The temporary tables that these statements make for their transaction only.
+pub(crate) fn passing(script: &Script, statements: impl Iterator<Item = usize>) -> Vec<String> {
+    let statements = statements.filter_map(|index| script.statements.get(index));
+    let texts = statements.filter_map(|s| script.text.get(s.range.clone()));
+    let names = texts.flat_map(parts).filter_map(|part| {
+        let words = part.words();
+        ends_at_commit(&words).then(|| temporary(&words)).flatten()
+    });
+    names.collect()
+}
+
 /// The names of what these statements prepare: a rollback does not take it back.
 pub(crate) fn prepared(script: &Script, statements: impl Iterator<Item = usize>) -> Vec<String> {
     let left = left(script, statements).into_iter();
@@ -129,10 +160,10 @@ fn is_role(part: &Part) -> bool {
 fn take_in(left: &mut Vec<Lasting>, part: &Part, statement: usize) {
     let words = part.words();
     match words.as_slice() {
-        ["PREPARE", "TRANSACTION", ..] => {}
+        ["PREPARE", "TRANSACTION", ..] | ["SET", "LOCAL" | "CONSTRAINTS" | "TRANSACTION", ..] => {}
         ["PREPARE", name, ..] => make(left, Kind::Prepared, catalog_name(name), statement),
         ["DEALLOCATE", "PREPARE", name] | ["DEALLOCATE", name] => {
-            drop_named(left, Kind::Prepared, name)
+            drop_named(left, Kind::Prepared, name);
         }
         ["DECLARE", name, rest @ ..] if occurs(rest, &["WITH", "HOLD"]) => {
             make(left, Kind::Cursor, catalog_name(name), statement);
@@ -146,10 +177,10 @@ fn take_in(left: &mut Vec<Lasting>, part: &Part, statement: usize) {
                 left.retain(|l| l.kind != Kind::Temporary || l.name != gone);
             }
         }
-        ["SET", "LOCAL" | "CONSTRAINTS" | "TRANSACTION", ..] => {}
         ["SET", "SESSION", name, ..] | ["SET", name, ..] if part.is_nested => {
             make(left, Kind::Setting, catalog_name(name), statement);
         }
+        _ if ends_at_commit(&words) => {}
         _ => {
             if let Some(name) = temporary(&words) {
                 make(left, Kind::Temporary, name, statement);
@@ -172,11 +203,12 @@ fn drop_named(left: &mut Vec<Lasting>, kind: Kind, name: &str) {
     left.retain(|l| l.kind != kind || (name != "ALL" && l.name != gone));
 }
 
-/// The name of a temporary object that lasts longer than its transaction.
+fn ends_at_commit(words: &[&str]) -> bool {
+    occurs(words, &["ON", "COMMIT", "DROP"])
+}
+
+/// The name of a temporary object.
 fn temporary(words: &[&str]) -> Option<String> {
-    if occurs(words, &["ON", "COMMIT", "DROP"]) {
-        return None;
-    }
     let is_temporary = |word: &&str| matches!(*word, "TEMP" | "TEMPORARY");
     let behind = |at: usize| words.get(at + 1..).unwrap_or_default();
     match words {

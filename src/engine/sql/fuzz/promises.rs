@@ -190,6 +190,7 @@ fn record(ledger: &LedgerName) -> Record<'_> {
         entry: Entry::Segment {
             index: 0,
             fingerprint: "f",
+            passing: &[],
         },
         worker: Key::worker("d", "l"),
         control: "true".into(),
