@@ -90,6 +90,7 @@ pub fn record(
         consistent: count(Finding::Consistent),
         claimed_but_missing: count(Finding::ClaimedButMissing),
         there_without_row: count(Finding::ThereWithoutRow),
+        there_in_part: count(Finding::ThereInPart),
         unknown: count(Finding::Unknown),
         pending: count(Finding::Pending),
         versions: versions.into_iter().take(LISTED).map(told).collect(),
@@ -100,6 +101,7 @@ fn told(verified: &Verified) -> VerifiedVersion {
     let verdict = match verified.finding() {
         Finding::ClaimedButMissing => VersionVerdict::ClaimedButMissing,
         Finding::ThereWithoutRow => VersionVerdict::ThereWithoutRow,
+        Finding::ThereInPart => VersionVerdict::ThereInPart,
         Finding::Unknown => VersionVerdict::Unknown,
         Finding::Pending => VersionVerdict::Pending,
         Finding::Consistent => VersionVerdict::Consistent,
@@ -125,6 +127,7 @@ pub fn notice(verdict: &AdoptionVerdict) -> Notice {
         (verdict.consistent, Finding::Consistent),
         (verdict.claimed_but_missing, Finding::ClaimedButMissing),
         (verdict.there_without_row, Finding::ThereWithoutRow),
+        (verdict.there_in_part, Finding::ThereInPart),
         (verdict.unknown, Finding::Unknown),
         (verdict.pending, Finding::Pending),
     ];
@@ -164,7 +167,13 @@ pub fn block(verdict: &AdoptionVerdict) -> Block {
             "there is what the ledger does not claim: {names}; record it with `sepulki migrate mark FILE`"
         )
     });
-    let found: Vec<String> = missing.into_iter().chain(there).collect();
+    let in_part = named(verdict, VersionVerdict::ThereInPart).map(|names| {
+        format!(
+            "a part of it is there, and the ledger does not claim it: {names}; do the rest by hand and record it with \
+             `sepulki migrate mark FILE`, or take back what is there"
+        )
+    });
+    let found: Vec<String> = missing.into_iter().chain(there).chain(in_part).collect();
     Block {
         reason: Reason::HistoryDiffers,
         message: format!(
@@ -181,6 +190,7 @@ fn named(verdict: &AdoptionVerdict, which: VersionVerdict) -> Option<String> {
     let number = match which {
         VersionVerdict::ClaimedButMissing => verdict.claimed_but_missing,
         VersionVerdict::ThereWithoutRow => verdict.there_without_row,
+        VersionVerdict::ThereInPart => verdict.there_in_part,
         VersionVerdict::Unknown => verdict.unknown,
         VersionVerdict::Pending => verdict.pending,
         VersionVerdict::Consistent => verdict.consistent,

@@ -120,7 +120,7 @@ async fn each_row_of_an_old_ledger_gets_a_verdict_and_nothing_is_run_again() {
     let empty = verify(&[]);
     assert_eq!(empty.code, 1);
     assert!(
-        empty.err.contains("is no copy of the database: drops") && empty.err.contains("pg_dump"),
+        empty.err.contains("is no copy of the database: it lacks") && empty.err.contains("pg_dump"),
         "{empty:?}"
     );
     let schema = checkout.schema(database);
@@ -213,4 +213,101 @@ async fn a_file_that_was_run_by_hand_is_not_fine() {
     assert_eq!(checkout.run(&["migrate", "mark", FILES[0].0]).code, 0);
     let recorded = verify();
     assert_eq!(recorded.code, 0, "{recorded:?}");
+}
+
+/// What a history of rows claims, and what has become of it.
+const CLAIMS: [(&str, &str); 9] = [
+    (
+        "001_users.sql",
+        "CREATE TABLE users (id int, label text);\n",
+    ),
+    // never ran; a column of this name is elsewhere
+    (
+        "002_email.sql",
+        "ALTER TABLE users ADD COLUMN email text;\n",
+    ),
+    (
+        "003_contacts.sql",
+        "CREATE TABLE contacts (id serial PRIMARY KEY, email text);\nALTER TABLE contacts ADD CHECK (email <> '');\nCREATE INDEX ON contacts (email);\n",
+    ),
+    (
+        "004_rename.sql",
+        "CREATE TABLE things_new (id serial PRIMARY KEY);\nALTER TABLE things_new RENAME TO things;\n",
+    ),
+    (
+        "005_invalid.sql",
+        "CREATE INDEX CONCURRENTLY users_id ON users (id);\n",
+    ),
+    (
+        "006_another.sql",
+        "CREATE INDEX users_label ON users (label);\n",
+    ),
+    (
+        "007_fits.sql",
+        "CREATE UNIQUE INDEX IF NOT EXISTS users_both ON public.users USING btree (id, lower(label)) WHERE id > 0;\n",
+    ),
+    (
+        "008_half.sql",
+        "CREATE TABLE half (id int);\nCREATE TABLE other_half (id int);\n",
+    ),
+    ("009_next.sql", "CREATE TABLE next (id int);\n"),
+];
+
+#[tokio::test]
+async fn what_is_there_is_judged_by_the_very_thing() {
+    let checkout = Checkout::new(&CLAIMS).await;
+    let database = &checkout.world.database.name;
+    for at in [0, 2, 3, 4, 6] {
+        checkout.psql(database, CLAIMS[at].1);
+    }
+    let past = "CREATE INDEX users_label ON users (id); CREATE TABLE half (id int); \
+                ALTER INDEX users_both SET (fillfactor = 70)";
+    checkout.psql(database, past);
+    let rows: Vec<String> = CLAIMS[..7]
+        .iter()
+        .map(|(name, _)| format!("('{name}')"))
+        .collect();
+    let rows = format!(
+        "{LEDGER}; INSERT INTO schema_migrations VALUES {}",
+        rows.join(", ")
+    );
+    checkout.psql(database, &rows);
+    // as a build leaves it that failed
+    let broken = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'users_id'::regclass";
+    checkout.world.execute(broken).await;
+    let scratch = checkout.scratch().await;
+    checkout.psql(&scratch, &checkout.schema(database));
+
+    let mut command = checkout.command(&["migrate", "verify", "-o", "json"]);
+    command.env("SCRATCH_DATABASE_URL", checkout.url_of(&scratch));
+    let verified = Ran::of(command.output().unwrap());
+    assert_eq!(verified.code, 1, "{verified:?}");
+    let report = verified.json();
+    assert_eq!(
+        verdicts(&report),
+        [
+            ("001_users.sql", "Consistent"),
+            ("002_email.sql", "ClaimedButMissing"),
+            ("003_contacts.sql", "Consistent"),
+            ("004_rename.sql", "Consistent"),
+            ("005_invalid.sql", "ClaimedButMissing"),
+            ("006_another.sql", "ClaimedButMissing"),
+            ("007_fits.sql", "Consistent"),
+            ("008_half.sql", "ThereInPart"),
+            ("009_next.sql", "Pending"),
+        ],
+        "{report:#}"
+    );
+    let missing = |at: usize| {
+        report["versions"][at]["missing"][0]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(missing(1), "makes table column public.users.email");
+    assert!(missing(4).contains("it is invalid"), "{report:#}");
+    assert_eq!(
+        missing(5),
+        "makes index public.users_label as CREATE INDEX USING btree (label), but it is CREATE INDEX USING btree (id)"
+    );
 }

@@ -45,6 +45,9 @@ pub struct AdoptionVerdict {
     pub claimed_but_missing: i32,
     /// How many are there without being claimed.
     pub there_without_row: i32,
+    /// Of how many a part is there, while nobody claims them: to run them would fail.
+    #[serde(default)]
+    pub there_in_part: i32,
     /// Of how many it cannot be told: these are believed.
     pub unknown: i32,
     /// How many are neither claimed nor there.
@@ -59,7 +62,7 @@ impl AdoptionVerdict {
     /// Whether nothing is wrong with the history.
     #[must_use]
     pub fn is_fine(&self) -> bool {
-        self.claimed_but_missing == 0 && self.there_without_row == 0
+        self.claimed_but_missing == 0 && self.there_without_row == 0 && self.there_in_part == 0
     }
 }
 
@@ -85,6 +88,8 @@ pub enum VersionVerdict {
     ClaimedButMissing,
     /// There without being claimed.
     ThereWithoutRow,
+    /// A part of it is there without being claimed.
+    ThereInPart,
     /// It cannot be told.
     Unknown,
     /// Neither claimed nor there.

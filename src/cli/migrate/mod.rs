@@ -92,7 +92,7 @@ enum Command {
     },
     /// Find out what is there of the files that the ledger claims, on a copy of the database
     #[command(
-        after_help = "For a ledger that another tool or people have written. Every file is tried on the copy, in a transaction that is rolled back; of the database only the catalog and the ledger are read. Verdicts: consistent (all of it is there), claimed but missing, unknown (it cannot be told, for example because only rows change), pending, and there without a row (it was run by hand). Exits with 1 where something claimed is missing, or something is there without a row.\n\nExample:\n  createdb scratch && pg_dump --schema-only \"$DATABASE_URL\" | psql -d scratch\n  sepulki migrate verify --scratch postgresql://localhost/scratch --alias 001_initial=001_initial.sql"
+        after_help = "For a ledger that another tool or people have written. Every file is tried on the copy, in a transaction that is rolled back; of the database only the catalog and the ledger are read. Verdicts: consistent (all of it is there), claimed but missing, unknown (it cannot be told, for example because only rows change), pending, there without a row (it was run by hand), and there in part (neither: to run it would fail). Exits with 1 where something claimed is missing, or something is there without a row, in part or whole.\n\nExample:\n  createdb scratch && pg_dump --schema-only \"$DATABASE_URL\" | psql -d scratch\n  sepulki migrate verify --scratch postgresql://localhost/scratch --alias 001_initial=001_initial.sql"
     )]
     Verify {
         /// The copy, without a password (PGPASSWORD or ~/.pgpass has it); without this the one of SCRATCH_DATABASE_URL

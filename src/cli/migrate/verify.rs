@@ -110,5 +110,8 @@ fn advice(report: &Report) -> String {
     if any(Finding::ThereWithoutRow) {
         lines += "✗ there without a row: record it with mark FILE\n";
     }
+    if any(Finding::ThereInPart) {
+        lines += "✗ there in part: do by hand what is missing and record it with mark FILE, or take back what is there\n";
+    }
     lines
 }

@@ -19,8 +19,10 @@ use crate::{
         message::CLEAN,
         sql::{Script, classify::Class as StatementClass},
         verify::{
-            Trial, Verdict, Verified,
+            Verdict, Verified,
             catalog::{self, Catalog},
+            index::{IndexFound, index_made},
+            judge::{Judged, Trial},
             trial::{Attempt, Tried, attempt},
         },
     },
@@ -108,7 +110,7 @@ async fn compare<'a>(
     if let Some(differences) = no_copy(expected, &before) {
         return Err(RunError::NotACopy(differences));
     }
-    let mut trial = Trial::new(before.clone(), expected.redefined(&before));
+    let mut trial = Trial::new(before.clone(), expected);
     let mut now = before;
     let mut unreadable = BTreeMap::new();
     for file in request.bundle.files() {
@@ -161,7 +163,8 @@ async fn look(connection: &mut PgConnection) -> Result<Catalog, Error> {
     let read = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection);
     let mut found = Catalog::default();
     for row in read.await.map_err(Error::from)? {
-        found.add(get(&row, 0)?, get(&row, 1)?, get(&row, 2)?, get(&row, 3)?);
+        let (key, name, of) = (get(&row, 0)?, get(&row, 1)?, get(&row, 2)?);
+        found.add(key, name, of, get(&row, 3)?, get(&row, 4)?);
     }
     Ok(found)
 }
@@ -197,6 +200,10 @@ async fn play(script: &Script, copy: &mut Session) -> Result<(Tried, Option<Cata
         let error = statement_fails(connection, &text, data).await?;
         worked |= error.is_none();
         tried.note(script, index, error.as_ref());
+        let statement = script.text.get(statement.range.clone()).unwrap_or_default();
+        tried
+            .indexes
+            .extend(index_found(connection, statement, error.is_some()).await?);
     }
     let after = if worked {
         Some(look(connection).await?)
@@ -206,13 +213,47 @@ async fn play(script: &Script, copy: &mut Session) -> Result<(Tried, Option<Cata
     Ok((tried, after))
 }
 
+/// What is there of an index that a statement makes, which was `refused` or did nothing.
+async fn index_found(
+    connection: &mut PgConnection,
+    statement: &str,
+    refused: bool,
+) -> Result<Option<IndexFound>, Error> {
+    let made = index_made(statement).filter(|made| refused || made.is_optional);
+    let Some(made) = made else {
+        return Ok(None);
+    };
+    let sql = format!(
+        "{SAVE}; {}; ROLLBACK TO sepulki_trial; RELEASE sepulki_trial",
+        made.question()
+    );
+    let rows = match session::rows(connection, sql).await {
+        Ok(rows) => rows,
+        Err(error) => {
+            refusal(connection, error).await?;
+            return Ok(None);
+        }
+    };
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let (there, wanted): (String, String) = (get(row, 1)?, get(row, 2)?);
+    Ok(Some(IndexFound {
+        key: get(row, 0)?,
+        is_optional: made.is_optional,
+        otherwise: (there != wanted).then_some((there, wanted)),
+    }))
+}
+
+/// Where what is tried can be taken back to.
+const SAVE: &str = "SAVEPOINT sepulki_trial";
+
 /// Runs one statement; if it fails, it leaves the transaction as it was.
 async fn statement_fails(
     connection: &mut PgConnection,
     text: &str,
     data: Option<&String>,
 ) -> Result<Option<ServerError>, Error> {
-    const SAVE: &str = "SAVEPOINT sepulki_trial";
     let ended = if let Some(data) = data {
         session::rows(connection, SAVE.to_owned()).await?;
         watch::copy(connection, text, data).await
@@ -222,9 +263,14 @@ async fn statement_fails(
         let sent = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection);
         sent.await.map(drop)
     };
-    let Err(error) = ended.map_err(Error::from) else {
-        return Ok(None);
-    };
+    match ended.map_err(Error::from) {
+        Ok(()) => Ok(None),
+        Err(error) => refusal(connection, error).await.map(Some),
+    }
+}
+
+/// What the server has refused, which is taken back then; an error where that is not what it has said.
+async fn refusal(connection: &mut PgConnection, error: Error) -> Result<ServerError, Error> {
     match error {
         Error {
             server: Some(said),
@@ -233,7 +279,7 @@ async fn statement_fails(
         } => {
             let back = "ROLLBACK TO sepulki_trial".to_owned();
             session::rows(connection, back).await?;
-            Ok(Some(*said))
+            Ok(*said)
         }
         other => Err(other),
     }
@@ -260,16 +306,24 @@ fn told(
     let policies = &request.policies;
     let rows = ledger.rows.iter();
     let recorded: Vec<&str> = rows.map(|row| policies.file_of(&row.version)).collect();
-    let mut verdicts: BTreeMap<&str, Verdict> = trial.verdicts().into_iter().collect();
+    let begun = ledger.unfinished.iter();
+    let begun: Vec<&str> = begun
+        .map(|begun| policies.file_of(&begun.version))
+        .collect();
+    let judged = trial.verdicts().into_iter();
+    let mut judged: BTreeMap<&str, Judged<'_>> = judged.map(|j| (j.version, j)).collect();
     let files = request.bundle.files().iter().map(|file| {
         let version = file.version();
-        let verdict = verdicts.remove(version).unwrap_or_else(|| {
-            Verdict::Unknown(unreadable.get(version).cloned().unwrap_or_default())
-        });
+        let judged = judged.remove(version);
+        let is_there = judged.as_ref().is_some_and(|judged| judged.is_there);
         Verified {
             version: version.to_owned(),
             recorded: recorded.contains(&version),
-            verdict,
+            in_part: is_there && !begun.contains(&version),
+            verdict: judged.map_or_else(
+                || Verdict::Unknown(unreadable.get(version).cloned().unwrap_or_default()),
+                |judged| judged.verdict,
+            ),
         }
     });
     let mut all: Vec<Verified> = files.collect();
@@ -280,6 +334,7 @@ fn told(
     all.extend(missing.map(|row| Verified {
         version: row.version.clone(),
         recorded: true,
+        in_part: false,
         verdict: Verdict::Unknown(
             "there is no such file; if it has another name, say so with an alias".to_owned(),
         ),

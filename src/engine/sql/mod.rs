@@ -35,6 +35,7 @@ mod split;
 mod syntax;
 #[cfg(test)]
 mod tests;
+pub(crate) mod words;
 
 use std::{collections::BTreeMap, ops::Range};
 

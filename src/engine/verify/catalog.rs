@@ -6,6 +6,8 @@ use std::{
     fmt,
 };
 
+use super::place::{self, Place};
+
 /// Things by their key, such as `table public.a`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Catalog(BTreeMap<String, Thing>);
@@ -16,6 +18,8 @@ struct Thing {
     /// Key of the table it belongs to.
     of: Option<String>,
     definition: String,
+    /// False of an index whose building was not finished: nothing uses it.
+    is_valid: bool,
 }
 
 /// How a thing differs from one catalog to another.
@@ -24,12 +28,13 @@ pub(crate) struct Change {
     pub(crate) key: String,
     /// The last part of its name.
     pub(crate) name: String,
-    of: Option<String>,
-    kind: Kind,
+    /// Key of the table it belongs to.
+    pub(crate) of: Option<String>,
+    pub(crate) kind: Kind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+pub(crate) enum Kind {
     Made,
     Changed,
     Dropped,
@@ -46,6 +51,12 @@ impl fmt::Display for Change {
     }
 }
 
+impl Change {
+    pub(crate) fn is_column(&self) -> bool {
+        place::kind(&self.key).is_some_and(|kind| kind.ends_with("column"))
+    }
+}
+
 impl Catalog {
     pub(crate) fn add(
         &mut self,
@@ -53,11 +64,13 @@ impl Catalog {
         name: String,
         of: Option<String>,
         definition: String,
+        is_valid: bool,
     ) {
         let thing = Thing {
             name,
             of,
             definition,
+            is_valid,
         };
         self.0.insert(key, thing);
     }
@@ -84,11 +97,58 @@ impl Catalog {
         keys.into_iter().filter_map(change).collect()
     }
 
-    /// Things that only one of two catalogs has.
+    /// What another catalog lacks of this one, and what it has besides.
     pub(crate) fn foreign(&self, other: &Self) -> Vec<String> {
         let all = self.changes(other);
-        let foreign: Vec<&Change> = all.iter().filter(|c| c.kind != Kind::Changed).collect();
-        outermost(&foreign)
+        // a dump leaves out what nothing uses
+        let invalid = self.invalid();
+        let is_foreign =
+            |change: &&Change| change.kind != Kind::Changed && !invalid.contains(&change.key);
+        let foreign: Vec<&Change> = all.iter().filter(is_foreign).collect();
+        let told = outer(&foreign).map(|change| {
+            let verb = match change.kind {
+                Kind::Made => "has",
+                Kind::Dropped => "lacks",
+                Kind::Changed => "differs in",
+            };
+            format!("it {verb} {}", change.key)
+        });
+        told.collect()
+    }
+
+    /// The keys of indexes that are there and that nothing uses.
+    pub(crate) fn invalid(&self) -> BTreeSet<String> {
+        let invalid = self.0.iter().filter(|(_, thing)| !thing.is_valid);
+        invalid.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Whether there is the same thing on the same table under another name, as there is where the server has chosen the
+    /// name of an index or a constraint: asked once more, it chooses another one.
+    pub(crate) fn has_twin(&self, change: &Change, later: &Self) -> bool {
+        let Some(made) = later.0.get(&change.key).filter(|made| made.of.is_some()) else {
+            return false;
+        };
+        let Some(kind @ ("index" | "table constraint")) = place::kind(&change.key) else {
+            return false;
+        };
+        let kind = Some(kind);
+        self.0.iter().any(|(key, thing)| {
+            thing.of == made.of && place::kind(key) == kind && thing.nameless() == made.nameless()
+        })
+    }
+
+    /// Whether there is at `place` what `later` has under `key`; of an index, which has its name in its definition, whether
+    /// there is one.
+    pub(crate) fn has_at(&self, place: &Place, key: &str, later: &Self) -> bool {
+        let made = later.0.get(key);
+        let kind = place::kind(key);
+        let is_same = |thing: &Thing| {
+            kind == Some("index")
+                || made.is_some_and(|made| made.without_sequence() == thing.without_sequence())
+        };
+        self.0.iter().any(|(other, thing)| {
+            place::kind(other) == kind && Place::of(other).as_ref() == Some(place) && is_same(thing)
+        })
     }
 
     /// The keys of things that both catalogs have, each with another definition.
@@ -99,18 +159,38 @@ impl Catalog {
     }
 }
 
+impl Thing {
+    /// The definition without the name of a sequence, which is another one where the first is taken.
+    fn without_sequence(&self) -> &str {
+        let definition = self.definition.split_once("nextval(");
+        definition.map_or(&self.definition, |(before, _)| before)
+    }
+
+    /// What it is whatever it is called: `CREATE INDEX i ON …` has its name in its definition.
+    fn nameless(&self) -> (&str, &str) {
+        let whole = (self.definition.as_str(), "");
+        let parts = self.definition.split_once(" INDEX ");
+        let parts = parts.and_then(|(before, rest)| Some((before, rest.split_once(" ON ")?.1)));
+        parts.unwrap_or(whole)
+    }
+}
+
 /// Changes in words, without those of what belongs to a table that is made or dropped itself.
 pub(crate) fn outermost(changes: &[&Change]) -> Vec<String> {
+    outer(changes).map(ToString::to_string).collect()
+}
+
+fn outer<'a>(changes: &'a [&Change]) -> impl Iterator<Item = &'a Change> {
     let whole: BTreeSet<(&str, Kind)> = changes.iter().map(|c| (c.key.as_str(), c.kind)).collect();
-    let is_part = |change: &Change| {
+    let is_part = move |change: &Change| {
         let of = change.of.as_deref();
         of.is_some_and(|of| whole.contains(&(of, change.kind)))
     };
-    let outer = changes.iter().filter(|change| !is_part(change));
-    outer.map(ToString::to_string).collect()
+    let all = changes.iter().copied();
+    all.filter(move |change| !is_part(change))
 }
 
-/// Answers key, name, key of the table it belongs to, definition. Extensions' members, rights,
+/// Answers key, name, key of the table it belongs to, definition, and whether it is fit for use. Extensions' members, rights,
 /// owners and rows are not looked at; neither is what belongs to the whole server.
 pub(crate) const SQL: &str = "\
 WITH own AS (SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace n \
@@ -118,7 +198,9 @@ WITH own AS (SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace n \
   rel AS (SELECT c.* FROM pg_catalog.pg_class c JOIN own ON own.oid = c.relnamespace), \
   thing (class, oid, sub, rel, name, definition) AS ( \
     SELECT 'pg_namespace', o.oid, 0, NULL::oid, o.nspname::text, '' FROM own o \
-    UNION ALL SELECT 'pg_class', c.oid, 0, i.indrelid, c.relname::text, pg_catalog.concat_ws(' ', c.relkind, \
+    UNION ALL SELECT 'pg_class', c.oid, 0, coalesce(i.indrelid, (SELECT d.refobjid FROM pg_catalog.pg_depend d \
+          WHERE c.relkind = 'S' AND d.classid = 'pg_class'::pg_catalog.regclass AND d.objid = c.oid \
+          AND d.refclassid = 'pg_class'::pg_catalog.regclass AND d.deptype IN ('a', 'i'))), c.relname::text, pg_catalog.concat_ws(' ', c.relkind, \
         c.relpersistence, c.relrowsecurity, c.relforcerowsecurity, c.reloptions::text, \
         CASE WHEN c.relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(c.oid) \
           WHEN c.relkind IN ('i', 'I') THEN pg_catalog.pg_get_indexdef(c.oid) || i.indisvalid \
@@ -166,7 +248,8 @@ WITH own AS (SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace n \
 SELECT i.type || ' ' || i.identity, t.name, \
     (SELECT r.type || ' ' || r.identity FROM pg_catalog.pg_identify_object('pg_class'::pg_catalog.regclass, t.rel, 0) r), \
     t.definition || coalesce(' ' || pg_catalog.quote_literal((SELECT c.description FROM pg_catalog.pg_description c \
-      WHERE c.objoid = t.oid AND c.classoid = t.class::pg_catalog.regclass AND c.objsubid = t.sub)), '') \
+      WHERE c.objoid = t.oid AND c.classoid = t.class::pg_catalog.regclass AND c.objsubid = t.sub)), ''), \
+    NOT EXISTS (SELECT FROM pg_catalog.pg_index x WHERE t.class = 'pg_class' AND x.indexrelid = t.oid AND NOT x.indisvalid) \
   FROM thing t, LATERAL pg_catalog.pg_identify_object(t.class::pg_catalog.regclass, t.oid, t.sub) i \
   WHERE i.identity IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.deptype = 'e' \
     AND e.classid = t.class::pg_catalog.regclass AND e.objid = t.oid)";

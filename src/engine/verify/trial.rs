@@ -2,6 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::{
+    aim::{Aim, aims},
+    index::IndexFound,
+};
 use crate::{
     engine::{
         report::without_values,
@@ -38,8 +42,12 @@ pub(crate) enum Evidence {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tried {
     pub(crate) evidence: Vec<Evidence>,
-    /// Names in statements that were refused: what they were about is already as they want it.
-    pub(crate) idle_words: BTreeSet<String>,
+    /// What statements that were refused are about: it is already as they want it.
+    pub(crate) idle: Vec<Aim>,
+    /// The words of its statements; a name that is none of them was chosen by the server.
+    pub(crate) words: BTreeSet<String>,
+    /// The indexes that it makes and that are there.
+    pub(crate) indexes: Vec<IndexFound>,
 }
 
 /// How a statement is tried.
@@ -106,12 +114,12 @@ impl Tried {
         };
         let text = script.text.get(statement.range.clone()).unwrap_or_default();
         let words = words(text);
+        self.words.extend(words.iter().map(|w| w.to_lowercase()));
         let evidence = match error {
             None if is_seen(&words) => Evidence::Done,
             None => Evidence::Silent,
             Some(error) if is_there(&error.sqlstate) || is_gone(&error.sqlstate, &words) => {
-                self.idle_words
-                    .extend(words.iter().map(|w| w.to_lowercase()));
+                self.idle.extend(aims(text));
                 Evidence::There
             }
             // labels of this very history, which is one transaction here

@@ -108,6 +108,7 @@ fn found(versions: &[(&str, bool, Verdict)]) -> Verification {
     let one = |(version, recorded, verdict): &(&str, bool, Verdict)| Verified {
         version: (*version).to_owned(),
         recorded: *recorded,
+        in_part: false,
         verdict: verdict.clone(),
     };
     Verification {
@@ -731,4 +732,23 @@ fn a_verdict_is_dropped_when_nobody_asks_for_it_or_it_speaks_of_another_branch()
     adoption::tidy(&mut status, &desired(&json!({})), Some(&place()));
     let adoption = status.adoption.unwrap();
     assert!(adoption.verdict.is_none() && adoption.scratch.is_some());
+}
+
+#[test]
+fn a_part_that_nobody_claims_stops_everything() {
+    let mut history = found(&[("003_half.sql", false, missing("makes table public.b"))]);
+    let pending = adoption::record(place(), "b".into(), &history, now());
+    assert!(pending.is_fine());
+    history.versions[0].in_part = true;
+    let told = adoption::record(place(), "b".into(), &history, now());
+    assert_eq!((told.there_in_part, told.pending), (1, 0));
+    assert!(!told.is_fine());
+    let block = adoption::block(&told);
+    assert_eq!(block.reason, Reason::HistoryDiffers);
+    let words = "a part of it is there, and the ledger does not claim it: 003_half.sql (makes table public.b)";
+    names(
+        &block.message,
+        &[words, "mark FILE", "take back what is there"],
+    );
+    assert!(include_str!("../../../docs/bad-input.md").contains(words));
 }

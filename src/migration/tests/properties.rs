@@ -176,6 +176,7 @@ fn any_adoption() -> impl Strategy<Value = AdoptionStatus> {
                 consistent: 1,
                 claimed_but_missing,
                 there_without_row: 0,
+                there_in_part: 0,
                 unknown: 0,
                 pending: 0,
                 versions: Vec::new(),

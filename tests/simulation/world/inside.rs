@@ -327,6 +327,7 @@ impl MigrationsPort {
             let version = file.version().to_owned();
             Verified {
                 recorded: ledger.rows.iter().any(|row| row.version == version),
+                in_part: false,
                 verdict: if ran.contains(&version) {
                     Verdict::Consistent
                 } else {
