@@ -102,14 +102,66 @@ async fn an_edit_of_comments_and_formatting_is_told_apart_from_one_of_content() 
 }
 
 #[tokio::test]
-async fn a_ledger_that_is_made_anew_begins_without_memories() {
+async fn without_its_ledger_nothing_is_applied_again_unasked() {
+    let files = [TABLE, ROW, PARTS];
+    for loss in [
+        "DROP TABLE schema_migrations",
+        "ALTER TABLE schema_migrations RENAME TO old",
+        "CREATE SCHEMA ops; ALTER TABLE schema_migrations SET SCHEMA ops",
+        "TRUNCATE schema_migrations",
+    ] {
+        let world = World::new().await;
+        world.run(&files).await.unwrap();
+        world.execute(loss).await;
+        let plan = blocked(&world, &files).await;
+        let told: Vec<String> = plan.blocking().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 1, "{loss}: {told:?}");
+        let is = if loss.starts_with("TRUNCATE") {
+            "empty"
+        } else {
+            "gone"
+        };
+        documented(&told[0], "but this engine has applied 3 files by it");
+        assert!(
+            told[0].starts_with(&format!("the ledger public.schema_migrations is {is}")),
+            "{told:?}"
+        );
+        assert_eq!(world.one(SUM).await, "3", "{loss}");
+        // the rows are lost for good: the files are recorded anew
+        let request = world.request(&bundle(&files));
+        let all = files.map(|(name, _)| name.to_owned());
+        mark(request, &all, |_| {}).await.unwrap();
+        assert_eq!(world.run(&files).await.unwrap().applied.len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_was_emptied_by_hand_begins_anew_once_that_is_said() {
     let world = World::new().await;
     world.run(&[TABLE, ROW]).await.unwrap();
     world.execute("DROP TABLE a, schema_migrations").await;
-    let report = world.run(&[TABLE]).await.unwrap();
-    assert_eq!(report.applied, ["001_a.sql"]);
+    let plan = blocked(&world, &[TABLE, ROW]).await;
+    let told = plan.blocking().next().unwrap().to_string();
+    // as it is told
+    let (_, sql) = told.split_once("forget that: `").unwrap();
+    let forget = sql.strip_suffix('`').unwrap();
+    world.execute(forget).await;
     let report = world.run(&[TABLE, ROW]).await.unwrap();
-    assert_eq!(report.applied, ["002_b.sql"]);
+    assert_eq!(report.applied.len(), 2);
+}
+
+#[tokio::test]
+async fn of_a_file_that_was_begun_nothing_is_forgotten_with_the_ledger() {
+    let world = World::new().await;
+    let half = (
+        "001_half.sql",
+        "CREATE TABLE a ();\nCREATE INDEX CONCURRENTLY a_b ON a (nope);",
+    );
+    world.fails(&[half]).await;
+    world.execute("DROP TABLE schema_migrations").await;
+    let plan = blocked(&world, &[half]).await;
+    let told = plan.blocking().next().unwrap().to_string();
+    assert!(told.contains("has begun 001_half.sql"), "{told}");
 }
 
 #[tokio::test]
@@ -166,4 +218,72 @@ fn words(progress: &Progress) -> Option<String> {
     };
     let Notice { is_warning, text } = notice;
     Some(format!("{version} {is_warning} {text}"))
+}
+
+#[tokio::test]
+async fn a_role_that_cannot_see_what_is_applied_is_refused_with_the_grants() {
+    let world = World::new().await;
+    let files = [TABLE, ROW];
+    world.run(&files).await.unwrap();
+    let (database, owner) = (&world.database.name, &world.database.owner);
+    let second = format!("{database}_second");
+    world
+        .execute(&format!(
+            "CREATE ROLE {second} LOGIN PASSWORD 'x'; GRANT ALL ON SCHEMA public TO {second}; \
+             GRANT CREATE ON DATABASE \"{database}\" TO {second}"
+        ))
+        .await;
+    let mut request = world.request(&bundle(&[TABLE, ROW, ("003_c.sql", "CREATE TABLE c ();")]));
+    request.target.user = second;
+    request.target.password = "x".into();
+    let mut denied = Vec::new();
+    // as they are told, one after the other
+    let report = loop {
+        let told = match apply(request.clone(), |_| {}).await {
+            Ok(report) => break report,
+            Err(RunError::Denied(told)) => told,
+            other => panic!("{other:?}"),
+        };
+        documented(&told, "the role lacks rights, so that what is applied");
+        let (_, grants) = told.split_once('`').unwrap();
+        let (grants, _) = grants.split_once('`').unwrap();
+        world
+            .execute(&format!("SET ROLE \"{owner}\"; {grants}"))
+            .await;
+        denied.push(told);
+        assert!(denied.len() < 4, "{denied:?}");
+    };
+    assert_eq!(denied.len(), 2, "{denied:?}");
+    assert!(denied[0].contains("cannot be read"), "{denied:?}");
+    for right in [
+        "GRANT USAGE ON SCHEMA sepulki_engine TO",
+        "GRANT SELECT ON sepulki_engine.applied TO",
+        "GRANT SELECT ON public.schema_migrations TO",
+    ] {
+        assert!(denied[0].contains(right), "{denied:?}");
+    }
+    assert!(denied[1].contains("cannot be recorded"), "{denied:?}");
+    assert_eq!(report.applied, ["003_c.sql"]);
+}
+
+#[tokio::test]
+async fn columns_that_need_nothing_do_no_harm_to_a_ledger() {
+    let world = World::new().await;
+    world.run(&[TABLE]).await.unwrap();
+    world
+        .execute(
+            "ALTER TABLE schema_migrations ADD note text, ADD by name NOT NULL DEFAULT current_user, \
+             ADD n bigint GENERATED ALWAYS AS IDENTITY",
+        )
+        .await;
+    let report = world.run(&[TABLE, ROW]).await.unwrap();
+    assert_eq!(report.applied, ["002_b.sql"]);
+    world
+        .execute("ALTER TABLE schema_migrations ALTER by DROP DEFAULT")
+        .await;
+    let refused = world.run(&[TABLE, ROW, PARTS]).await.unwrap_err();
+    assert!(
+        matches!(&refused, RunError::LedgerConflict(text) if text.contains("a column by without which")),
+        "{refused:?}"
+    );
 }

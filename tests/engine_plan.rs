@@ -6,8 +6,8 @@
 )]
 
 use sepulki::engine::{
-    Bundle, Code, LedgerRow, LedgerState, Order, Plan, Policies, Problem, ProblemKind, SourceFile,
-    plan, plan_by,
+    Bundle, Code, LedgerName, LedgerRow, LedgerState, Order, Plan, Policies, Problem, ProblemKind,
+    SourceFile, plan, plan_by,
 };
 
 const NAMES: [&str; 3] = ["001_initial.sql", "002_indexes.sql", "003_telemetry.sql"];
@@ -42,6 +42,7 @@ fn checksum(name: &str) -> Option<String> {
 
 fn ledger(rows: &[(&str, Option<String>)]) -> LedgerState {
     LedgerState {
+        name: LedgerName::default(),
         exists: true,
         rows: rows
             .iter()
@@ -460,4 +461,199 @@ fn an_order_that_somebody_chose_is_followed() {
         let found = Bundle::in_order(files(), &Order::Explicit(list.to_vec())).unwrap_err();
         assert_eq!(found.first().unwrap().code, Code::AmbiguousOrder);
     }
+}
+
+/// Policies that name a file for a recorded version.
+fn aliased(recorded: &str, file: &str) -> Policies {
+    Policies {
+        aliases: [(recorded.to_owned(), file.to_owned())].into(),
+        ..Policies::default()
+    }
+}
+
+/// Policies that let a file run although this is said of it.
+fn decided(rule: &str, file: &str) -> Policies {
+    Policies {
+        ignore: [(rule.to_owned(), file.to_owned())].into(),
+        ..Policies::default()
+    }
+}
+
+#[test]
+fn a_file_that_was_renamed_does_not_run_a_second_time() {
+    let applied = bundle_of(&[("001_a.sql", "CREATE TABLE a ();\n")]);
+    let sum = applied.files()[0].sha256().to_owned();
+    // wherever it is sorted now, and with other line endings
+    for (name, text) in [
+        ("000_first.sql", "CREATE TABLE a ();\n"),
+        ("009_last.sql", "CREATE TABLE a ();\r\n"),
+    ] {
+        let renamed = bundle_of(&[(name, text), ("010_next.sql", "CREATE TABLE b ();")]);
+        let rows = ledger(&[("001_a.sql", Some(sum.to_uppercase()))]);
+        let told = plan(&renamed, &rows, None);
+        assert_eq!(
+            problems(&told),
+            [format!("{name} Renamed!"), "001_a.sql Missing".to_owned()]
+        );
+        let text = told.blocking().next().unwrap().to_string();
+        let alias =
+            format!("adopt.aliases: {{\"001_a.sql\": {name:?}}}, or --alias '001_a.sql={name}'");
+        assert!(text.contains(&alias), "{text}");
+        assert!(
+            text.contains(&format!("--ignore-lint 'Renamed={name}'")),
+            "{text}"
+        );
+        let told = plan_by(&aliased("001_a.sql", name), &renamed, &rows, None);
+        assert_eq!(pending(&told), ["010_next.sql"]);
+        assert!(told.problems.is_empty(), "{told:?}");
+        // it says the same once more, and is meant to
+        let told = plan_by(&decided("Renamed", name), &renamed, &rows, None);
+        assert!(
+            told.is_runnable() && pending(&told).contains(&name),
+            "{told:?}"
+        );
+        let other = plan_by(&decided("Renamed", "010_next.sql"), &renamed, &rows, None);
+        assert!(!other.is_runnable());
+    }
+    // a copy of a file that is there as well is another file
+    let both = bundle_of(&[
+        ("001_a.sql", "CREATE TABLE a ();\n"),
+        ("002_b.sql", "CREATE TABLE a ();\n"),
+    ]);
+    let told = plan(&both, &ledger(&[("001_a.sql", Some(sum))]), None);
+    assert!(told.problems.is_empty(), "{told:?}");
+}
+
+#[test]
+fn a_row_of_another_tool_is_not_passed_over() {
+    let files = bundle_of(&[
+        ("001_a.sql", "CREATE TABLE a ();"),
+        ("002_b.sql", "CREATE TABLE b ();"),
+    ]);
+    for row in [
+        "001",
+        "1",
+        "001_a.up.sql",
+        "V001__a.sql",
+        "007_a.sql",
+        "001_first.sql",
+    ] {
+        let rows = ledger(&[(row, None)]);
+        let told = plan(&files, &rows, None);
+        assert_eq!(
+            problems(&told),
+            [
+                "001_a.sql MaybeRecorded!".to_owned(),
+                format!("{row} Missing")
+            ]
+        );
+        let text = told.blocking().next().unwrap().to_string();
+        assert!(
+            text.contains(&format!("--alias '{row}=001_a.sql'")),
+            "{text}"
+        );
+        let told = plan_by(&aliased(row, "001_a.sql"), &files, &rows, None);
+        assert_eq!(pending(&told), ["002_b.sql"], "{row}");
+        let told = plan_by(&decided("MaybeRecorded", "001_a.sql"), &files, &rows, None);
+        assert!(told.is_runnable(), "{told:?}");
+        assert_eq!(pending(&told), ["001_a.sql", "002_b.sql"]);
+    }
+    // rows of files that were pruned, whatever they said
+    for row in ["000_old.sql", "20230101_c.sql", "init"] {
+        assert!(
+            plan(&files, &ledger(&[(row, None)]), None).is_runnable(),
+            "{row}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_changes_the_ledger_is_told() {
+    let sql = "CREATE TABLE a ();\nDELETE FROM public.schema_migrations;\n";
+    let files = bundle_of(&[("001_a.sql", sql)]);
+    let told = plan(&files, &LedgerState::default(), None);
+    assert_eq!(problems(&told), ["001_a.sql ChangesLedger!"]);
+    let text = told.blocking().next().unwrap().to_string();
+    assert!(
+        text.starts_with("001_a.sql:2: the file writes to public.schema_migrations"),
+        "{text}"
+    );
+    let meant = decided("ChangesLedger", "001_a.sql");
+    assert!(plan_by(&meant, &files, &LedgerState::default(), None).is_runnable());
+    // another table is the ledger
+    let elsewhere = LedgerState {
+        name: LedgerName::new("ops", "applied").unwrap(),
+        ..LedgerState::default()
+    };
+    assert!(plan(&files, &elsewhere, None).problems.is_empty());
+    // it was applied, or is taken for applied
+    let rows = [("001_a.sql", Some(files.files()[0].sha256().to_owned()))];
+    assert!(plan(&files, &ledger(&rows), None).problems.is_empty());
+}
+
+#[test]
+fn without_its_ledger_nothing_runs_again() {
+    let [a, b, c] = NAMES;
+    let lost = |exists: bool, names: &[&str]| LedgerState {
+        exists,
+        unrecorded: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..LedgerState::default()
+    };
+    for (state, told) in [
+        (
+            lost(false, &[a]),
+            "is gone, but this engine has applied 001_initial.sql by it",
+        ),
+        (
+            lost(false, &[a, b]),
+            "is gone, but this engine has applied 2 files by it (001_initial.sql to 002_indexes.sql)",
+        ),
+        (lost(true, &[a, b]), "is empty, but"),
+        // none of them has its name still
+        (lost(false, &["000_older.sql"]), "is gone, but"),
+    ] {
+        let plan = plan(&bundle(), &state, None);
+        let first = state.unrecorded.first().unwrap();
+        assert_eq!(problems(&plan), [format!("{first} LedgerLost!")]);
+        let text = plan.problems[0].to_string();
+        assert!(
+            text.starts_with(&format!("the ledger public.schema_migrations {told}")),
+            "{text}"
+        );
+        assert!(
+            text.contains("`DELETE FROM sepulki_engine.applied WHERE ledger = E'\"public\".\"schema_migrations\"'"),
+            "{text}"
+        );
+    }
+    let text = plan(&bundle(), &lost(false, &[a, b]), None).problems[0].to_string();
+    assert!(
+        text.contains("`sepulki migrate baseline 002_indexes.sql`"),
+        "{text}"
+    );
+    // what is there already by a baseline is recorded, and nothing else is pending
+    let policies = Policies {
+        baseline: Some(c.to_owned()),
+        ..Policies::default()
+    };
+    assert!(plan_by(&policies, &bundle(), &lost(false, &[a, b]), None).is_runnable());
+    assert!(plan(&bundle(), &lost(false, &[]), None).is_runnable());
+}
+
+#[test]
+fn an_alias_that_does_nothing_is_told() {
+    let [a, b, _] = NAMES;
+    let rows = ledger(&[(a, checksum(a))]);
+    let misspelled = plan_by(&aliased("001_initail", b), &bundle(), &rows, None);
+    assert_eq!(problems(&misspelled), ["001_initail IdleAlias"]);
+    assert!(misspelled.is_runnable());
+    // it is recorded under its own name here, under the other one elsewhere
+    let unused = plan_by(&aliased("001_initial", a), &bundle(), &rows, None);
+    assert!(unused.problems.is_empty(), "{unused:?}");
+    let fresh = plan_by(
+        &aliased("001_initail", b),
+        &bundle(),
+        &LedgerState::default(),
+        None,
+    );
+    assert!(fresh.problems.is_empty(), "{fresh:?}");
 }

@@ -266,11 +266,17 @@ async fn who_marks_a_renamed_file_as_done_need_not_know_its_old_name() {
 }
 
 #[tokio::test]
-async fn a_ledger_that_is_made_anew_begins_without_notes() {
+async fn a_ledger_that_is_made_anew_begins_without_notes_once_they_are_forgotten() {
     let world = World::new().await;
     world.fails(&[TABLE, ("002_m.sql", HALF)]).await;
     world.execute("DROP TABLE schema_migrations, t, m").await;
     let good = HALF.replace("ON t (a)", "ON t (id)");
+    let kinds = blocked(&world, &[TABLE, ("002_m.sql", &good)]).await;
+    let [ProblemKind::LedgerLost { known, forget, .. }, ..] = &kinds[..] else {
+        panic!("{kinds:?}");
+    };
+    assert!(known.contains("has begun 002_m.sql"), "{known}");
+    world.execute(forget).await;
     let report = world.run(&[TABLE, ("002_m.sql", &good)]).await.unwrap();
     assert_eq!(report.applied, ["001_t.sql", "002_m.sql"]);
     assert_eq!(world.one("SELECT count(*) FROM m").await, "1");

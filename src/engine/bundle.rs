@@ -5,7 +5,8 @@
 //! psql may contain what this engine does not run, and that is nobody's trouble. [`super::plan()`]
 //! raises it for files that are still to be run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -56,6 +57,7 @@ pub struct MigrationFile {
     version: String,
     sha256: String,
     bytes: Vec<u8>,
+    checksums: OnceLock<BTreeSet<String>>,
     script: Result<Script, Diagnostics>,
 }
 
@@ -176,6 +178,11 @@ impl MigrationFile {
     /// Whether a recorded checksum is this file's, see [`checksum`].
     pub(crate) fn matches(&self, recorded: &str) -> bool {
         checksum::matches(&self.bytes, recorded)
+    }
+
+    /// All checksums under which this file may have been recorded.
+    pub(crate) fn checksums(&self) -> &BTreeSet<String> {
+        self.checksums.get_or_init(|| checksum::all(&self.bytes))
     }
 
     pub(crate) fn script(&self) -> Result<&Script, &Diagnostics> {
@@ -320,6 +327,7 @@ fn compile_all(files: Vec<SourceFile>) -> Vec<MigrationFile> {
         .map(|SourceFile { name, bytes }| MigrationFile {
             script: compile_one(&name, &bytes, &mut procedures).map_err(Diagnostics::from),
             sha256: checksum::sha256(&bytes),
+            checksums: OnceLock::new(),
             version: name,
             bytes,
         })

@@ -6,6 +6,8 @@
 //! sum matches if it is the sum of any of these variants. Inside a file nothing is normalised:
 //! a line break within a string constant is data.
 
+use std::collections::BTreeSet;
+
 use sha2::{Digest, Sha256};
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -28,6 +30,13 @@ pub(crate) fn matches(bytes: &[u8], recorded: &str) -> bool {
         || variants(bytes)
             .iter()
             .any(|variant| sha256(variant) == recorded)
+}
+
+/// The checksums of `bytes` and of all variants that mean the same.
+pub(crate) fn all(bytes: &[u8]) -> BTreeSet<String> {
+    let variants = variants(bytes);
+    let variants = variants.iter().map(|variant| sha256(variant));
+    variants.chain([sha256(bytes)]).collect()
 }
 
 /// With LF or CRLF, with and without byte order mark, with and without a final line break.

@@ -100,7 +100,7 @@ fn by_file<'a, T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Bundle, SourceFile, plan_by, sql::fingerprint};
+    use crate::engine::{Bundle, LedgerName, SourceFile, plan_by, sql::fingerprint};
 
     fn begun(version: &str) -> Unfinished {
         Unfinished {
@@ -134,6 +134,7 @@ mod tests {
             meaning: None,
         };
         let ledger = LedgerState {
+            name: LedgerName::default(),
             exists: true,
             rows: rows.iter().map(row).collect(),
             unrecorded: Vec::new(),

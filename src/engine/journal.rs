@@ -227,19 +227,24 @@ pub(super) fn all_sql(kind: &str) -> String {
     format!("SELECT version, fingerprint, segment::text, intent, '{kind}' FROM {TABLE}")
 }
 
-/// Holds where there is a journal that can be read.
-pub(super) fn readable_sql() -> String {
-    own_tables::usable_sql("journal", "pg_catalog.has_table_privilege(c.oid, 'SELECT')")
+/// Its name in [`SCHEMA`].
+pub(super) const NAME: &str = "journal";
+/// What a run needs on it.
+pub(super) const RIGHTS: &str = "SELECT, INSERT, UPDATE, DELETE";
+
+/// Holds where there is a journal.
+pub(super) fn there_sql() -> String {
+    own_tables::exists_sql(NAME)
 }
 
-/// Takes all notes of one ledger back.
+/// Takes all notes of one ledger back; for people.
 pub(super) fn forget_sql(ledger: &LedgerName) -> String {
     own_tables::forget_sql(TABLE, ledger)
 }
 
 /// Answers whether the journal exists.
 pub(crate) fn exists_sql() -> String {
-    format!("SELECT pg_catalog.to_regclass('{TABLE}') IS NOT NULL")
+    format!("SELECT {}", there_sql())
 }
 
 /// Takes all notes back, those of other ledgers too: none of what they speak of is there any more.

@@ -5,6 +5,8 @@
 //! tools carry the same name (golang-migrate, dbmate, Rails), so its shape is checked before
 //! anything is written.
 
+pub(crate) mod written;
+
 use std::fmt;
 
 use super::{
@@ -83,11 +85,13 @@ impl fmt::Display for LedgerName {
 /// What the ledger says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LedgerState {
+    /// Which table it is.
+    pub name: LedgerName,
     /// Whether the table exists; it is created by the first run that has something to apply.
     pub exists: bool,
     /// Its rows in byte order of the versions.
     pub rows: Vec<LedgerRow>,
-    /// Versions that this engine has applied, but whose rows somebody has deleted since.
+    /// Versions that this engine has applied, but whose rows somebody has deleted since; or the whole table.
     pub unrecorded: Vec<String>,
     /// Files that earlier runs have begun and not finished, in byte order of the versions.
     pub unfinished: Vec<Unfinished>,
@@ -143,24 +147,45 @@ pub(crate) fn identifier(name: &str) -> String {
 }
 
 /// Answers one row per column: name, type. No row: there is no such relation. A view or foreign
-/// table answers with the type `not a table`. Rows without a name say what of the engine's own can
-/// be read: [`MEMORY`], [`JOURNAL`].
+/// table answers with the type `not a table`, a column that is none of ours and needs a value with [`NEEDED`] behind its
+/// type. Rows without a name say what there is of the engine's own, [`MEMORY`] and [`JOURNAL`], and the statements that
+/// give the role the rights to read all that, as far as it lacks them.
 pub(crate) fn shape_sql(ledger: &LedgerName) -> String {
     format!(
         "SELECT a.attname::text, CASE WHEN c.relkind IN ('r', 'p') \
-           THEN pg_catalog.format_type(a.atttypid, NULL) ELSE 'not a table' END \
+           THEN pg_catalog.format_type(a.atttypid, NULL) || CASE WHEN a.attnotnull AND NOT a.atthasdef \
+             AND a.attidentity = '' AND a.attname NOT IN ('version', 'applied_at', 'checksum') THEN '{NEEDED}' ELSE '' END \
+           ELSE 'not a table' END \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
          WHERE n.nspname = {} AND c.relname = {} \
-         UNION ALL SELECT '', '{MEMORY}' WHERE {} UNION ALL SELECT '', '{JOURNAL}' WHERE {} ORDER BY 1",
+         UNION ALL SELECT '', '{MEMORY}' WHERE {} UNION ALL SELECT '', '{JOURNAL}' WHERE {} \
+         UNION ALL SELECT '', g.sql FROM ({}) g ORDER BY 1, 2",
         literal(&ledger.schema),
         literal(&ledger.table),
-        memory::usable_sql(),
-        journal::readable_sql(),
+        memory::there_sql(),
+        journal::there_sql(),
+        own_tables::grants_sql(&[
+            (&ledger.schema, &ledger.table, "SELECT"),
+            (own_tables::SCHEMA, memory::NAME, "SELECT"),
+            (own_tables::SCHEMA, journal::NAME, "SELECT"),
+        ]),
     )
 }
 
-/// What [`shape_sql`] calls the engine's memory, and its journal.
+/// Answers the statements that give the role the rights to record what it applies, as far as it lacks them.
+pub(crate) fn lacking_sql(ledger: &LedgerName) -> String {
+    own_tables::grants_sql(&[
+        (&ledger.schema, &ledger.table, "SELECT, INSERT"),
+        (own_tables::SCHEMA, memory::NAME, memory::RIGHTS),
+        (own_tables::SCHEMA, journal::NAME, journal::RIGHTS),
+    ])
+}
+
+/// What [`shape_sql`] writes behind the type of a column that nobody but its maker can fill.
+const NEEDED: &str = " NOT NULL";
+
+/// What [`shape_sql`] calls the engine's memory, and its journal; the rest are statements.
 pub(crate) const MEMORY: &str = "memory";
 pub(crate) const JOURNAL: &str = "journal";
 
@@ -170,27 +195,39 @@ pub(crate) fn shape(ledger: &LedgerName, columns: &[(String, String)]) -> Result
         .iter()
         .map(|(n, t)| (n.as_str(), t.as_str()))
         .collect();
-    let text = |name: &str| matches!(name, "character varying" | "text" | "character");
-    let time = |name: &str| name.starts_with("timestamp");
-    match columns.as_slice() {
-        [] => Ok(false),
-        [("applied_at", at), ("checksum", sum), ("version", version)]
-            if time(at) && text(sum) && text(version) =>
-        {
-            Ok(true)
-        }
-        other => {
-            let found: Vec<String> = other.iter().map(|(n, t)| format!("{n} {t}")).collect();
-            let whose = tool(other).map_or("not a ledger of this tool".to_owned(), |tool| {
-                format!("that of {tool}")
-            });
-            Err(format!(
-                "{ledger} exists but is {whose}: it has ({}), expected are \
-                 (applied_at timestamptz, checksum varchar, version varchar)",
-                found.join(", ")
-            ))
-        }
+    let text: fn(&str) -> bool = |of| matches!(of, "character varying" | "text" | "character");
+    let time: fn(&str) -> bool = |of| of.starts_with("timestamp");
+    if columns.is_empty() {
+        return Ok(false);
     }
+    let has = |name: &str, is_type: fn(&str) -> bool| {
+        columns
+            .iter()
+            .any(|(column, of)| *column == name && is_type(of))
+    };
+    let is_ours = has("version", text) && has("checksum", text) && has("applied_at", time);
+    // others may have added columns that need nothing from us
+    let needed = columns.iter().find(|(_, of)| of.ends_with(NEEDED));
+    if is_ours && needed.is_none() {
+        return Ok(true);
+    }
+    let found: Vec<String> = columns.iter().map(|(n, t)| format!("{n} {t}")).collect();
+    let whose = match (needed, tool(&columns)) {
+        (Some((name, _)), _) if is_ours => {
+            return Err(format!(
+                "{ledger} has a column {name} without which no row can be written: give it a default, or allow NULL in it"
+            ));
+        }
+        (_, Some(tool)) => format!("that of {tool}"),
+        (_, None) => "not a ledger of this tool".to_owned(),
+    };
+    Err(format!(
+        "{ledger} exists but is {whose}: it has ({}), expected are \
+         (applied_at timestamptz, checksum varchar, version varchar). Leave it as it is, choose another table for this tool \
+         (--ledger SCHEMA.TABLE, or spec.ledger), and record there which files the database has already \
+         (`sepulki migrate baseline FILE --ledger SCHEMA.TABLE`, or spec.adopt.baseline with spec.adopt.mode: Baseline)",
+        found.join(", ")
+    ))
 }
 
 /// The tools that keep their records in tables of these columns (sorted by name).
@@ -253,6 +290,24 @@ pub(crate) fn rows_sql(ledger: &LedgerName, remembers: bool, has_journal: bool) 
     format!("SELECT * FROM ({all}) r ORDER BY r.version COLLATE \"C\"")
 }
 
+/// The same where there is no ledger: what the engine knows all the same. No statement where it keeps nothing.
+pub(crate) fn lost_sql(ledger: &LedgerName, remembers: bool, has_journal: bool) -> Option<String> {
+    let name = literal(&ledger.quoted());
+    let memory = memory::TABLE;
+    let gone = format!(
+        "SELECT m.version, NULL::text, NULL::text, NULL::text, '{GONE}' FROM {memory} m WHERE m.ledger = {name}"
+    );
+    let noted = format!("{} WHERE ledger = {name}", journal::all_sql(NOTED));
+    let parts = remembers
+        .then_some(gone)
+        .into_iter()
+        .chain(has_journal.then_some(noted));
+    let parts: Vec<String> = parts.collect();
+    let all = parts.join(" UNION ALL ");
+    (!parts.is_empty())
+        .then(|| format!("SELECT * FROM ({all}) r (version) ORDER BY r.version COLLATE \"C\""))
+}
+
 impl Subject<'_> {
     /// An expression: whether the ledger has a row of the file that we can see.
     pub(super) fn is_recorded(&self) -> String {
@@ -306,6 +361,11 @@ mod tests {
             ("version", "character varying"),
         ];
         assert_eq!(shape(&ledger, &columns(&ours)), Ok(true));
+        let more = [&ours[..], &[("note", "text")]].concat();
+        assert_eq!(shape(&ledger, &columns(&more)), Ok(true));
+        let needed = [&ours[..], &[("by", "text NOT NULL")]].concat();
+        let refusal = shape(&ledger, &columns(&needed)).unwrap_err();
+        assert!(refusal.contains("a column by without which"), "{refusal}");
         for foreign in [
             &[("dirty", "boolean"), ("version", "bigint")][..],
             &[("version", "character varying")],
@@ -323,7 +383,9 @@ mod tests {
             let refusal = shape(&ledger, &columns(foreign)).unwrap_err();
             assert_eq!(refusal.contains("golang-migrate"), foreign[0].0 == "dirty");
             assert!(
-                refusal.contains("public.schema_migrations") && refusal.contains(foreign[0].0),
+                refusal.contains("public.schema_migrations")
+                    && refusal.contains(foreign[0].0)
+                    && refusal.contains("baseline FILE --ledger"),
                 "{refusal}"
             );
         }

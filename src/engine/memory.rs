@@ -4,8 +4,8 @@
 //! It is a table of the engine's own beside the ledger, whose columns are settled. It is written
 //! with the ledger's row, in the same transaction, and answers two questions that the ledger
 //! cannot: whether a row was there that is gone (deleted by hand: the file must not run again
-//! unasked), and whether an edited file differs in more than comments and formatting. A ledger
-//! that is made anew begins without memories. Rows that other tools wrote have none.
+//! unasked; the same where the whole ledger is gone), and whether an edited file differs in more than comments and formatting.
+//! Rows that other tools wrote have no memories.
 
 use super::{
     journal::Subject,
@@ -16,9 +16,14 @@ use super::{
 /// Schema-qualified.
 pub(super) const TABLE: &str = "sepulki_engine.applied";
 
-/// Holds where the table can be used: it may be somebody else's.
-pub(super) fn usable_sql() -> String {
-    own_tables::usable_sql("applied", "pg_catalog.pg_has_role(c.relowner, 'USAGE')")
+/// Its name in [`SCHEMA`].
+pub(super) const NAME: &str = "applied";
+/// What a run needs on it.
+pub(super) const RIGHTS: &str = "SELECT, INSERT, UPDATE";
+
+/// Holds where there is a memory.
+pub(super) fn there_sql() -> String {
+    own_tables::exists_sql(NAME)
 }
 
 /// Creates schema and table where they are missing; two runs of different ledgers can meet here.
@@ -32,7 +37,7 @@ pub(super) fn create_sql() -> String {
     )
 }
 
-/// Forgets everything of one ledger.
+/// Forgets everything of one ledger; for people.
 pub(super) fn forget_sql(ledger: &LedgerName) -> String {
     own_tables::forget_sql(TABLE, ledger)
 }

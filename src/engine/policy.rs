@@ -1,6 +1,6 @@
 //! What somebody may decide about a history that is not as it should be. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// In which order files run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,7 +32,12 @@ pub struct Policies {
     /// While the ledger has no row: the last file that the database already has. It and those
     /// before it are recorded, not run.
     pub baseline: Option<String>,
+    /// What somebody has looked at and lets run all the same: one of [`DECIDED`], and the file of which it is said.
+    pub ignore: BTreeSet<(String, String)>,
 }
+
+/// The problems about which somebody can have decided, file by file: what they say may be so or not.
+pub const DECIDED: [&str; 3] = ["Renamed", "MaybeRecorded", "ChangesLedger"];
 
 impl Policies {
     /// The file that a recorded version means; one that was renamed twice may have an alias of an alias.
@@ -53,6 +58,11 @@ impl Policies {
         let others = self.aliases.keys().map(String::as_str);
         let others = others.filter(move |name| *name != file && self.file_of(name) == file);
         std::iter::once(file).chain(others)
+    }
+
+    /// Whether somebody has decided that a file runs although this is said of it.
+    pub(crate) fn ignores(&self, problem: &str, file: &str) -> bool {
+        self.ignore.contains(&(problem.to_owned(), file.to_owned()))
     }
 
     /// Whether this content of an edited file is accepted.

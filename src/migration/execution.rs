@@ -9,7 +9,7 @@ use crate::api::{
 };
 use crate::clock::wait_span;
 use crate::engine::run::{self, Execution, Timeouts};
-use crate::engine::{LintPolicy, Order, Policies, Severity, rule_names};
+use crate::engine::{DECIDED, LintPolicy, Order, Policies, Severity, rule_names};
 use crate::reconcile::Block;
 
 /// In which order the files run.
@@ -30,7 +30,12 @@ pub(super) fn policies(spec: &SepulkiMigrationSpec) -> Policies {
     let asked = spec.policies.clone().unwrap_or_default();
     let aliases = spec.adopt.iter().flat_map(|adopt| &adopt.aliases);
     let accepted = asked.accept.into_iter();
+    let ignored = asked.ignore_lint.into_iter();
     Policies {
+        ignore: ignored
+            .filter(|ignored| DECIDED.contains(&ignored.rule.as_str()))
+            .filter_map(|ignored| Some((ignored.rule, ignored.version?.0)))
+            .collect(),
         allow_out_of_order: asked.out_of_order == OutOfOrder::Allow,
         fail_on_missing_file: asked.missing_file == MissingFile::Fail,
         warn_on_checksum_mismatch: asked.checksum_mismatch == ChecksumMismatch::Warn,
@@ -54,11 +59,25 @@ pub(super) fn lint(spec: &SepulkiMigrationSpec) -> Result<LintPolicy, Block> {
     let known = rule_names();
     let mut ignore = Vec::new();
     for (index, ignored) in asked.ignore_lint.into_iter().enumerate() {
+        if DECIDED.contains(&ignored.rule.as_str()) {
+            if ignored.version.is_none() {
+                return Err(invalid(format!(
+                    "spec.policies.ignoreLint[{index}]: {} is decided file by file: name the file (version)",
+                    ignored.rule
+                )));
+            }
+            continue;
+        }
         if !known.contains(&ignored.rule.as_str()) {
             return Err(invalid(format!(
                 "spec.policies.ignoreLint[{index}].rule: {} is no rule; there are {}",
                 ignored.rule,
-                known.join(", ")
+                known
+                    .iter()
+                    .chain(&DECIDED)
+                    .copied()
+                    .collect::<Vec<_>>()
+                    .join(", ")
             )));
         }
         ignore.push((ignored.rule, ignored.version.map(|version| version.0)));
@@ -161,6 +180,10 @@ mod tests {
             "policies": {
                 "outOfOrder": "Allow", "missingFile": "Fail", "checksumMismatch": "Warn",
                 "accept": [{"version": "001_a.sql", "sha256": sum}],
+                "ignoreLint": [
+                    {"rule": "Renamed", "version": "002_b.sql", "reason": "the same once more"},
+                    {"rule": "ban-drop-table", "version": "002_b.sql", "reason": "unused"},
+                ],
             },
             "adopt": {"mode": "Baseline", "baseline": "002_b.sql", "aliases": {"001_a": "001_a.sql"}},
             "execution": {
@@ -174,6 +197,7 @@ mod tests {
         assert_eq!(
             rest.policies,
             Policies {
+                ignore: [("Renamed".to_owned(), "002_b.sql".to_owned())].into(),
                 allow_out_of_order: true,
                 fail_on_missing_file: true,
                 warn_on_checksum_mismatch: true,

@@ -31,10 +31,15 @@ fn reason(problem: &Problem) -> Reason {
     match &problem.kind {
         ProblemKind::Drifted { .. } => Reason::ChecksumMismatch,
         ProblemKind::OutOfOrder { .. } => Reason::OutOfOrder,
-        ProblemKind::Unrecorded { .. } => Reason::Unrecorded,
+        ProblemKind::Unrecorded { .. } | ProblemKind::LedgerLost { .. } => Reason::Unrecorded,
         ProblemKind::UnknownTarget => Reason::TargetNotFound,
-        ProblemKind::UnknownBaseline | ProblemKind::AliasedFile { .. } => Reason::InvalidSpec,
+        ProblemKind::UnknownBaseline
+        | ProblemKind::AliasedFile { .. }
+        | ProblemKind::IdleAlias { .. } => Reason::InvalidSpec,
         ProblemKind::AlmostRecorded { .. }
+        | ProblemKind::Renamed { .. }
+        | ProblemKind::MaybeRecorded { .. }
+        | ProblemKind::ChangesLedger { .. }
         | ProblemKind::SameNumber { .. }
         | ProblemKind::Unrunnable(_)
         | ProblemKind::Interrupted(_)

@@ -1,5 +1,5 @@
 //! What policies put up with in the history, and people should know all the same: applied files that are missing or were
-//! edited. Pure.
+//! edited, and aliases that do nothing. Pure.
 
 use crate::api::{ConditionType, Reason, SepulkiMigrationStatus, find_condition};
 use crate::engine::{Plan, Problem, ProblemKind};
@@ -30,13 +30,15 @@ pub(super) fn notice(plan: &Plan, status: &SepulkiMigrationStatus) -> Option<Not
     if planned.is_some_and(|planned| planned.message.ends_with(&message)) {
         return None;
     }
-    let edited = warnings(plan).any(|p| matches!(p.kind, ProblemKind::Drifted { .. }));
+    let any = |is_it: fn(&ProblemKind) -> bool| warnings(plan).any(|p| is_it(&p.kind));
     Some(Notice {
         warning: true,
-        reason: if edited {
+        reason: if any(|kind| matches!(kind, ProblemKind::Drifted { .. })) {
             Reason::ChecksumMismatch
-        } else {
+        } else if any(|kind| matches!(kind, ProblemKind::Missing)) {
             Reason::FileMissing
+        } else {
+            Reason::InvalidSpec
         },
         message,
     })
@@ -46,7 +48,7 @@ fn warnings(plan: &Plan) -> impl Iterator<Item = &Problem> {
     let is_told = |problem: &&Problem| {
         let is_kind = matches!(
             problem.kind,
-            ProblemKind::Drifted { .. } | ProblemKind::Missing
+            ProblemKind::Drifted { .. } | ProblemKind::Missing | ProblemKind::IdleAlias { .. }
         );
         is_kind && !problem.blocks()
     };

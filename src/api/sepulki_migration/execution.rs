@@ -134,8 +134,9 @@ pub enum FailOnLint {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IgnoredLint {
-    /// The rule, as `sepulki migrate lint` names it.
-    #[schemars(length(min = 1, max = 64), regex(pattern = "^[a-z][a-z-]*$"))]
+    /// The rule, as `sepulki migrate lint` names it; or Renamed, MaybeRecorded (a row of the ledger is not that of this
+    /// file) or ChangesLedger (it may), which need a file.
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z][A-Za-z-]*$"))]
     pub rule: String,
     /// The file; all without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

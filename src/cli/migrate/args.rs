@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use super::super::{Usage, output::Format};
 use crate::clock::wait_span;
 use crate::engine::{
-    LedgerName, Order, Policies, is_checksum,
+    self, Code, DECIDED, LedgerName, Order, Policies, is_checksum,
     run::{self, Execution, Timeouts},
 };
 
@@ -79,6 +79,10 @@ pub(super) struct Options {
     /// Accept the present content of an edited file, in this run: the ledger keeps what was applied; may be repeated
     #[arg(long, global = true, value_name = "FILE=SHA256")]
     accept: Vec<String>,
+    /// What is said of a file and is all right: a rule of `lint`, everywhere or in one file, or Renamed, MaybeRecorded or
+    /// ChangesLedger of one file; may be repeated
+    #[arg(long, global = true, value_name = "RULE[=FILE]")]
+    pub(super) ignore_lint: Vec<String>,
     /// Name under which the ledger has a file; may be repeated
     #[arg(long, global = true, value_name = "RECORDED=FILE")]
     alias: Vec<String>,
@@ -152,6 +156,32 @@ enum OnAmbiguous {
     Skip,
 }
 
+/// The rules that do not count, each everywhere or in one file.
+pub(super) fn ignored(list: &[String]) -> Result<Vec<(String, Option<String>)>> {
+    let mut known = engine::rule_names();
+    // of applied files, which stay as they are
+    known.push(Code::SameNumber.as_str());
+    known.extend(DECIDED);
+    let read = |text: &String| {
+        let (rule, file) = match text.split_once('=') {
+            Some((rule, file)) => (rule, Some(file.to_owned())),
+            None => (text.as_str(), None),
+        };
+        if !known.contains(&rule) {
+            let known = known.join(", ");
+            let message = format!("--ignore-lint {text}: no such rule; there are {known}");
+            return Err(Usage(message).into());
+        }
+        if file.is_none() && DECIDED.contains(&rule) {
+            let message =
+                format!("--ignore-lint {text}: this is decided file by file: write {rule}=FILE");
+            return Err(Usage(message).into());
+        }
+        Ok((rule.to_owned(), file))
+    };
+    list.iter().map(read).collect()
+}
+
 impl Options {
     pub(super) fn order(&self) -> Result<Order> {
         match (self.order, &self.order_files) {
@@ -208,7 +238,12 @@ impl Options {
                 return Err(Usage(message).into());
             }
         }
+        let ignored = ignored(&self.ignore_lint)?.into_iter();
+        let decided = ignored.filter(|(rule, _)| DECIDED.contains(&rule.as_str()));
         Ok(Policies {
+            ignore: decided
+                .filter_map(|(rule, file)| Some((rule, file?)))
+                .collect(),
             allow_out_of_order: self.out_of_order == OutOfOrder::Allow,
             fail_on_missing_file: self.missing_file == Severity::Fail,
             warn_on_checksum_mismatch: self.checksum_mismatch == Severity::Warn,

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::{
     super::{Ended, Usage, output, terminal::plain},
-    args::Options,
+    args::{Options, ignored},
     named, read_files,
 };
-use crate::engine::{self, Bundle, Code, Diagnostic, LintPolicy, Severity};
+use crate::engine::{self, Bundle, Diagnostic, LintPolicy, Severity};
 
 #[derive(Debug, Args)]
 pub(super) struct LintArgs {
@@ -26,9 +26,6 @@ pub(super) struct LintArgs {
         value_name = "SEVERITY"
     )]
     fail_on_lint: FailOn,
-    /// A rule that is not told of, everywhere or in one file; may be repeated
-    #[arg(long, value_name = "RULE[=FILE]")]
-    ignore_lint: Vec<String>,
     /// A report for CI, instead of what --output says
     #[arg(long, value_name = "FORM")]
     report: Option<Report>,
@@ -75,7 +72,7 @@ struct Finding {
 }
 
 pub(super) fn lint(options: &Options, args: &LintArgs) -> Result<Ended> {
-    let policy = policy(args)?;
+    let policy = policy(options, args)?;
     let files = read_files(&options.dir)?;
     let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
     let asked = args
@@ -118,30 +115,14 @@ pub(super) fn lint(options: &Options, args: &LintArgs) -> Result<Ended> {
     Ok(if fails { Ended::Failed } else { Ended::Fine })
 }
 
-fn policy(args: &LintArgs) -> Result<LintPolicy> {
-    let mut known = engine::rule_names();
-    // of applied files, which stay as they are
-    known.push(Code::SameNumber.as_str());
-    let mut ignore = Vec::new();
-    for text in &args.ignore_lint {
-        let (rule, file) = match text.split_once('=') {
-            Some((rule, file)) => (rule, Some(file.to_owned())),
-            None => (text.as_str(), None),
-        };
-        if !known.contains(&rule) {
-            let known = known.join(", ");
-            let message = format!("--ignore-lint {text}: no such rule; there are {known}");
-            return Err(Usage(message).into());
-        }
-        ignore.push((rule.to_owned(), file));
-    }
+fn policy(options: &Options, args: &LintArgs) -> Result<LintPolicy> {
     Ok(LintPolicy {
         fail_on: match args.fail_on_lint {
             FailOn::Error => Some(Severity::Error),
             FailOn::Warning => Some(Severity::Warning),
             FailOn::Never => None,
         },
-        ignore,
+        ignore: ignored(&options.ignore_lint)?,
     })
 }
 

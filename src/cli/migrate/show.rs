@@ -203,6 +203,11 @@ pub(super) fn checksum(plan: &Plan, version: &str) -> &'static str {
             ProblemKind::Unverified => Some("unknown"),
             ProblemKind::OutOfOrder { .. }
             | ProblemKind::AlmostRecorded { .. }
+            | ProblemKind::Renamed { .. }
+            | ProblemKind::MaybeRecorded { .. }
+            | ProblemKind::ChangesLedger { .. }
+            | ProblemKind::LedgerLost { .. }
+            | ProblemKind::IdleAlias { .. }
             | ProblemKind::AliasedFile { .. }
             | ProblemKind::SameNumber { .. }
             | ProblemKind::Unrecorded { .. }

@@ -13,7 +13,7 @@ use super::{
         operator::told_to_stop,
         output::{self, Format},
     },
-    args::Options,
+    args::{Options, ignored},
     failed::{self, Failure},
     request, show,
 };
@@ -38,6 +38,10 @@ pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
     if let (Some(_), Some(_)) = (only, &options.target) {
         return Err(Usage("FILE and --target exclude each other".to_owned()).into());
     }
+    let policy = LintPolicy {
+        ignore: ignored(&options.ignore_lint)?,
+        ..LintPolicy::default()
+    };
     let request = request(options, only.or(options.target.as_deref()))?;
     let stop = told_to_stop()?;
     let cancel = request.cancel.clone();
@@ -64,7 +68,7 @@ pub(super) async fn up(options: &Options, only: Option<&str>) -> Result<Ended> {
                     refusal.cancel();
                     return;
                 }
-                warn(&bundle, plan);
+                warn(&bundle, plan, &policy);
             }
             // a file in parts starts with each of them
             if let Progress::Started {
@@ -174,7 +178,7 @@ fn before(plan: &Plan, only: &str) -> Option<String> {
 }
 
 /// Tells what the operator would not run by itself.
-fn warn(bundle: &Bundle, plan: &Plan) {
+fn warn(bundle: &Bundle, plan: &Plan, policy: &LintPolicy) {
     let pending = plan.pending.iter().map(|pending| pending.version.clone());
     let pending: Vec<String> = pending.collect();
     let found = match lint(bundle, Some(&pending)) {
@@ -186,7 +190,6 @@ fn warn(bundle: &Bundle, plan: &Plan) {
             return;
         }
     };
-    let policy = LintPolicy::default();
     let found: Vec<String> = found
         .iter()
         .filter(|found| policy.stops(found))

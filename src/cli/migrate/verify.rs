@@ -75,11 +75,18 @@ fn told(verified: Verified, plan: &Plan) -> Told {
     }
 }
 
-/// The file that a row almost names.
+/// The file that a row may name.
 fn almost(row: &str, plan: &Plan) -> Option<String> {
     plan.problems
         .iter()
-        .find(|problem| matches!(&problem.kind, ProblemKind::AlmostRecorded { row: found } if found == row))
+        .find(|problem| {
+            matches!(
+                &problem.kind,
+                ProblemKind::AlmostRecorded { row: found }
+                | ProblemKind::Renamed { row: found }
+                | ProblemKind::MaybeRecorded { row: found } if found == row
+            )
+        })
         .map(|problem| {
             let file = &problem.version;
             format!("there is no such file; if it is {file}, say so with --alias '{row}={file}'")

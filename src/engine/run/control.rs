@@ -170,31 +170,38 @@ impl Control {
         let has = |what: &str| own.iter().any(|(_, own)| own == what);
         self.remembers = has(ledger::MEMORY);
         let has_journal = has(ledger::JOURNAL);
-        self.knows_journal |= has_journal;
-        if !ledger::shape(&self.ledger, &columns).map_err(RunError::LedgerConflict)? {
-            return Ok(LedgerState::default());
+        let exists = ledger::shape(&self.ledger, &columns).map_err(RunError::LedgerConflict)?;
+        let grants = own.iter().map(|(_, own)| own.as_str());
+        let mut grants = grants.filter(|own| ![ledger::MEMORY, ledger::JOURNAL].contains(own));
+        let first = grants.next();
+        if let Some(first) = first {
+            let why = "what is applied here cannot be read, and all files would run again";
+            return Err(lacks(why, first, grants));
         }
-        let sql = ledger::rows_sql(&self.ledger, self.remembers, has_journal);
+        self.knows_journal |= has_journal;
         let mut state = LedgerState {
-            exists: true,
+            name: self.ledger.clone(),
+            exists,
             ..LedgerState::default()
         };
         self.ended.clear();
+        let sql = if exists {
+            ledger::rows_sql(&self.ledger, self.remembers, has_journal)
+        } else if let Some(sql) = ledger::lost_sql(&self.ledger, self.remembers, has_journal) {
+            sql
+        } else {
+            return Ok(state);
+        };
         for row in session::rows(connection, sql).await? {
             add(&mut state, &mut self.ended, &row)?;
         }
         Ok(state)
     }
 
-    /// Creates the ledger, which has neither memories nor notes then; only while the lock is held.
+    /// Creates the ledger; only while the lock is held. What is remembered of an earlier one of its name stays: whether
+    /// that is forgotten is for people to say.
     pub(super) async fn create_ledger(&mut self) -> Result<(), RunError> {
-        let mut sql = ledger::create_sql(&self.ledger);
-        if self.remembers {
-            sql = format!("{}; {sql}", memory::forget_sql(&self.ledger));
-        }
-        if self.knows_journal {
-            sql = format!("{}; {sql}", journal::forget_sql(&self.ledger));
-        }
+        let sql = ledger::create_sql(&self.ledger);
         let created = session::rows(&mut self.session.connection, sql).await;
         created.map(drop).map_err(|error| {
             let text = format!("the ledger {} cannot be created: {error}", self.ledger);
@@ -223,7 +230,7 @@ impl Control {
     }
 
     /// Whether what is applied can be remembered. Makes the memory where there is none, except for
-    /// a role that may not make it: that one goes without.
+    /// a role that may not make it: that one goes without. One that may not write to what there is, is refused.
     pub(super) async fn ensure_memory(&mut self) -> Result<bool, RunError> {
         if !self.remembers {
             let created = self.create(memory::create_sql()).await?;
@@ -232,12 +239,23 @@ impl Control {
             }
             self.remembers = self.has_memory().await?;
         }
-        Ok(self.remembers)
+        let question = ledger::lacking_sql(&self.ledger);
+        let mut grants = Vec::new();
+        for row in session::rows(&mut self.session.connection, question).await? {
+            grants.push(get::<String>(&row, 0)?);
+        }
+        match grants.split_first() {
+            Some((first, more)) => {
+                let why = "what is applied cannot be recorded";
+                Err(lacks(why, first, more.iter().map(String::as_str)))
+            }
+            None => Ok(self.remembers),
+        }
     }
 
-    /// Whether there is a memory that can be used.
+    /// Whether there is a memory.
     pub(super) async fn has_memory(&mut self) -> Result<bool, RunError> {
-        self.answers_yes(format!("SELECT {}", memory::usable_sql()))
+        self.answers_yes(format!("SELECT {}", memory::there_sql()))
             .await
     }
 
@@ -338,6 +356,15 @@ impl Control {
     pub(super) async fn close(self) {
         session::close(self.session.connection).await;
     }
+}
+
+/// A role that lacks these rights.
+fn lacks<'a>(why: &str, first: &'a str, more: impl Iterator<Item = &'a str>) -> RunError {
+    let grants: Vec<&str> = std::iter::once(first).chain(more).collect();
+    RunError::Denied(format!(
+        "the role lacks rights, so that {why}: as the owner, `{}` (SQLSTATE 42501)",
+        grants.join("; ")
+    ))
 }
 
 /// Adds one answer of [`ledger::rows_sql`].

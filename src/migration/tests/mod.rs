@@ -20,7 +20,7 @@ use super::observe::{Ledger, Observed};
 use super::place::{Branch, Database};
 use super::source::{Files, Listing};
 use crate::api::{Looks, NeonDatabase, SepulkiMigration};
-use crate::engine::{self, Bundle, LedgerRow, LedgerState, SourceFile};
+use crate::engine::{self, Bundle, LedgerName, LedgerRow, LedgerState, SourceFile};
 use crate::reconcile::Fact;
 
 /// When everything happens that has no reason to happen at another time.
@@ -114,6 +114,7 @@ fn ledger(files: &[SourceFile], applied: &[&str]) -> LedgerState {
         meaning: None,
     };
     LedgerState {
+        name: LedgerName::default(),
         exists: !applied.is_empty(),
         rows: (0..).zip(applied).map(row).collect(),
         unrecorded: Vec::new(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use sepulki::api::Access;
-use sepulki::engine::{LedgerRow, LedgerState};
+use sepulki::engine::{LedgerName, LedgerRow, LedgerState};
 use sepulki::postgres::extensions::{Available, Installed, Step};
 use sepulki::postgres::managers::Administration;
 use sepulki::postgres::roles::{RoleFact, Shape};
@@ -147,6 +147,7 @@ impl PgRole {
 impl PgDatabase {
     pub fn state(&self) -> LedgerState {
         LedgerState {
+            name: LedgerName::default(),
             exists: self.ledger.is_some(),
             rows: self.ledger.clone().unwrap_or_default(),
             unrecorded: Vec::new(),
