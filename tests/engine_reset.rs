@@ -96,7 +96,12 @@ async fn say(world: &World, environment: &str, is_protected: bool) {
 async fn everything_that_files_made_goes_and_comes_again() {
     let world = World::new().await;
     world.run(&FILES).await.unwrap();
-    assert!(reset(&request(&world), |_| {}).await.unwrap() > 10);
+    let emptied = reset(&request(&world), |_| {}).await.unwrap();
+    assert!(emptied.dropped > 10, "{emptied:?}");
+    assert_eq!(
+        emptied.left,
+        ["extension pg_trgm", "extension pgcrypto", "schema trig"]
+    );
     assert_eq!(world.one(LEFT).await, "");
     assert_eq!(world.one(SCHEMAS).await, "public,sepulki_engine,trig");
     let extensions = "SELECT string_agg(extname, ',' ORDER BY extname) FROM pg_extension";
@@ -186,10 +191,106 @@ async fn what_is_not_ours_or_in_use_keeps_everything() {
         reset(&request(&world), |_| {}).await.unwrap_err()
     };
     assert!(matches!(locked, RunError::Transient(_)), "{locked:?}");
-    // a view of somebody else upon a table of ours would go with it
     world
         .execute("CREATE TABLE public.theirs (); CREATE SCHEMA theirs; CREATE TABLE theirs.t ()")
         .await;
-    reset(&request(&world), |_| {}).await.unwrap();
+    let emptied = reset(&request(&world), |_| {}).await.unwrap();
     assert_eq!(world.one(LEFT).await, "theirs, theirs.t");
+    assert_eq!(
+        emptied.left,
+        ["schema theirs", "table public.theirs", "table theirs.t"]
+    );
+}
+
+#[tokio::test]
+async fn what_belongs_to_others_and_would_go_along_keeps_everything() {
+    let world = World::new().await;
+    let files = [(
+        "001_a.sql",
+        "CREATE SCHEMA mine; CREATE TABLE mine.a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); \
+         CREATE SEQUENCE numbers;",
+    )];
+    world.run(&files).await.unwrap();
+    let names = format!("{}_other", world.database.name);
+    world
+        .execute(&format!(
+            "CREATE ROLE {names}; CREATE SCHEMA theirs AUTHORIZATION {names}; \
+             CREATE TABLE mine.theirs (id serial PRIMARY KEY); ALTER TABLE mine.theirs OWNER TO {names}; \
+             CREATE VIEW theirs.v AS SELECT * FROM b; ALTER VIEW theirs.v OWNER TO {names}; \
+             CREATE TABLE theirs.t (b int CONSTRAINT points REFERENCES b, n int DEFAULT nextval('numbers')); \
+             ALTER TABLE theirs.t OWNER TO {names}"
+        ))
+        .await;
+    let refused = reset(&request(&world), |_| {}).await.unwrap_err();
+    let RunError::Unsupported(told) = &refused else {
+        panic!("{refused:?}");
+    };
+    for what in [
+        "default value for theirs.t.n",
+        "table constraint points on theirs.t",
+        "table mine.theirs",
+        "view theirs.v",
+    ] {
+        let whose = format!("{what}, which is of {names}");
+        assert!(told.contains(&whose), "no {whose} in {told}");
+    }
+    assert_eq!(told.matches("which is of").count(), 4, "{told}");
+    assert_eq!(world.one("SELECT count(*) FROM mine.a").await, "0");
+    assert_eq!(world.versions().await, ["001_a.sql"]);
+    // as it is told
+    let owner = &world.database.owner;
+    world.execute(&format!("GRANT {names} TO {owner}")).await;
+    reset(&request(&world), |_| {}).await.unwrap();
+    assert_eq!(world.one(LEFT).await, "");
+}
+
+#[tokio::test]
+async fn what_lives_in_no_schema_goes_too() {
+    let world = World::new().await;
+    let (owner, name) = (&world.database.owner, &world.database.name);
+    world
+        .execute(&format!(
+            "CREATE EXTENSION postgres_fdw; GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO {owner}; \
+             GRANT CREATE ON DATABASE {name} TO {owner}; CREATE SERVER theirs FOREIGN DATA WRAPPER postgres_fdw"
+        ))
+        .await;
+    let files = [(
+        "001_a.sql",
+        "CREATE TABLE a (id int); CREATE PUBLICATION p FOR TABLE a; \
+         CREATE SERVER s FOREIGN DATA WRAPPER postgres_fdw; CREATE USER MAPPING FOR CURRENT_USER SERVER s; \
+         CREATE FOREIGN TABLE f (id int) SERVER s; SELECT lo_create(0);",
+    )];
+    world.run(&files).await.unwrap();
+    let emptied = reset(&request(&world), |_| {}).await.unwrap();
+    assert_eq!(emptied.left, ["extension postgres_fdw", "server theirs"]);
+    let rest = "SELECT (SELECT count(*) FROM pg_publication) + (SELECT count(*) FROM pg_largeobject_metadata) \
+                + (SELECT count(*) FROM pg_user_mapping)";
+    assert_eq!(world.one(rest).await, "0");
+    world.run(&files).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_subscription_with_a_slot_elsewhere_is_not_torn_off() {
+    let world = World::new().await;
+    world.run(&FILES[2..]).await.unwrap();
+    let owner = &world.database.owner;
+    // before PostgreSQL 16 only a superuser may have one
+    world
+        .execute(&format!(
+            "ALTER ROLE {owner} SUPERUSER; CREATE SUBSCRIPTION s CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false); \
+             ALTER SUBSCRIPTION s OWNER TO {owner}"
+        ))
+        .await;
+    let refused = reset(&request(&world), |_| {}).await.unwrap_err();
+    assert!(
+        matches!(&refused, RunError::Unsupported(told) if told.contains("subscription s, whose slot is on another server")),
+        "{refused:?}"
+    );
+    assert_eq!(world.versions().await, ["003_last.sql"]);
+    world
+        .execute("ALTER SUBSCRIPTION s SET (slot_name = NONE)")
+        .await;
+    reset(&request(&world), |_| {}).await.unwrap();
+    let rest = "SELECT count(*) FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    assert_eq!(world.one(rest).await, "0");
 }

@@ -24,6 +24,7 @@
 
 mod bundle;
 mod checksum;
+mod emptying;
 mod history;
 mod journal;
 mod ledger;

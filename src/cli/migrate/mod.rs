@@ -101,7 +101,7 @@ enum Command {
     },
     /// Drop everything that files can have made, and the ledger
     #[command(
-        after_help = "All data are lost. Extensions, rights on schemas and default privileges stay. Refused where the operator has marked the database as production or protected, and where something belongs to a role that yours is no member of.\n\nExample:\n  sepulki migrate reset my_database && sepulki migrate up"
+        after_help = "All data are lost: what your role owns goes, large objects, publications and foreign servers included. Extensions, rights on schemas, default privileges and what belongs to others elsewhere stay, and are listed. Refused, before anything is dropped, where the operator has marked the database as production or protected, where something of a role that yours is no member of would go along, and where a subscription has a slot on another server.\n\nExample:\n  sepulki migrate reset my_database && sepulki migrate up"
     )]
     Reset {
         /// The name of the database, typed out: that of DATABASE_URL

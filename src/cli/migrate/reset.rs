@@ -16,6 +16,8 @@ use crate::engine::run::{self, ResetRequest};
 struct Report {
     database: String,
     dropped: u64,
+    /// What is there still.
+    left: Vec<String>,
 }
 
 pub(super) async fn reset(options: &Options, typed: &str) -> Result<Ended> {
@@ -34,16 +36,31 @@ pub(super) async fn reset(options: &Options, typed: &str) -> Result<Ended> {
         timeouts: options.timeouts()?,
         target,
     };
-    let dropped = Box::pin(run::reset(&request, |progress| {
+    let emptied = Box::pin(run::reset(&request, |progress| {
         super::up::tell(&progress);
     }))
     .await?;
     let report = Report {
         database: request.target.database,
-        dropped,
+        dropped: emptied.dropped,
+        left: emptied.left,
     };
-    output::print(options.output, &report, |report| {
-        format!("{} is empty: {} dropped\n", report.database, report.dropped)
-    })?;
+    output::print(options.output, &report, text)?;
     Ok(Ended::Fine)
+}
+
+fn text(report: &Report) -> String {
+    let Report {
+        database,
+        dropped,
+        left,
+    } = report;
+    if left.is_empty() {
+        return format!("{database} is empty: {dropped} dropped\n");
+    }
+    let left: Vec<String> = left.iter().map(|what| format!("  {what}\n")).collect();
+    format!(
+        "{database}: {dropped} dropped; left are, since they are of others or seldom made by files:\n{}",
+        left.concat()
+    )
 }

@@ -58,7 +58,7 @@ pub use error::RunError;
 pub use inspect::{Inspection, inspect};
 pub use mark::mark;
 pub use notices::Notice;
-pub use reset::{ResetRequest, reset};
+pub use reset::{Emptied, ResetRequest, reset};
 pub use session::{POOLED, READ_ONLY, STANDBY, is_direct, is_pooler, shown_as};
 pub use verify::{Verification, verify};
 

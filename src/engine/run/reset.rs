@@ -1,17 +1,20 @@
 //! Emptying a database, so that all files run again.
 //!
-//! One transaction drops what files can have made: the schemas of the role that logs in, and its
-//! objects in schemas that stay (`public`, those of others, those in which an extension lives).
-//! Extensions, rights on schemas and default privileges stay, since files seldom make them and
-//! may not be able to.
+//! One transaction drops what files can have made, see [`emptying`]. Extensions, rights on schemas and default privileges
+//! stay, since files seldom make them and may not be able to. Where something of somebody else would go along, nothing is
+//! dropped.
 
 use sqlx::AssertSqlSafe;
 use tokio::time::timeout;
 
-use super::{Progress, RunError, Timeouts, control::Control, session::get};
+use super::{
+    Progress, RunError, Timeouts,
+    control::Control,
+    session::{self, get},
+};
 use crate::{
     engine::{
-        journal,
+        emptying, journal,
         ledger::LedgerName,
         memory,
         protection::{self, Protection},
@@ -32,16 +35,25 @@ pub struct ResetRequest {
     pub timeouts: Timeouts,
 }
 
-/// Drops everything that files can have made, and the ledger. Answers how many schemas and objects
-/// that were, not counting what they took with them.
+/// What became of a database that was to be emptied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emptied {
+    /// How many schemas and objects were dropped, not counting what they took with them.
+    pub dropped: u64,
+    /// What is there still: extensions, default privileges, what belongs to other roles.
+    pub left: Vec<String>,
+}
+
+/// Drops everything that files can have made, and the ledger.
 ///
 /// # Errors
 /// See [`RunError`]; [`RunError::Unsupported`] where the database says that it is production or
-/// protected. Nothing is dropped then.
+/// protected, and where something belongs to another role and would go along, or has a part on another server. Nothing is
+/// dropped then.
 pub async fn reset(
     request: &ResetRequest,
     mut progress: impl FnMut(Progress) + Send,
-) -> Result<u64, RunError> {
+) -> Result<Emptied, RunError> {
     let ResetRequest {
         target,
         ledger,
@@ -60,9 +72,18 @@ pub async fn reset(
             target.database
         )));
     }
+    let in_the_way = words(&mut control, emptying::in_the_way_sql()).await?;
+    if !in_the_way.is_empty() {
+        return Err(RunError::Unsupported(format!(
+            "{} is not emptied, and nothing was dropped: {}: drop that by itself, or have its role granted to {}",
+            target.database,
+            some(&in_the_way),
+            target.user,
+        )));
+    }
     let mut parts = vec![
         format!("SET LOCAL lock_timeout = {}", timeouts.lock.as_millis()),
-        DROP_ALL.to_owned(),
+        emptying::drop_sql(),
     ];
     if control.has_journal().await? {
         parts.push(journal::clear_sql());
@@ -82,8 +103,29 @@ pub async fn reset(
     };
     let rows = rows.map_err(Error::from)?;
     let count: Option<String> = rows.first().map(|row| get(row, 0)).transpose()?;
+    let left = words(&mut control, emptying::left_sql()).await?;
     control.close().await;
-    Ok(count.and_then(|text| text.parse().ok()).unwrap_or_default())
+    Ok(Emptied {
+        dropped: count.and_then(|text| text.parse().ok()).unwrap_or_default(),
+        left,
+    })
+}
+
+/// A list of the server's.
+async fn words(control: &mut Control, question: String) -> Result<Vec<String>, RunError> {
+    let rows = session::rows(&mut control.session.connection, question).await?;
+    rows.iter().map(|row| Ok(get(row, 0)?)).collect()
+}
+
+/// The first of them, and how many more there are.
+fn some(all: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let shown: Vec<&str> = all.iter().take(SHOWN).map(String::as_str).collect();
+    let more = match all.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", shown.join("; "))
 }
 
 fn refusal(said: &Protection) -> Option<String> {
@@ -98,40 +140,3 @@ fn refusal(said: &Protection) -> Option<String> {
         None
     }
 }
-
-/// Objects without an owner in `pg_shdepend` belong to the role with the oid 10, which made the
-/// cluster. What belongs to an extension or to another object (deptype `e`, `i`) goes with it or
-/// stays with it; a partitioned table belongs to its own columns. Of each object is looked whether it is still there, since others take theirs
-/// along.
-const DROP_ALL: &str = "DO $sepulki$ DECLARE o record; i record; n bigint := 0; BEGIN \
-  FOR o IN SELECT s.nspname FROM pg_catalog.pg_namespace s \
-    WHERE s.nspname !~ '^pg_' AND s.nspname NOT IN ('public', 'information_schema', 'sepulki_engine') \
-      AND pg_catalog.pg_has_role(s.nspowner, 'USAGE') \
-      AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE e.extnamespace = s.oid) \
-      AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.deptype = 'e' \
-        AND e.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND e.objid = s.oid) \
-  LOOP \
-    EXECUTE pg_catalog.format('DROP SCHEMA %I CASCADE', o.nspname); n := n + 1; \
-  END LOOP; \
-  FOR o IN SELECT d.classid, d.objid, d.refobjid FROM pg_catalog.pg_depend d \
-    JOIN pg_catalog.pg_namespace s ON s.oid = d.refobjid \
-    WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.deptype = 'n' \
-      AND d.classid <> 'pg_catalog.pg_extension'::pg_catalog.regclass \
-      AND s.nspname !~ '^pg_' AND s.nspname NOT IN ('information_schema', 'sepulki_engine') \
-      AND pg_catalog.pg_has_role(coalesce((SELECT h.refobjid FROM pg_catalog.pg_shdepend h \
-          WHERE h.dbid = (SELECT b.oid FROM pg_catalog.pg_database b \
-            WHERE b.datname = pg_catalog.current_database()) \
-          AND h.classid = d.classid AND h.objid = d.objid AND h.deptype = 'o'), 10), 'USAGE') \
-      AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = d.classid \
-        AND e.objid = d.objid AND e.deptype IN ('e', 'i') \
-        AND (e.refclassid, e.refobjid) <> (d.classid, d.objid)) \
-  LOOP \
-    CONTINUE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.classid \
-      AND d.objid = o.objid AND d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass); \
-    SELECT * INTO i FROM pg_catalog.pg_identify_object(o.classid, o.objid, 0); \
-    EXECUTE pg_catalog.format('DROP %s %s CASCADE', CASE \
-      WHEN o.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass THEN 'ROUTINE' \
-      WHEN o.classid = 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass THEN 'STATISTICS' \
-      ELSE i.type END, i.identity); n := n + 1; \
-  END LOOP; \
-  PERFORM pg_catalog.set_config('sepulki.dropped', n::text, true); END $sepulki$";
