@@ -14,7 +14,7 @@ mod validate;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::OperatorArgs;
 
@@ -76,10 +76,20 @@ fn complain(error: &anyhow::Error) {
 }
 
 impl Cli {
+    /// Reads the arguments of this process, and ends it where they are no command.
+    fn read() -> Self {
+        let mut command = Self::command();
+        command.build();
+        if let Some(migrate) = command.find_subcommand_mut("migrate") {
+            migrate::hide_idle(migrate);
+        }
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+
     /// Runs the command of this process: 0 fine, 1 failed, 2 wrong use, 3 pending work.
     #[must_use]
     pub fn run() -> ExitCode {
-        let result = match Self::parse().command {
+        let result = match Self::read().command {
             Command::Operator(args) => operator::run(*args).map(|()| Ended::Fine),
             Command::Crds(args) => crds::run(&args).map(|()| Ended::Fine),
             Command::Completion(args) => completion::run(&args).map(|()| Ended::Fine),

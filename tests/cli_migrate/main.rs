@@ -781,3 +781,61 @@ async fn an_order_is_listed_where_names_have_none() {
         assert_eq!(checkout.run(&[["migrate", "plan"], half].concat()).code, 2);
     }
 }
+
+#[tokio::test]
+async fn an_edited_file_is_recorded_as_it_is_now() {
+    let checkout = Checkout::new(&[A, C]).await;
+    assert_eq!(checkout.run(&["migrate", "up"]).code, 0);
+    let (name, text) = A;
+    let edited = format!("{text}\n-- why\nSELECT 1;\n");
+    std::fs::write(checkout.migrations().join(name), &edited).unwrap();
+    assert_eq!(checkout.run(&["migrate", "up"]).code, 1);
+    let asked = checkout.run(&["migrate", "mark", name]);
+    assert_eq!(asked.code, 1, "{asked:?}");
+    let command = format!("`sepulki migrate mark {name} --accept`");
+    assert!(asked.err.contains(&command), "{asked:?}");
+    assert_eq!(checkout.run(&["migrate", "status", "--accept"]).code, 2);
+    let marked = checkout.run(&["migrate", "mark", name, "--accept", "-o", "json"]);
+    assert_eq!(
+        marked.json(),
+        serde_json::json!({"recorded": [], "accepted": [name]}),
+        "{marked:?}"
+    );
+    let sum = format!(
+        "SELECT checksum = '{}' FROM schema_migrations WHERE version = '{name}'",
+        sha256(edited.as_bytes())
+    );
+    assert_eq!(checkout.world.one(&sum).await, "true");
+    let up = checkout.run(&["migrate", "up"]);
+    assert_eq!(up.code, 0, "{up:?}");
+    assert!(up.out.contains("nothing to do"), "{up:?}");
+}
+
+#[tokio::test]
+async fn help_leaves_out_what_does_nothing() {
+    let checkout = Checkout::new(&[A]).await;
+    for (command, there, left_out) in [
+        (
+            "new",
+            &["--dir"][..],
+            &["--ledger", "--role", "--alias", "--deadline"][..],
+        ),
+        (
+            "reset",
+            &["--lock-timeout", "--ledger"],
+            &["--dir", "--alias", "--retries"],
+        ),
+        (
+            "mark",
+            &["--accept", "--alias", "--dir"],
+            &["--role", "--retries", "--target"],
+        ),
+        ("up", &["--role", "--retries", "--ledger"], &[]),
+    ] {
+        let help = checkout.run(&["migrate", command, "--help"]);
+        assert_eq!(help.code, 0);
+        let has = |flag: &&str| help.out.contains(&format!("{flag} "));
+        assert!(there.iter().all(has), "{help:?}");
+        assert!(!left_out.iter().any(has), "{help:?}");
+    }
+}

@@ -76,8 +76,15 @@ pub(super) struct Options {
         value_name = "POLICY"
     )]
     checksum_mismatch: Severity,
-    /// Accept the present content of an edited file, in this run: the ledger keeps what was applied; may be repeated
-    #[arg(long, global = true, value_name = "FILE=SHA256")]
+    /// Accept the present content of an edited file, in this run: the ledger keeps what was applied. With `mark` it has the
+    /// present content from then on, and no value is needed; may be repeated
+    #[arg(
+        long,
+        global = true,
+        num_args = 0..=1,
+        default_missing_value = "",
+        value_name = "FILE=SHA256"
+    )]
     accept: Vec<String>,
     /// What is said of a file and is all right: a rule of `lint`, everywhere or in one file, or Renamed, MaybeRecorded or
     /// ChangesLedger of one file; may be repeated
@@ -183,6 +190,11 @@ pub(super) fn ignored(list: &[String]) -> Result<Vec<(String, Option<String>)>> 
 }
 
 impl Options {
+    /// Whether `--accept` is there without a value.
+    pub(super) fn accepts_present(&self) -> bool {
+        self.accept.iter().any(String::is_empty)
+    }
+
     pub(super) fn order(&self) -> Result<Order> {
         match (self.order, &self.order_files) {
             (None, None) => Ok(Order::Unambiguous),
@@ -229,7 +241,9 @@ impl Options {
                 })
                 .collect()
         };
-        let accept = pairs("accept", &self.accept)?;
+        let accept = self.accept.iter().filter(|text| !text.is_empty());
+        let accept: Vec<String> = accept.cloned().collect();
+        let accept = pairs("accept", &accept)?;
         for (file, sum) in &accept {
             if !is_checksum(sum) {
                 let message = format!(

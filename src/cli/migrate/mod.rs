@@ -76,7 +76,7 @@ enum Command {
     },
     /// Record a file as applied without running it
     #[command(
-        after_help = "For a file that was run by hand.\n\nExample:\n  sepulki migrate mark 001_initial_schema.sql"
+        after_help = "For a file that was run by hand; with --accept also for one that was applied and edited since, so that the ledger has what it says now.\n\nExamples:\n  sepulki migrate mark 001_initial_schema.sql\n  sepulki migrate mark 001_initial_schema.sql --accept"
     )]
     Mark {
         /// The file
@@ -119,6 +119,11 @@ pub(super) fn run(args: &MigrateArgs) -> Result<Ended> {
 }
 
 fn carry_out(command: &Command, options: &Options) -> Result<Ended> {
+    if options.accepts_present() && !matches!(command, Command::Mark { .. }) {
+        let message =
+            "--accept needs FILE=SHA256 here; without it is `sepulki migrate mark FILE --accept`";
+        return Err(Usage(message.to_owned()).into());
+    }
     match command {
         Command::Status => on_runtime(show::status(options)),
         Command::Plan => on_runtime(show::plan(options)),
@@ -132,6 +137,44 @@ fn carry_out(command: &Command, options: &Options) -> Result<Ended> {
         Command::Baseline { file } => on_runtime(record::baseline(options, named(options, file))),
         Command::Verify { scratch } => on_runtime(verify::verify(options, scratch.as_deref())),
         Command::Reset { database } => on_runtime(reset::reset(options, database)),
+    }
+}
+
+/// Leaves out of the help of a command which of the common options do nothing there.
+pub(super) fn hide_idle(migrate: &mut clap::Command) {
+    const RUN: [&str; 9] = [
+        "target",
+        "missing_file",
+        "checksum_mismatch",
+        "ignore_lint",
+        "role",
+        "max_blocked",
+        "statement_timeout",
+        "retries",
+        "analyze",
+    ];
+    const FILES: [&str; 6] = [
+        "order",
+        "order_files",
+        "out_of_order",
+        "accept",
+        "alias",
+        "on_ambiguous",
+    ];
+    const WAITS: [&str; 2] = ["lock_timeout", "deadline"];
+    for command in migrate.get_subcommands_mut() {
+        let idle: Vec<&str> = match command.get_name() {
+            "new" => [&RUN[..], &FILES, &WAITS, &["ledger"]].concat(),
+            "reset" => [&RUN[..], &FILES, &["dir"]].concat(),
+            "mark" => [&RUN[..], &WAITS, &["on_ambiguous"]].concat(),
+            "baseline" => [&RUN[..], &WAITS, &["on_ambiguous", "out_of_order"]].concat(),
+            _ => continue,
+        };
+        let whole = std::mem::take(command);
+        *command = whole.mut_args(|arg| {
+            let is_idle = idle.contains(&arg.get_id().as_str());
+            if is_idle { arg.hide(true) } else { arg }
+        });
     }
 }
 
