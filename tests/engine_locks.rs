@@ -70,9 +70,14 @@ async fn of_several_runners_each_file_is_run_by_one() {
 #[tokio::test]
 async fn whoever_does_not_wait_is_told_who_holds_the_ledger() {
     let world = World::new().await;
-    let run = start_slow(&world, &Told::default());
+    let relay = Relay::start(world.socket(), Startup::Forward).await;
+    let mut request = world.request(&bundle(&SLOW));
+    request.target = world.target_by(&relay);
+    let run = start(request, &Told::default());
     world.until(SLEEPING, "1").await;
+    let second_way = Relay::start(world.socket(), Startup::Forward).await;
     let mut second = world.request(&bundle(&SLOW));
+    second.target = world.target_by(&second_way);
     second.timeouts.other_run = Duration::ZERO;
     second.holder = "second".into();
     let error = apply(second.clone(), |_| {}).await.unwrap_err();
@@ -80,13 +85,14 @@ async fn whoever_does_not_wait_is_told_who_holds_the_ledger() {
         matches!(&error, RunError::Busy(holder) if holder.starts_with("sepulki/test (pid ")),
         "{error:?}"
     );
-    // the worker's lock alone keeps others out as well
+    // the worker's lock alone keeps others out as well, as long as the first does not notice
+    relay.is_deaf.store(true, Ordering::Relaxed);
     world
         .execute(&format!("SELECT pg_terminate_backend(({CONTROL}))"))
         .await;
     let error = apply(second, |_| {}).await.unwrap_err();
     assert!(matches!(error, RunError::Busy(_)), "{error:?}");
-    assert!(run.await.unwrap().is_err());
+    run.abort();
 }
 
 /// Two rows each, with time in between; and whether the next run can know what became of it.
@@ -123,11 +129,18 @@ async fn a_runner_that_does_not_see_its_control_session_end_is_not_overtaken() {
         request.holder = "second".into();
         let told = Told::default();
         let second = start(request, &told);
+        let waits = |p: &Progress| matches!(p, Progress::WaitingForRun { holder } if holder.starts_with("sepulki/test"));
+        let waited = async {
+            while told.count(waits) == 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(30), waited).await;
+        assert!(waited.is_ok(), "{:?}", told.all());
+        // the one that is left of the first, once it has done what it was told
         let first_worker = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
              AND application_name = 'sepulki/test' AND state LIKE 'idle%'";
         world.until(first_worker, "1").await;
-        let waits = |p: &Progress| matches!(p, Progress::WaitingForRun { holder } if holder.starts_with("sepulki/test"));
-        assert!(told.count(waits) > 0, "{:?}", told.all());
         let begun = |p: &Progress| matches!(p, Progress::Started { .. });
         assert_eq!(told.count(begun), 0, "{:?}", told.all());
         // the first has committed nothing that the second would do again
