@@ -19,16 +19,6 @@ use sepulki::{
         run::{Progress, RunError, apply, verify},
     },
 };
-use sqlx::{AssertSqlSafe, PgConnection};
-
-async fn session(world: &World, sql: &str) -> PgConnection {
-    let mut connection = world.superuser().await;
-    sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
-        .execute(&mut connection)
-        .await
-        .unwrap();
-    connection
-}
 
 #[tokio::test]
 async fn files_run_as_the_role_that_is_named_and_are_recorded_by_the_owner() {
@@ -141,7 +131,7 @@ async fn readers_of_four_tables_delay_a_file_but_it_holds_nobody_up_for_long() {
     for table in TABLES {
         let read =
             format!("SET application_name = 'reader of {table}'; BEGIN; SELECT * FROM {table}");
-        readers.push(session(&world, &read).await);
+        readers.push(world.superuser_after(&read).await);
     }
     let mut request = world.request(&bundle(&[("001_q.sql", &create), ("002_q.sql", &alter)]));
     // no single wait is ended, only what others wait for in total counts

@@ -23,16 +23,6 @@ use sepulki::{
     },
     postgres::lock::Key,
 };
-use sqlx::{AssertSqlSafe, PgConnection};
-
-async fn session(world: &World, sql: &str) -> PgConnection {
-    let mut connection = world.superuser().await;
-    sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
-        .execute(&mut connection)
-        .await
-        .unwrap();
-    connection
-}
 
 #[tokio::test]
 async fn of_several_runners_each_file_is_run_by_one() {
@@ -177,7 +167,7 @@ async fn other_ledgers_of_the_database_are_independent() {
 async fn changes_of_grants_and_runs_wait_for_each_other() {
     let world = World::new().await;
     let grants = format!("BEGIN; SELECT {}", Key::database().try_in_transaction());
-    let mut holder = session(&world, &grants).await;
+    let mut holder = world.superuser_after(&grants).await;
     let told = Told::default();
     let run = start(
         world.request(&bundle(&[(
@@ -208,11 +198,11 @@ async fn changes_of_grants_and_runs_wait_for_each_other() {
 async fn locks_of_others_are_waited_for_shortly_and_again() {
     let world = World::new().await;
     world.run(&[SLOW[0]]).await.unwrap();
-    let mut blocker = session(
-        &world,
-        "SET application_name = 'reader'; BEGIN; LOCK TABLE a IN ACCESS SHARE MODE",
-    )
-    .await;
+    let mut blocker = world
+        .superuser_after(
+            "SET application_name = 'reader'; BEGIN; LOCK TABLE a IN ACCESS SHARE MODE",
+        )
+        .await;
     let files = [
         SLOW[0],
         (
@@ -241,7 +231,7 @@ async fn locks_of_others_are_waited_for_shortly_and_again() {
 async fn a_lock_that_never_comes_free_ends_the_run_as_transient() {
     let world = World::new().await;
     world.run(&[SLOW[0]]).await.unwrap();
-    let _blocker = session(&world, "BEGIN; LOCK TABLE a").await;
+    let _blocker = world.superuser_after("BEGIN; LOCK TABLE a").await;
     let files = [
         SLOW[0],
         (
@@ -299,11 +289,11 @@ async fn deadlocks_and_concurrent_grants_start_the_file_over() {
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let owner = &world.database.owner;
 
-    let mut grants = session(
-        &world,
-        &format!("SET ROLE {owner}; BEGIN; GRANT SELECT ON a TO PUBLIC"),
-    )
-    .await;
+    let mut grants = world
+        .superuser_after(&format!(
+            "SET ROLE {owner}; BEGIN; GRANT SELECT ON a TO PUBLIC"
+        ))
+        .await;
     let mut request = world.request(&bundle(&[
         SLOW[0],
         ("002_b.sql", "GRANT INSERT ON a TO PUBLIC;"),
@@ -331,7 +321,9 @@ async fn deadlocks_and_concurrent_grants_start_the_file_over() {
     let told = Told::default();
     let run = start(request, &told);
     world.until(SLEEPING, "1").await;
-    let mut other = session(&world, "SET deadlock_timeout = '1min'; BEGIN; LOCK TABLE z").await;
+    let mut other = world
+        .superuser_after("SET deadlock_timeout = '1min'; BEGIN; LOCK TABLE z")
+        .await;
     sqlx::raw_sql("LOCK TABLE a; COMMIT")
         .execute(&mut other)
         .await

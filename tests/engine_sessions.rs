@@ -16,26 +16,17 @@ use sepulki::engine::{
     Code, Diagnostic,
     run::{OnAmbiguous, Progress, RunError, RunReport, apply},
 };
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::Connection;
 
 const TABLES: (&str, &str) = (
     "001_t.sql",
     "CREATE TABLE t AS SELECT 1 AS id; CREATE TABLE busy ();",
 );
 
-async fn session(world: &World, sql: &str) -> PgConnection {
-    let mut connection = world.superuser().await;
-    sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
-        .execute(&mut connection)
-        .await
-        .unwrap();
-    connection
-}
-
 /// Runs while somebody holds the table `busy`, until the file has given way once.
 async fn retried(world: &World, files: &[(&str, &str)]) -> Result<RunReport, RunError> {
     world.run(&files[..1]).await.unwrap();
-    let other = session(world, "BEGIN; LOCK TABLE busy").await;
+    let other = world.superuser_after("BEGIN; LOCK TABLE busy").await;
     let mut request = world.request(&bundle(files));
     request.timeouts.lock = Duration::from_millis(50);
     let told = Told::default();

@@ -190,6 +190,17 @@ impl MigrationFile {
     }
 }
 
+/// The file of this content, as the tests of what is done with one need it.
+#[cfg(test)]
+pub(crate) fn script_of(text: &str) -> Script {
+    let file = SourceFile {
+        name: "1_a.sql".into(),
+        bytes: text.into(),
+    };
+    let bundle = Bundle::compile(vec![file]).unwrap();
+    bundle.files()[0].script().unwrap().clone()
+}
+
 /// The digest of a set of files: `sha256:` and the SHA-256 of the lines
 /// `<sha256>  <file name>\n` in byte order of the names; what `sha256sum * | sha256sum` prints
 /// in the C locale.

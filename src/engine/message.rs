@@ -336,11 +336,7 @@ impl<'a> Composer<'a> {
         composer.ours(&["BEGIN"], Step::Prepare);
         composer.ours(&CLEAN, Step::Prepare);
         composer.ours(&[UNLOCK], Step::Prepare);
-        let locks = format!(
-            "SELECT 1 / ({} AND {})::int",
-            worker.try_for_session(),
-            Key::database().try_shared_for_session()
-        );
+        let locks = format!("SELECT 1 / ({})::int", worker.try_for_run());
         composer.ours(&[&locks], Step::Fence);
         composer.ours(&["COMMIT"], Step::Prepare);
         let again = lasting::replayed(script, byte);
@@ -430,9 +426,7 @@ impl<'a> Composer<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{
-        bundle::Bundle, bundle::SourceFile, ledger::LedgerName, sql::segment::Shape,
-    };
+    use super::super::{bundle::script_of, ledger::LedgerName, sql::segment::Shape};
     use super::*;
 
     fn sql(message: &Message) -> &str {
@@ -442,17 +436,8 @@ mod tests {
         &text.sql
     }
 
-    fn script(text: &str) -> Script {
-        let file = SourceFile {
-            name: "1_a.sql".into(),
-            bytes: text.into(),
-        };
-        let bundle = Bundle::compile(vec![file]).unwrap();
-        bundle.files()[0].script().unwrap().clone()
-    }
-
     fn compose(text: &str) -> (Script, Message) {
-        let script = script(text);
+        let script = script_of(text);
         let Shape::Whole(transaction) = script.shape.clone() else {
             panic!("{text}: {:?}", script.shape);
         };

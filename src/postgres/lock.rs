@@ -75,6 +75,12 @@ impl Key {
         format!("pg_catalog.pg_try_advisory_lock_shared({self})")
     }
 
+    /// An expression that takes this lock for the session, and the one that all runs of a database share.
+    pub(crate) fn try_for_run(self) -> String {
+        let database = Self::database().try_shared_for_session();
+        format!("{} AND {database}", self.try_for_session())
+    }
+
     /// An expression: true if the transaction now holds the lock, until it ends. Unlike a
     /// session's lock it survives `pg_advisory_unlock_all()`.
     #[must_use]

@@ -1,28 +1,19 @@
 //! A file that was interrupted where nobody can know how far it came: `status`, `plan` and `up` say the same of it.
 
-use std::process::Stdio;
-
-use crate::{A, Checkout};
+use crate::{A, ASLEEP, Checkout};
 
 #[tokio::test]
 async fn what_somebody_has_to_decide_is_in_the_way() {
     let block = "DO $$ BEGIN COMMIT; PERFORM pg_sleep(60); END $$;\n";
     let checkout = Checkout::new(&[A, ("002_b.sql", block)]).await;
-    let mut child = checkout
-        .command(&["migrate", "up"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
-    checkout.world.until(sleeping, "1").await;
+    let mut child = checkout.up_asleep().await;
     child.kill().unwrap();
     child.wait().unwrap();
     checkout
         .world
         .execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'")
         .await;
-    checkout.world.until(sleeping, "0").await;
+    checkout.world.until(ASLEEP, "0").await;
     for command in ["status", "plan"] {
         let ran = checkout.run(&["migrate", command]);
         assert_eq!(ran.code, 1, "{ran:?}");

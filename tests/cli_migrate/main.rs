@@ -18,7 +18,7 @@ mod printing;
 use std::{
     io::{BufRead, BufReader},
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::atomic::Ordering,
     time::Duration,
 };
@@ -29,6 +29,9 @@ use engine_support::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// How many sessions are in `pg_sleep()`.
+const ASLEEP: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
 
 /// A database and a folder of migrations.
 struct Checkout {
@@ -83,6 +86,18 @@ impl Checkout {
             .env("DATABASE_URL", self.url())
             .stdin(Stdio::null());
         command
+    }
+
+    /// Starts `migrate up`, and waits until one of its files is in `pg_sleep()`.
+    async fn up_asleep(&self) -> Child {
+        let child = self
+            .command(&["migrate", "up"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.world.until(ASLEEP, "1").await;
+        child
     }
 
     /// Runs the program; the password is in nothing that it prints.
@@ -514,14 +529,7 @@ async fn descriptions_are_written_into_a_folder_that_need_not_be_there() {
 #[tokio::test]
 async fn an_interrupt_cancels_on_the_server_and_the_next_run_goes_on() {
     let checkout = Checkout::new(&[A, ("002_b.sql", "SELECT pg_sleep(30);\n")]).await;
-    let mut child = checkout
-        .command(&["migrate", "up"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
-    checkout.world.until(sleeping, "1").await;
+    let mut child = checkout.up_asleep().await;
     let pid = child.id().to_string();
     assert!(
         Command::new("kill")
@@ -533,7 +541,7 @@ async fn an_interrupt_cancels_on_the_server_and_the_next_run_goes_on() {
     let ended = tokio::task::spawn_blocking(move || child.wait().unwrap());
     let status = tokio::time::timeout(Duration::from_secs(30), ended).await;
     assert_eq!(status.unwrap().unwrap().code(), Some(1));
-    checkout.world.until(sleeping, "0").await;
+    checkout.world.until(ASLEEP, "0").await;
     checkout.write("002_b.sql", "SELECT 1;\n");
     assert_eq!(checkout.run(&["migrate", "up"]).code, 0);
 }

@@ -166,12 +166,18 @@ impl World {
             .unwrap()
     }
 
-    pub(crate) async fn execute(&self, sql: &str) {
+    /// The same, which has done this.
+    pub(crate) async fn superuser_after(&self, sql: &str) -> PgConnection {
         let mut connection = self.superuser().await;
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
             .execute(&mut connection)
             .await
             .unwrap();
+        connection
+    }
+
+    pub(crate) async fn execute(&self, sql: &str) {
+        let connection = self.superuser_after(sql).await;
         connection.close().await.unwrap();
     }
 

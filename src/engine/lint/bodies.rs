@@ -9,7 +9,7 @@ use super::losses::{DELETE, OWNED, TRUNCATE, UPDATE};
 use super::{Found, Harm};
 use crate::engine::sql::Script;
 use crate::engine::sql::classify::catalog_name;
-use crate::engine::sql::nested::{Part, parts};
+use crate::engine::sql::nested::{Part, begins_with_any, parts};
 
 /// Everything that is found in bodies.
 pub(super) fn check(script: &Script) -> Vec<Found> {
@@ -17,11 +17,7 @@ pub(super) fn check(script: &Script) -> Vec<Found> {
     let mut made = BTreeSet::new();
     for statement in &script.statements {
         let text = script.text.get(statement.range.clone()).unwrap_or_default();
-        let begins = |word: &str| {
-            let first = text.get(..word.len());
-            first.is_some_and(|first| first.eq_ignore_ascii_case(word))
-        };
-        if !(begins("DO") || begins("CREATE")) {
+        if !begins_with_any(text, &["DO", "CREATE"]) {
             continue;
         }
         for part in parts(text) {

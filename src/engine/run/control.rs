@@ -112,7 +112,7 @@ impl Control {
         patience: Duration,
         progress: &mut (impl FnMut(Progress) + Send),
     ) -> Result<(), RunError> {
-        let locks = shared_with(self.keys.control);
+        let locks = self.keys.control.try_for_run();
         poll(&mut self.session, self.keys, locks, patience, progress).await
     }
 
@@ -400,12 +400,6 @@ fn add(state: &mut LedgerState, ended: &mut Vec<Ended>, row: &PgRow) -> Result<(
 pub(super) async fn signal(session: &mut Session, function: &str, pid: i32) -> Result<(), Error> {
     let sql = format!("SELECT pg_catalog.{function}({pid})");
     session::rows(&mut session.connection, sql).await.map(drop)
-}
-
-/// An expression that takes `key`, and the lock that all runs of a database share.
-pub(super) fn shared_with(key: Key) -> String {
-    let database = Key::database().try_shared_for_session();
-    format!("{} AND {database}", key.try_for_session())
 }
 
 /// Polls for `locks`, an expression that takes them. Between polls the session holds no snapshot,

@@ -57,7 +57,7 @@ impl Worker {
         control::poll(
             &mut session,
             keys,
-            control::shared_with(keys.worker),
+            keys.worker.try_for_run(),
             request.timeouts.other_run,
             progress,
         )

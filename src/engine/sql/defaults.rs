@@ -3,17 +3,16 @@
 //! They do not reach sessions that have begun. Who runs each file by itself, in a session of its own, has them from the next
 //! file on.
 
-use super::{Script, nested::parts};
+use super::{
+    Script,
+    nested::{begins_with_any, parts},
+};
 
 /// Whether one of its statements does, or one in a body.
 pub(crate) fn changes_defaults(script: &Script) -> bool {
     let mut texts = script.statements.iter().filter_map(|statement| {
         let text = script.text.get(statement.range.clone())?;
-        let begins_with = |word: &str| {
-            let first = text.get(..word.len());
-            first.is_some_and(|first| first.eq_ignore_ascii_case(word))
-        };
-        (begins_with("ALTER") || begins_with("DO")).then_some(text)
+        begins_with_any(text, &["ALTER", "DO"]).then_some(text)
     });
     texts.any(|text| {
         let mut parts = parts(text).into_iter();
@@ -29,7 +28,7 @@ pub(crate) fn changes_defaults(script: &Script) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Bundle, SourceFile};
+    use crate::engine::bundle::script_of;
 
     #[test]
     fn only_settings_of_databases_and_roles_count() {
@@ -46,13 +45,7 @@ mod tests {
             ("ALTER TABLE t ALTER a SET NOT NULL;", false),
             ("SET search_path = a;", false),
         ] {
-            let file = SourceFile {
-                name: "1_a.sql".into(),
-                bytes: text.into(),
-            };
-            let bundle = Bundle::compile(vec![file]).unwrap();
-            let script = bundle.files()[0].script().unwrap();
-            assert_eq!(changes_defaults(script), expected, "{text}");
+            assert_eq!(changes_defaults(&script_of(text)), expected, "{text}");
         }
     }
 }

@@ -74,7 +74,7 @@ fn tokens_of<'a>(rest: &mut &'a [Token], statement: &Statement) -> &'a [Token] {
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::{Bundle, SourceFile};
+    use crate::engine::bundle::script_of;
 
     #[test]
     fn only_what_says_the_label_and_nothing_else_uses_it() {
@@ -96,12 +96,7 @@ mod tests {
             ("SELECT new FROM t", false),
         ] {
             let text = format!("ALTER TYPE mood ADD VALUE 'new';\n{statement};");
-            let file = SourceFile {
-                name: "1_a.sql".into(),
-                bytes: text.into(),
-            };
-            let bundle = Bundle::compile(vec![file]).unwrap();
-            let script = bundle.files()[0].script().unwrap();
+            let script = script_of(&text);
             assert_eq!(script.statements[1].needs_commit, expected, "{statement}");
         }
     }

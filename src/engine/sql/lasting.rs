@@ -309,16 +309,7 @@ fn arguments<'a, 'b>(words: &'b [&'a str]) -> &'b [&'a str] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Bundle, SourceFile};
-
-    fn script(text: &str) -> Script {
-        let file = SourceFile {
-            name: "1_a.sql".into(),
-            bytes: text.into(),
-        };
-        let bundle = Bundle::compile(vec![file]).unwrap();
-        bundle.files()[0].script().unwrap().clone()
-    }
+    use crate::engine::bundle::script_of;
 
     #[test]
     fn what_ends_with_the_session_is_known() {
@@ -372,7 +363,7 @@ mod tests {
             ),
             ("UPDATE t SET a = 1;", vec![]),
         ] {
-            let script = script(text);
+            let script = script_of(text);
             let left = left(&script, 0..script.statements.len());
             let left: Vec<String> = left.iter().map(Lasting::what).collect();
             assert_eq!(left, expected, "{text}");
@@ -382,7 +373,7 @@ mod tests {
     #[test]
     fn of_several_roles_only_the_last_one_is_taken_again() {
         let text = "SET ROLE a; SET search_path = x; SET LOCAL b.c = 1; SELECT 1; RESET ROLE; SELECT set_config('d.e', 'f', false); SELECT 2;";
-        let script = script(text);
+        let script = script_of(text);
         let again = replayed(&script, text.find("SELECT 2").unwrap());
         assert_eq!(again, [1, 4, 5]);
         assert_eq!(replayed(&script, text.find("SELECT 1").unwrap()), [0, 1]);

@@ -45,6 +45,14 @@ impl Part {
     }
 }
 
+/// Whether a statement begins with one of these letters: cheap to ask before its words are read.
+pub(crate) fn begins_with_any(text: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| {
+        let first = text.get(..word.len());
+        first.is_some_and(|first| first.eq_ignore_ascii_case(word))
+    })
+}
+
 /// The statement that is `text`, and behind it those within, in the order in which they are written.
 pub(crate) fn parts(text: &str) -> Vec<Part> {
     let mut reader = Reader {

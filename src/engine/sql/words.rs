@@ -1,6 +1,9 @@
 //! A statement word by word: enough to see what it names, where its grammar is plain. Pure.
 
-use super::lex::{Token, TokenKind, tokens};
+use super::{
+    classify::catalog_name,
+    lex::{Token, TokenKind, tokens},
+};
 
 /// Reads a text word by word.
 pub(crate) struct Words<'a> {
@@ -72,17 +75,10 @@ impl<'a> Words<'a> {
     pub(crate) fn name(&mut self) -> Option<String> {
         let token = self.peek()?;
         let text = token.text(self.text);
-        let name = if token.kind == TokenKind::Word {
-            // as the server folds it
-            text.to_lowercase()
-        } else if token.kind == TokenKind::QuotedName {
-            let bare = text
-                .strip_prefix('"')
-                .and_then(|text| text.strip_suffix('"'));
-            bare.unwrap_or(text).replace("\"\"", "\"")
-        } else {
+        if !matches!(token.kind, TokenKind::Word | TokenKind::QuotedName) {
             return None;
-        };
+        }
+        let name = catalog_name(text);
         self.at += 1;
         Some(name)
     }

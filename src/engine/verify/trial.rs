@@ -230,18 +230,7 @@ fn is_gone(sqlstate: &str, words: &[String]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Bundle, SourceFile};
-
-    fn script(text: &str) -> Script {
-        let file = SourceFile {
-            name: "1.sql".into(),
-            bytes: text.into(),
-        };
-        Bundle::compile(vec![file]).unwrap().files()[0]
-            .script()
-            .unwrap()
-            .clone()
-    }
+    use crate::engine::bundle::script_of;
 
     #[test]
     fn what_the_catalog_does_not_show_proves_nothing() {
@@ -273,7 +262,7 @@ mod tests {
             ("INSERT INTO a VALUES (1);", false),
         ] {
             let mut tried = Tried::default();
-            tried.note(&script(text), 0, None);
+            tried.note(&script_of(text), 0, None);
             let expected = if seen {
                 Evidence::Done
             } else {
@@ -305,9 +294,9 @@ mod tests {
                 Attempt::Instead("ALTER TABLE p DETACH PARTITION q ;".into()),
             ),
         ] {
-            assert_eq!(attempt(&script(text), 0), expected, "{text}");
+            assert_eq!(attempt(&script_of(text), 0), expected, "{text}");
         }
-        let block = script("BEGIN;\nSELECT 1;\nCOMMIT;");
+        let block = script_of("BEGIN;\nSELECT 1;\nCOMMIT;");
         let all = [0, 1, 2].map(|index| attempt(&block, index));
         assert_eq!(all, [Attempt::Not, Attempt::AsItIs, Attempt::Not]);
     }
